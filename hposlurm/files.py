@@ -1,0 +1,85 @@
+"""The only three ways in which hposlurm writes a shared file: create once, publish by rename, append a line.
+
+No locks: `link(2)` and `rename(2)` are atomic on every shared file system that clusters use, locks are not.
+Temporary files lie beside what they become, since some file systems link only within one directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# link() is refused with one of these where a file system has no hard links (some FUSE mounts, AFS across directories)
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes a link or rename in `directory` durable; silently nothing where a file system cannot."""
+    with contextlib.suppress(OSError):
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def create_once(path: Path, data: bytes) -> bool:
+    """Creates `path` with `data`, whole or not at all; False if it exists already (which then stays as it is)."""
+    if path.exists():
+        return False
+    with _temporary_beside(path, data) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _create_exclusive(path, data)
+    sync_directory(path.parent)
+    return True
+
+
+def _create_exclusive(path: Path, data: bytes) -> bool:
+    """The fallback without hard links: exclusive, but a reader may see the file before it is complete."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Replaces `path` by `data` in one step: a reader sees the old file or the new one, never a half."""
+    with _temporary_beside(path, data) as temporary:
+        os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def to_json(value: Any) -> bytes:
+    """JSON with sorted keys and a final newline; refuses NaN and infinity, which are not JSON."""
+    return (json.dumps(value, sort_keys=True, allow_nan=False) + "\n").encode()

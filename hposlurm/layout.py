@@ -1,0 +1,129 @@
+"""Every path in a study directory, in one place. Standard library only: the worker imports this."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_ATTEMPT = re.compile(r"attempt-(\d+)\.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class WaveLayout:
+    """Paths of one wave: `waves/0003/`."""
+
+    root: Path
+    index: int
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "wave.json"
+
+    @property
+    def intent(self) -> Path:
+        return self.root / "intent.json"
+
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs.json"
+
+    @property
+    def planner_job(self) -> Path:
+        return self.root / "planner.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def script(self, chunk: int = 0) -> Path:
+        return self.root / ("trial.sbatch" if chunk == 0 else f"trial.{chunk}.sbatch")
+
+    @property
+    def planner_script(self) -> Path:
+        return self.root / "planner.sbatch"
+
+    def element_log(self, array_job_id: str, array_task_id: int, stream: str = "out") -> Path:
+        """Where submitit's `job.stdout()` and `job.stderr()` look (stream "out" or "err")."""
+        return self.logs / f"{array_job_id}_{array_task_id}_0_log.{stream}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLayout:
+    """Paths of one trial: `trials/00017/`."""
+
+    root: Path
+    number: int
+
+    @property
+    def record(self) -> Path:
+        return self.root / "trial.json"
+
+    @property
+    def request(self) -> Path:
+        return self.root / "request"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    def journal(self, attempt: int) -> Path:
+        return self.root / f"attempt-{attempt}.jsonl"
+
+    def attempts(self) -> list[int]:
+        """Numbers of the attempts that have a journal, ascending; empty if the trial never started."""
+        try:
+            names = [p.name for p in self.root.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(int(m.group(1)) for name in names if (m := _ATTEMPT.fullmatch(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyLayout:
+    """Paths of one study: `runs/<study>/`."""
+
+    root: Path
+
+    @property
+    def stop(self) -> Path:
+        return self.root / "STOP"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "study.db"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results.csv"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports.csv"
+
+    @property
+    def ds_config(self) -> Path:
+        return self.root / "ds_config.json"
+
+    def spec(self, revision: int = 0) -> Path:
+        return self.root / ("study.yaml" if revision == 0 else f"study.{revision}.yaml")
+
+    def revisions(self) -> list[int]:
+        """Revisions of the spec that exist, ascending: 0 is `study.yaml`, 1 is `study.1.yaml`, …"""
+        found = [0] if self.spec(0).exists() else []
+        for path in self.root.glob("study.*.yaml"):
+            middle = path.name.split(".")[1]
+            if middle.isdigit():
+                found.append(int(middle))
+        return sorted(found)
+
+    def wave(self, index: int) -> WaveLayout:
+        return WaveLayout(self.root / "waves" / f"{index:04d}", index)
+
+    def waves(self) -> list[int]:
+        """Indices of the waves that have a plan, ascending."""
+        plans = (self.root / "waves").glob("*/wave.json")
+        return sorted(int(p.parent.name) for p in plans if p.parent.name.isdigit())
+
+    def trial(self, number: int) -> TrialLayout:
+        return TrialLayout(self.root / "trials" / f"{number:05d}", number)

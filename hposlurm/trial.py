@@ -1,0 +1,193 @@
+"""The words of the search and of the cluster as plain frozen data. Standard library only: the worker imports this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+ParamValue = float | int | str | bool | None
+Params = Mapping[str, ParamValue]
+
+
+class TrialState(StrEnum):
+    """Life of a trial, in Optuna's words. PAUSED waits for promotion to a higher rung."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+    @property
+    def is_finished(self) -> bool:
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class JobState(StrEnum):
+    """Life of a job, in sacct's words. UNKNOWN is never a failure: the cluster just did not say."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMEOUT = "TIMEOUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    NODE_FAIL = "NODE_FAIL"
+    PREEMPTED = "PREEMPTED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self not in (JobState.PENDING, JobState.RUNNING, JobState.UNKNOWN)
+
+
+class Outcome(StrEnum):
+    """How one attempt ended. INTERRUPTED costs no retry; DROPPED means that a person took the trial out."""
+
+    COMPLETE = "complete"
+    FAIL = "fail"
+    INTERRUPTED = "interrupted"
+    DROPPED = "dropped"
+
+
+class Direction(StrEnum):
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is optimised: the name of a reported metric, and which way is better."""
+
+    metric: str
+    direction: Direction = Direction.MINIMIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Train this trial from here to there: one element of a wave's job array.
+
+    `to_step` None means the training code's own end. `command` is the rendered shell command line;
+    `command_resumed` is the one to use when an attempt finds a checkpoint (its `"$HPOSLURM_RESUME_FROM"` is expanded
+    by the shell), None where the study's command does not mention `resume_from`.
+    """
+
+    trial: int
+    params: Params
+    signature: str
+    seed: int
+    command: str
+    command_resumed: str | None = None
+    attrs: Mapping[str, object] = field(default_factory=dict)
+    from_step: int = 0
+    to_step: int | None = None
+    resume_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the planner decided about one attempt of an earlier wave, kept in the next wave's plan.
+
+    `attempt` is None for an array element that ended before its worker wrote anything. `outcome` None leaves the
+    journal's own end record as it is and only settles the time. `elapsed_s` is the allocation's, from sacct.
+    """
+
+    trial: int
+    attempt: int | None
+    wave: int
+    job_id: str
+    state: JobState
+    elapsed_s: float | None = None
+    gpus: int = 0
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The metrics at one step. A value that is no finite number stays what the training code gave, as text."""
+
+    step: int
+    metrics: Mapping[str, float | str]
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a trial's command, folded from one journal (and its settlement, where there is one).
+
+    Times are seconds since the epoch on the attempt's own node. `offset` is how many bytes of the journal were read.
+    """
+
+    number: int
+    wave: int
+    index: int
+    job_id: str
+    host: str
+    gpus: int
+    started_at: float
+    gpu_ids: str = ""
+    restart: int = 0
+    git_commit: str | None = None
+    resumed_from: str | None = None
+    log: str = ""
+    reports: tuple[Report, ...] = ()
+    checkpoints: tuple[tuple[int, str], ...] = ()
+    peak_host_gb: float | None = None
+    peak_gpu_gb: float | None = None
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    exit_code: int | None = None
+    metrics: Mapping[str, float | str] = field(default_factory=dict)
+    tail: tuple[str, ...] = ()
+    job_state: JobState | None = None
+    elapsed_s: float | None = None
+    offset: int = 0
+    corrupt_lines: int = 0
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU hours of the allocation: sacct's elapsed time where it is settled, the worker's own clock before."""
+        if self.elapsed_s is not None:
+            return self.gpus * self.elapsed_s / 3600
+        if self.ended_at is None:
+            return 0.0
+        return self.gpus * max(0.0, self.ended_at - self.started_at) / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration and everything that is known about it.
+
+    `values` has one number per objective, in the study's order, once the trial is COMPLETE. `reports` has one entry
+    per step in ascending order; where attempts overlap, the last one wins.
+    """
+
+    number: int
+    params: Params
+    signature: str
+    seed: int
+    wave: int
+    state: TrialState
+    attrs: Mapping[str, object] = field(default_factory=dict)
+    values: tuple[float, ...] | None = None
+    reports: tuple[Report, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    reason: str = ""
+    tail: tuple[str, ...] = ()
+
+    @property
+    def gpu_hours(self) -> float:
+        return sum(a.gpu_hours for a in self.attempts)
+
+    @property
+    def runtime_s(self) -> float | None:
+        """Wall time of all ended attempts in seconds; None before the first one ended."""
+        ended = [a for a in self.attempts if a.ended_at is not None]
+        if not ended:
+            return None
+        return sum((a.ended_at or 0.0) - a.started_at for a in ended)
