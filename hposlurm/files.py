@@ -76,7 +76,7 @@ def _create_exclusive(path: Path, data: bytes) -> bool:
 def publish(path: Path, data: bytes) -> None:
     """Replaces `path` by `data` in one step: a reader sees the old file or the new one, never a half."""
     with _temporary_beside(path, data) as temporary:
-        os.replace(temporary, path)
+        temporary.replace(path)
     sync_directory(path.parent)
 
 
