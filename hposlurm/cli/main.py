@@ -1,0 +1,67 @@
+"""`hposlurm`: builds the command line, runs it, and turns errors into one clear message and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from hposlurm import __version__
+from hposlurm.cli import control, launch, results, watch
+from hposlurm.errors import HposlurmError
+
+app = typer.Typer(
+    name="hposlurm",
+    help="Hyperparameter optimisation as chained Slurm job arrays: launch, log out, collect.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hposlurm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Hyperparameter optimisation as chained Slurm job arrays: launch, log out, collect."""
+
+
+for module in (launch, watch, results, control):
+    module.register(app)
+
+
+def main() -> NoReturn:
+    """Runs the command line; ends the process with 0 done, 1 failed, 2 wrong request, 130 interrupted."""
+    try:
+        app()
+    except HposlurmError as error:
+        _leave(f"error: {error}", error.exit_status)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except BrokenPipeError:  # `hposlurm collect … | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        _leave(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), 1)
+    sys.exit(0)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    if "--debug" in sys.argv and status != 130:
+        raise  # noqa: PLE0704 - called from the except clauses of main() alone
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
