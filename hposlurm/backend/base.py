@@ -1,0 +1,141 @@
+"""The Backend seam: what the planner asks of a cluster. tests/backend/contract.py holds every side to it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from hposlurm.errors import Problem, RequestError
+from hposlurm.layout import StudyLayout
+from hposlurm.trial import JobState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRequest:
+    """What is to be submitted: elements 0 … count-1 of a recorded wave.
+
+    `token` is unique to this wave of this study and becomes part of the jobs' names, so that a submission whose answer
+    was lost can be found again.
+    """
+
+    layout: StudyLayout
+    spec: StudySpec
+    wave: int
+    count: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayJob:
+    """One submitted job array: its element i is element `offset + i` of the wave."""
+
+    job_id: str
+    offset: int
+    count: int
+
+    def element(self, index: int) -> str | None:
+        """The job id of the wave's element `index`, None if it belongs to another array."""
+        inside = self.offset <= index < self.offset + self.count
+        return f"{self.job_id}_{index - self.offset}" if inside else None
+
+
+@dataclass(frozen=True, slots=True)
+class ElementState:
+    """Where an array element is: its state, and the cluster's own word for why it waits."""
+
+    state: JobState
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the accounting says of one run of one element; a requeued element has several, in order of time."""
+
+    state: JobState
+    elapsed_s: float
+    gpus: int
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A batch script that would be submitted, with the file name that it gets in the wave's directory."""
+
+    name: str
+    text: str
+
+
+class Backend(Protocol):
+    """What runs waves. Every method may raise BackendError; none keeps state that a new process would miss.
+
+    Job ids of elements are "ARRAY_INDEX". The order of a submission is submit (nothing runs yet) → submit_planner →
+    release, with the ids recorded in between.
+    """
+
+    name: str
+    #: True if elements run only while this process waits for them (`wait`), so that no planner job is needed.
+    is_foreground: bool
+
+    def problems(self, spec: StudySpec) -> list[Problem]:
+        """What this cluster cannot give to the study; empty if nothing is known against it."""
+        ...
+
+    def wave_size(self, spec: StudySpec) -> int:
+        """How many elements can run at the same time, as a default for `waves.size`."""
+        ...
+
+    def scripts(self, request: WaveRequest) -> list[Script]:
+        """What `submit` and `submit_planner` would send, without sending or writing anything."""
+        ...
+
+    def submit(self, request: WaveRequest) -> list[ArrayJob]:
+        """Submits the wave, held: nothing starts before `release`."""
+        ...
+
+    def find(self, request: WaveRequest) -> list[ArrayJob]:
+        """The arrays that an earlier, interrupted `submit` of the same request created."""
+        ...
+
+    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
+        """Submits the job that plans the next wave once `arrays` have ended; its job id, None where none is needed."""
+        ...
+
+    def release(self, arrays: Sequence[ArrayJob]) -> None:
+        """Lets held arrays start; harmless for arrays that run or have ended."""
+        ...
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Ends jobs, arrays or elements; those that have ended already are no error."""
+        ...
+
+    def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
+        """The state of every known element of the arrays, and of every plain job, in `job_ids`; asked at once."""
+        ...
+
+    def usage(self, arrays: Sequence[ArrayJob]) -> Mapping[str, Sequence[Usage]]:
+        """What each element was allocated, every run of it; elements that the accounting does not know are absent."""
+        ...
+
+    def wait(self, arrays: Sequence[ArrayJob]) -> None:
+        """Runs or awaits the arrays until they have ended (foreground backends only)."""
+        ...
+
+
+def choose(kind: str) -> Backend:
+    """The backend of that name; `auto` is Slurm where its commands are, else local. Raises RequestError."""
+    if kind == "auto":
+        kind = "slurm" if shutil.which("sbatch") else "local"
+    if kind == "slurm":
+        from hposlurm.backend.slurm import SlurmBackend
+
+        return SlurmBackend()
+    if kind == "local":
+        from hposlurm.backend.local import LocalBackend
+
+        return LocalBackend()
+    raise RequestError(f"no backend {kind!r}; there are auto, slurm and local")

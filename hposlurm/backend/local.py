@@ -1,0 +1,243 @@
+"""The local side of the Backend seam: the same worker processes on this machine, while a process waits for them.
+
+Element ids carry the driver's identity (host, process, its start time), so that another process can tell whether the
+driver still lives. GPUs are dealt out by CUDA_VISIBLE_DEVICES, whole sets of them, one element each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from hposlurm.backend.base import ArrayJob, ElementState, Script, Usage, WaveRequest
+from hposlurm.errors import BackendError, Problem
+from hposlurm.trial import JobState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_POLL_S = 0.05
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(slots=True)
+class _Element:
+    """One array element, from its submission to the end of its worker."""
+
+    job_id: str
+    command: list[str]
+    logs: Path
+    gpus_wanted: int
+    cap: int
+    state: JobState = JobState.PENDING
+    process: subprocess.Popen[bytes] | None = None
+    gpus: tuple[str, ...] = ()
+    files: list[IO[bytes]] = field(default_factory=list)
+
+
+class LocalBackend:
+    """Runs waves in the foreground: `wait` starts and reaps workers, at most `waves.max_concurrent` at a time."""
+
+    name = "local"
+    is_foreground = True
+
+    def __init__(self, gpu_ids: Sequence[str] | None = None) -> None:
+        self._gpu_ids = tuple(visible_gpus() if gpu_ids is None else gpu_ids)
+        self._free_gpus = list(self._gpu_ids)
+        self._elements: dict[str, _Element] = {}
+        self._arrays = 0
+
+    def problems(self, spec: StudySpec) -> list[Problem]:
+        wanted = spec.resources.gpus_per_node
+        if self._gpu_ids and wanted > len(self._gpu_ids):
+            have = f"{len(self._gpu_ids)} ({', '.join(self._gpu_ids)})"
+            return [Problem("resources.gpus_per_node", f"{wanted} asked for, but this machine shows {have}")]
+        return []
+
+    def wave_size(self, spec: StudySpec) -> int:
+        if spec.waves.max_concurrent:
+            return spec.waves.max_concurrent
+        if self._gpu_ids and spec.resources.gpus_per_node:
+            return len(self._gpu_ids) // spec.resources.gpus_per_node
+        return max(1, (os.cpu_count() or 1) // spec.resources.cpus_per_task)
+
+    def scripts(self, request: WaveRequest) -> list[Script]:
+        lines = (" ".join(_worker_command(request, i)) for i in range(request.count))
+        return [Script("processes on this machine", "\n".join(lines) + "\n")]
+
+    def submit(self, request: WaveRequest) -> list[ArrayJob]:
+        logs = request.layout.wave(request.wave).logs
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        array = f"{_driver_id(os.getpid())}.{self._arrays}"
+        self._arrays += 1
+        gpus = request.spec.resources.gpus_per_node if self._gpu_ids else 0
+        cap = self.wave_size(request.spec)
+        for index in range(request.count):
+            job_id = f"{array}_{index}"
+            self._elements[job_id] = _Element(job_id, _worker_command(request, index), logs, gpus, cap)
+        return [ArrayJob(array, 0, request.count)]
+
+    def find(self, request: WaveRequest) -> list[ArrayJob]:  # noqa: ARG002 - elements die with their driver
+        return []
+
+    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:  # noqa: ARG002
+        return None
+
+    def release(self, arrays: Sequence[ArrayJob]) -> None:
+        """Nothing runs before `wait` anyway."""
+
+    def wait(self, arrays: Sequence[ArrayJob]) -> None:
+        """Runs the arrays to their end; on Ctrl-C or SIGTERM every worker is asked to save and leave first."""
+        mine = [e for e in self._elements.values() if any(e.job_id.startswith(f"{a.job_id}_") for a in arrays)]
+        try:
+            while any(not e.state.is_terminal for e in mine):
+                self._start_what_fits(mine)
+                self._reap(mine)
+                time.sleep(_POLL_S)
+        except BaseException:
+            self.cancel([e.job_id for e in mine])
+            raise
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        own = [e for e in self._elements.values() if _is_named(e.job_id, job_ids)]
+        for element in own:
+            if element.process is None and not element.state.is_terminal:
+                element.state = JobState.CANCELLED
+            elif element.process is not None and element.process.poll() is None:
+                element.process.terminate()
+        while any(e.process is not None and not e.state.is_terminal for e in own):
+            self._reap(own, cancelled=True)
+            time.sleep(_POLL_S)
+        for driver in {_driver_of(job_id) for job_id in job_ids} - {_driver_id(os.getpid())}:
+            if (pid := _driver_pid(driver)) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+
+    def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
+        found = {e.job_id: ElementState(e.state) for e in self._elements.values() if _is_named(e.job_id, job_ids)}
+        for job_id in job_ids:
+            if not any(_is_named(known, [job_id]) for known in found):
+                found[job_id] = _foreign_state(_driver_of(job_id))
+        return found
+
+    def usage(self, arrays: Sequence[ArrayJob]) -> Mapping[str, Sequence[Usage]]:  # noqa: ARG002
+        return {}  # no accounting here: the workers' own records hold
+
+    def _start_what_fits(self, elements: Sequence[_Element]) -> None:
+        running = sum(e.state is JobState.RUNNING for e in elements)
+        for element in elements:
+            if element.state is not JobState.PENDING:
+                continue
+            if running >= element.cap or len(self._free_gpus) < element.gpus_wanted:
+                return
+            element.gpus = tuple(self._free_gpus[: element.gpus_wanted])
+            del self._free_gpus[: element.gpus_wanted]
+            self._start(element)
+            running += 1
+
+    def _start(self, element: _Element) -> None:
+        element.files = [(element.logs / f"{element.job_id}_0_log.{stream}").open("ab") for stream in ("out", "err")]
+        environment = {
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": ",".join(element.gpus),
+            "HPOSLURM_GPUS": str(len(element.gpus)),
+            "HPOSLURM_GPU_IDS": ",".join(element.gpus),
+            "HPOSLURM_JOB_ID": element.job_id,
+            "HPOSLURM_LOG": str(element.logs / f"{element.job_id}_0_log.out"),
+        }
+        try:
+            element.process = subprocess.Popen(
+                element.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=element.files[0],
+                stderr=element.files[1],
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to leave
+                preexec_fn=_end_with_parent,
+            )
+        except OSError as error:
+            raise BackendError(f"cannot start a worker: {error}") from error
+        element.state = JobState.RUNNING
+
+    def _reap(self, elements: Sequence[_Element], *, cancelled: bool = False) -> None:
+        for element in elements:
+            if element.process is None or element.state.is_terminal or element.process.poll() is None:
+                continue
+            ended = JobState.COMPLETED if element.process.returncode == 0 else JobState.FAILED
+            element.state = JobState.CANCELLED if cancelled else ended
+            self._free_gpus = sorted([*self._free_gpus, *element.gpus], key=self._gpu_ids.index)
+            for file in element.files:
+                file.close()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that processes here may use: $CUDA_VISIBLE_DEVICES, else what nvidia-smi lists; [] if none."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return [gpu.strip() for gpu in listed.split(",") if gpu.strip() not in ("", "-1")]
+    try:
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def _worker_command(request: WaveRequest, index: int) -> list[str]:
+    return [sys.executable, "-P", "-m", "hposlurm.worker", str(request.layout.root), str(request.wave), str(index)]
+
+
+def _end_with_parent() -> None:
+    """In the new process: ask the kernel for SIGTERM when the driver dies, so that the worker saves and leaves."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); None if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+
+
+def _driver_id(pid: int) -> str:
+    return f"{_host()}.{pid}.{_start_time(pid)}"
+
+
+def _driver_of(job_id: str) -> str:
+    """HOST.PID.START of an array's id HOST.PID.START.N or an element's HOST.PID.START.N_INDEX."""
+    return job_id.partition("_")[0].rpartition(".")[0]
+
+
+def _driver_pid(driver: str) -> int | None:
+    """The process of a driver that lives on this host; None if it has ended or lives elsewhere."""
+    host, pid, started = driver.split(".") if driver.count(".") == 2 else ("", "", "")
+    return int(pid) if host == _host() and pid.isdigit() and _start_time(int(pid)) == started else None
+
+
+def _foreign_state(driver: str) -> ElementState:
+    """Of an element that another process drives, or drove: a dead driver took its elements with it."""
+    if _driver_pid(driver) is not None:
+        return ElementState(JobState.RUNNING, f"driven by process {driver.split('.')[1]} on this machine")
+    if driver.partition(".")[0] != _host():
+        return ElementState(JobState.UNKNOWN, f"driven on {driver.partition('.')[0]}")
+    return ElementState(JobState.NODE_FAIL, "the process that drove it has ended")
+
+
+def _is_named(job_id: str, wanted: Sequence[str]) -> bool:
+    return any(job_id == name or job_id.startswith(f"{name}_") for name in wanted)

@@ -1,0 +1,177 @@
+"""Asking Slurm: one batched call per question, and pure parsers of the answers.
+
+Formats are asked for with explicit separators, not as JSON: the JSON schemas change between Slurm's releases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import itertools
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hposlurm.backend.base import ElementState, Usage
+from hposlurm.errors import BackendError
+from hposlurm.trial import JobState
+
+# Slurm's words (squeue(1), sacct(1), section JOB STATE CODES) → ours. A word that is not here is UNKNOWN.
+SLURM_STATES: dict[str, JobState] = {
+    "PENDING": JobState.PENDING,
+    "CONFIGURING": JobState.PENDING,
+    "REQUEUED": JobState.PENDING,
+    "REQUEUE_HOLD": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING,
+    "RESV_DEL_HOLD": JobState.PENDING,
+    "SPECIAL_EXIT": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "COMPLETING": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "STAGE_OUT": JobState.RUNNING,
+    "STOPPED": JobState.RUNNING,
+    "SUSPENDED": JobState.RUNNING,
+    "COMPLETED": JobState.COMPLETED,
+    "FAILED": JobState.FAILED,
+    "DEADLINE": JobState.FAILED,
+    "CANCELLED": JobState.CANCELLED,
+    "REVOKED": JobState.CANCELLED,
+    "TIMEOUT": JobState.TIMEOUT,
+    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
+    "NODE_FAIL": JobState.NODE_FAIL,
+    "BOOT_FAIL": JobState.NODE_FAIL,
+    "PREEMPTED": JobState.PREEMPTED,
+}
+# What a job inherits from the job or shell that submitted it, and must not. SLURM_CONF is needed by sbatch itself.
+_SCRUB = ("SLURM_*", "SBATCH_*", "SRUN_*", "PMI*", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK")
+_SCRUB += ("LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "TORCHELASTIC_*", "PET_*", "HPOSLURM_*", "SUBMITIT_*")
+_KEEP = ("SLURM_CONF", "HPOSLURM_RUNS")
+_ASK_TIMEOUT_S = 60
+
+
+@contextlib.contextmanager
+def scrubbed_environment() -> Iterator[None]:
+    """Inside, os.environ is free of what would leak into a submitted job."""
+    before = dict(os.environ)
+    for name in before:
+        if name not in _KEEP and any(fnmatch.fnmatch(name, pattern) for pattern in _SCRUB):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def ask(*command: str) -> str:
+    """What a Slurm command prints; raises BackendError with its own words if it fails or is not there."""
+    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else lists of indices are cut at 64 characters, unmarked
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, env=environment)
+    except FileNotFoundError:
+        raise BackendError(
+            f"{command[0]} is not on the PATH: is Slurm installed here, or a module to be loaded?"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"{command[0]} gave no answer in {_ASK_TIMEOUT_S} s") from None
+    if done.returncode:
+        raise BackendError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def job_state(slurm_word: str) -> JobState:
+    """Our word for a state in Slurm's ("CANCELLED by 1000", "COMPLETED+")."""
+    words = slurm_word.split()
+    return SLURM_STATES.get(words[0].rstrip("+"), JobState.UNKNOWN) if words else JobState.UNKNOWN
+
+
+def parse_squeue(text: str) -> dict[str, ElementState]:
+    """`squeue -h -r -o %i|%T|%r` → state by job id."""
+    rows = (line.strip().split("|", 2) for line in text.splitlines() if line.count("|") >= 2)
+    return {job_id: ElementState(job_state(state), reason) for job_id, state, reason in rows}
+
+
+def parse_sacct(text: str) -> dict[str, list[Usage]]:
+    """`sacct -nPXD -o JobID,State,ElapsedRaw,AllocTRES,NodeList` → every run of each element, in order of time.
+
+    Rows of jobs that still wait or run are left out: their elapsed time is not final.
+    """
+    found: dict[str, list[Usage]] = {}
+    for line in text.splitlines():
+        fields = line.split("|")
+        if len(fields) != 5 or "[" in fields[0]:
+            continue
+        job_id, state, elapsed, tres, node = fields
+        # a run that ended by requeueing is REQUEUED here, and over
+        ended = job_state(state).is_terminal or state.startswith("REQUEUED")
+        if ended and elapsed.isdigit():
+            known = JobState.PREEMPTED if state.startswith("REQUEUED") else job_state(state)
+            found.setdefault(job_id, []).append(Usage(known, float(elapsed), gpus_in_tres(tres), node))
+    return found
+
+
+def gpus_in_tres(tres: str) -> int:
+    """GPUs in "cpu=4,gres/gpu:v100=2,gres/gpu=2,mem=8G": the untyped count, or the sum of the typed ones."""
+    counts = dict(part.split("=", 1) for part in tres.split(",") if "=" in part)
+    if counts.get("gres/gpu", "").isdigit():
+        return int(counts["gres/gpu"])
+    return sum(int(n) for name, n in counts.items() if name.startswith("gres/gpu:") and n.isdigit())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What one node of one partition has; `gpus` by type, untyped ones under ""."""
+
+    partition: str
+    node: str
+    is_default: bool
+    cpus: int
+    mem_mb: int
+    gpus: dict[str, int]
+
+
+def parse_sinfo(text: str) -> list[NodeFacts]:
+    """`sinfo -h -N -o %P|%N|%c|%m|%G` → facts per node and partition."""
+    facts = []
+    for line in text.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != 5:
+            continue
+        partition, node, cpus, mem, gres = fields
+        numbers = int(cpus.rstrip("+") or 0), int(mem.rstrip("+") or 0)
+        facts.append(NodeFacts(partition.rstrip("*"), node, partition.endswith("*"), *numbers, gpus_in_gres(gres)))
+    return facts
+
+
+def gpus_in_gres(gres: str) -> dict[str, int]:
+    """GPUs by type in "gpu:v100:4(S:0-1),gpu:a100:2,nic:1"."""
+    found: dict[str, int] = {}
+    for part in re.sub(r"\([^)]*\)", "", gres).split(","):
+        fields = part.split(":")
+        if fields[0] == "gpu" and fields[-1].isdigit():
+            kind = fields[1] if len(fields) == 3 else ""
+            found[kind] = found.get(kind, 0) + int(fields[-1])
+    return found
+
+
+def max_array_size(config: str) -> int:
+    """MaxArraySize in `scontrol show config`; 1001, Slurm's default, where it is not shown. It caps index + 1."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
+    return int(found.group(1)) if found else 1001
+
+
+def chunks(count: int, limit: int) -> list[tuple[int, int]]:
+    """(offset, count) of arrays of nearly equal size, none above `limit` elements."""
+    number = -(-count // limit)
+    bounds = [round(i * count / number) for i in range(number + 1)]
+    return [(a, b - a) for a, b in itertools.pairwise(bounds)]
+
+
+def shares(total: int | None, parts: int) -> Sequence[int | None]:
+    """`%K` divided over the chunks: at least 1 each, `total` together where that is possible."""
+    if total is None:
+        return [None] * parts
+    return [max(1, (total * (i + 1)) // parts - (total * i) // parts) for i in range(parts)]
