@@ -1,0 +1,163 @@
+"""What a training script imports: parameters in, metrics out. Standard library only.
+
+    from hposlurm import client
+
+    for epoch in range(client.from_step(), client.max_step() or 5):
+        ...
+        client.report(step=epoch + 1, eval_loss=loss)
+        if client.should_stop():
+            client.report_checkpoint(epoch + 1, save(client.checkpoint_dir()))
+            break
+
+Outside of a study `report` prints a line and everything else answers "nothing", so the same script runs by hand.
+Training never waits for the search nor dies of it: a report is one write to a node-local file, and a full disk costs
+the report, not the run.
+
+A script in another language does the same with its environment: parameters from HPOSLURM_PARAM_<name> or the JSON file
+HPOSLURM_PARAMS_FILE, reports as lines {"step": 1, "metrics": {"eval_loss": 2.5}} appended to HPOSLURM_METRICS_FILE, and
+a request to save and leave by the existence of HPOSLURM_REQUEST_FILE. If it leaves because of that with status 0, it
+first appends the line {"stopping": true}: otherwise the attempt counts as run to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import operator
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+from hposlurm.journal import append, metric_value
+from hposlurm.trial import ParamValue
+
+_said: set[str] = set()  # what this process told stderr, or noted for the worker, once and for all
+
+
+def in_study() -> bool:
+    """Whether this process runs as part of a trial."""
+    return bool(os.environ.get("HPOSLURM_METRICS_FILE"))
+
+
+def params() -> dict[str, ParamValue]:
+    """The trial's active parameters by name; {} outside of a study. Raises OSError if their file cannot be read."""
+    path = os.environ.get("HPOSLURM_PARAMS_FILE")
+    if not path:
+        return {}
+    found: dict[str, ParamValue] = json.loads(Path(path).read_bytes())["params"]
+    return found
+
+
+def report(step: SupportsIndex | float, **metrics: object) -> None:
+    """Reports the metrics at `step`, a whole number; only rank 0 (RANK) does, other ranks may call it too.
+
+    Scalars of NumPy and PyTorch are fine; what is no number is recorded as its text. Raises ValueError if `step` is no
+    whole number, and nothing else.
+    """
+    number = _whole(step)
+    values = {name: metric_value(value) for name, value in metrics.items()}
+    if not _is_rank_0():
+        return
+    if in_study():
+        _send({"step": number, "metrics": values})
+    else:
+        shown = " ".join(f"{name}={_shown(value)}" for name, value in values.items())
+        with contextlib.suppress(OSError):
+            print(f"step {number}: {shown}", flush=True)
+
+
+def report_checkpoint(step: SupportsIndex | float, path: str | os.PathLike[str]) -> None:
+    """Says that a complete checkpoint of `step` lies at `path`. Raises ValueError if `step` is no whole number."""
+    number = _whole(step)
+    if _is_rank_0() and in_study():
+        _send({"checkpoint": str(Path(path).absolute()), "step": number})
+
+
+def should_stop() -> bool:
+    """Whether the training should save and leave now; False outside of a study.
+
+    Ranks may see the request one after the other: agree on it (an all-reduced maximum) before a collective save.
+    A trial that leaves after a True here counts as interrupted, not as complete, and goes on later.
+    """
+    request = os.environ.get("HPOSLURM_REQUEST_FILE")
+    if not request or not os.path.exists(request):  # noqa: PTH110 - never raises, unlike Path.exists
+        return False
+    if "stopping" not in _said and in_study():
+        _said.add("stopping")
+        _send({"stopping": True})  # from any rank: rank 0 may leave because another one saw the request
+    return True
+
+
+def checkpoint_dir() -> Path | None:
+    """Where the trial's checkpoints belong, on the shared file system; None outside of a study."""
+    return _path("HPOSLURM_CHECKPOINT_DIR")
+
+
+def resume_from() -> Path | None:
+    """The checkpoint to continue from; None for a start from scratch and outside of a study."""
+    return _path("HPOSLURM_RESUME_FROM")
+
+
+def from_step() -> int:
+    """The step that the assignment starts behind: 0 unless the trial continues an earlier one."""
+    return _integer("HPOSLURM_FROM_STEP") or 0
+
+
+def max_step() -> int | None:
+    """The step to train to; None means the training code's own end."""
+    return _integer("HPOSLURM_MAX_STEP")
+
+
+def seed() -> int | None:
+    """The trial's own random seed, the same in all of its attempts; None outside of a study."""
+    return _integer("HPOSLURM_SEED")
+
+
+def trial_number() -> int | None:
+    """The trial's number; None outside of a study."""
+    return _integer("HPOSLURM_TRIAL")
+
+
+def _is_rank_0() -> bool:
+    return os.environ.get("RANK", "0") in ("", "0")
+
+
+def _whole(step: SupportsIndex | float) -> int:
+    try:
+        return int(step) if isinstance(step, float) and step.is_integer() else operator.index(step)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"step is {step!r}; allowed are whole numbers: 1, 2, 3, …") from None
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _send(line: Mapping[str, Any]) -> None:
+    try:
+        fd = os.open(os.environ["HPOSLURM_METRICS_FILE"], os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            append(fd, line, durable=False)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        _warn(f"hposlurm: a report is lost, training goes on: {error}")
+
+
+def _warn(message: str) -> None:
+    if message not in _said:
+        _said.add(message)
+        with contextlib.suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
+
+
+def _path(variable: str) -> Path | None:
+    text = os.environ.get(variable)
+    return Path(text) if text else None
+
+
+def _integer(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    return int(text) if text else None

@@ -1,0 +1,131 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hposlurm import client
+
+CAPTURED = {"capture_output": True, "text": True, "check": True}
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*os.environ]:
+        if name.startswith("HPOSLURM_") or name == "RANK":
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(client, "_said", set())
+
+
+@pytest.fixture
+def metrics_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "metrics.jsonl"
+    monkeypatch.setenv("HPOSLURM_METRICS_FILE", str(path))
+    return path
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_outside_of_a_study_everything_answers_nothing() -> None:
+    assert not client.in_study()
+    assert client.params() == {}
+    assert not client.should_stop()
+    assert client.checkpoint_dir() is None
+    assert client.resume_from() is None
+    assert client.max_step() is None
+    assert client.from_step() == 0
+    assert client.seed() is None
+    assert client.trial_number() is None
+
+
+def test_outside_of_a_study_a_report_is_a_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    client.report(3, eval_loss=2.51234567, note="warm-up", f1=float("nan"))
+    client.report_checkpoint(3, "/nowhere")
+    assert capsys.readouterr().out == "step 3: eval_loss=2.51235 note=warm-up f1=nan\n"
+
+
+def test_in_a_study_the_environment_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "trial.json"
+    record.write_text('{"number": 12, "params": {"lr": 1e-05, "name": "a b", "flag": true, "none": null}}')
+    for name, value in {
+        "PARAMS_FILE": str(record),
+        "METRICS_FILE": str(tmp_path / "metrics.jsonl"),
+        "TRIAL": "12",
+        "SEED": "77",
+        "FROM_STEP": "2",
+        "MAX_STEP": "5",
+        "CHECKPOINT_DIR": "/c",
+        "RESUME_FROM": "/c/step-2",
+    }.items():
+        monkeypatch.setenv(f"HPOSLURM_{name}", value)
+    assert client.in_study()
+    assert client.params() == {"lr": 1e-05, "name": "a b", "flag": True, "none": None}
+    assert (client.trial_number(), client.seed()) == (12, 77)
+    assert (client.from_step(), client.max_step()) == (2, 5)
+    assert (client.checkpoint_dir(), client.resume_from()) == (Path("/c"), Path("/c/step-2"))
+    monkeypatch.setenv("HPOSLURM_MAX_STEP", "")
+    monkeypatch.setenv("HPOSLURM_RESUME_FROM", "")
+    assert client.max_step() is None
+    assert client.resume_from() is None
+
+
+def test_reports_are_lines_that_json_can_hold(metrics_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client.report(1, eval_loss=2.5, broken=float("inf"))
+    client.report(step=2.0, eval_loss="garbage")
+    client.report_checkpoint(2, "/study/checkpoints/step-2")
+    assert lines(metrics_file) == [
+        {"step": 1, "metrics": {"eval_loss": 2.5, "broken": "inf"}},
+        {"step": 2, "metrics": {"eval_loss": "garbage"}},
+        {"step": 2, "checkpoint": "/study/checkpoints/step-2"},
+    ]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_only_rank_0_reports(metrics_file: Path, monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    client.report(1, loss=1.0)
+    client.report_checkpoint(1, "/c")
+    assert metrics_file.exists() == (rank == "0")
+
+
+@pytest.mark.parametrize("step", [1.5, "1", None])
+def test_a_step_that_is_no_whole_number_is_refused(step: object) -> None:
+    with pytest.raises(ValueError, match="whole numbers"):
+        client.report(step, loss=1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "missing/metrics.jsonl"])
+def test_a_broken_channel_costs_the_report_and_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    monkeypatch.setenv("HPOSLURM_METRICS_FILE", str(tmp_path / place))
+    client.report(1, loss=1.0)
+    client.report(2, loss=0.5)
+    error = capsys.readouterr().err
+    assert error.count("a report is lost") == 1
+
+
+def test_a_request_to_stop_is_seen_and_noted_once(
+    tmp_path: Path, metrics_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tmp_path / "request"
+    monkeypatch.setenv("HPOSLURM_REQUEST_FILE", str(request))
+    assert not client.should_stop()
+    assert not metrics_file.exists()
+    request.touch()
+    assert client.should_stop()
+    assert client.should_stop()
+    assert lines(metrics_file) == [{"stopping": True}]
+
+
+def test_the_client_imports_the_standard_library_alone() -> None:
+    show = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    bare = subprocess.run([sys.executable, "-c", f"import json, sys; {show}"], **CAPTURED)
+    full = subprocess.run([sys.executable, "-c", f"import json, sys; from hposlurm import client; {show}"], **CAPTURED)
+    added = set(json.loads(full.stdout)) - set(json.loads(bare.stdout))
+    assert added - {"hposlurm"} <= sys.stdlib_module_names
