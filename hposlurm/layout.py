@@ -33,6 +33,14 @@ class WaveLayout:
         return self.root / "planner.json"
 
     @property
+    def released(self) -> Path:
+        return self.root / "released"
+
+    @property
+    def cancelled(self) -> Path:
+        return self.root / "cancelled"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

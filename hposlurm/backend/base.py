@@ -114,11 +114,11 @@ class Backend(Protocol):
         ...
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
-        """The state of every known element of the arrays, and of every plain job, in `job_ids`; asked at once."""
+        """The states of those of the elements and plain jobs in `job_ids` that are known, asked at once."""
         ...
 
-    def usage(self, arrays: Sequence[ArrayJob]) -> Mapping[str, Sequence[Usage]]:
-        """What each element was allocated, every run of it; elements that the accounting does not know are absent."""
+    def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
+        """What each ended element of the arrays was allocated, every run of it; None where there is no accounting."""
         ...
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:

@@ -125,14 +125,11 @@ class LocalBackend:
                     os.kill(pid, signal.SIGTERM)
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
-        found = {e.job_id: ElementState(e.state) for e in self._elements.values() if _is_named(e.job_id, job_ids)}
-        for job_id in job_ids:
-            if not any(_is_named(known, [job_id]) for known in found):
-                found[job_id] = _foreign_state(_driver_of(job_id))
-        return found
+        own = self._elements
+        return {j: ElementState(own[j].state) if j in own else _foreign_state(_driver_of(j)) for j in job_ids}
 
-    def usage(self, arrays: Sequence[ArrayJob]) -> Mapping[str, Sequence[Usage]]:  # noqa: ARG002
-        return {}  # no accounting here: the workers' own records hold
+    def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:  # noqa: ARG002
+        return None  # no accounting here: the workers' own records hold
 
     def _start_what_fits(self, elements: Sequence[_Element]) -> None:
         running = sum(e.state is JobState.RUNNING for e in elements)

@@ -109,32 +109,28 @@ class SlurmBackend:
             queries.ask("scancel", "--quiet", *job_ids)
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
-        if not job_ids:
+        arrays = sorted({job_id.partition("_")[0] for job_id in job_ids})
+        if not arrays:
             return {}
         try:
-            text = queries.ask("squeue", "-h", "-r", "-t", "all", "-j", ",".join(job_ids), "-o", "%i|%T|%r")
+            text = queries.ask("squeue", "-h", "-r", "-t", "all", "-j", ",".join(arrays), "-o", "%i|%T|%r")
         except BackendError as error:
             if "Invalid job id" not in str(error):  # gone from the controller's memory (MinJobAge)
                 raise
             text = ""
         found = queries.parse_squeue(text)
-        arrays = {job_id.split("_")[0] for job_id in job_ids}
-        missing = arrays - {job_id.split("_")[0] for job_id in found}
-        for job_id, runs in (self._sacct(sorted(missing)) if missing else {}).items():
-            found[job_id] = ElementState(runs[-1].state)
-        return found
+        if any(job_id not in found for job_id in job_ids):
+            ended = {job_id: ElementState(runs[-1].state) for job_id, runs in (self.usage(arrays) or {}).items()}
+            found = {**ended, **found}
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
-    def usage(self, arrays: Sequence[ArrayJob]) -> Mapping[str, Sequence[Usage]]:
-        return self._sacct([array.job_id for array in arrays])
-
-    def _sacct(self, job_ids: Sequence[str]) -> Mapping[str, list[Usage]]:
-        """sacct's answer; empty where there is no accounting, since own records hold then."""
+    def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
         try:
             # -D: without it only the last run of a requeued job is shown, and earlier GPU hours vanish
             form = ("-n", "-P", "-X", "-D", "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList")
-            return queries.parse_sacct(queries.ask("sacct", "-j", ",".join(job_ids), *form))
+            return queries.parse_sacct(queries.ask("sacct", "-j", ",".join(array_ids), *form))
         except BackendError:
-            return {}
+            return None  # switched off or out of reach: the workers' own records hold
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
         raise NotImplementedError("Slurm runs its arrays without being waited for")

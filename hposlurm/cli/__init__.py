@@ -1,1 +1,1 @@
-"""The command line: parses, calls one function, prints. One module per family of verbs; nothing imports this package."""
+"""The command line: parses, calls one function, prints. One module per family of verbs; nothing imports it."""

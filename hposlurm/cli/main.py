@@ -58,7 +58,7 @@ def main() -> NoReturn:
 
 def _leave(message: str, status: int) -> NoReturn:
     if "--debug" in sys.argv and status != 130:
-        raise  # noqa: PLE0704 - called from the except clauses of main() alone
+        raise  # called from the except clauses of main() alone
     print(message, file=sys.stderr)
     sys.exit(status)
 

@@ -1,0 +1,79 @@
+"""Verbs that act on a study: cancel, resume, advance, rebuild."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hposlurm.cli.common import find_study, frozen_spec
+from hposlurm.cli.launch import tell
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. --set budget.n_trials=24.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    for verb in (cancel, resume, advance, rebuild):
+        app.command()(verb)
+
+
+def cancel(
+    study: StudyName,
+    trial: Annotated[list[int] | None, typer.Argument(metavar="[TRIAL]…", help="Only these trials.")] = None,
+) -> None:
+    """Cancel a study's jobs and submit no further wave; or take single trials out."""
+    from hposlurm.backend import choose
+    from hposlurm.planner import cancel as cancel_study
+
+    layout = find_study(study)
+    backend = choose(frozen_spec(layout).backend)
+    print(f"cancelled: {cancel_study(layout, backend, trial or ())}")
+    if not trial:
+        print(f"next:      hposlurm resume {layout.root.name}   (goes on where it stopped)")
+
+
+def resume(
+    study: StudyName,
+    settings: Settings = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay and show the progress.")] = False,
+) -> None:
+    """Go on with a study: after a cancel, after Ctrl-C, with a raised budget, or when its chain is gone."""
+    from hposlurm.backend import choose
+    from hposlurm.cli.progress import run_to_end
+    from hposlurm.planner import advance as step_on
+    from hposlurm.planner import revise
+    from hposlurm.planner.study import lift_stop
+
+    layout = find_study(study)
+    spec = revise(layout, settings) if settings else frozen_spec(layout)
+    backend = choose(spec.backend)
+    lift_stop(layout)
+    if backend.is_foreground:
+        run_to_end(layout, spec, backend, again=True)
+        return
+    tell(layout, step_on(layout, spec, backend, again=True))
+    if wait:
+        run_to_end(layout, spec, backend)
+
+
+def advance(study: StudyName) -> None:
+    """Plumbing: one planner step. Safe to run at any time, by anyone, any number of times."""
+    from hposlurm.backend import choose
+    from hposlurm.planner import advance as step_on
+
+    layout = find_study(study)
+    spec = frozen_spec(layout)
+    step = step_on(layout, spec, choose(spec.backend))
+    print(f"{step.kind}: {step.message}")
+
+
+def rebuild(study: StudyName) -> None:
+    """Build study.db, results.csv and reports.csv again from the journals."""
+    from hposlurm.planner import rebuild as build
+
+    layout = find_study(study)
+    history = build(layout, frozen_spec(layout).publish)
+    print(f"rebuilt from the journals of {len(history.trials)} trials in {layout.root}")

@@ -1,0 +1,154 @@
+"""Verbs that begin a study: check, launch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hposlurm.cli.common import runs_directory, say
+from hposlurm.errors import BackendError, HposlurmError, SpecError
+
+if TYPE_CHECKING:
+    from hposlurm.backend import Backend
+    from hposlurm.layout import StudyLayout
+    from hposlurm.planner import Step
+    from hposlurm.planner.study import Preview
+    from hposlurm.spec import StudySpec
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+Overlays = Annotated[
+    list[Path] | None, typer.Option("--overlay", metavar="FILE", help="A second YAML file, merged over the first.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key, e.g. --set search.seed=7.")
+]
+SearchSpaceFile = Annotated[
+    Path | None, typer.Option("--search-space", metavar="FILE", help="Parameters, conditionals, … from a file.")
+]
+BackendName = Annotated[str | None, typer.Option("--backend", help="auto, slurm or local.")]
+_TRIALS_SHOWN = 10
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(check)
+    app.command()(launch)
+
+
+def check(
+    study: StudyFile,
+    overlay: Overlays = None,
+    settings: Settings = None,
+    search_space: SearchSpaceFile = None,
+    backend: BackendName = None,
+) -> None:
+    """Validate a study file and show its first trials; write nothing."""
+    spec, chosen = _read(study, overlay, settings, search_space, backend)
+    _show_trials(_preview(spec, chosen))
+    print(f"{study} is valid.")
+
+
+def launch(
+    study: StudyFile,
+    overlay: Overlays = None,
+    settings: Settings = None,
+    search_space: SearchSpaceFile = None,
+    backend: BackendName = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show trials and exact scripts; write nothing.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay and show the progress (the local backend always does).")
+    ] = False,
+) -> None:
+    """Plan the first wave of a study and submit it; Slurm carries the rest."""
+    from hposlurm.layout import StudyLayout
+
+    spec, chosen = _read(study, overlay, settings, search_space, backend)
+    layout = StudyLayout(runs_directory() / spec.name)
+    first = _preview(spec, chosen)  # renders everything once before anything is written
+    if dry_run:
+        _show_trials(first)
+        for script in first.scripts:
+            print(f"\n# ---- {script.name}\n{script.text}", end="")
+        return
+    _start(layout, spec, chosen, wait)
+
+
+def _read(
+    study: Path,
+    overlays: list[Path] | None,
+    settings: list[str] | None,
+    search_space: Path | None,
+    backend: str | None,
+) -> tuple[StudySpec, Backend]:
+    """The resolved spec and its backend; all problems of both are raised as one SpecError."""
+    from hposlurm.backend import choose
+    from hposlurm.spec import load
+
+    given = [*(settings or []), *([f"backend={backend}"] if backend else [])]
+    spec = load(study, overlays=overlays or (), settings=given, search_space=search_space)
+    chosen = choose(spec.backend)
+    workdir = str(Path(spec.trial.workdir or ".").absolute())
+    trial = spec.trial.model_copy(update={"workdir": workdir})
+    spec = spec.model_copy(update={"backend": chosen.name, "trial": trial})
+    try:
+        problems = chosen.problems(spec)
+    except BackendError as error:
+        say(f"note: {error}; what the cluster has was not checked")
+        problems = []
+    if problems:
+        raise SpecError(str(study), problems)
+    return spec, chosen
+
+
+def _preview(spec: StudySpec, backend: Backend) -> Preview:
+    from hposlurm.layout import StudyLayout
+    from hposlurm.planner import preview
+
+    return preview(StudyLayout(runs_directory() / spec.name), spec, backend)
+
+
+def _show_trials(first: Preview) -> None:
+    assignments = first.plan.assignments
+    print(f"wave 0: {len(assignments)} trials" + (f" ({first.plan.finished})" if first.plan.finished else ""))
+    for assignment in assignments[:_TRIALS_SHOWN]:
+        shown = "  ".join(f"{name}={value}" for name, value in assignment.params.items())
+        print(f"  {assignment.trial:>4}  {shown}")
+    if len(assignments) > _TRIALS_SHOWN:
+        print(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
+    if assignments:
+        print(f"command of trial {assignments[0].trial}: {assignments[0].command}")
+
+
+def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -> None:
+    from hposlurm.cli.progress import run_to_end
+    from hposlurm.planner import advance, create
+    from hposlurm.planner.study import discard
+
+    if not create(layout, spec):
+        say(f"{layout.root} is launched already with this very spec; going on with it")
+    if backend.is_foreground:
+        run_to_end(layout, spec, backend)
+        return
+    try:
+        step = advance(layout, spec, backend)
+    except HposlurmError as error:
+        discard(layout)
+        raise type(error)(f"{error}\nnothing was submitted and nothing was left in {layout.root.parent}") from error
+    tell(layout, step)
+    if wait:
+        run_to_end(layout, spec, backend)
+
+
+def tell(layout: StudyLayout, step: Step) -> None:
+    """Says what a planner step did, where the files lie and what to type next."""
+    from hposlurm.planner.submission import read_planner
+
+    print(step.message)
+    if step.jobs is not None:
+        planner = read_planner(layout.wave(step.wave))
+        print(f"jobs:      {', '.join(f'{a.job_id} ({a.count} elements)' for a in step.jobs.arrays)}")
+        if planner:
+            print(f"planner:   {planner} plans the next wave when they have ended; you can log out")
+    print(f"directory: {layout.root}")
+    print(f"next:      hposlurm status {layout.root.name}")

@@ -1,0 +1,198 @@
+"""advance(): one planner step. Safe to run at any time, by anyone, any number of times."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hposlurm import history as past
+from hposlurm.backend import Backend, ElementState
+from hposlurm.history import History, read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.plan import WavePlan, record_plan
+from hposlurm.planner import submission
+from hposlurm.planner.decide import next_plan
+from hposlurm.planner.settle import element_ids, last_words, settle, settle_late, unfinished, unsettled
+from hposlurm.planner.submission import SubmittedWave
+from hposlurm.publish import publish
+from hposlurm.trial import JobState, Settlement
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+# How long an element may be unknown to the cluster, without a record, before it counts as lost: NFS may hide a new file
+# for a minute, and sacct's rows lag.
+LOST_AFTER_S = 90
+# How long the planner of a finished study waits for the last rows of sacct, so that its GPU hours are the settled ones.
+SETTLE_S = 30
+_ASK_AGAIN_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a planner step did. `wave` is the wave that runs now, or the last one."""
+
+    kind: Literal["submitted", "waiting", "finished", "stopped"]
+    wave: int
+    message: str
+    jobs: SubmittedWave | None = None
+
+
+def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+    """Takes the study one step on: settles an ended wave, plans the next one, submits it.
+
+    `again` plans behind a wave that finished the study, for a budget that was raised. Raises BackendError if the
+    cluster refuses; the next call goes on from there.
+    """
+    while True:
+        history = read_history(layout)
+        if layout.stop.exists():
+            publish(layout, history, spec.publish)
+            return Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")
+        plan = history.plans[-1] if history.plans else None
+        if plan is None or (plan.finished and again):
+            again = False
+            following = _decide(layout, spec, backend, history, ())
+            record_plan(layout.wave(following.wave), following)
+            continue
+        if plan.finished:
+            publish(layout, history, spec.publish)
+            return Step("finished", plan.wave, plan.finished)
+        step = _step(layout, spec, backend, history, plan)
+        if step is not None:
+            publish(layout, history, spec.publish)
+            return step
+
+
+def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, plan: WavePlan) -> Step | None:
+    """One step with the wave that is planned last; None if the next one is planned now and the loop goes on."""
+    wave = layout.wave(plan.wave)
+    jobs = submission.read_jobs(wave)
+    if jobs is None or not wave.released.exists():
+        jobs = submission.submit_wave(layout, spec, backend, plan, time.time())
+        if jobs is None:
+            return Step("waiting", plan.wave, f"another planner is submitting wave {plan.wave}")
+        return Step("submitted", plan.wave, f"wave {plan.wave}: {_trials(plan)}", jobs)
+    ids = element_ids(plan, jobs.arrays)
+    open_elements = unfinished(plan, history)
+    states = _await_known(layout, backend, plan, ids, open_elements) if open_elements else {}
+    alive = [i for i in open_elements if states.get(ids[i], _UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
+    if alive:
+        _keep_planner(layout, spec, backend, plan, jobs)
+        return Step("waiting", plan.wave, f"wave {plan.wave}: {len(alive)} of {_trials(plan)} still run", jobs)
+    history = read_history(layout)  # an element may have written its end between the two looks
+    settled = _settle(layout, backend, plan, history, ids, states)
+    following = _decide(layout, spec, backend, history, settled)
+    if following.finished:
+        settled = _await_accounting(layout, backend, plan, history, ids, states, settled)
+        following = _decide(layout, spec, backend, history, settled)
+    record_plan(layout.wave(following.wave), following)  # False: another planner was first, and its plan holds
+    return None
+
+
+_UNKNOWN = ElementState(JobState.UNKNOWN)
+
+
+def _decide(
+    layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, settled: Sequence[Settlement]
+) -> WavePlan:
+    seen = past.with_settlements(history, settled)
+    return next_plan(layout, spec, seen, settled, wave_size=backend.wave_size(spec), now=time.time())
+
+
+def _settle(
+    layout: StudyLayout,
+    backend: Backend,
+    plan: WavePlan,
+    history: History,
+    ids: Sequence[str],
+    states: Mapping[str, ElementState],
+) -> tuple[Settlement, ...]:
+    """Verdicts on the wave's attempts, and what the accounting says by now of these and of earlier ones."""
+    wave = layout.wave(plan.wave)
+    late = unsettled(history, before=plan.wave)
+    usage = backend.usage(sorted({job_id.rpartition("_")[0] for job_id in (*ids, *(a.job_id for _, a in late))})) or {}
+    verdicts = settle(
+        plan,
+        history,
+        ids,
+        states,
+        usage,
+        after_cancel=wave.cancelled.exists(),
+        log_tail=lambda job_id: last_words(wave.element_log(*_split(job_id), "err")),
+    )
+    return (*verdicts, *settle_late(late, usage))
+
+
+def _await_accounting(
+    layout: StudyLayout,
+    backend: Backend,
+    plan: WavePlan,
+    history: History,
+    ids: Sequence[str],
+    states: Mapping[str, ElementState],
+    settled: tuple[Settlement, ...],
+) -> tuple[Settlement, ...]:
+    """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
+    deadline = time.monotonic() + SETTLE_S
+    while (usage := backend.usage(sorted({job_id.rpartition("_")[0] for job_id in ids}))) is not None:
+        if all(job_id in usage for job_id in ids) or time.monotonic() > deadline:
+            return _settle(layout, backend, plan, history, ids, states)
+        time.sleep(_ASK_AGAIN_S)
+    return settled
+
+
+def _await_known(
+    layout: StudyLayout, backend: Backend, plan: WavePlan, ids: Sequence[str], elements: Sequence[int]
+) -> Mapping[str, ElementState]:
+    """The cluster's states; asks again for a grace time while an element without a record is unknown to it."""
+    deadline = time.monotonic() + LOST_AFTER_S
+    while True:
+        states = backend.states([ids[i] for i in elements])
+        unknown = [i for i in elements if states.get(ids[i], _UNKNOWN).state is JobState.UNKNOWN]
+        if not unknown or time.monotonic() > deadline:
+            return states
+        time.sleep(_ASK_AGAIN_S)
+        still = set(unfinished(plan, read_history(layout)))
+        elements = [i for i in elements if i in still]
+        if not elements:
+            return states
+
+
+def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, jobs: SubmittedWave) -> None:
+    """Makes sure that a planner waits behind the wave: this one may have been started early, or the other be gone."""
+    if backend.is_foreground:
+        return
+    wave = layout.wave(plan.wave)
+    planner = submission.read_planner(wave)
+    known = backend.states([planner]) if planner else {}
+    waits = planner in known and not known[planner].state.is_terminal and planner != os.environ.get("SLURM_JOB_ID")
+    if not waits:
+        request = submission.request_for(layout, spec, plan, "planner")
+        submission.put_planner(request, backend, wave, jobs.arrays)
+
+
+def _split(job_id: str) -> tuple[str, int]:
+    array, _, index = job_id.rpartition("_")
+    return array, int(index or 0)
+
+
+def _trials(plan: WavePlan) -> str:
+    count = len(plan.assignments)
+    return f"{count} trial" if count == 1 else f"{count} trials"
+
+
+def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+    """Runs the study to its end in this process (foreground backends): step, wait, step, …
+
+    Returns early, with a step of kind "waiting", where another process drives the study already.
+    """
+    while True:
+        step = advance(layout, spec, backend, again=again)
+        again = False
+        if step.kind != "submitted" or step.jobs is None:
+            return step
+        backend.wait(step.jobs.arrays)
