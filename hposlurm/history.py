@@ -1,0 +1,218 @@
+"""The history of a study: everything that its plans and journals tell, read without locks and without asking anyone."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from hposlurm import journal, store
+from hposlurm.errors import RequestError
+from hposlurm.fold import fold, fold_trial, unread
+from hposlurm.layout import StudyLayout, TrialLayout
+from hposlurm.plan import WavePlan, read_plan
+from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All plans in order and all trials by number.
+
+    `journals` has each started trial's attempts as the journals alone tell them, before any settlement: this is what
+    `study.db` keeps, so that reading can go on where it stopped.
+    """
+
+    plans: tuple[WavePlan, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    journals: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The metrics that are optimised, in the study's order."""
+        return self.plans[-1].objectives if self.plans else ()
+
+    @property
+    def finished(self) -> str | None:
+        """Why the study is over; None while it is not."""
+        return self.plans[-1].finished if self.plans else None
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU hours of all attempts that ended, failures and retries included."""
+        return sum(trial.gpu_hours for trial in self.trials)
+
+    def counts(self) -> Mapping[TrialState, int]:
+        """How many trials are in each state; every state is there."""
+        found = Counter(trial.state for trial in self.trials)
+        return {state: found[state] for state in TrialState}
+
+    def trial(self, number: int) -> Trial:
+        """The trial of that number; raises RequestError with the range if there is none."""
+        position = bisect_left(self.trials, number, key=attrgetter("number"))
+        if position < len(self.trials) and self.trials[position].number == number:
+            return self.trials[position]
+        known = f"0 to {self.trials[-1].number}" if self.trials else "none yet"
+        raise RequestError(f"there is no trial {number}; the study's trials: {known}")
+
+
+def read_history(layout: StudyLayout, use_database: bool = True) -> History:
+    """The study's history: its published database, if that is sound, and the tails of the journals behind it.
+
+    Raises StudyError if a plan is damaged. A database that is missing, damaged or of another study is not needed.
+    """
+    plans = tuple(read_plan(layout.wave(index)) for index in layout.waves())
+    known = store.read_attempts(layout.database, plans[0]) if plans and use_database else {}
+    started = _started(layout)
+    settled = _by_trial(plan.settled for plan in plans)
+    trials: list[Trial] = []
+    journals: dict[int, tuple[Attempt, ...]] = {}
+    for number, (assignment, first, last) in sorted(_assigned(plans).items()):
+        words, about = known.get(number, ()), settled.get(number, ())
+        trial = _trial(plans, assignment, first, words, about) if words else None
+        if number in started and not (trial and _is_final(trial, words, last)):
+            words = _read_on(layout.trial(number), words)
+            trial = None
+        trials.append(trial or _trial(plans, assignment, first, words, about))
+        if words:
+            journals[number] = words
+    return History(plans, tuple(trials), journals)
+
+
+def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
+    """The history as it will be once a plan with `settled` is recorded: what the planner decides by."""
+    about = _settlements(history.plans)
+    fresh: dict[int, list[Settlement]] = {}
+    for settlement in settled:
+        fresh.setdefault(settlement.trial, []).append(settlement)
+    assigned = _assigned(history.plans)
+
+    def again(trial: Trial) -> Trial:
+        if trial.number not in fresh:
+            return trial
+        assignment, first, _ = assigned[trial.number]
+        words = history.journals.get(trial.number, ())
+        return _trial(history.plans, assignment, first, words, [*about.get(trial.number, ()), fresh[trial.number]])
+
+    return replace(history, trials=tuple(again(trial) for trial in history.trials))
+
+
+def _trial(
+    plans: Sequence[WavePlan],
+    assignment: Assignment,
+    wave: int,
+    words: Sequence[Attempt],
+    about: Sequence[Sequence[Settlement]],
+) -> Trial:
+    return fold_trial(assignment, wave, words, about, plans[-1].objectives, plans[-1].retries)
+
+
+def _is_final(trial: Trial, words: Sequence[Attempt], last_wave: int) -> bool:
+    """True if nothing more can be written about the trial, so that its files need not be looked at."""
+    ended = all(attempt.outcome is not None for attempt in words)
+    return ended and trial.state.is_finished and trial.attempts[-1].wave >= last_wave
+
+
+def _started(layout: StudyLayout) -> frozenset[int]:
+    """Numbers of the trials that have a directory: one listing instead of a look at every trial."""
+    try:
+        with os.scandir(layout.root / "trials") as entries:
+            return frozenset(int(entry.name) for entry in entries if entry.name.isdigit())
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _assigned(plans: Sequence[WavePlan]) -> dict[int, tuple[Assignment, int, int]]:
+    """For each trial its first assignment, and the first and the last wave that had it."""
+    found: dict[int, tuple[Assignment, int, int]] = {}
+    for plan in plans:
+        for assignment in plan.assignments:
+            first, wave, _ = found.get(assignment.trial, (assignment, plan.wave, plan.wave))
+            found[assignment.trial] = (first, wave, plan.wave)
+    return found
+
+
+def _by_trial(plans: Iterable[Sequence[Settlement]]) -> dict[int, list[list[Settlement]]]:
+    """For each trial the settlements about it, one list per plan that has any."""
+    found: dict[int, list[list[Settlement]]] = {}
+    for plan in plans:
+        here: dict[int, list[Settlement]] = {}
+        for settlement in plan:
+            here.setdefault(settlement.trial, []).append(settlement)
+        for number, settlements in here.items():
+            found.setdefault(number, []).append(settlements)
+    return found
+
+
+def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
+    """`history` as it will be once a further plan holds `settled`."""
+    about = _by_trial([*(plan.settled for plan in history.plans), settled])
+    assigned = _assigned(history.plans)
+    changed = {settlement.trial for settlement in settled}
+
+    def again(trial: Trial) -> Trial:
+        if trial.number not in changed:
+            return trial
+        assignment, wave, _ = assigned[trial.number]
+        return _trial(history.plans, assignment, wave, history.journals.get(trial.number, ()), about[trial.number])
+
+    return replace(history, trials=tuple(again(trial) for trial in history.trials))
+
+
+def _read_on(trial: TrialLayout, words: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """The trial's attempts after what its journals say behind `words`.
+
+    A journal that the database knows counts even where a listing does not show it: network file systems list late.
+    """
+    known = {attempt.number: attempt for attempt in words}
+    attempts = (known.get(n) or unread(n) for n in sorted({*known, *trial.attempts()}))
+    return tuple(_read_tail(trial, attempt) for attempt in attempts)
+
+
+def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
+    try:
+        tail = journal.read(trial.journal(attempt.number), attempt.offset)
+    except FileNotFoundError:
+        return attempt
+    folded = fold(attempt, tail.records)
+    if tail.offset == attempt.offset:
+        return folded
+    return replace(folded, offset=tail.offset, corrupt_lines=folded.corrupt_lines + tail.corrupt)
+
+
+def ranked(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+    """The completed trials, best first, ties by number.
+
+    With several objectives those that no other trial beats in every respect come first (the Pareto front), in the
+    order of the first objective; then the rest likewise.
+    """
+    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values is not None]
+    ordered = sorted(complete, key=lambda trial: (losses(trial, objectives), trial.number))
+    if len(objectives) < 2:
+        return ordered
+    front = dict.fromkeys(_front([losses(trial, objectives) for trial in ordered]))
+    return [*(ordered[i] for i in front), *(t for i, t in enumerate(ordered) if i not in front)]
+
+
+def losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The trial's values with those to maximise negated, for comparisons only: less is better. Never shown."""
+    signs = (-1.0 if objective.direction is Direction.MAXIMIZE else 1.0 for objective in objectives)
+    return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))
+
+
+def _front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Indices of the non-dominated among lexicographically sorted `points`: only earlier ones can dominate."""
+    front: list[int] = []
+    for index, point in enumerate(points):
+        rivals = (points[i] for i in front)
+        if not any(r != point and all(a <= b for a, b in zip(r, point, strict=True)) for r in rivals):
+            front.append(index)
+    return front
+
+
+def best(history: History, objectives: Sequence[Objective]) -> Trial | None:
+    """The best completed trial, None if none completed; with several objectives the front's best in the first."""
+    order = ranked(history.trials, objectives)
+    return order[0] if order else None

@@ -1,0 +1,42 @@
+"""Publishing: the history, written where other programs read it. Every file here can be deleted and made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hposlurm.errors import RequestError
+from hposlurm.history import History, read_history
+from hposlurm.layout import StudyLayout
+
+
+def publish(layout: StudyLayout, history: History, kinds: Sequence[str]) -> None:
+    """Writes what `kinds` names ("sqlite": study.db; "csv": results.csv and reports.csv), each file by rename.
+
+    Raises RequestError for an unknown kind before anything is written, StudyError or OSError if writing fails.
+    """
+    for write in [_publisher(kind) for kind in kinds]:
+        write(layout, history)
+
+
+def rebuild(layout: StudyLayout, kinds: Sequence[str]) -> History:
+    """Deletes everything published and makes it again from the plans and journals alone; returns their history.
+
+    Nothing is deleted if the plans cannot be read (StudyError).
+    """
+    history = read_history(layout, use_database=False)
+    for path in (layout.database, layout.results, layout.reports):
+        path.unlink(missing_ok=True)
+    publish(layout, history, kinds)
+    return history
+
+
+def _publisher(kind: str) -> Callable[[StudyLayout, History], None]:
+    if kind == "sqlite":
+        from hposlurm.publish.sqlite import publish_database
+
+        return publish_database
+    if kind == "csv":
+        from hposlurm.publish.csv import publish_tables
+
+        return publish_tables
+    raise RequestError(f"publish: {kind!r} is unknown; there are sqlite and csv")

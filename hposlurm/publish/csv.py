@@ -1,0 +1,31 @@
+"""`results.csv` and `reports.csv`, for spreadsheets; published by rename."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from hposlurm import files
+from hposlurm.history import History
+from hposlurm.layout import StudyLayout
+from hposlurm.publish.rows import columns, report_rows, result_row
+from hposlurm.trial import ParamValue
+
+
+def publish_tables(layout: StudyLayout, history: History) -> None:
+    """Replaces results.csv (a row per trial, by number) and reports.csv (a row per trial, attempt and step)."""
+    names = columns([history])
+    results = to_csv(names.names, (result_row(trial, names) for trial in history.trials))
+    reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
+    files.publish(layout.results, results.encode())
+    files.publish(layout.reports, reports.encode())
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, ParamValue]]) -> str:
+    """CSV with full precision; what is missing is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([row.get(name) for name in header] for row in rows)
+    return text.getvalue()

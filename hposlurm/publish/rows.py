@@ -1,0 +1,92 @@
+"""Result and report rows: the history as flat records with stable column names. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from hposlurm.fold import latest_metrics
+from hposlurm.history import History
+from hposlurm.trial import ParamValue, Trial
+
+Row = dict[str, ParamValue]
+
+FIRST = ("trial", "state", "wave", "attempts")
+LAST = ("runtime", "gpu_hours", "node", "reason")
+_RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The column of each parameter and of each metric.
+
+    Both keep their own names. Where one is taken, by a fixed column or a metric's by a parameter, it gets a prefix:
+    `param.wave`, `metric.runtime`.
+    """
+
+    params: Mapping[str, str]
+    metrics: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns of a result row, in order."""
+        return (*FIRST, *self.params.values(), *self.metrics.values(), *LAST)
+
+
+def columns(histories: Sequence[History]) -> Columns:
+    """The columns for one table of these studies: parameters as first seen, objectives, other metrics as first seen."""
+    taken = set(_RESERVED)
+    params = _named((name for h in histories for t in h.trials for name in t.params), "param", taken)
+    objectives = [name for history in histories for name in history.objectives]
+    seen = (name for history in histories for trial in history.trials for name in latest_metrics(trial.attempts))
+    return Columns(params, _named((*objectives, *seen), "metric", taken))
+
+
+def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        column = name
+        while column in taken:
+            column = f"{prefix}.{column}"
+        taken.add(column)
+        found[name] = column
+    return found
+
+
+def result_row(trial: Trial, names: Columns) -> Row:
+    """One row: `runtime` in seconds, `gpu_hours`, the last node; None for what does not apply (an inactive parameter).
+
+    A metric has its last reported value, one that was no finite number as text. `reason` says why the trial failed or
+    was interrupted, with the last line of its output.
+    """
+    latest = latest_metrics(trial.attempts)
+    row: Row = {
+        "trial": trial.number,
+        "state": str(trial.state),
+        "wave": trial.wave,
+        "attempts": len(trial.attempts),
+    }
+    row.update({column: trial.params.get(name) for name, column in names.params.items()})
+    row.update({column: latest.get(name) for name, column in names.metrics.items()})
+    row.update(runtime=trial.runtime_s, gpu_hours=trial.gpu_hours, node=_node(trial), reason=_reason(trial))
+    return row
+
+
+def _node(trial: Trial) -> str | None:
+    return next((attempt.host for attempt in reversed(trial.attempts) if attempt.host), None)
+
+
+def _reason(trial: Trial) -> str | None:
+    last_line = next((line for line in reversed(trial.tail) if line.strip()), "")
+    said = [" ".join(part.split()) for part in (trial.reason, last_line) if part.strip()]
+    return ": ".join(said) or None
+
+
+def report_rows(history: History, names: Columns) -> Iterator[Row]:
+    """One row per trial, attempt and step; a resumed attempt's steps stand beside those that it repeated."""
+    for trial in history.trials:
+        for attempt in trial.attempts:
+            for report in sorted(attempt.reports, key=lambda r: r.step):
+                row: Row = {"trial": trial.number, "attempt": attempt.number, "step": report.step}
+                row.update({column: report.metrics.get(name) for name, column in names.metrics.items()})
+                yield {**row, "time": report.time}

@@ -1,0 +1,131 @@
+"""`study.db`: built on node-local disk, where SQLite's locks work, then published by rename."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from hposlurm import files
+from hposlurm.errors import StudyError
+from hposlurm.history import History
+from hposlurm.layout import StudyLayout
+from hposlurm.publish.jobs import read_jobs
+from hposlurm.store import SCHEMA, SCHEMA_VERSION
+from hposlurm.trial import Attempt, ParamValue, Trial
+
+Cell = float | int | str | None
+Row = Sequence[Cell]
+
+
+def publish_database(layout: StudyLayout, history: History) -> None:
+    """Replaces `study.db` by the database of `history`. Raises StudyError if SQLite fails, OSError if the disk does."""
+    with tempfile.TemporaryDirectory(prefix="hposlurm-") as directory:
+        local = Path(directory) / "study.db"
+        try:
+            build(local, layout, history)
+        except sqlite3.Error as error:
+            raise StudyError(f"building {layout.database} in {directory} failed: {error}") from error
+        files.publish(layout.database, local.read_bytes())
+
+
+def build(path: Path, layout: StudyLayout, history: History) -> None:
+    """Creates the database of `history` at `path`, which must not exist; `layout` tells the job ids."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # a WAL file would be left beside what is published
+        connection.execute("PRAGMA synchronous = OFF")  # a half-built file is thrown away anyway
+        connection.executescript(SCHEMA)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("BEGIN")
+        _insert(connection, "studies", _studies(history))
+        _insert(connection, "waves", _waves(history))
+        _insert(connection, "jobs", _jobs(layout, history))
+        for trial in history.trials:
+            _insert_trial(connection, trial, history)
+        connection.execute("COMMIT")
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterator[Row] | Sequence[Row]) -> None:
+    for row in rows:
+        marks = ", ".join("?" * len(row))
+        connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+
+
+def _studies(history: History) -> Iterator[Row]:
+    if history.plans:
+        first, last = history.plans[0], history.plans[-1]
+        objectives = json.dumps(history.objectives)
+        yield first.study, first.created_at, last.spec, objectives, last.retries, last.finished
+
+
+def _waves(history: History) -> Iterator[Row]:
+    for plan in history.plans:
+        size = len(plan.assignments)
+        yield (
+            *(plan.wave, plan.created_at, plan.spec, plan.seed, size),
+            *(plan.gpus, plan.cpus, plan.timeout_s, plan.finished),
+        )
+
+
+def _jobs(layout: StudyLayout, history: History) -> Iterator[Row]:
+    for plan in history.plans:
+        jobs = read_jobs(layout.wave(plan.wave))
+        if jobs is None:
+            continue
+        for array in jobs.arrays:
+            yield array.job_id, plan.wave, "array", array.offset, array.count
+        if jobs.planner is not None:
+            yield jobs.planner, plan.wave, "planner", None, None
+
+
+def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History) -> None:
+    number = trial.number
+    words = {attempt.number: attempt for attempt in history.journals.get(number, ())}
+    names = history.objectives
+    _insert(connection, "trials", [_trial(trial)])
+    _insert(connection, "trial_params", [(number, name, _param(value)) for name, value in trial.params.items()])
+    values = enumerate(zip(names, trial.values or (), strict=False))
+    _insert(connection, "trial_values", [(number, i, name, value) for i, (name, value) in values])
+    for attempt in trial.attempts:
+        _insert(connection, "attempts", [_attempt(number, attempt, words.get(attempt.number))])
+        _insert(connection, "trial_intermediate_values", _intermediate_values(number, attempt))
+
+
+def _trial(trial: Trial) -> Row:
+    return (
+        *(trial.number, trial.state, trial.wave, trial.signature, trial.seed, len(trial.attempts)),
+        *(trial.runtime_s, trial.gpu_hours, trial.reason, json.dumps(trial.tail)),
+        json.dumps(trial.attrs, sort_keys=True),
+    )
+
+
+def _param(value: ParamValue) -> Cell:
+    """SQLite keeps 64 bits of an integer; a longer one is kept as its digits."""
+    return str(value) if isinstance(value, int) and abs(value) >= 2**63 else value
+
+
+def _intermediate_values(number: int, attempt: Attempt) -> Iterator[Row]:
+    for report in attempt.reports:
+        for name, value in report.metrics.items():
+            is_text = isinstance(value, str)
+            cells = (None, value) if is_text else (value, None)
+            yield number, attempt.number, report.step, name, *cells, report.time
+
+
+def _attempt(trial: int, attempt: Attempt, words: Attempt | None) -> Row:
+    """The attempt as it counts, and beside it what its journal says (`words`; None where there is no journal)."""
+    own: Row = (None, None, None, None)
+    if words is not None:
+        own = (words.outcome, words.reason, words.ended_at, words.offset)
+    return (
+        *(trial, attempt.number, attempt.wave, attempt.index, attempt.job_id, attempt.job_state, attempt.host),
+        *(attempt.gpus, attempt.gpu_ids, attempt.restart, attempt.started_at, attempt.ended_at, attempt.outcome),
+        *(attempt.reason, attempt.exit_code, attempt.elapsed_s, attempt.gpu_hours),
+        *(attempt.peak_host_gb, attempt.peak_gpu_gb, attempt.git_commit, attempt.resumed_from, attempt.log),
+        *(json.dumps(attempt.checkpoints), json.dumps(attempt.metrics), json.dumps(attempt.tail)),
+        *own,
+        attempt.corrupt_lines,
+    )

@@ -1,0 +1,139 @@
+"""`study.db`: its schema, and reading the journals' part of it back. Publishing it is `hposlurm.publish.sqlite`'s.
+
+The file is never written in place: it is built elsewhere and replaced by rename, so readers open it as immutable, which
+takes no lock. It serves twice: SQL for people, and a head start for `read_history`. Nothing is lost with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hposlurm.plan import WavePlan
+from hposlurm.trial import Attempt, Outcome, Report
+
+#: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
+SCHEMA_VERSION = 1
+
+# Columns without a type keep what they are given: parameters may be numbers, text or NULL.
+# attempts: `outcome`, `reason`, `ended_at` are what counts in the end (settlements included); `journal_*` are what the
+# journal itself says. Negative attempts ended before they wrote a journal. `journal_bytes` is how far it was read.
+SCHEMA = """
+CREATE TABLE studies (
+  name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
+  retries INTEGER NOT NULL, finished TEXT
+);
+CREATE TABLE waves (
+  wave INTEGER NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, seed INTEGER NOT NULL,
+  assignments INTEGER NOT NULL, gpus INTEGER NOT NULL, cpus INTEGER NOT NULL, timeout_s REAL, finished TEXT
+);
+CREATE TABLE jobs (
+  job_id TEXT NOT NULL PRIMARY KEY, wave INTEGER NOT NULL, kind TEXT NOT NULL, element_offset INTEGER, elements INTEGER
+);
+CREATE TABLE trials (
+  trial INTEGER NOT NULL PRIMARY KEY, state TEXT NOT NULL, wave INTEGER NOT NULL, signature TEXT NOT NULL,
+  seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, reason TEXT NOT NULL,
+  tail TEXT NOT NULL, attrs TEXT NOT NULL
+);
+CREATE TABLE trial_params (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
+CREATE TABLE trial_values (
+  trial INTEGER NOT NULL, objective INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL,
+  PRIMARY KEY (trial, objective)
+);
+CREATE TABLE trial_intermediate_values (
+  trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
+  value REAL, text TEXT, time REAL NOT NULL, PRIMARY KEY (trial, attempt, step, name)
+);
+CREATE TABLE attempts (
+  trial INTEGER NOT NULL, attempt INTEGER NOT NULL, wave INTEGER NOT NULL, element INTEGER NOT NULL,
+  job_id TEXT NOT NULL, job_state TEXT, host TEXT NOT NULL, gpus INTEGER NOT NULL, gpu_ids TEXT NOT NULL,
+  restart INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL, outcome TEXT, reason TEXT NOT NULL,
+  exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
+  git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
+  tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_bytes INTEGER,
+  corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
+);
+"""
+
+
+def read_attempts(path: Path, plan: WavePlan) -> Mapping[int, tuple[Attempt, ...]]:
+    """For each trial its attempts as their journals told them when `path` was published; `plan` is the first wave's.
+
+    Empty if the database is missing, damaged, of another version or of another study: readers then do without.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            if not _is_of(connection, plan):
+                return {}
+            return _attempts(connection, _reports(connection))
+    except (sqlite3.Error, ValueError, TypeError, LookupError):
+        return {}
+
+
+def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        return False
+    studies = [tuple(row) for row in connection.execute("SELECT name, created_at FROM studies")]
+    return studies == [(plan.study, plan.created_at)]
+
+
+def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, Report]]:
+    found: dict[tuple[int, int], dict[int, Report]] = {}
+    query = "SELECT trial, attempt, step, name, value, text, time FROM trial_intermediate_values ORDER BY rowid"
+    for trial, attempt, step, name, value, text, time in connection.execute(query):
+        steps = found.setdefault((trial, attempt), {})
+        report = steps.get(step)
+        if report is None:
+            report = steps[step] = Report(step, {}, time)
+        metrics: dict[str, float | str] = report.metrics  # type: ignore[assignment]  # made two lines above
+        metrics[name] = value if text is None else text
+    return found
+
+
+def _attempts(
+    connection: sqlite3.Connection, reports: Mapping[tuple[int, int], Mapping[int, Report]]
+) -> dict[int, tuple[Attempt, ...]]:
+    found: dict[int, tuple[Attempt, ...]] = {}
+    for row in connection.execute("SELECT * FROM attempts WHERE journal_bytes IS NOT NULL ORDER BY trial, attempt"):
+        own = tuple(reports.get((row["trial"], row["attempt"]), {}).values())
+        found[row["trial"]] = (*found.get(row["trial"], ()), _attempt(row, own))
+    return found
+
+
+def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
+    outcome = row["journal_outcome"]
+    return Attempt(
+        number=row["attempt"],
+        wave=row["wave"],
+        index=row["element"],
+        job_id=row["job_id"],
+        host=row["host"],
+        gpus=row["gpus"],
+        started_at=row["started_at"],
+        gpu_ids=row["gpu_ids"],
+        restart=row["restart"],
+        git_commit=row["git_commit"],
+        resumed_from=row["resumed_from"],
+        log=row["log"],
+        reports=reports,
+        checkpoints=tuple((step, path) for step, path in json.loads(row["checkpoints"])),
+        peak_host_gb=row["peak_host_gb"],
+        peak_gpu_gb=row["peak_gpu_gb"],
+        ended_at=row["journal_ended_at"],
+        outcome=None if outcome is None else Outcome(outcome),
+        reason=row["journal_reason"],
+        exit_code=row["exit_code"],
+        metrics=json.loads(row["metrics"]),
+        tail=tuple(json.loads(row["tail"])),
+        offset=row["journal_bytes"],
+        corrupt_lines=row["corrupt_lines"],
+    )
