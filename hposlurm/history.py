@@ -82,19 +82,16 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
 
 
 def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
-    """The history as it will be once a plan with `settled` is recorded: what the planner decides by."""
-    about = _settlements(history.plans)
-    fresh: dict[int, list[Settlement]] = {}
-    for settlement in settled:
-        fresh.setdefault(settlement.trial, []).append(settlement)
+    """The history as it will be once a further plan with `settled` is recorded: what the planner decides by."""
+    about = _by_trial([*(plan.settled for plan in history.plans), settled])
     assigned = _assigned(history.plans)
+    changed = {settlement.trial for settlement in settled}
 
     def again(trial: Trial) -> Trial:
-        if trial.number not in fresh:
+        if trial.number not in changed:
             return trial
-        assignment, first, _ = assigned[trial.number]
-        words = history.journals.get(trial.number, ())
-        return _trial(history.plans, assignment, first, words, [*about.get(trial.number, ()), fresh[trial.number]])
+        assignment, wave, _ = assigned[trial.number]
+        return _trial(history.plans, assignment, wave, history.journals.get(trial.number, ()), about[trial.number])
 
     return replace(history, trials=tuple(again(trial) for trial in history.trials))
 
@@ -144,21 +141,6 @@ def _by_trial(plans: Iterable[Sequence[Settlement]]) -> dict[int, list[list[Sett
         for number, settlements in here.items():
             found.setdefault(number, []).append(settlements)
     return found
-
-
-def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
-    """`history` as it will be once a further plan holds `settled`."""
-    about = _by_trial([*(plan.settled for plan in history.plans), settled])
-    assigned = _assigned(history.plans)
-    changed = {settlement.trial for settlement in settled}
-
-    def again(trial: Trial) -> Trial:
-        if trial.number not in changed:
-            return trial
-        assignment, wave, _ = assigned[trial.number]
-        return _trial(history.plans, assignment, wave, history.journals.get(trial.number, ()), about[trial.number])
-
-    return replace(history, trials=tuple(again(trial) for trial in history.trials))
 
 
 def _read_on(trial: TrialLayout, words: Sequence[Attempt]) -> tuple[Attempt, ...]:
