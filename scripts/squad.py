@@ -1,0 +1,211 @@
+"""SQuAD without torch: reading files, choosing samples, prompt and labels, windows around answers, official scores."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+IGNORED = -100  # the label that PyTorch's cross entropy leaves out
+SPLIT_SEED = 0  # which samples are taken is a property of the data, never of a trial's seed: trials must be comparable
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question; `answers[0]` stands in `context` at character `start`, the others are accepted as well."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[str, ...]
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.answers[0])
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def read_examples(path: Path) -> list[Example]:
+    """The questions of a SQuAD v1.1 JSON file, in its order; ValueError names the file and what is wrong in it."""
+    try:
+        articles = json.loads(path.read_text("utf-8"))["data"]
+        examples = [
+            _example(qa["id"], qa["question"], paragraph["context"], qa["answers"])
+            for article in articles
+            for paragraph in article["paragraphs"]
+            for qa in paragraph["qas"]
+        ]
+    except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not SQuAD v1.1 JSON ({type(error).__name__}: {error})") from error
+    if not examples:
+        raise ValueError(f"{path} holds no questions")
+    return examples
+
+
+def _example(id_: str, question: str, context: str, answers: Sequence[dict[str, Any]]) -> Example:
+    texts = tuple(dict.fromkeys(str(answer["text"]) for answer in answers))
+    example = Example(str(id_), question.strip(), context, texts, int(answers[0]["answer_start"]))
+    found = context[example.start : example.end]
+    if found != texts[0]:
+        raise ValueError(f"question {id_}: the answer {texts[0]!r} is not at {example.start}, where {found!r} stands")
+    return example
+
+
+def hub_examples(name: str, split: str) -> list[Example]:
+    """The questions of a split of a hub data set; needs the package `datasets`."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ValueError(
+            f"{name!r} is not a file, and reading it as a hub data set needs the package datasets "
+            "(pip install datasets). SQuAD v1.1 JSON files are read without it"
+        ) from error
+    rows = datasets.load_dataset(name, split=split)
+    return [
+        _example(
+            row["id"],
+            row["question"],
+            row["context"],
+            [
+                {"text": text, "answer_start": start}
+                for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+            ],
+        )
+        for row in rows
+        if row["answers"]["text"]
+    ]
+
+
+def load(source: str, split: str) -> list[Example]:
+    """The questions of `source`: a SQuAD v1.1 JSON file if there is one of that name, else a hub data set's `split`."""
+    path = Path(source)
+    if path.is_file():
+        return read_examples(path)
+    if path.suffix or path.is_absolute():
+        raise ValueError(f"there is no file {source} (looked in {Path.cwd()})")
+    return hub_examples(source, split)
+
+
+# ------------------------------------------------------------------------------------------------ choosing
+
+
+def sample(examples: Sequence[Example], count: int | None) -> list[Example]:
+    """`count` of the examples (all if None or fewer), drawn with a fixed seed: the same ones in every trial."""
+    shuffled = random.Random(SPLIT_SEED).sample(list(examples), len(examples))
+    return shuffled[: len(shuffled) if count is None else count]
+
+
+def split(examples: Sequence[Example], eval_share: float = 0.1) -> tuple[list[Example], list[Example]]:
+    """(train, eval) of one file: whole paragraphs go to one side, so that no evaluated context was trained on."""
+    contexts = list(dict.fromkeys(example.context for example in examples))
+    if len(contexts) < 2:
+        raise ValueError("one paragraph cannot be divided into training and evaluation data; give --eval-data")
+    random.Random(SPLIT_SEED).shuffle(contexts)
+    held_out = set(contexts[: max(1, round(len(contexts) * eval_share))])
+    train = [example for example in examples if example.context not in held_out]
+    return train, [example for example in examples if example.context in held_out]
+
+
+# ------------------------------------------------------------------------------------------------ prompt and labels
+
+
+def prompt(question: str, context: str) -> str:
+    """What the model reads; the answer follows after one space."""
+    return f"Question: {question} Context: {context} Answer:"
+
+
+def window(context: str, start: int, end: int, fits: Callable[[str], bool]) -> str | None:
+    """The longest piece of `context` found that fits and holds characters `start` to `end` whole; None if none does.
+
+    The answer lies in its middle, or nearer to an end where the context ends; other words are not cut through.
+    """
+    if fits(context):
+        return context
+    best, low, high = None, 0, len(context) - (end - start)
+    while low <= high:  # by bisection on the characters kept around the answer
+        middle = (low + high) // 2
+        piece = _around(context, start, end, middle)
+        if fits(piece):
+            best, low = piece, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def _around(context: str, start: int, end: int, extra: int) -> str:
+    left = max(0, min(start - extra // 2, len(context) - (end - start) - extra))
+    right = min(len(context), left + (end - start) + extra)
+    while 0 < left < start and not context[left - 1].isspace():
+        left += 1
+    while len(context) > right > end and not context[right].isspace():
+        right -= 1
+    return context[left:start].lstrip() + context[start:end] + context[end:right].rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example in tokens: `prompt` (what is read), `answer` (what is learned, the end token included)."""
+
+    prompt: list[int]
+    answer: list[int]
+    references: tuple[str, ...]
+
+    @property
+    def input_ids(self) -> list[int]:
+        return self.prompt + self.answer
+
+    @property
+    def labels(self) -> list[int]:
+        return [IGNORED] * len(self.prompt) + self.answer
+
+
+def encode(example: Example, tokenize: Callable[[str], list[int]], end_token: int, max_length: int) -> Encoded:
+    """The example as tokens, its context windowed to `max_length` tokens in all.
+
+    Raises ValueError when the question and its answer alone are longer than that.
+    """
+    answer = [*tokenize(" " + example.answers[0]), end_token]
+
+    def fits(context: str) -> bool:
+        return len(tokenize(prompt(example.question, context))) + len(answer) <= max_length
+
+    context = window(example.context, example.start, example.end, fits)
+    if context is None:
+        raise ValueError(f"--max-length {max_length} leaves no room for question {example.id} and its answer")
+    return Encoded(tokenize(prompt(example.question, context)), answer, example.answers)
+
+
+# ------------------------------------------------------------------------------------------------ scores
+
+
+def normalize(text: str) -> str:
+    """SQuAD's official normal form: lower case, no punctuation, no articles, single spaces."""
+    text = "".join(character for character in text.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def exact_match(prediction: str, references: Sequence[str]) -> float:
+    """1.0 if the prediction equals one of the references in normal form, else 0.0."""
+    return float(any(normalize(prediction) == normalize(reference) for reference in references))
+
+
+def f1(prediction: str, references: Sequence[str]) -> float:
+    """The best overlap of words with a reference (harmonic mean of precision and recall), 0.0 to 1.0."""
+    return max(_f1(normalize(prediction).split(), normalize(reference).split()) for reference in references)
+
+
+def _f1(prediction: list[str], reference: list[str]) -> float:
+    common = sum((Counter(prediction) & Counter(reference)).values())
+    if common == 0:
+        return 0.0
+    precision, recall = common / len(prediction), common / len(reference)
+    return 2 * precision * recall / (precision + recall)

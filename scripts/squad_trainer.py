@@ -1,0 +1,150 @@
+"""The Trainer with SQuAD's evaluation: loss per answer token, generated answers, exact match, F1, speed and memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import squad
+import torch
+from squad import IGNORED, Encoded
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+GIB = 1024**3
+
+
+def pad(rows: Sequence[list[int]], filler: int, left: bool = False) -> torch.Tensor:
+    width = max(len(row) for row in rows)
+    return torch.tensor([[filler] * (width - len(r)) + r if left else r + [filler] * (width - len(r)) for r in rows])
+
+
+def collate(batch: Sequence[Encoded], pad_token: int) -> dict[str, torch.Tensor]:
+    """A training batch: padded on the right, labels only on the answers."""
+    return {
+        "input_ids": pad([example.input_ids for example in batch], pad_token),
+        "attention_mask": pad([[1] * len(example.input_ids) for example in batch], 0),
+        "labels": pad([example.labels for example in batch], IGNORED),
+    }
+
+
+class SquadTrainer(Trainer):
+    """The Trainer with an evaluation of its own: loss per answer token, generated answers, SQuAD's scores."""
+
+    def __init__(self, *args: Any, eval_bs: int, max_new_tokens: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.eval_bs, self.max_new_tokens = eval_bs, max_new_tokens
+        self.last_metrics: dict[str, float] = {}
+        self.clock = Clock()
+        self.add_callback(self.clock)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        speed = self.clock.speed(self.state, len(self.train_dataset))  # first: the evaluation must not slow it down
+        metrics = {**self.scores(), **peak_memory(self.args.device)}
+        metrics |= {"runtime": self.clock.seconds(), "samples_per_second": speed}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.clock.resume(self.state)
+        self.last_metrics = metrics
+        return metrics
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, float]:
+        """eval_loss over all answer tokens of all ranks; exact_match and f1 in per cent of all questions."""
+        model = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        totals = torch.zeros(5, dtype=torch.float64, device=self.args.device)
+        for batch, real in self.my_batches():
+            loss, tokens = self.answer_loss(model, batch[:real] or batch)
+            predictions = self.generate(model, batch)
+            pairs = list(zip(predictions[:real], batch[:real], strict=True))
+            match = sum(squad.exact_match(text, example.references) for text, example in pairs)
+            f1 = sum(squad.f1(text, example.references) for text, example in pairs)
+            if real:
+                totals += torch.tensor([loss, tokens, match, f1, real], dtype=torch.float64, device=totals.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(totals)
+        model.train()
+        loss, tokens, match, f1, questions = totals.tolist()
+        return {
+            "eval_loss": loss / tokens,
+            "exact_match": 100 * match / questions,
+            "f1": 100 * f1 / questions,
+        }
+
+    def my_batches(self) -> Iterator[tuple[list[Encoded], int]]:
+        """This rank's batches, and how many of each count: with ZeRO-3 all ranks must call the model equally often."""
+        rank, world = self.args.process_index, self.args.world_size
+        mine = self.eval_dataset[rank::world]
+        padded = mine + self.eval_dataset[: -(-len(self.eval_dataset) // world) - len(mine)]
+        for first in range(0, len(padded), self.eval_bs):
+            batch = padded[first : first + self.eval_bs]
+            yield batch, len(mine[first : first + self.eval_bs])
+
+    def answer_loss(self, model: Any, batch: Sequence[Encoded]) -> tuple[float, int]:
+        """The summed cross entropy of the batch's answer tokens, and how many there are."""
+        inputs = self._prepare_inputs(collate(batch, self.processing_class.pad_token_id))
+        labels = inputs.pop("labels")[:, 1:]
+        logits = model(**inputs).logits[:, :-1][labels != IGNORED]
+        answer_tokens = labels[labels != IGNORED]
+        return cross_entropy(logits.float(), answer_tokens, reduction="sum").item(), len(answer_tokens)
+
+    def generate(self, model: Any, batch: Sequence[Encoded]) -> list[str]:
+        """Greedy answers; the prompts are padded on the left, so that each answer follows its prompt directly."""
+        tokenizer = self.processing_class
+        inputs = {
+            "input_ids": pad([example.prompt for example in batch], tokenizer.pad_token_id, left=True),
+            "attention_mask": pad([[1] * len(example.prompt) for example in batch], 0, left=True),
+        }
+        tokens = model.generate(
+            **self._prepare_inputs(inputs),
+            max_new_tokens=self.max_new_tokens,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            synced_gpus=is_deepspeed_zero3_enabled(),
+        )
+        return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+class Clock(TrainerCallback):
+    """Seconds since the training began, and the training speed without the evaluations."""
+
+    def __init__(self) -> None:
+        self.began = self.resumed = time.monotonic()
+        self.epoch = 0.0
+
+    def on_train_begin(self, _: TrainingArguments, state: TrainerState, *__: Any, **___: Any) -> None:
+        self.began = self.resumed = time.monotonic()
+        self.epoch = state.epoch or 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def speed(self, state: TrainerState, samples: int) -> float:
+        """Samples per second since the last evaluation, all ranks together; `samples` is how many one epoch has."""
+        return samples * ((state.epoch or 0.0) - self.epoch) / max(time.monotonic() - self.resumed, 1e-9)
+
+    def resume(self, state: TrainerState) -> None:
+        """Training goes on after an evaluation."""
+        self.resumed, self.epoch = time.monotonic(), state.epoch or 0.0
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """In GiB: peak_gpu_gb (reserved, of the fullest GPU) where there are GPUs, else peak_host_gb (all ranks' sum)."""
+    if device.type == "cuda":
+        return {"peak_gpu_gb": _over_ranks(torch.cuda.max_memory_reserved(device) / GIB, device, "MAX")}
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts KiB on Linux, bytes on macOS
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"peak_host_gb": _over_ranks(peak / GIB, device, "SUM")}
+
+
+def _over_ranks(value: float, device: torch.device, operation: str) -> float:
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total, op=getattr(torch.distributed.ReduceOp, operation))
+    return total.item()
