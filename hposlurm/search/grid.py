@@ -1,0 +1,51 @@
+"""Grid search: every allowed combination once, in one shuffled order for the whole study. Standard library only.
+
+Not Optuna's GridSampler: with ask and tell it raises at the last point and repeats points that are still running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from random import Random
+
+from hposlurm.search.points import Identity, Point, given_defaults, identity
+from hposlurm.search.seeds import derive_seed
+from hposlurm.space import SearchSpace, SpaceError, same_value
+
+MAX_GRID_POINTS = 1_000_000
+
+
+def grid_order(space: SearchSpace, seed: int) -> list[Point]:
+    """Returns all points of the grid in the order in which the study of this seed runs them.
+
+    The first one has the default values, where a point of the grid has all of those that are active in it. Raises
+    SpaceError for a continuous parameter (its name is in the message) and for more than MAX_GRID_POINTS points.
+    """
+    points = list(islice(space.grid_points(), MAX_GRID_POINTS + 1))
+    if len(points) > MAX_GRID_POINTS:
+        raise SpaceError(
+            f"parameters: the grid has more than {MAX_GRID_POINTS:,} points; "
+            "give fewer values, or use search.algorithm random"
+        )
+    Random(derive_seed(seed, "grid")).shuffle(points)
+    defaults = given_defaults(space)
+    first = max(range(len(points)), key=lambda i: _match(points[i], defaults), default=0)
+    if points and _match(points[first], defaults) > 0:
+        points.insert(0, points.pop(first))
+    return points
+
+
+def unseen_grid_points(space: SearchSpace, seed: int, seen: set[Identity]) -> Iterator[Point]:
+    """Yields the points of `grid_order` that are not in `seen`, each once."""
+    taken = set(seen)
+    for point in grid_order(space, seed):
+        if (key := identity(point)) not in taken:
+            taken.add(key)
+            yield point
+
+
+def _match(point: Point, defaults: Point) -> int:
+    """How many defaults the point has; 0 where it differs from one of them."""
+    common = point.keys() & defaults.keys()
+    return len(common) if all(same_value(point[name], defaults[name]) for name in common) else 0

@@ -1,0 +1,52 @@
+"""Random points that are allowed and were not there before. Standard library only."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hposlurm.search.points import Identity, Point, draw_point, identity
+from hposlurm.space import SearchSpace
+
+QUICK_DRAWS = 100
+ENUMERABLE = 20_000  # points; listing so many takes well under a second
+DRAWS = 50_000  # finds a region of a thousandth of the space all but surely
+
+
+class UnseenPoints:
+    """Random feasible points of `space` that are not in `seen`; whoever uses a point adds it there."""
+
+    def __init__(self, space: SearchSpace, rng: Random, seen: set[Identity]) -> None:
+        self._space = space
+        self._rng = rng
+        self._seen = seen
+        self._listed: list[Point] | None = None
+
+    def accepts(self, point: Point) -> bool:
+        return identity(point) not in self._seen and self._space.is_feasible(point)
+
+    def draw(self) -> Point | None:
+        """Returns a new point, or None: the space is exhausted, or too few of its points are allowed to find one.
+
+        Draws until one fits. Where that does not work soon and the space has at most ENUMERABLE points, one of those
+        that are left; so in such a space None is certain.
+        """
+        if self._listed is not None:
+            return self._from_list(self._listed)
+        point = self._by_rejection(QUICK_DRAWS)
+        if point is not None:
+            return point
+        if self._space.cardinality(ENUMERABLE) is None:
+            return self._by_rejection(DRAWS)
+        self._listed = list(self._space.grid_points())
+        self._rng.shuffle(self._listed)
+        return self._from_list(self._listed)
+
+    def _by_rejection(self, draws: int) -> Point | None:
+        points = (draw_point(self._space, self._rng) for _ in range(draws))
+        return next((point for point in points if self.accepts(point)), None)
+
+    def _from_list(self, listed: list[Point]) -> Point | None:
+        while listed:
+            if identity(point := listed.pop()) not in self._seen:
+                return point
+        return None
