@@ -1,0 +1,185 @@
+"""The study file: YAML → a validated, frozen StudySpec, and back.
+
+All problems of a file are found at once and raised as one SpecError. Laid over the study file, in this order: a search
+space file (its sections take the place of the study file's), overlay files (merged), `--set` settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hposlurm import specfile
+from hposlurm.errors import Problem, SpecError
+from hposlurm.speccheck import cross_problems, resort
+from hposlurm.speccommand import template_problems
+from hposlurm.specmerge import apply_setting, merge
+from hposlurm.specmodel import (
+    BudgetSpec,
+    CategoricalDefinition,
+    Conditional,
+    DeepSpeedSpec,
+    Definition,
+    FloatDefinition,
+    IntDefinition,
+    PlannerSpec,
+    ResourcesSpec,
+    SearchSpec,
+    SlurmSpec,
+    StudySpec,
+    TrialSpec,
+    WavesSpec,
+)
+from hposlurm.specprobe import probe_problems
+from hposlurm.specproblems import problems_of, suggestion
+
+__all__ = [
+    "BudgetSpec",
+    "CategoricalDefinition",
+    "Conditional",
+    "DeepSpeedSpec",
+    "Definition",
+    "FloatDefinition",
+    "IntDefinition",
+    "PlannerSpec",
+    "ResourcesSpec",
+    "SearchSpec",
+    "SlurmSpec",
+    "StudySpec",
+    "TrialSpec",
+    "WavesSpec",
+    "dump",
+    "load",
+    "parse",
+]
+
+_SEARCH_SPACE_KEYS = ("parameters", "conditionals", "constraints", "objectives")
+
+
+def load(
+    path: Path,
+    overlays: Sequence[Path] = (),
+    settings: Sequence[str] = (),
+    search_space: Path | None = None,
+    *,
+    frozen: bool = False,
+) -> StudySpec:
+    """The study in the file at `path` with everything laid over it; raises SpecError with all problems.
+
+    `settings` are "a.b.c=value". A relative `slurm.template` counts from the file that names it. `frozen` is for a spec
+    that hposlurm wrote itself: it is not tried out again, and a template that is gone by now does not matter.
+    """
+    data, problems = specfile.read(path)
+    if data is None:
+        raise SpecError(str(path), problems)
+    data, found = _lay_over(_anchored(data, path.parent), overlays, settings, search_space)
+    problems += found
+    if data is None:
+        raise SpecError(str(path), problems)
+    try:
+        spec = parse(data, str(path), frozen=frozen)
+    except SpecError as error:
+        raise SpecError(str(path), [*problems, *error.problems]) from None
+    if problems:
+        raise SpecError(str(path), problems)
+    return spec
+
+
+def _lay_over(
+    data: dict[str, Any], overlays: Sequence[Path], settings: Sequence[str], search_space: Path | None
+) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """`data` with everything laid over it and the problems of that; None where a file has nothing to lay over it."""
+    problems: list[Problem] = []
+    files = [*((search_space,) if search_space else ()), *overlays]
+    for file in files:
+        changes, found = specfile.read(file)
+        problems += [_within(file, problem) for problem in found]
+        if changes is None:
+            return None, problems
+        if file is search_space:
+            unknown = sorted(changes.keys() - set(_SEARCH_SPACE_KEYS))
+            hints = {key: suggestion(key, _SEARCH_SPACE_KEYS, "a search space file has") for key in unknown}
+            problems += [_within(file, Problem(key, f"unknown key {key!r}", hints[key])) for key in unknown]
+            data = {**data, **{key: value for key, value in changes.items() if key not in unknown}}
+        else:
+            data = merge(data, _anchored(changes, file.parent))
+    problems += [problem for setting in settings if (problem := apply_setting(data, setting))]
+    return data, problems
+
+
+def _within(file: Path, problem: Problem) -> Problem:
+    return Problem(f"{file}: {problem.path}" if problem.path else str(file), problem.message, problem.hint)
+
+
+def _anchored(data: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """`data` with a relative `slurm.template` made absolute, as seen from `directory`."""
+    slurm = data.get("slurm")
+    if not isinstance(slurm, dict) or not isinstance(slurm.get("template"), str) or not slurm["template"]:
+        return data
+    return {**data, "slurm": {**slurm, "template": str((directory / slurm["template"]).absolute())}}
+
+
+def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False) -> StudySpec:
+    """The study in `data`, which is made of dict, list and single values; raises SpecError with all problems.
+
+    `source` names the data in messages. `frozen` as in `load`.
+    """
+    if not isinstance(data, Mapping):
+        raise SpecError(source, [Problem("", "a study is a mapping of keys such as `name:` and `parameters:`")])
+    cleaned = _without_nulls(data)
+    problems = cross_problems(cleaned)
+    spec: StudySpec | None = None
+    try:
+        spec = StudySpec.model_validate(cleaned)
+    except ValidationError as error:
+        problems += problems_of(error)
+    template = _template(cleaned)
+    if template is not None and not frozen:
+        problems += template_problems(template, "slurm.template")
+    if spec is not None and not problems and not frozen:
+        problems += probe_problems(spec)
+    if spec is None or problems:
+        raise SpecError(source, resort(problems))
+    return spec
+
+
+def _template(data: Mapping[str, Any]) -> Path | None:
+    slurm = data.get("slurm")
+    name = slurm.get("template") if isinstance(slurm, dict) else None
+    return Path(name) if isinstance(name, str) and name.strip() else None
+
+
+def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` without keys that are null, in sections too: an overlay unsets a key by `key: null`.
+
+    Inside of definitions and of `slurm.extra` null is a value and stays.
+    """
+    cleaned = {str(key): value for key, value in data.items() if value is not None}
+    for name in ("search", "budget", "waves", "trial", "resources", "slurm"):
+        if isinstance(section := cleaned.get(name), dict):
+            cleaned[name] = {str(key): value for key, value in section.items() if value is not None}
+    for section_name, name in (("trial", "deepspeed"), ("slurm", "planner")):
+        section = cleaned.get(section_name)
+        if isinstance(section, dict) and isinstance(inner := section.get(name), dict):
+            section[name] = {str(key): value for key, value in inner.items() if value is not None}
+    return cleaned
+
+
+def dump(spec: StudySpec) -> str:
+    """YAML that `load` reads back as an equal spec, with every default written out."""
+    data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data["parameters"] = _definitions(spec.parameters)
+    data["conditionals"] = [{"if": c.condition, "then": _definitions(c.then)} for c in spec.conditionals]
+    data["slurm"]["extra"] = dict(spec.slurm.extra)
+    return specfile.dump(data)
+
+
+def _definitions(definitions: Mapping[str, Definition]) -> dict[str, Any]:
+    """As they were given, and `type` where it was inferred; a default of null is not the same as none."""
+    return {
+        name: {"type": definition.type} | definition.model_dump(mode="json", exclude_unset=True)
+        for name, definition in definitions.items()
+    }

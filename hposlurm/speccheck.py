@@ -1,0 +1,282 @@
+"""Checks across the sections of a study file, on the raw data: one broken section must not hide another's problems."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from hposlurm import specmodel as model
+from hposlurm.errors import Problem
+from hposlurm.expressions import Expression, ExpressionError
+from hposlurm.expressions import parse as parse_expression
+from hposlurm.space import FloatParameter, same_value
+from hposlurm.speccommand import COMMAND_FACTS, UNSET, command_problems, name_hint
+from hposlurm.specfields import quoted
+from hposlurm.trial import ParamValue
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME_LENGTH = 64
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./@:-]*")
+_SBATCH_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# Names that Jinja2 gives a meaning of its own, or that are columns of the result table
+_JINJA_NAMES = frozenset({"true", "false", "none", "loop", "self", "super", "varargs", "kwargs", "caller"})
+_JINJA_GLOBALS = frozenset({"cycler", "dict", "joiner", "lipsum", "namespace", "range"})
+_COLUMNS = frozenset({"state", "wave", "attempts", "runtime", "gpu_hours", "node", "reason"})
+# sbatch options that hposlurm writes itself, and where to set those that a study may choose
+_OWN_OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("array", "dependency", "error", "hold", "job-name", "output", "parsable", "wrap"), ""),
+    **dict.fromkeys(("ntasks", "ntasks-per-node", "signal", "chdir"), ""),
+    **{key: f"slurm.{key}" for key in ("account", "constraint", "exclude", "partition", "qos")},
+    "cpus-per-task": "resources.cpus_per_task",
+    "gpus-per-node": "resources.gpus_per_node",
+    "mem": "resources.mem_gb",
+    "nodes": "resources.nodes",
+    "time": "resources.time",
+}
+_ADAPTER: TypeAdapter[model.Definition] = TypeAdapter(model.Definition)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What can be read of the search space, whatever else is wrong.
+
+    `where` is the path of every defined name, `definitions` has those that are valid, `needs` the names in each one's
+    condition.
+    """
+
+    where: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, model.Definition] = field(default_factory=dict)
+    needs: dict[str, frozenset[str]] = field(default_factory=dict)
+    facts: dict[str, ParamValue] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def known(self) -> set[str]:
+        return {*self.where, *self.facts}
+
+
+def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
+    """Everything that is wrong in `data` beyond what the model says about single values."""
+    draft = _Draft(facts=_facts(data))
+    conditions = _collect(data, draft)
+    metrics = {entry["name"] for _, entry in _mappings(data.get("objectives"), "") if _is_text(entry.get("name"))}
+    for name, where in draft.where.items():
+        draft.problems += _name_problems(name, where, metrics)
+    for name, definition in draft.definitions.items():
+        draft.problems += definition_problems(draft.where[name], definition)
+    for where, expression in [*conditions, *_constraints(data, draft)]:
+        draft.problems += _unknown_names(where, expression, draft)
+    if cycle := model.dependency_order(draft.needs)[1]:
+        chain = " → ".join([*cycle, cycle[0]])
+        draft.problems.append(Problem(draft.where[cycle[0]], f"its condition goes in a circle: {chain}"))
+    draft.problems += _objective_problems(data)
+    draft.problems += _budget_problems(data, draft)
+    draft.problems += _trial_problems(data, draft)
+    draft.problems += _slurm_problems(data)
+    return draft.problems
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The mappings in a list, each with its path."""
+    for index, entry in enumerate(value if isinstance(value, list | tuple) else ()):
+        if isinstance(entry, dict):
+            yield f"{path}.{index}", entry
+
+
+def _facts(data: Mapping[str, Any]) -> dict[str, ParamValue]:
+    try:
+        return model.ResourcesSpec.model_validate(_section(data, "resources")).facts
+    except ValidationError:
+        # which facts are set is still known, and that is all that the checks of names need
+        given = {key for key in UNSET if key in _section(data, "resources")}
+        return dict.fromkeys({*model.ResourcesSpec().facts, *given}, 1)
+
+
+def _collect(data: Mapping[str, Any], draft: _Draft) -> list[tuple[str, Expression]]:
+    """Fills `draft` with all definitions; the conditions that could be parsed, each with its path."""
+    _define(_section(data, "parameters"), "parameters", frozenset(), draft)
+    conditions: list[tuple[str, Expression]] = []
+    for path, entry in _mappings(data.get("conditionals"), "conditionals"):
+        names: frozenset[str] = frozenset()
+        expression = _parse(entry.get("if"), f"{path}.if", draft)
+        if expression is not None:
+            conditions.append((f"{path}.if", expression))
+            names = expression.names
+        _define(_section(entry, "then"), f"{path}.then", names, draft)
+    return conditions
+
+
+def _define(definitions: Mapping[Any, Any], path: str, needs: frozenset[str], draft: _Draft) -> None:
+    for key, raw in definitions.items():
+        name = str(key)
+        where = f"{path}.{name}"
+        if name in draft.where:
+            message = f"{name} is defined already at {draft.where[name]}; give one of the two another name"
+            draft.problems.append(Problem(where, message))
+            continue
+        draft.where[name] = where
+        draft.needs[name] = needs
+        try:
+            draft.definitions[name] = _ADAPTER.validate_python(raw)
+        except ValidationError:
+            continue  # the model reports it
+
+
+def _parse(text: Any, path: str, draft: _Draft) -> Expression | None:
+    if not isinstance(text, str) or not text.strip():
+        return None  # the model reports it
+    try:
+        return parse_expression(text)
+    except ExpressionError as error:
+        draft.problems.append(Problem(path, str(error)))
+        return None
+
+
+def _constraints(data: Mapping[str, Any], draft: _Draft) -> Iterator[tuple[str, Expression]]:
+    constraints = data.get("constraints")
+    for index, text in enumerate(constraints if isinstance(constraints, list | tuple) else ()):
+        path = f"constraints.{index}"
+        if (expression := _parse(text, path, draft)) is not None:
+            yield path, expression
+
+
+def _unknown_names(where: str, expression: Expression, draft: _Draft) -> Iterator[Problem]:
+    for name in sorted(expression.names - draft.known):
+        if name in UNSET and name != "ds_config":
+            yield Problem(where, f"{name} is not known in {expression.text!r}", f"set {UNSET[name]}")
+        else:
+            what = f"{name} in {expression.text!r} is neither a parameter nor a fact of the resources"
+            yield Problem(where, what, name_hint(name, draft.known))
+
+
+def _name_problems(name: str, where: str, metrics: set[str]) -> Iterator[Problem]:
+    if not _IDENTIFIER.fullmatch(name) or len(name) > _NAME_LENGTH:
+        rule = f"letters, digits and _, not a digit first, at most {_NAME_LENGTH}"
+        yield Problem(where, f"{quoted(name)} cannot be a parameter's name: {rule}")
+    elif keyword.iskeyword(name) or name.lower() in _JINJA_NAMES | _JINJA_GLOBALS:
+        yield Problem(where, f"{name} means something else in expressions or templates; choose another name")
+    elif name in COMMAND_FACTS or name in UNSET:
+        yield Problem(where, f"{name} is a fact that every command has already; choose another name")
+    elif name in _COLUMNS or name in metrics:
+        yield Problem(where, f"{name} is another column of the result table already; choose another name")
+
+
+def definition_problems(where: str, definition: model.Definition) -> Iterator[Problem]:
+    """What is wrong between the values of one parameter's definition."""
+    if isinstance(definition, model.CategoricalDefinition):
+        yield from _choice_problems(where, definition)
+        return
+    if definition.min > definition.max:
+        yield Problem(f"{where}.min", f"must be at most max: {definition.min!r} > {definition.max!r}")
+        return
+    if definition.log and definition.min <= 0:
+        yield Problem(f"{where}.min", f"must be more than 0 with log: true, not {definition.min!r}")
+    if definition.log and definition.step not in (None, 1):
+        yield Problem(f"{where}.step", "cannot be used with log: true; take one of them out")
+    elif definition.step is not None and definition.step > definition.max - definition.min > 0:
+        width = f"{definition.max!r} - {definition.min!r}"
+        yield Problem(f"{where}.step", f"{definition.step!r} is larger than the whole range ({width})")
+    if definition.default is None:
+        return
+    if not definition.min <= definition.default <= definition.max:
+        allowed = f"{definition.min!r} to {definition.max!r}"
+        yield Problem(f"{where}.default", f"{definition.default!r} is outside of the range {allowed}")
+    elif not definition.parameter("", None).contains(definition.default):
+        steps = f"{definition.min!r} in steps of {definition.step!r}"
+        yield Problem(f"{where}.default", f"{definition.default!r} is not on the grid from {steps}")
+
+
+def _choice_problems(where: str, definition: model.CategoricalDefinition) -> Iterator[Problem]:
+    choices = definition.choices
+    if not choices:
+        yield Problem(f"{where}.choices", "must not be empty")
+        return
+    for index, choice in enumerate(choices):
+        if choice in choices[:index]:  # also true beside 1, which samplers cannot tell apart
+            first = choices[choices.index(choice)]
+            yield Problem(f"{where}.choices.{index}", f"{quoted(choice)} is the same choice as {quoted(first)}")
+    if definition.has_default and not any(same_value(definition.default, choice) for choice in choices):
+        allowed = ", ".join(map(quoted, choices[:20]))
+        yield Problem(f"{where}.default", f"{quoted(definition.default)} is not one of the choices", allowed)
+
+
+def _objective_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for path, entry in _mappings(data.get("objectives"), "objectives"):
+        name = entry.get("name")
+        if not isinstance(name, str) or not name:
+            continue
+        if name in seen:
+            yield Problem(f"{path}.name", f"{name!r} is an objective already at {seen[name]}")
+        elif not _METRIC.fullmatch(name):
+            yield Problem(f"{path}.name", f"{name!r} is no metric's name: letters, digits and _ . / @ : - only")
+        seen.setdefault(name, f"{path}.name")
+
+
+def _budget_problems(data: Mapping[str, Any], draft: _Draft) -> Iterator[Problem]:
+    if _section(data, "search").get("algorithm", "tpe") != "grid":
+        if "n_trials" not in _section(data, "budget") and isinstance(data.get("budget", {}), dict):
+            yield Problem("budget.n_trials", "is missing; only search.algorithm: grid ends by itself")
+        return
+    for name, definition in draft.definitions.items():
+        parameter = definition.parameter(name, None)
+        if isinstance(parameter, FloatParameter) and parameter.low < parameter.high and parameter.step is None:
+            how = "give it a step, or list its values as choices"
+            yield Problem(draft.where[name], f"a grid cannot use the continuous range of {name}", how)
+
+
+def _trial_problems(data: Mapping[str, Any], draft: _Draft) -> Iterator[Problem]:
+    trial = _section(data, "trial")
+    command, pattern = trial.get("command"), trial.get("metric_pattern")
+    if isinstance(command, str) and command.strip():
+        names = {*COMMAND_FACTS, *draft.known, *(["ds_config"] if trial.get("deepspeed") is not None else [])}
+        yield from command_problems(command, names)
+    if isinstance(pattern, str) and pattern:
+        yield from _pattern_problems(pattern)
+    deepspeed = _section(trial, "deepspeed")
+    if deepspeed.get("zero_stage") == 0 and deepspeed.get("offload", "none") != "none":
+        yield Problem("trial.deepspeed.offload", "needs a zero_stage of 1 or more; stage 0 keeps everything on the GPU")
+
+
+def _pattern_problems(pattern: str) -> Iterator[Problem]:
+    path = "trial.metric_pattern"
+    try:
+        groups = re.compile(pattern).groupindex
+    except (re.error, RecursionError, OverflowError) as error:
+        yield Problem(path, f"{quoted(pattern)} is no regular expression: {error}")
+        return
+    if not groups:
+        yield Problem(path, f"{quoted(pattern)} has no named group", r"such as (?P<eval_loss>[\d.]+)")
+
+
+def _slurm_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    for option, value in _section(_section(data, "slurm"), "extra").items():
+        path, known = f"slurm.extra.{option}", str(option).replace("_", "-")
+        if not _SBATCH_OPTION.fullmatch(str(option)):
+            yield Problem(path, f"{quoted(option)} is no long option of sbatch (written without --)")
+        elif known in _OWN_OPTIONS:
+            own = _OWN_OPTIONS[known]
+            yield Problem(path, f"hposlurm sets --{known} itself", f"use {own}" if own else "take it out")
+        elif value is False:
+            yield Problem(path, "an option that is false is not given at all; take it out")
+
+
+def resort(problems: Sequence[Problem]) -> list[Problem]:
+    """Without repetitions, in the order of the study file's sections; what has no section comes first."""
+    order = [info.alias or name for name, info in model.StudySpec.model_fields.items()]
+    rank = {section: index for index, section in enumerate(order)}
+    return sorted(dict.fromkeys(problems), key=lambda problem: rank.get(problem.path.split(".")[0], -1))

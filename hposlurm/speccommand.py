@@ -1,0 +1,124 @@
+"""Checks of Jinja2 texts before anything runs: the trial's command and a script template of the user's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.errors import Problem
+from hposlurm.space import SearchSpace
+from hposlurm.specproblems import suggestion
+from hposlurm.trial import ParamValue
+
+if TYPE_CHECKING:
+    import jinja2
+
+# What every command may use besides parameters; the facts that must be set first are in UNSET
+COMMAND_FACTS = frozenset(
+    {
+        "checkpoint_dir",
+        "cpus_per_task",
+        "flags",
+        "gpus",
+        "gpus_per_node",
+        "max_step",
+        "nodes",
+        "resume_from",
+        "seed",
+        "study_dir",
+        "trial",
+        "trial_dir",
+    }
+)
+# Facts that are known only when something is set in the study file, and what that is
+UNSET: Mapping[str, str] = {
+    "ds_config": "trial.deepspeed",
+    "gpu_memory_gb": "resources.gpu_memory_gb",
+    "mem_gb": "resources.mem_gb",
+}
+_UNDEFINED = re.compile(r"'(\w+)' is undefined")
+
+
+def command_problems(command: str, names: set[str]) -> list[Problem]:
+    """What is wrong with `trial.command` as a template in which `names` are defined: its syntax, unknown names."""
+    import jinja2
+    from jinja2 import meta
+
+    path = "trial.command"
+    environment = _environment()
+    try:
+        used = meta.find_undeclared_variables(environment.parse(command))
+    except jinja2.TemplateSyntaxError as error:
+        return [Problem(path, f"line {error.lineno}: {error.message}", "Jinja2: {{ name }} or {% if … %}…{% endif %}")]
+    except (RecursionError, ValueError, OverflowError) as error:
+        return [Problem(path, f"not a template: {type(error).__name__}")]
+    unknown = sorted(used - names - environment.globals.keys())
+    return [Problem(path, f"{name!r} is not defined", name_hint(name, names)) for name in unknown]
+
+
+def name_hint(name: str, names: Iterable[str]) -> str:
+    """What to write or set instead of the unknown `name`."""
+    if name in UNSET:
+        return f"set {UNSET[name]} to have it"
+    return suggestion(name, names, "defined are")
+
+
+def template_problems(path: Path, where: str) -> list[Problem]:
+    """Whether the file at `path` is there and is a Jinja2 template; `where` is the key that names it."""
+    import jinja2
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return [Problem(where, f"{str(path)!r} cannot be read: {reason}")]
+    try:
+        _environment().parse(text)
+    except jinja2.TemplateSyntaxError as error:
+        return [Problem(where, f"{str(path)!r}, line {error.lineno}: {error.message}")]
+    except RecursionError:
+        return [Problem(where, f"{str(path)!r} is nested too deeply")]
+    return []
+
+
+def inactive_problems(
+    command: str, space: SearchSpace, facts: Iterable[str], configurations: Iterable[Mapping[str, ParamValue]]
+) -> list[Problem]:
+    """Conditional parameters that `command` needs in one of `configurations` in which they are inactive.
+
+    Found by rendering: the same names in a later wave would stop the planner when nobody is looking.
+    """
+    import jinja2
+
+    conditions = {p.name: p.condition for p in space.parameters if p.condition is not None}
+    if not conditions:
+        return []
+    stand_ins: dict[str, Any] = dict.fromkeys(facts, "1")
+    template = _environment().from_string(command)
+    needed: dict[str, None] = {}
+    for params in configurations:
+        try:
+            template.render({**stand_ins, **space.facts, **params})
+        except jinja2.UndefinedError as error:
+            match = _UNDEFINED.search(str(error))
+            if match and match[1] in conditions:
+                needed[match[1]] = None
+                stand_ins[match[1]] = "1"  # so that the next rendering gets to the next one
+        except Exception:  # noqa: BLE001, S112, RUF100  # a stand-in that is no real value proves nothing
+            continue
+    return [
+        Problem(
+            "trial.command",
+            f"{name!r} is inactive, so undefined, where {conditions[name]} is false",
+            f"write {{% if {name} is defined %}}…{{% endif %}} around it, or use {{{{ flags }}}}",
+        )
+        for name in needed
+    ]
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)

@@ -1,0 +1,161 @@
+"""Single values of a study file: numbers, texts and times, each with its own clear complaint."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from hposlurm.trial import ParamValue
+
+COMPLAINT = "complaint"  # the pydantic error type of messages that are whole sentences already
+LATER = "later"  # the same, for what this version does not do yet
+
+_MAX_TIME_S = 366 * 86400
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_WITH_UNITS = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME_LENGTH = 64
+
+
+def quoted(value: Any) -> str:
+    """`value` as a person would find it in the file, cut to a readable length."""
+    if isinstance(value, dict | list | tuple):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    names: dict[Any, str] = {True: "true", False: "false", None: "null"}
+    text = names[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def complaint(message: str) -> PydanticCustomError:
+    """An error whose text reaches the person as it is."""
+    return PydanticCustomError(COMPLAINT, "{message}", {"message": message})
+
+
+def _not_a_truth_value(value: Any) -> Any:
+    # pydantic would take true for 1
+    if isinstance(value, bool):
+        raise complaint(f"must be a number, not {quoted(value)}")
+    return value
+
+
+def control_character(text: str, allowed: str = "") -> str | None:
+    """The first character in `text` that no command line, script or table should contain; None if there is none."""
+    for character in text:
+        if character not in allowed and unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            return character
+    return None
+
+
+def _plain_text(value: str) -> str:
+    if not value.strip():
+        raise complaint("must not be empty")
+    return _without_control(value)
+
+
+def _without_control(value: str, allowed: str = "\t") -> str:
+    if (bad := control_character(value, allowed)) is not None:
+        raise complaint(f"must be one line of text without control characters; {quoted(value)} has {bad!r}")
+    return value
+
+
+def _command(value: str) -> str:
+    if not value.strip():
+        raise complaint("must not be empty")
+    return _without_control(value, allowed="\t\n")
+
+
+def _study_name(value: str) -> str:
+    if len(value) > _NAME_LENGTH or not _NAME.fullmatch(value):
+        raise complaint(
+            f"names a directory and Slurm jobs: at most {_NAME_LENGTH} of the characters A-Z a-z 0-9 . _ -, "
+            f"the first a letter or digit, not {quoted(value)}"
+        )
+    return value
+
+
+def _scalar(value: Any) -> ParamValue:
+    """A number, text, truth value or null, of just the type that was given."""
+    if isinstance(value, str):
+        return _without_control(value, allowed="")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise complaint(f"must be a finite number, not {quoted(value)}")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise complaint(f"must be a single value (number, text, true, false or null), not {quoted(value)}")
+
+
+def duration_s(value: Any, unit_s: int) -> float:
+    """Seconds meant by "30m", "1h30m", "90s", Slurm's "1:30:00", "30:00" (min:s), "1-00:00:00", or a plain number.
+
+    A plain number counts `unit_s` seconds each. Raises ValueError for anything else, and below or equal 0.
+    """
+    seconds = _parse_duration(value, unit_s)
+    if seconds is None or not 0 < seconds <= _MAX_TIME_S:
+        raise ValueError(value)
+    return seconds
+
+
+def _parse_duration(value: Any, unit_s: int) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) * unit_s if abs(value) <= _MAX_TIME_S else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if _WITH_UNITS.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", text))
+    if not (match := _CLOCK.fullmatch(text)):
+        return None
+    days, *parts = match.groups()
+    numbers = [float(part) for part in parts if part is not None]
+    if days is not None:  # D-H, D-H:M, D-H:M:S
+        hours, minutes, seconds = (*numbers, 0.0, 0.0)[:3]
+        return float(days) * 86400 + hours * 3600 + minutes * 60 + seconds
+    if len(numbers) == 1:
+        return numbers[0] * unit_s
+    hours, minutes, seconds = ([0.0] * (3 - len(numbers)) + numbers)[:3]  # M:S, H:M:S
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return duration_s(value, 1)
+    except ValueError:
+        raise complaint(
+            f'must be a time such as "30m", "90s", "1:30:00" or a number of seconds (at most 366 days), '
+            f"not {quoted(value)}"
+        ) from None
+
+
+def _minutes(value: Any) -> int:
+    try:
+        return math.ceil(duration_s(value, 60) / 60)
+    except ValueError:
+        raise complaint(
+            f'must be a time such as "00:30:00", "1-00:00:00", "30m" or a number of minutes (at most 366 days), '
+            f"not {quoted(value)}"
+        ) from None
+
+
+def _one_node(value: int) -> int:
+    if value > 1:
+        raise PydanticCustomError(LATER, "more than one node per trial is not yet in this version")
+    if value < 1:
+        raise complaint(f"must be at least 1, not {value}")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_not_a_truth_value)]
+Whole = Annotated[int, BeforeValidator(_not_a_truth_value)]
+Text = Annotated[str, AfterValidator(_plain_text)]
+Command = Annotated[str, AfterValidator(_command)]
+StudyName = Annotated[str, AfterValidator(_study_name)]
+Scalar = Annotated[ParamValue, PlainValidator(_scalar)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Minutes = Annotated[int, BeforeValidator(_minutes)]
+NodeCount = Annotated[Whole, AfterValidator(_one_node)]

@@ -1,0 +1,96 @@
+"""Checks that try a valid study out: expressions and the command on a few hundred drawn configurations.
+
+What these find would otherwise stop a planner in the middle of the night.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from hposlurm.errors import Problem
+from hposlurm.expressions import Expression, ExpressionError
+from hposlurm.expressions import parse as parse_expression
+from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
+from hposlurm.speccommand import COMMAND_FACTS, UNSET, inactive_problems
+from hposlurm.specmodel import StudySpec
+from hposlurm.trial import Params, ParamValue
+
+_DRAWS = 300
+_COUNTED = 2000  # configurations: larger spaces are not searched for one that the constraints allow
+
+Drawn = Sequence[dict[str, ParamValue]]
+
+
+def probe_problems(spec: StudySpec) -> list[Problem]:
+    """What goes wrong with configurations of the space: expressions without a value, constraints, the command."""
+    space = spec.space
+    drawn = [_draw(space, random.Random(index)) for index in range(_DRAWS)]
+    problems = _expression_problems(spec, space, drawn)
+    if problems:
+        return problems
+    problems = _constraint_problems(space)
+    feasible = [params for params in drawn if space.is_feasible(params)]
+    facts = {*COMMAND_FACTS, *UNSET}
+    return problems + inactive_problems(spec.trial.command, space, facts, feasible)
+
+
+def _draw(space: SearchSpace, rng: random.Random) -> dict[str, ParamValue]:
+    params: dict[str, ParamValue] = {}
+    for parameter in space.parameters:
+        if space.is_active(parameter, params):
+            params[parameter.name] = _value(parameter, rng)
+    return params
+
+
+def _value(parameter: Parameter, rng: random.Random) -> ParamValue:
+    if isinstance(parameter, CategoricalParameter | IntParameter):
+        return rng.choice(parameter.values())
+    # the ends on purpose: that is where a division by zero or a bound shows
+    return parameter.snap(rng.choice((parameter.low, parameter.high, rng.uniform(parameter.low, parameter.high))))
+
+
+def _expression_problems(spec: StudySpec, space: SearchSpace, drawn: Drawn) -> list[Problem]:
+    """Expressions that have a value for no drawn configuration: texts compared with numbers, division by zero."""
+    written = {f"conditionals.{i}.if": c.condition for i, c in enumerate(spec.conditionals)}
+    written |= {f"constraints.{i}": text for i, text in enumerate(spec.constraints)}
+    problems: list[Problem] = []
+    for path, text in written.items():
+        reason = _never_a_value(parse_expression(text), space.facts, drawn)
+        if reason:
+            problems.append(Problem(path, f"{text!r} never has a value: {reason}"))
+    return problems
+
+
+def _never_a_value(expression: Expression, facts: Params, drawn: Drawn) -> str:
+    reason = ""
+    for params in drawn:
+        values: Mapping[str, ParamValue] = {**facts, **params}
+        if expression.names <= values.keys():
+            try:
+                expression.evaluate(values)
+            except ExpressionError as error:
+                reason = str(error)
+            else:
+                return ""
+    return reason
+
+
+def _constraint_problems(space: SearchSpace) -> list[Problem]:
+    problems: list[Problem] = []
+    defaults = space.defaults()
+    for index, constraint in enumerate(space.constraints):
+        values = {**space.facts, **defaults}
+        if not constraint.names <= values.keys() or _holds(space, constraint, defaults):
+            continue
+        named = ", ".join(f"{name} is {values[name]!r}" for name in sorted(constraint.names)) or "nothing in it varies"
+        is_fixed = constraint.names <= space.facts.keys()
+        what = "false for every trial" if is_fixed else "false for the default values, which form the first trial"
+        problems.append(Problem(f"constraints.{index}", f"{constraint.text!r} is {what}: {named}"))
+    if not problems and space.constraints and space.cardinality(_COUNTED) == 0:
+        problems.append(Problem("constraints", "no configuration satisfies all of them"))
+    return problems
+
+
+def _holds(space: SearchSpace, constraint: Expression, params: Params) -> bool:
+    return SearchSpace(space.parameters, (constraint,), space.facts).is_feasible(params)

@@ -1,0 +1,171 @@
+"""What pydantic found, as problems that a person can act on: path, what was given, what is allowed, nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from hposlurm import specfields as fields
+from hposlurm import specmodel as model
+from hposlurm.errors import Problem
+from hposlurm.specfields import quoted
+
+# Known, and not in this version: keys and values of the study file that must not be answered with "unknown"
+LATER_KEYS = frozenset(
+    {
+        "budget.gpu_hours",
+        "budget.patience",
+        "budget.wall_time",
+        "objectives.*.weight",
+        "search.max_resource",
+        "search.min_resource",
+        "search.pruner",
+        "search.reduction_factor",
+        "search.sampler",
+        "search.warm_start",
+        "slurm.driver",
+    }
+)
+LATER_VALUES: Mapping[str, frozenset[str]] = {
+    "backend": frozenset({"simulated"}),
+    "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
+    "search.algorithm": frozenset(
+        {"asha", "bohb", "cmaes", "gp", "hyperband", "median", "nsga2", "pbt", "qmc", "successive_halving"}
+    ),
+    "waves.mode": frozenset({"overlap", "refill"}),
+}
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "": model.StudySpec,
+    "objectives.*": model.ObjectiveEntry,
+    "conditionals.*": model.Conditional,
+    "search": model.SearchSpec,
+    "budget": model.BudgetSpec,
+    "waves": model.WavesSpec,
+    "trial": model.TrialSpec,
+    "trial.deepspeed": model.DeepSpeedSpec,
+    "resources": model.ResourcesSpec,
+    "slurm": model.SlurmSpec,
+    "slurm.planner": model.PlannerSpec,
+}
+_DEFINITION_PATTERNS = ("parameters.*", "conditionals.*.then.*")
+
+_Location = tuple[int | str, ...]
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` was probably meant to be; None if it resembles none of them."""
+    names = sorted(names)
+    lowered = {n.lower(): n for n in names}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def suggestion(name: str, names: Iterable[str], what: str = "allowed") -> str:
+    """A hint with the nearest of `names`, else with all of them; empty if there are none."""
+    names = sorted(names)
+    if near := nearest(name, names):
+        return f"did you mean {near}?"
+    return f"{what}: {', '.join(names)}" if names else ""
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """One problem for each thing that pydantic found."""
+    return [_problem(details) for details in error.errors(include_url=False)]
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    location, kind = _without_tag(details["loc"])
+    path = ".".join(map(str, location))
+    value, context = details["input"], details.get("ctx", {})
+    match details["type"]:
+        case fields.COMPLAINT | fields.LATER:
+            return Problem(path, details["msg"])
+        case "missing":
+            return Problem(path, "is missing")
+        case "extra_forbidden":
+            return _unknown_key(location, path, kind)
+        case "literal_error" | "enum":
+            return _unknown_value(location, path, value, str(context["expected"]))
+        case "union_tag_invalid":
+            tag = str(context["tag"])
+            return Problem(f"{path}.type", f"{quoted(tag)} is not a type", suggestion(tag, model.DEFINITIONS))
+        case "union_tag_not_found" if isinstance(value, dict):
+            return Problem(f"{path}.type", "is missing", "allowed: categorical, float, int; not needed with choices")
+        case "union_tag_not_found":
+            return Problem(path, f"must be a mapping such as {{type: float, min: 0.0, max: 1.0}}, not {quoted(value)}")
+        case name if name in _MESSAGES:
+            return Problem(path, f"{_MESSAGES[name](context)}, not {quoted(value)}")
+    return Problem(path, f"{details['msg']}, not {quoted(value)}")
+
+
+_MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    **dict.fromkeys(("float_type", "float_parsing"), lambda _: "must be a number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), lambda _: "must be a whole number"),
+    "int_parsing_size": lambda _: "must be a whole number of reasonable size",
+    "finite_number": lambda _: "must be a finite number",
+    "greater_than": lambda context: f"must be more than {context['gt']:g}",
+    "greater_than_equal": lambda context: f"must be at least {context['ge']}",
+    "less_than": lambda context: f"must be less than {context['lt']}",
+    "less_than_equal": lambda context: f"must be at most {context['le']}",
+    **dict.fromkeys(("bool_type", "bool_parsing"), lambda _: "must be true or false"),
+    "string_type": lambda _: "must be text (in quotes if it does not look like text)",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), lambda _: "must be a mapping (key: value)"),
+    **dict.fromkeys(("tuple_type", "list_type"), lambda _: "must be a list"),
+    "too_short": lambda _: "must not be empty",
+}
+
+
+def _without_tag(location: _Location) -> tuple[_Location, str]:
+    """`location` without the kind of a parameter that pydantic puts into it, and that kind ("" elsewhere)."""
+    depth = 2 if location[:1] == ("parameters",) else 4 if location[2:3] == ("then",) else len(location)
+    if len(location) > depth and location[depth] in model.DEFINITIONS:
+        return (*location[:depth], *location[depth + 1 :]), str(location[depth])
+    return location, ""
+
+
+def pattern_of(location: _Location) -> str:
+    """`location` with a star for places in lists and for names that the user chose: "conditionals.*.then.*.min"."""
+    parts: list[str] = []
+    for part in location:
+        is_free = isinstance(part, int) or parts == ["parameters"] or parts[-1:] == ["then"]
+        parts.append("*" if is_free else part if isinstance(part, str) else str(part))
+    return ".".join(parts)
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
+    pattern = pattern_of(location)
+    if pattern in LATER_KEYS:
+        return Problem(path, "is not yet in this version", "take it out")
+    key = str(location[-1])
+    parent = pattern_of(location[:-1])
+    section = model.DEFINITIONS[kind] if kind and parent in _DEFINITION_PATTERNS else _SECTIONS.get(parent)
+    allowed = _keys(section) if section else []
+    message = f"unknown key {quoted(key)}"
+    if elsewhere := _elsewhere(key):
+        return Problem(path, message, f"did you mean {elsewhere}?")
+    return Problem(path, message, suggestion(key, allowed, "allowed here"))
+
+
+def _elsewhere(key: str) -> str | None:
+    """The path at which `key` would be right, where it is right at all: n_trials belongs into budget."""
+    found = [f"{path}.{key}" for path, section in _SECTIONS.items() if path and key in _keys(section)]
+    found += [path for path in sorted(LATER_KEYS) if path.endswith(f".{key}")]
+    return next((path for path in found if "*" not in path), None)
+
+
+def _unknown_value(location: _Location, path: str, value: Any, expected: str) -> Problem:
+    allowed = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
+    text = str(value)
+    if text in LATER_VALUES.get(pattern_of(location), ()):
+        return Problem(path, f"{quoted(value)} is not yet in this version", f"allowed: {', '.join(allowed)}")
+    hint = f"did you mean {near}? " if (near := nearest(text, allowed)) else ""
+    return Problem(path, f"{quoted(value)} is not allowed", f"{hint}allowed: {', '.join(allowed)}")
