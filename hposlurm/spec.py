@@ -93,21 +93,30 @@ def _lay_over(
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
     """`data` with everything laid over it and the problems of that; None where a file has nothing to lay over it."""
     problems: list[Problem] = []
-    files = [*((search_space,) if search_space else ()), *overlays]
-    for file in files:
-        changes, found = specfile.read(file)
-        problems += [_within(file, problem) for problem in found]
+    if search_space is not None:
+        sections, problems = _search_space(search_space)
+        if sections is None:
+            return None, problems
+        data = {**data, **sections}
+    for overlay in overlays:
+        changes, found = specfile.read(overlay)
+        problems += [_within(overlay, problem) for problem in found]
         if changes is None:
             return None, problems
-        if file is search_space:
-            unknown = sorted(changes.keys() - set(_SEARCH_SPACE_KEYS))
-            hints = {key: suggestion(key, _SEARCH_SPACE_KEYS, "a search space file has") for key in unknown}
-            problems += [_within(file, Problem(key, f"unknown key {key!r}", hints[key])) for key in unknown]
-            data = {**data, **{key: value for key, value in changes.items() if key not in unknown}}
-        else:
-            data = merge(data, _anchored(changes, file.parent))
+        data = merge(data, _anchored(changes, overlay.parent))
     problems += [problem for setting in settings if (problem := apply_setting(data, setting))]
     return data, problems
+
+
+def _search_space(file: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+    sections, found = specfile.read(file)
+    if sections is None:
+        return None, [_within(file, problem) for problem in found]
+    for key in sorted(sections.keys() - set(_SEARCH_SPACE_KEYS)):
+        hint = suggestion(key, _SEARCH_SPACE_KEYS, "a search space file has")
+        found.append(Problem(key, f"unknown key {key!r}", hint))
+    kept = {key: value for key, value in sections.items() if key in _SEARCH_SPACE_KEYS}
+    return kept, [_within(file, problem) for problem in found]
 
 
 def _within(file: Path, problem: Problem) -> Problem:

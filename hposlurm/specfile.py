@@ -37,7 +37,7 @@ _RESOLVERS = (
 
 
 def read(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """The mapping in the YAML file at `path`, and what is wrong with it; None where there is no mapping to go on with."""
+    """The mapping in the YAML file at `path`, and what is wrong with it; None where there is nothing to go on with."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
