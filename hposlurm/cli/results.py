@@ -1,0 +1,136 @@
+"""Verbs that show results: collect, best. They only read (and write the file that was asked for)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hposlurm.cli.common import find_study, frozen_spec, say
+from hposlurm.errors import RequestError
+from hposlurm.report.style import SUFFIXES, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hposlurm.report.export import Configuration
+    from hposlurm.report.tables import StudyResults, Table
+
+# Wide enough for most tables: a file has no right edge.
+_FILE_WIDTH = 200
+
+Studies = Annotated[list[str], typer.Argument(metavar="STUDY…", help="Studies: directories, or names under runs/.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
+Style = Annotated[Format | None, typer.Option("--format", help="table, or what the ending of FILE says.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(collect)
+    app.command()(best)
+
+
+def collect(
+    studies: Studies,
+    style: Style = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to the screen.")
+    ] = None,
+) -> None:
+    """Show the result table, best trial first; several studies become one table."""
+    from hposlurm.report.tables import collect as collect_table
+
+    if output is not None:
+        _check_writable(output)
+    table = collect_table([_results(name) for name in dict.fromkeys(studies)])
+    if output is None:
+        _print(table, style or Format.TABLE)
+        return
+    from hposlurm import files
+    from hposlurm.report.formats import render
+
+    style = style or SUFFIXES.get(output.suffix.lower(), Format.TABLE)
+    files.publish(output, render(table, style, width=_FILE_WIDTH).encode())
+    say(f"{output}: {len(table.rows)} trials as {style}")
+
+
+def best(
+    study: StudyName,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many, best first.")] = 1,
+    style: Style = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE.yaml", help="Write the best configuration there.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --export replace any file.")] = False,
+) -> None:
+    """Show the best configuration, or the best K."""
+    from hposlurm.report.export import best_trials, configuration
+    from hposlurm.report.export import export as write
+
+    results = _results(study)
+    found = [configuration(results.name, t, results.objectives) for t in best_trials(results, top)]
+    if export is not None:
+        write(export, found[0], force=force)
+        say(f"{export}: the parameters of trial {found[0].trial}")
+    if style is Format.JSON:
+        import json
+
+        print(json.dumps([f.to_json() for f in found], indent=2, ensure_ascii=False, allow_nan=False))
+    elif top == 1 and style in (None, Format.TABLE):
+        _print_one(found[0])
+    else:
+        _print(_first_rows(results, top), style or Format.TABLE)
+
+
+def _results(name: str) -> StudyResults:
+    from hposlurm.history import read_history
+    from hposlurm.report.tables import StudyResults
+
+    layout = find_study(name)
+    spec = frozen_spec(layout)
+    return StudyResults(spec.name, read_history(layout), tuple(spec.objectives))
+
+
+def _first_rows(results: StudyResults, top: int) -> Table:
+    from dataclasses import replace
+
+    from hposlurm.report.tables import collect as collect_table
+    from hposlurm.trial import TrialState
+
+    table = collect_table([results])
+    return replace(table, rows=tuple(row for row in table.rows if row["state"] == TrialState.COMPLETE)[:top])
+
+
+def _print(table: Table, style: Format) -> None:
+    if style is not Format.TABLE:
+        from hposlurm.report.formats import render
+
+        print(render(table, style), end="")
+        return
+    from rich.console import Console
+
+    from hposlurm.report.formats import show
+
+    show(table, Console())
+
+
+def _print_one(found: Configuration) -> None:
+    from hposlurm.report.numbers import duration, shown
+
+    print(f"trial {found.trial} of {found.study}")
+    _print_pairs("values", {name: shown(value) for name, value in found.values.items()})
+    _print_pairs("params", found.params)
+    _print_pairs("metrics", {name: shown(value) for name, value in found.metrics.items()})
+    print(f"runtime: {duration(found.runtime)}   GPU hours: {found.gpu_hours:.2f}")
+
+
+def _print_pairs(title: str, pairs: Mapping[str, object]) -> None:
+    width = max((len(name) for name in pairs), default=0)
+    print("\n".join([f"{title}:", *(f"  {name:<{width}}  {value}" for name, value in pairs.items())]))
+
+
+def _check_writable(output: Path) -> None:
+    if output.is_dir():
+        raise RequestError(f"cannot write {output}: it is a directory")
+    if not output.parent.is_dir():
+        raise RequestError(f"cannot write {output}: there is no directory {output.parent}")

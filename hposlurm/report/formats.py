@@ -1,0 +1,164 @@
+"""A result table as text: for the terminal, csv, json, Markdown, LaTeX.
+
+csv and json are for programs: full precision, every column. The others are for people: sensible digits, and on the
+terminal only the columns that fit, the least telling ones dropped first and named below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hposlurm.publish.csv import to_csv
+from hposlurm.publish.rows import Row, printable
+from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.style import Format
+from hposlurm.report.tables import Table
+from hposlurm.trial import ParamValue
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_GAP = 2
+_REASONS_SHOWN = 10
+
+
+def render(table: Table, style: Format, width: int = 80) -> str:
+    """`table` as text ending with a newline; `width` (columns) is that of a terminal table only."""
+    match style:
+        case Format.CSV:
+            return to_csv(table.columns, table.rows)
+        case Format.JSON:
+            return json.dumps(table.rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        case Format.MARKDOWN:
+            return _markdown(table)
+        case Format.LATEX:
+            return _latex(table)
+        case Format.TABLE:
+            return _plain(table, width)
+
+
+def _plain(table: Table, width: int) -> str:
+    from io import StringIO
+
+    from rich.console import Console
+
+    text = StringIO()
+    show(table, Console(file=text, width=width, color_system=None))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def show(table: Table, console: Console) -> None:
+    """Prints the table within the console's width; why trials failed stands below it, not in a column."""
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    names, hidden = fitting(table, console.width)
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP, 0, 0))
+    for name in names:
+        numeric = _is_numeric(table, name)
+        style = "bold" if name in table.objectives else None
+        grid.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True, style=style)
+    for row in table.rows:
+        grid.add_row(*(Text(_cell(name, row.get(name))) for name in names))
+    console.print(grid)
+    for line in (*_reasons(table, console.width), *_omissions(hidden)):
+        console.print(Text(line), style="dim", soft_wrap=True)
+
+
+def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
+    """The columns that fit into `width` and those that do not; trial, state, study and the first objective stay."""
+    names = [name for name in table.columns if name != "reason"]
+    empty = [n for n in ("node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
+    names = [name for name in names if name not in empty]
+    droppable = ["node", "wave", "attempts", "gpu_hours", *reversed(table.metrics), "runtime"]
+    droppable += [*reversed(table.params), *reversed(table.objectives[1:])]
+    widths = {n: max([len(n), *(len(_cell(n, row.get(n))) for row in table.rows)]) + _GAP for n in names}
+    hidden = []
+    for name in droppable:
+        if sum(widths[n] for n in names) <= width + _GAP:
+            break
+        if name in names:
+            names.remove(name)
+            hidden.append(name)
+    return names, hidden
+
+
+def _cell(name: str, value: ParamValue) -> str:
+    if name == "runtime" and isinstance(value, float):
+        return duration(value)
+    return printable(shown(value))
+
+
+def _is_numeric(table: Table, name: str) -> bool:
+    values = [row.get(name) for row in table.rows if row.get(name) is not None]
+    return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _reasons(table: Table, width: int) -> list[str]:
+    told = [row for row in table.rows if row.get("reason")]
+    lines = [shorten(f"{_label(row)} {row['state']}: {row['reason']}", 2 * width) for row in told[:_REASONS_SHOWN]]
+    more = len(told) - _REASONS_SHOWN
+    return [*lines, f"… and {more} more reasons (--format csv)"] if more > 0 else lines
+
+
+def _label(row: Row) -> str:
+    return f"{row['study']} trial {row['trial']}" if "study" in row else f"trial {row['trial']}"
+
+
+def _omissions(hidden: Sequence[str]) -> list[str]:
+    return [f"not shown for lack of room: {', '.join(hidden)} (--format csv has every column)"] if hidden else []
+
+
+def _header(name: str) -> str:
+    return "runtime (s)" if name == "runtime" else name
+
+
+def _markdown(table: Table) -> str:
+    texts = [[_header(name) for name in table.columns]]
+    texts += [[printable(shown(row.get(name))) for name in table.columns] for row in table.rows]
+    texts = [[text.replace("\\", "\\\\").replace("|", "\\|") for text in line] for line in texts]
+    widths = [max(3, *(len(line[i]) for line in texts)) for i in range(len(table.columns))]
+    right = [_is_numeric(table, name) for name in table.columns]
+    rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    lines = [
+        [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)]
+        for line in (texts[0], rule, *texts[1:])
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "…": r"\ldots{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def latex_escaped(text: str) -> str:
+    """`text` so that LaTeX prints it as it is."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _latex_cell(value: ParamValue) -> str:
+    text = shown(value)
+    if isinstance(value, float) and "e" in text:
+        mantissa, exponent = text.split("e")
+        return rf"${mantissa} \times 10^{{{int(exponent)}}}$"
+    return latex_escaped(printable(text))
+
+
+def _latex(table: Table) -> str:
+    """A tabular for the booktabs package."""
+    layout = "".join("r" if _is_numeric(table, name) else "l" for name in table.columns)
+    lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
+    lines += [" & ".join(latex_escaped(_header(name)) for name in table.columns) + r" \\", r"\midrule"]
+    lines += [" & ".join(_latex_cell(row.get(name)) for name in table.columns) + r" \\" for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

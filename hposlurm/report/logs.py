@@ -1,0 +1,78 @@
+"""The output of a trial's attempts, whole or as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hposlurm import journal
+from hposlurm.errors import RequestError, StudyError
+from hposlurm.fold import fold
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.trial import Attempt, Trial
+
+_CHUNK = 1 << 20
+
+
+def choose_attempt(trial: Trial, number: int | None) -> Attempt:
+    """The attempt of that number, or the last one. Raises RequestError for a wrong one, StudyError before the first."""
+    if not trial.attempts:
+        raise StudyError(f"trial {trial.number} has not started yet, so it has no log")
+    if number is None:
+        return trial.attempts[-1]
+    for attempt in trial.attempts:
+        if attempt.number == number:
+            return attempt
+    known = ", ".join(str(attempt.number) for attempt in trial.attempts)
+    raise RequestError(f"trial {trial.number} has no attempt {number}; its attempts: {known}")
+
+
+def log_path(layout: StudyLayout, trial: Trial, attempt: Attempt, stream: str = "out") -> Path:
+    """Where the output (stream "out") or the error output ("err") of the attempt lies. Raises StudyError if unknown."""
+    if not attempt.log:
+        raise StudyError(f"attempt {attempt.number} of trial {trial.number} left no record of where its log is")
+    path = layout.root / attempt.log
+    return path if stream == "out" else path.with_suffix(".err")
+
+
+def content(path: Path, position: int = 0) -> Iterator[bytes]:
+    """What is in the file from byte `position` on, in pieces; nothing if it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(position)
+            while piece := file.read(_CHUNK):
+                yield piece
+    except FileNotFoundError:
+        return
+
+
+def follow(
+    layout: StudyLayout, trial: Trial, attempt: Attempt, path: Path, pause: Callable[[], None]
+) -> Iterator[bytes]:
+    """What is in the file and what is added to it, until the attempt has ended; calls `pause` between two looks.
+
+    An attempt has ended by its own word, or by the planner's: its process may have been killed.
+    """
+    position, waves = 0, len(layout.waves())
+    while True:
+        ended = attempt.outcome is not None  # looked at before the file, so that its last lines are not missed
+        for piece in content(path, position):
+            position += len(piece)
+            yield piece
+        if ended:
+            return
+        pause()
+        attempt = _read_on(layout, trial, attempt)
+        if attempt.outcome is None and len(layout.waves()) > waves:
+            waves = len(layout.waves())
+            settled = read_history(layout).trial(trial.number).attempts
+            attempt = next((a for a in settled if a.number == attempt.number), attempt)
+
+
+def _read_on(layout: StudyLayout, trial: Trial, attempt: Attempt) -> Attempt:
+    try:
+        tail = journal.read(layout.trial(trial.number).journal(attempt.number))
+    except FileNotFoundError:
+        return attempt
+    return fold(attempt, tail.records)

@@ -1,0 +1,33 @@
+"""Numbers as people read them: few digits, units, no more than the eye can use."""
+
+from __future__ import annotations
+
+from hposlurm.trial import ParamValue
+
+
+def shown(value: ParamValue) -> str:
+    """`value` with four significant digits; a dash for what is missing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def duration(seconds: float | None) -> str:
+    """42s, 12m03s, 1h02m, 2d03h; a dash if unknown."""
+    if seconds is None:
+        return "–"
+    whole = round(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def shorten(text: str, width: int) -> str:
+    """`text` cut to `width` characters, with an ellipsis where something is missing."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"

@@ -1,0 +1,88 @@
+"""The studies of a directory in one table: where each is, its best value, how old it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.history import History, best
+from hposlurm.layout import StudyLayout
+from hposlurm.publish.rows import printable
+from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.progress import find_phase
+from hposlurm.trial import Objective, TrialState
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class StudyLine:
+    """One study. `best` is the first objective's value; `age_s` counts from the first plan, None before it."""
+
+    study: str
+    phase: str
+    trials: int
+    counts: Mapping[TrialState, int]
+    objective: str
+    best: float | None
+    best_trial: int | None
+    gpu_hours: float
+    age_s: float | None
+    tags: Mapping[str, str]
+    directory: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The same with stable keys for programs."""
+        return asdict(self)
+
+
+def study_line(
+    layout: StudyLayout, history: History, objectives: Sequence[Objective], tags: Mapping[str, str], now: float
+) -> StudyLine:
+    """The line of one study at `now` (epoch seconds)."""
+    leader = best(history, objectives)
+    return StudyLine(
+        study=history.plans[0].study if history.plans else layout.root.name,
+        phase=find_phase(layout, history)[0],
+        trials=len(history.trials),
+        counts=history.counts(),
+        objective=objectives[0].metric,
+        best=leader.values[0] if leader and leader.values else None,
+        best_trial=leader.number if leader else None,
+        gpu_hours=history.gpu_hours,
+        age_s=max(0.0, now - history.plans[0].created_at) if history.plans else None,
+        tags=dict(tags),
+        directory=str(layout.root),
+    )
+
+
+def overview(lines: Sequence[StudyLine], width: int) -> Table:
+    """The table for a terminal; tags only where there is room for them."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    names = ["study", "phase", "done", "running", "failed", "best", "age", *(["tags"] if width >= 100 else [])]
+    for name in names:
+        grid.add_column(name, justify="right" if name in ("done", "running", "failed", "age") else "left", no_wrap=True)
+    for line in lines:
+        grid.add_row(*(Text(printable(cell)) for cell in _cells(line)[: len(names)]))
+    return grid
+
+
+def _cells(line: StudyLine) -> list[str]:
+    done = sum(count for state, count in line.counts.items() if state.is_finished)
+    found = "–" if line.best is None else f"{line.objective}={shown(line.best)} (trial {line.best_trial})"
+    return [
+        shorten(line.study, 28),
+        line.phase,
+        f"{done}/{line.trials}",
+        str(line.counts[TrialState.RUNNING]),
+        str(line.counts[TrialState.FAIL]),
+        shorten(found, 36),
+        duration(line.age_s),
+        " ".join(f"{key}={value}" for key, value in line.tags.items()),
+    ]

@@ -1,0 +1,237 @@
+"""Where a study is: phase, counts, best so far, what runs, what failed, what is left. Reads files only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hposlurm.fold import latest_metrics
+from hposlurm.history import History, best
+from hposlurm.layout import StudyLayout
+from hposlurm.publish.jobs import read_jobs
+from hposlurm.publish.rows import printable
+from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
+
+# Output of more trials than these is not read from their logs: a status must stay fast when everything fails.
+_TAILS_READ = 20
+_TAIL_LINES = 5
+_TAIL_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTrial:
+    """A trial at work. `job_state` is the queue's word (None: not asked), `running_s` goes by this machine's clock."""
+
+    trial: int
+    attempt: int
+    node: str
+    job_id: str
+    job_state: JobState | None
+    running_s: float
+    step: int | None
+    metrics: Mapping[str, float | str]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTrial:
+    """A trial that will not be tried again; `log` is relative to the study's directory, empty if there is none."""
+
+    trial: int
+    attempts: int
+    reason: str
+    tail: tuple[str, ...]
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class BestTrial:
+    trial: int
+    values: Mapping[str, float]
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What `status` shows. `total` is how many trials the study will have, `eta_s` seconds; None means unknown.
+
+    `phase` is one of: not submitted, running, finished, stopped, stalled (no job of it is left, yet it is not over).
+    `gpu_hours` include the running attempts so far.
+    """
+
+    study: str
+    directory: str
+    phase: str
+    detail: str
+    counts: Mapping[TrialState, int]
+    total: int | None
+    waves: int
+    waves_done: int
+    best: BestTrial | None
+    gpu_hours: float
+    eta_s: float | None
+    queue: Mapping[JobState, int]
+    running: tuple[RunningTrial, ...]
+    failed: tuple[FailedTrial, ...]
+    next: str
+
+    @property
+    def is_over(self) -> bool:
+        """True if nothing more will happen by itself."""
+        return self.phase in ("finished", "stopped") and not self.running
+
+    def to_json(self) -> dict[str, Any]:
+        """The same with stable keys for programs."""
+        return asdict(self)
+
+
+def progress(
+    layout: StudyLayout,
+    history: History,
+    objectives: Sequence[Objective],
+    *,
+    total: int | None,
+    now: float,
+    states: Mapping[str, JobState] | None = None,
+    handle: str | None = None,
+) -> Progress:
+    """Where the study is at `now` (epoch seconds).
+
+    `total` is the budget of trials (None if unknown), `states` what the queue says of the last wave's elements and
+    its planner, `handle` how commands name the study.
+    """
+    name = history.plans[0].study if history.plans else layout.root.name
+    phase, detail = find_phase(layout, history, states)
+    running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
+    failed = [t for t in history.trials if t.state is TrialState.FAIL]
+    leader = best(history, objectives)
+    used = sum(trial.attempts[-1].gpus * run.running_s for trial, run in zip(_active(history), running, strict=True))
+    return Progress(
+        study=name,
+        directory=str(layout.root),
+        phase=phase,
+        detail=detail,
+        counts=history.counts(),
+        total=len(history.trials) if history.finished else total,
+        waves=sum(bool(plan.assignments) for plan in history.plans),
+        waves_done=_waves_done(history),
+        best=None if leader is None else _best(leader, objectives),
+        gpu_hours=history.gpu_hours + used / 3600,
+        eta_s=eta(history, total, now) if phase == "running" else None,
+        queue=dict(Counter((states or {}).values())),
+        running=running,
+        failed=tuple(_failed(layout, trial, i < _TAILS_READ) for i, trial in enumerate(failed)),
+        next=_next_command(phase, handle or name),
+    )
+
+
+def find_phase(layout: StudyLayout, history: History, states: Mapping[str, JobState] | None = None) -> tuple[str, str]:
+    """The study's phase and a detail, as in Progress. The queue is believed only where it names jobs of the study."""
+    if not history.plans:
+        return "not submitted", "no wave was planned"
+    if history.finished:
+        return "finished", history.finished
+    if layout.stop.exists():
+        return "stopped", "it was cancelled; no further wave will be submitted"
+    last = history.plans[-1]
+    if read_jobs(layout.wave(last.wave)) is None:
+        return "not submitted", f"wave {last.wave} is planned, its jobs are not submitted"
+    if states and all(state.is_terminal for state in states.values()):
+        return "stalled", "none of its jobs is left in the queue"
+    if not _open(history, last.wave):
+        return "running", f"wave {last.wave} has ended; its planner is next"
+    return "running", f"wave {last.wave}"
+
+
+def eta(history: History, total: int | None, now: float) -> float | None:
+    """Seconds until the last trial ends, if as many run at a time as now and each takes the mean; None if unknown.
+
+    Unknown while nothing has completed, nothing runs (a queue says nothing about its future) or the budget is unknown.
+    """
+    runtimes = [t.runtime_s for t in history.trials if t.state is TrialState.COMPLETE and t.runtime_s is not None]
+    active = _active(history)
+    if not runtimes or not active or total is None:
+        return None
+    mean = sum(runtimes) / len(runtimes)
+    begun = [max(0.0, mean - (now - trial.attempts[-1].started_at)) for trial in active]
+    finished = sum(trial.state.is_finished for trial in history.trials)
+    waiting = max(0, total - finished - len(active))
+    return max((sum(begun) + waiting * mean) / len(active), *begun)
+
+
+def _active(history: History) -> list[Trial]:
+    return [trial for trial in history.trials if trial.state is TrialState.RUNNING]
+
+
+def _open(history: History, wave: int) -> list[int]:
+    """Trials of `wave` that run, or wait without having had their attempt in it."""
+    mine = {a.trial for plan in history.plans if plan.wave == wave for a in plan.assignments}
+    return [
+        t.number
+        for t in history.trials
+        if t.number in mine
+        and (
+            t.state is TrialState.RUNNING
+            or (t.state is TrialState.WAITING and not any(a.wave == wave for a in t.attempts))
+        )
+    ]
+
+
+def _waves_done(history: History) -> int:
+    """Waves with a later plan behind them, and the last one if all its elements have ended."""
+    waves = [plan.wave for plan in history.plans if plan.assignments]
+    if not waves:
+        return 0
+    is_last_done = history.plans[-1].wave > waves[-1] or not _open(history, waves[-1])
+    return len(waves) - 1 + is_last_done
+
+
+def _best(trial: Trial, objectives: Sequence[Objective]) -> BestTrial:
+    named = zip((o.metric for o in objectives), trial.values or (), strict=True)
+    return BestTrial(trial.number, dict(named), trial.params)
+
+
+def _running(trial: Trial, now: float, states: Mapping[str, JobState] | None) -> RunningTrial:
+    attempt = trial.attempts[-1]
+    running_s = max(0.0, now - attempt.started_at) if attempt.started_at else 0.0
+    step = attempt.reports[-1].step if attempt.reports else None
+    state = (states or {}).get(attempt.job_id)
+    metrics = latest_metrics([attempt])
+    return RunningTrial(trial.number, attempt.number, attempt.host, attempt.job_id, state, running_s, step, metrics)
+
+
+def _failed(layout: StudyLayout, trial: Trial, may_read: bool) -> FailedTrial:
+    culprit = next(
+        (a for a in reversed(trial.attempts) if a.outcome in (Outcome.FAIL, Outcome.DROPPED)), trial.attempts[-1]
+    )
+    tail = trial.tail or (output_tail(layout, culprit) if may_read else ())
+    lines = tuple(line for raw in tail if (line := printable(raw)))[-_TAIL_LINES:]
+    return FailedTrial(trial.number, len(trial.attempts), printable(trial.reason), lines, culprit.log)
+
+
+def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
+    """The last lines of an attempt's output, from the error stream if there is any; empty if there is no log."""
+    if not attempt.log:
+        return ()
+    out = layout.root / attempt.log
+    for path in (out.with_suffix(".err"), out):
+        lines = [line for line in _last_bytes(path).decode(errors="replace").split("\n") if line.strip()]
+        if lines:
+            return tuple(lines[-_TAIL_LINES:])
+    return ()
+
+
+def _last_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _next_command(phase: str, handle: str) -> str:
+    verbs = {"finished": f"collect {handle}", "running": f"status {handle} --watch"}
+    return f"hposlurm {verbs.get(phase, f'resume {handle}')}"

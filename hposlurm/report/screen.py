@@ -1,0 +1,112 @@
+"""The progress of a study as a person sees it on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hposlurm.publish.rows import printable
+from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
+from hposlurm.trial import ParamValue, TrialState
+
+_RUNNING_SHOWN = 20
+_FAILED_SHOWN = 5
+_PHASE_STYLES = {"running": "green", "finished": "bold green", "stopped": "yellow", "stalled": "bold red"}
+_METRICS_SHOWN = 3
+
+
+def screen(view: Progress) -> RenderableType:
+    """Header, counts, best, running trials, failures with the last lines of their output, and the next command."""
+    parts: list[RenderableType] = [_header(view)]
+    if view.running:
+        parts += [Text(), _running(view.running)]
+    if view.failed:
+        parts += [Text(), *_failures(view)]
+    return Group(*parts, Text(), Text.assemble("next: ", (view.next, "bold")))
+
+
+def summary(view: Progress) -> str:
+    """The progress in one line, for logs and pipes."""
+    words = [view.phase, _counts(view)]
+    if view.best is not None:
+        words.append(f"best {_pairs(view.best.values)} (trial {view.best.trial})")
+    return "; ".join(words)
+
+
+def _header(view: Progress) -> Table:
+    grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for name, text in _facts(view):
+        grid.add_row(Text(name), text)
+    return grid
+
+
+def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
+    phase = Text(view.phase, style=_PHASE_STYLES.get(view.phase, "yellow"))
+    yield "study", Text.assemble((view.study, "bold"), ": ", phase, f" ({view.detail})")
+    yield "directory", Text(view.directory)
+    yield "trials", Text(_counts(view))
+    best = "none has completed yet"
+    if view.best is not None:
+        best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)})"
+    yield "best", Text(best)
+    yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
+    yield "GPU hours", Text(f"{view.gpu_hours:.2f}")
+    if view.phase == "running":
+        yield "ETA", Text("– (unknown)" if view.eta_s is None else f"about {duration(view.eta_s)}")
+    if view.queue:
+        yield "queue", Text(", ".join(f"{count} {state}" for state, count in view.queue.items()))
+
+
+def _counts(view: Progress) -> str:
+    known = sum(view.counts.values())
+    planned = f"{known} of {view.total}" if view.total is not None else str(known)
+    states = [f"{view.counts[state]} {state}" for state in TrialState if view.counts[state]]
+    return f"{planned} planned" + (f": {', '.join(states)}" if states else "")
+
+
+def _pairs(values: Mapping[str, ParamValue]) -> str:
+    return ", ".join(f"{name}={printable(shown(value))}" for name, value in values.items())
+
+
+def _running(trials: tuple[RunningTrial, ...]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for name, numeric in (("running", True), ("attempt", True), ("node", False), ("since", True), ("step", True)):
+        grid.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    grid.add_column("last report", overflow="ellipsis", no_wrap=True)
+    for trial in trials[:_RUNNING_SHOWN]:
+        cells = (str(trial.trial), str(trial.attempt), shorten(printable(trial.node), 20), duration(trial.running_s))
+        grid.add_row(*(Text(cell) for cell in (*cells, shown(trial.step), _last_report(trial))))
+    if len(trials) > _RUNNING_SHOWN:
+        grid.add_row(Text("…"), *[Text("")] * 4, Text(f"and {len(trials) - _RUNNING_SHOWN} more"))
+    return grid
+
+
+def _last_report(trial: RunningTrial) -> str:
+    said = _pairs(dict(list(trial.metrics.items())[:_METRICS_SHOWN])) or "nothing reported yet"
+    if trial.job_state is not None and trial.job_state.is_terminal:
+        return f"its job ended {trial.job_state}; the planner will settle it. {said}"
+    return said
+
+
+def _failures(view: Progress) -> Iterator[RenderableType]:
+    for failed in view.failed[:_FAILED_SHOWN]:
+        yield from _failure(failed)
+    more = len(view.failed) - _FAILED_SHOWN
+    if more > 0:
+        yield Text(f"… and {more} more failed trials: hposlurm collect {view.study}", style="dim")
+
+
+def _failure(failed: FailedTrial) -> Iterator[Text]:
+    tries = f" after {failed.attempts} attempts" if failed.attempts > 1 else ""
+    yield Text.assemble((f"trial {failed.trial} failed{tries}: ", "red"), failed.reason)
+    for line in failed.tail:
+        yield Text(f"  │ {line}", style="dim", no_wrap=True, overflow="ellipsis")
+    if failed.log:
+        yield Text(f"  log: {failed.log}", style="dim")

@@ -1,0 +1,77 @@
+"""The result table of one or several studies, best first: a pure function of their histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from hposlurm.history import History, ranked
+from hposlurm.publish.rows import Row, columns, result_row
+from hposlurm.trial import Objective, Trial, TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AFTER_COMPLETE = (TrialState.PRUNED, TrialState.RUNNING, TrialState.PAUSED, TrialState.WAITING, TrialState.FAIL)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResults:
+    """A study as a table needs it."""
+
+    name: str
+    history: History
+    objectives: tuple[Objective, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with the same columns. `params`, `objectives` and `metrics` (the other ones) say what a column is."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    params: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+
+def collect(studies: Sequence[StudyResults]) -> Table:
+    """One row per trial: COMPLETE best first, then PRUNED, RUNNING, PAUSED, WAITING and FAIL by number.
+
+    Several studies get a column `study`; they are ranked together if they have the same objectives, else one after
+    the other.
+    """
+    names = columns([study.history for study in studies])
+    several = len(studies) > 1
+    owners = {id(trial): study.name for study in studies for trial in study.history.trials}
+    rows = []
+    for trial in _ordered(studies):
+        row = result_row(trial, names)
+        rows.append({"study": owners[id(trial)], **row} if several else row)
+    goals = dict.fromkeys(names.metrics[name] for study in studies for name in study.history.objectives)
+    return Table(
+        columns=("study", *names.names) if several else names.names,
+        rows=tuple(rows),
+        params=tuple(names.params.values()),
+        objectives=tuple(goals),
+        metrics=tuple(column for column in names.metrics.values() if column not in goals),
+    )
+
+
+def _ordered(studies: Sequence[StudyResults]) -> list[Trial]:
+    if len({study.objectives for study in studies}) > 1:
+        return [trial for study in studies for trial in _ordered([study])]
+    trials = list(chain.from_iterable(study.history.trials for study in studies))
+    order = ranked(trials, studies[0].objectives) if studies else []
+    for state in _AFTER_COMPLETE:
+        order += [trial for trial in trials if trial.state is state]
+    return order
+
+
+def to_frame(table: Table) -> pd.DataFrame:
+    """The table as a pandas frame, for notebooks and plots; an inactive parameter is missing."""
+    import pandas as pd
+
+    return pd.DataFrame(list(table.rows), columns=list(table.columns))
