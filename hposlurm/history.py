@@ -42,7 +42,7 @@ class History:
     @property
     def gpu_hours(self) -> float:
         """GPU hours of all attempts that ended, failures and retries included."""
-        return sum(trial.gpu_hours for trial in self.trials)
+        return sum((trial.gpu_hours for trial in self.trials), 0.0)
 
     def counts(self) -> Mapping[TrialState, int]:
         """How many trials are in each state; every state is there."""

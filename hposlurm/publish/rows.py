@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History
 from hposlurm.trial import ParamValue, Trial
+
+# terminal control sequences: colours, cursor movements, titles
+_ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 
 Row = dict[str, ParamValue]
 
@@ -68,7 +72,7 @@ def result_row(trial: Trial, names: Columns) -> Row:
     }
     row.update({column: trial.params.get(name) for name, column in names.params.items()})
     row.update({column: latest.get(name) for name, column in names.metrics.items()})
-    row.update(runtime=trial.runtime_s, gpu_hours=trial.gpu_hours, node=_node(trial), reason=_reason(trial))
+    row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours), node=_node(trial), reason=_reason(trial))
     return row
 
 
@@ -77,9 +81,16 @@ def _node(trial: Trial) -> str | None:
 
 
 def _reason(trial: Trial) -> str | None:
-    last_line = next((line for line in reversed(trial.tail) if line.strip()), "")
-    said = [" ".join(part.split()) for part in (trial.reason, last_line) if part.strip()]
-    return ": ".join(said) or None
+    last_line = next((plain for line in reversed(trial.tail) if (plain := printable(line))), "")
+    return ": ".join(part for part in (printable(trial.reason), last_line) if part) or None
+
+
+def printable(text: str) -> str:
+    """`text` as one line without what would move the cursor or colour the screen; of a progress bar its last state."""
+    if not text.isprintable():
+        text = _ESCAPE.sub("", text).rstrip().rpartition("\r")[2]
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 def report_rows(history: History, names: Columns) -> Iterator[Row]:

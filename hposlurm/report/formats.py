@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from hposlurm.publish.csv import to_csv
 from hposlurm.publish.rows import Row, printable
 from hposlurm.report.numbers import duration, shorten, shown
@@ -40,50 +42,54 @@ def render(table: Table, style: Format, width: int = 80) -> str:
 
 
 def _plain(table: Table, width: int) -> str:
-    from io import StringIO
-
-    from rich.console import Console
-
-    text = StringIO()
-    show(table, Console(file=text, width=width, color_system=None))
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    names, hidden = fitting(table, width)
+    notes = (*_reasons(table, width), *_omissions(hidden))
+    return "\n".join([*_lines(table, names), *notes, ""])
 
 
 def show(table: Table, console: Console) -> None:
     """Prints the table within the console's width; why trials failed stands below it, not in a column."""
-    from rich import box
-    from rich.table import Table as Grid
     from rich.text import Text
 
     names, hidden = fitting(table, console.width)
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP, 0, 0))
-    for name in names:
-        numeric = _is_numeric(table, name)
-        style = "bold" if name in table.objectives else None
-        grid.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True, style=style)
-    for row in table.rows:
-        grid.add_row(*(Text(_cell(name, row.get(name))) for name in names))
-    console.print(grid)
+    header, *lines = _lines(table, names)
+    console.print(Text(header, style="bold"), soft_wrap=True)
+    console.file.write("".join(f"{line}\n" for line in lines))  # rich takes a second for two thousand rows
     for line in (*_reasons(table, console.width), *_omissions(hidden)):
         console.print(Text(line), style="dim", soft_wrap=True)
 
 
+def _lines(table: Table, names: Sequence[str]) -> list[str]:
+    """Header, rule and rows, in columns."""
+    columns = [_aligned(name, [_cell(name, row.get(name)) for row in table.rows], table) for name in names]
+    lines = [(" " * _GAP).join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    rule = (" " * _GAP).join("─" * cell_len(cells[0]) for cells in columns)
+    return [lines[0], rule, *lines[1:]]
+
+
+def _aligned(name: str, cells: Sequence[str], table: Table) -> list[str]:
+    width = max(cell_len(text) for text in (name, *cells))
+    is_numeric = _is_numeric(table, name)
+    padded = ((text, " " * (width - cell_len(text))) for text in (name, *cells))
+    return [pad + text if is_numeric else text + pad for text, pad in padded]
+
+
 def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     """The columns that fit into `width` and those that do not; trial, state, study and the first objective stay."""
-    names = [name for name in table.columns if name != "reason"]
     empty = [n for n in ("node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
-    names = [name for name in names if name not in empty]
-    droppable = ["node", "wave", "attempts", "gpu_hours", *reversed(table.metrics), "runtime"]
+    names = [name for name in table.columns if name != "reason" and name not in empty]
+    widths = {n: max(cell_len(text) for text in (n, *(_cell(n, row.get(n)) for row in table.rows))) for n in names}
+    droppable = ["node", "wave", "attempts", *reversed(table.metrics), "gpu_hours", "runtime"]
     droppable += [*reversed(table.params), *reversed(table.objectives[1:])]
-    widths = {n: max([len(n), *(len(_cell(n, row.get(n))) for row in table.rows)]) + _GAP for n in names}
-    hidden = []
-    for name in droppable:
-        if sum(widths[n] for n in names) <= width + _GAP:
-            break
-        if name in names:
-            names.remove(name)
-            hidden.append(name)
-    return names, hidden
+    droppable = [name for name in droppable if name in names]
+    room = width + _GAP - sum(widths[name] + _GAP for name in names if name not in droppable)
+    kept = set()
+    for name in reversed(droppable):  # the most telling first; a narrow one may still fit where a wide one did not
+        if widths[name] + _GAP <= room:
+            room -= widths[name] + _GAP
+            kept.add(name)
+    hidden = [name for name in droppable if name not in kept]
+    return [name for name in names if name not in hidden], hidden
 
 
 def _cell(name: str, value: ParamValue) -> str:

@@ -64,12 +64,20 @@ def overview(lines: Sequence[StudyLine], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    names = ["study", "phase", "done", "running", "failed", "best", "age", *(["tags"] if width >= 100 else [])]
-    for name in names:
-        grid.add_column(name, justify="right" if name in ("done", "running", "failed", "age") else "left", no_wrap=True)
-    for line in lines:
-        grid.add_row(*(Text(printable(cell)) for cell in _cells(line)[: len(names)]))
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    names = ["study", "phase", "done", "running", "failed", "age", "best", *(["tags"] if width >= 100 else [])]
+    rows = [_cells(line)[: len(names)] for line in lines]
+    for position, name in enumerate(names):
+        gives_way = name in ("best", "tags")
+        room = max(len(text) for text in (name, *(row[position] for row in rows)))
+        grid.add_column(
+            name,
+            justify="right" if name in ("done", "running", "failed", "age") else "left",
+            no_wrap=True,
+            min_width=len(name) if gives_way else room,
+        )
+    for row in rows:
+        grid.add_row(*(Text(text) for text in row))
     return grid
 
 
@@ -77,12 +85,12 @@ def _cells(line: StudyLine) -> list[str]:
     done = sum(count for state, count in line.counts.items() if state.is_finished)
     found = "–" if line.best is None else f"{line.objective}={shown(line.best)} (trial {line.best_trial})"
     return [
-        shorten(line.study, 28),
+        shorten(printable(line.study), 28),
         line.phase,
         f"{done}/{line.trials}",
         str(line.counts[TrialState.RUNNING]),
         str(line.counts[TrialState.FAIL]),
-        shorten(found, 36),
         duration(line.age_s),
-        " ".join(f"{key}={value}" for key, value in line.tags.items()),
+        printable(found),
+        printable(" ".join(f"{key}={value}" for key, value in line.tags.items())),
     ]

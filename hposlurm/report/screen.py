@@ -76,7 +76,7 @@ def _pairs(values: Mapping[str, ParamValue]) -> str:
 
 
 def _running(trials: tuple[RunningTrial, ...]) -> Table:
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name, numeric in (("running", True), ("attempt", True), ("node", False), ("since", True), ("step", True)):
         grid.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     grid.add_column("last report", overflow="ellipsis", no_wrap=True)
