@@ -81,5 +81,5 @@ def publish(path: Path, data: bytes) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON with sorted keys and a final newline; refuses NaN and infinity, which are not JSON."""
-    return (json.dumps(value, sort_keys=True, allow_nan=False) + "\n").encode()
+    """JSON in the order given and a final newline; refuses NaN and infinity, which are not JSON."""
+    return (json.dumps(value, allow_nan=False) + "\n").encode()

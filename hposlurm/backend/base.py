@@ -94,11 +94,10 @@ class Backend(Protocol):
         ...
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
-        """Submits the wave, held: nothing starts before `release`."""
-        ...
+        """Submits the wave, held: nothing starts before `release`.
 
-    def find(self, request: WaveRequest) -> list[ArrayJob]:
-        """The arrays that an earlier, interrupted `submit` of the same request created."""
+        Arrays that an interrupted submission of the same request left behind are found and used, not doubled.
+        """
         ...
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:

@@ -88,9 +88,6 @@ class LocalBackend:
             self._elements[job_id] = _Element(job_id, _worker_command(request, index), logs, gpus, cap)
         return [ArrayJob(array, 0, request.count)]
 
-    def find(self, request: WaveRequest) -> list[ArrayJob]:  # noqa: ARG002 - elements die with their driver
-        return []
-
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:  # noqa: ARG002
         return None
 

@@ -46,7 +46,17 @@ SLURM_STATES: dict[str, JobState] = {
     "PREEMPTED": JobState.PREEMPTED,
 }
 # What a job inherits from the job or shell that submitted it, and must not. SLURM_CONF is needed by sbatch itself.
-_SCRUB = ("SLURM_*", "SBATCH_*", "SRUN_*", "PMI*", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK")
+_SCRUB: tuple[str, ...] = (
+    "SLURM_*",
+    "SBATCH_*",
+    "SRUN_*",
+    "PMI*",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+)
 _SCRUB += ("LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "TORCHELASTIC_*", "PET_*", "HPOSLURM_*", "SUBMITIT_*")
 _KEEP = ("SLURM_CONF", "HPOSLURM_RUNS")
 _ASK_TIMEOUT_S = 60
@@ -102,14 +112,28 @@ def parse_sacct(text: str) -> dict[str, list[Usage]]:
     found: dict[str, list[Usage]] = {}
     for line in text.splitlines():
         fields = line.split("|")
-        if len(fields) != 5 or "[" in fields[0]:
+        if len(fields) != 5:
             continue
-        job_id, state, elapsed, tres, node = fields
+        job_ids, state, elapsed, tres, node = fields
         # a run that ended by requeueing is REQUEUED here, and over
         ended = job_state(state).is_terminal or state.startswith("REQUEUED")
         if ended and elapsed.isdigit():
             known = JobState.PREEMPTED if state.startswith("REQUEUED") else job_state(state)
-            found.setdefault(job_id, []).append(Usage(known, float(elapsed), gpus_in_tres(tres), node))
+            for job_id in expand(job_ids):
+                found.setdefault(job_id, []).append(Usage(known, float(elapsed), gpus_in_tres(tres), node))
+    return found
+
+
+def expand(job_ids: str) -> list[str]:
+    """ "812_[0-2,7%4]" → 812_0, 812_1, 812_2, 812_7: elements that never ran share one row."""
+    array, bracket, indices = job_ids.partition("_[")
+    if not bracket:
+        return [job_ids]
+    found: list[str] = []
+    for part in indices.partition("%")[0].rstrip("]").split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit():
+            found += [f"{array}_{i}" for i in range(int(first), int(last or first) + 1)]
     return found
 
 

@@ -66,10 +66,10 @@ class SlurmBackend:
         from hposlurm.backend.executor import ScriptExecutor
 
         wave = request.layout.wave(request.wave)
+        wave.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         executor = ScriptExecutor(wave.logs)
-        wave.logs.chmod(0o700)
         arrays: list[ArrayJob] = []
-        known = {array.offset: array for array in self.find(request)} if wave.script().exists() else {}
+        known = {array.offset: array for array in self._find(request)} if wave.script().exists() else {}
         for chunk, (offset, count) in enumerate(self._chunks(request)):
             if offset not in known:
                 text = self._trial_script(request, chunk)
@@ -86,7 +86,7 @@ class SlurmBackend:
             self.cancel([array.job_id for array in arrays])
             raise
 
-    def find(self, request: WaveRequest) -> list[ArrayJob]:
+    def _find(self, request: WaveRequest) -> list[ArrayJob]:
         parts = self._chunks(request)
         names = {job_name(request, i): part for i, part in enumerate(parts)}
         text = queries.ask("squeue", "-h", "--me", f"--name={','.join(names)}", "-o", "%F|%j")

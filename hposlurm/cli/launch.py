@@ -132,9 +132,10 @@ def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -
         return
     try:
         step = advance(layout, spec, backend)
-    except HposlurmError as error:
-        discard(layout)
-        raise type(error)(f"{error}\nnothing was submitted and nothing was left in {layout.root.parent}") from error
+    except (HposlurmError, OSError):
+        if discard(layout):
+            say(f"nothing was submitted and nothing was left in {layout.root.parent}")
+        raise
     tell(layout, step)
     if wait:
         run_to_end(layout, spec, backend)

@@ -46,7 +46,7 @@ def run_to_end(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again:
             else f"left: the jobs go on; `hposlurm status {layout.root.name}` shows them"
         )
         raise typer.Exit(130 if backend.is_foreground else 0) from None
-    _summarise(layout, spec)
+    _summarise(layout)
 
 
 def _drive(layout: StudyLayout, spec: StudySpec, backend: Backend, again: bool) -> None:
@@ -62,7 +62,7 @@ def _drive(layout: StudyLayout, spec: StudySpec, backend: Backend, again: bool) 
 def _sigterm_as_interrupt() -> Iterator[None]:
     """`kill` and `hposlurm cancel` from another shell end a local study as Ctrl-C does."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -130,7 +130,7 @@ def progress_line(history: History, spec: StudySpec) -> str:
     return line
 
 
-def _summarise(layout: StudyLayout, spec: StudySpec) -> None:
+def _summarise(layout: StudyLayout) -> None:
     from hposlurm.history import read_history
     from hposlurm.trial import TrialState
 

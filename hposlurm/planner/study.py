@@ -69,10 +69,12 @@ def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
     return False
 
 
-def discard(layout: StudyLayout) -> None:
-    """Removes a study of which nothing was ever submitted; does nothing once any wave has jobs."""
-    if not any(layout.wave(index).jobs.exists() for index in layout.waves()):
+def discard(layout: StudyLayout) -> bool:
+    """Removes a study of which nothing was ever submitted; False, and nothing removed, once any wave has jobs."""
+    submitted = any(layout.wave(index).jobs.exists() for index in layout.waves())
+    if not submitted:
         shutil.rmtree(layout.root, ignore_errors=True)
+    return not submitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ def submit_wave(
         if jobs is None:
             raise StudyError(f"{wave.jobs} vanished right after it was written")
         lost = {a.job_id for a in arrays} - {a.job_id for a in jobs.arrays}
-        backend.cancel(sorted(lost))
+        if lost:
+            backend.cancel(sorted(lost))
     start(request, backend, wave, jobs.arrays)
     return jobs
 

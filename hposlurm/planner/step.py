@@ -167,9 +167,10 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     if backend.is_foreground:
         return
     wave = layout.wave(plan.wave)
-    planner = submission.read_planner(wave)
+    planner = submission.read_planner(wave) or ""
     known = backend.states([planner]) if planner else {}
-    waits = planner in known and not known[planner].state.is_terminal and planner != os.environ.get("SLURM_JOB_ID")
+    ended = known.get(planner, _UNKNOWN).state.is_terminal or planner not in known
+    waits = not ended and planner != os.environ.get("SLURM_JOB_ID")
     if not waits:
         request = submission.request_for(layout, spec, plan, "planner")
         submission.put_planner(request, backend, wave, jobs.arrays)

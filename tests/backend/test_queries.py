@@ -1,0 +1,133 @@
+"""Parsers of what Slurm prints, on recorded answers."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hposlurm.backend import queries
+from hposlurm.backend.base import ElementState, Usage
+from hposlurm.errors import BackendError
+from hposlurm.trial import JobState
+
+SACCT = """\
+7_0|COMPLETED|61|billing=2,cpu=2,gres/gpu:v100=2,gres/gpu=2,mem=1G,node=1|n1
+7_1|PREEMPTED|20|cpu=2,gres/gpu:v100=2,mem=1G|n2
+7_1|OUT_OF_MEMORY|41|cpu=2,gres/gpu=2|n3
+7_2|RUNNING|12|cpu=2|n1
+7_3|CANCELLED by 1000|5||n1
+7_4|REQUEUED|9|cpu=2,gres/gpu=2|n4
+7_[5-6,9%2]|CANCELLED by 0|0||None assigned
+8|TIMEOUT|60|cpu=1|n1
+garbage
+"""
+
+
+def test_sacct_gives_every_run_of_every_ended_element():
+    found = queries.parse_sacct(SACCT)
+    assert found["7_0"] == [Usage(JobState.COMPLETED, 61.0, 2, "n1")]
+    assert [u.state for u in found["7_1"]] == [JobState.PREEMPTED, JobState.OUT_OF_MEMORY]
+    assert [u.gpus for u in found["7_1"]] == [2, 2]
+    assert "7_2" not in found
+    assert found["7_3"] == [Usage(JobState.CANCELLED, 5.0, 0, "n1")]
+    assert found["7_4"][0].state is JobState.PREEMPTED
+    assert [found[f"7_{i}"][0].state for i in (5, 6, 9)] == [JobState.CANCELLED] * 3
+    assert found["8"][0].state is JobState.TIMEOUT
+
+
+def test_squeue_lines():
+    found = queries.parse_squeue(
+        "7_0|RUNNING|None\n7_1|PENDING|JobHeldUser\n  9|COMPLETING|None\n\nslurm_load_jobs error\n"
+    )
+    assert found == {
+        "7_0": ElementState(JobState.RUNNING, "None"),
+        "7_1": ElementState(JobState.PENDING, "JobHeldUser"),
+        "9": ElementState(JobState.RUNNING, "None"),
+    }
+
+
+@pytest.mark.parametrize(("word", "state"), sorted(queries.SLURM_STATES.items()))
+def test_every_slurm_word_is_known(word, state):
+    assert queries.job_state(word) is state
+    assert queries.job_state(f"{word}+") is state
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("CANCELLED by 1000", JobState.CANCELLED), ("SOMETHING_NEW", JobState.UNKNOWN), ("", JobState.UNKNOWN)],
+)
+def test_other_words(word, state):
+    assert queries.job_state(word) is state
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("gpu:v100:4(S:0-1)", {"v100": 4}),
+        ("gpu:4", {"": 4}),
+        ("gpu:v100:2(IDX:0-1),gpu:a100:1,nic:2", {"v100": 2, "a100": 1}),
+        ("(null)", {}),
+    ],
+)
+def test_gpus_of_a_node(gres, gpus):
+    assert queries.gpus_in_gres(gres) == gpus
+
+
+def test_sinfo_marks_the_default_partition():
+    facts = queries.parse_sinfo("batch*|n1|8|64000|gpu:v100:4\nurgent|n1|8+|64000+|(null)\n")
+    assert [(f.partition, f.is_default, f.cpus, f.mem_mb, f.gpus) for f in facts] == [
+        ("batch", True, 8, 64000, {"v100": 4}),
+        ("urgent", False, 8, 64000, {}),
+    ]
+
+
+def test_max_array_size():
+    assert queries.max_array_size("MaxArraySize            = 50001\nMaxJobCount = 3\n") == 50001
+    assert queries.max_array_size("") == 1001
+
+
+@given(st.integers(1, 5000), st.integers(1, 1200))
+def test_chunks_cover_the_wave_in_order_and_fit(count, limit):
+    parts = queries.chunks(count, limit)
+    assert [offset + i for offset, n in parts for i in range(n)] == list(range(count))
+    assert all(1 <= n <= limit for _, n in parts)
+    assert len(parts) == -(-count // limit)
+
+
+@given(st.integers(1, 500), st.integers(1, 20))
+def test_shares_add_up_to_the_whole(total, parts):
+    shares = queries.shares(total, parts)
+    assert len(shares) == parts
+    assert sum(shares) == max(total, sum(shares)) and all(s >= 1 for s in shares)
+    if total >= parts:
+        assert sum(shares) == total
+
+
+def test_no_limit_is_no_share():
+    assert list(queries.shares(None, 2)) == [None, None]
+
+
+def test_a_submission_does_not_inherit_the_job_it_comes_from(monkeypatch):
+    leaks = {"SLURM_ARRAY_JOB_ID": "999", "SLURM_CPU_BIND": "mask", "SBATCH_X": "1", "MASTER_PORT": "1", "RANK": "3"}
+    kept = {"SLURM_CONF": "/etc/slurm.conf", "MY_VARIABLE": "x"}
+    for name, value in {**leaks, **kept}.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with queries.scrubbed_environment():
+        assert not leaks.keys() & os.environ.keys()
+        assert kept.items() <= os.environ.items()
+    assert dict(os.environ) == before
+
+
+def test_a_missing_command_says_so(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(BackendError, match="squeue is not on the PATH"):
+        queries.ask("squeue")
+
+
+def test_a_failing_command_is_quoted():
+    with pytest.raises(BackendError, match="ls failed: .*No such file"):
+        queries.ask("ls", "/nonexistent/path")

@@ -1,0 +1,161 @@
+"""A cluster in memory: what the planner is tested against where the question is what it asks, and in which order."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hposlurm.backend import ArrayJob, ElementState, Usage, WaveRequest
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.plan import read_plan
+from hposlurm.spec import StudySpec, parse
+from hposlurm.trial import JobState
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it and go on."""
+
+
+class FakeCluster:
+    """The Backend seam over dictionaries. `die_after` names a call after whose effect the process is killed."""
+
+    name = "fake"
+    is_foreground = False
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, dict[str, Any]] = {}
+        self.planners: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.die_after = ""
+        self.die_before = ""
+        self.accounting: dict[str, list[Usage]] | None = None
+        self.forced: dict[str, JobState] = {}
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.die_before == name:
+            self.die_before = ""
+            raise Killed
+
+    def _done(self, name: str) -> None:
+        if self.die_after == name:
+            self.die_after = ""
+            raise Killed
+
+    def problems(self, spec: StudySpec) -> list:
+        return []
+
+    def wave_size(self, spec: StudySpec) -> int:
+        return 4
+
+    def scripts(self, request: WaveRequest) -> list:
+        return []
+
+    def submit(self, request: WaveRequest) -> list[ArrayJob]:
+        self._call("submit")
+        for job_id, job in self.arrays.items():
+            if job["token"] == request.token:
+                return [ArrayJob(job_id, 0, request.count)]
+        job_id = str(100 + len(self.arrays))
+        self.arrays[job_id] = {"request": request, "token": request.token, "held": True, "state": JobState.PENDING}
+        self._done("submit")
+        return [ArrayJob(job_id, 0, request.count)]
+
+    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str:
+        self._call("submit_planner")
+        job_id = str(900 + len(self.planners))
+        self.planners[job_id] = {"after": [a.job_id for a in arrays], "state": JobState.PENDING}
+        self._done("submit_planner")
+        return job_id
+
+    def release(self, arrays: Sequence[ArrayJob]) -> None:
+        self._call("release")
+        for array in arrays:
+            self.arrays[array.job_id]["held"] = False
+        self._done("release")
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        self._call("cancel")
+        for job_id in job_ids:
+            for jobs in (self.arrays, self.planners):
+                if job_id in jobs and not jobs[job_id]["state"].is_terminal:
+                    jobs[job_id]["state"] = JobState.CANCELLED
+        self._done("cancel")
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, ElementState]:
+        found = {}
+        for job_id in job_ids:
+            job = self.arrays.get(job_id.partition("_")[0]) or self.planners.get(job_id)
+            if job is not None:
+                found[job_id] = ElementState(self.forced.get(job_id, job["state"]))
+        return found
+
+    def usage(self, array_ids: Sequence[str]) -> dict[str, list[Usage]] | None:
+        return self.accounting
+
+    def wait(self, arrays: Sequence[ArrayJob]) -> None:
+        raise NotImplementedError
+
+    def run(self, loss: Callable[[dict], float | str | None] = lambda p: p["x"] ** 2) -> list[str]:
+        """Runs every released array to its end; `loss` None leaves an element without an end record."""
+        ran = []
+        for job_id, job in self.arrays.items():
+            if job["held"] or job["state"] is not JobState.PENDING:
+                continue
+            layout, wave = job["request"].layout, job["request"].wave
+            for index, assignment in enumerate(read_plan(layout.wave(wave)).assignments):
+                write_attempt(layout, wave, index, assignment.trial, f"{job_id}_{index}", loss(dict(assignment.params)))
+            job["state"] = JobState.COMPLETED
+            ran.append(job_id)
+        return ran
+
+
+def write_attempt(
+    layout: StudyLayout, wave: int, index: int, trial: int, job_id: str, loss: float | str | None
+) -> None:
+    """A journal as the worker writes it: complete with a number, failed with a text, without an end for None."""
+    home = layout.trial(trial)
+    home.root.mkdir(parents=True, exist_ok=True)
+    number = len(home.attempts())
+    now = time.time()
+    lines: list[dict[str, Any]] = [
+        {"kind": "start", "t": now, "trial": trial, "attempt": number, "wave": wave, "index": index, "host": "n1",
+         "job_id": job_id, "restart": 0, "gpus": 2, "gpu_ids": "0,1", "git_commit": None, "resumed_from": None,
+         "pid": 1, "log": f"waves/{wave:04d}/logs/{job_id}_0_log.out"},
+    ]  # fmt: skip
+    if isinstance(loss, float):
+        lines.append({"kind": "report", "t": now + 1, "step": 1, "metrics": {"loss": loss}})
+        lines.append({"kind": "end", "t": now + 2, "outcome": "complete", "reason": "", "exit_code": 0,
+                      "metrics": {"loss": loss}, "tail": []})  # fmt: skip
+    elif loss is not None:
+        outcome = "interrupted" if loss.startswith("SIG") else "fail"
+        lines.append({"kind": "end", "t": now + 2, "outcome": outcome, "reason": loss, "exit_code": 1,
+                      "metrics": {}, "tail": ["last words"]})  # fmt: skip
+    home.journal(number).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def spec(**changes: Any) -> StudySpec:
+    """A small TPE study, 3 waves of 4; keys may be changed from outside."""
+    data = {
+        "name": "fake",
+        "objectives": [{"name": "loss"}],
+        "parameters": {"x": {"type": "float", "min": -1.0, "max": 1.0, "default": 0.5}},
+        "search": {"algorithm": "tpe", "seed": 7},
+        "budget": {"n_trials": 12},
+        "waves": {"size": 4},
+        "trial": {"command": "train --x {{ x }}", "workdir": "/"},
+        "resources": {"gpus_per_node": 2},
+    }
+    return parse({**data, **changes}, "test")
+
+
+def params_of(layout: StudyLayout) -> list[dict]:
+    return [dict(t.params) for t in read_history(layout).trials]
+
+
+def new_layout(root: Path) -> StudyLayout:
+    return StudyLayout(root / "runs" / "fake")
