@@ -243,8 +243,7 @@ class Cluster:
         jobs = self.ask("squeue", "-h", "-r", "-o", "%i", check=False).stdout.split()
         for partition in PARTITIONS if jobs else ():
             self.ask("scancel", f"--partition={partition}", check=False)
-        daemons = {Path(d.argv[0]).name for d in self.daemons(shape)}
-        wait_until(lambda: all(p.name in daemons for p in self.processes()), KILL_WAIT_S + 5)
+        wait_until(lambda: all(p.name != "slurmstepd" for p in self.processes()), KILL_WAIT_S + 5)
         return [f"{len(jobs)} jobs" if len(jobs) > 1 else "1 job"] if jobs else []
 
     def _stop_processes(self) -> list[str]:

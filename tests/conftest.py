@@ -1,0 +1,85 @@
+"""Lanes and what tests of all rooms share.
+
+Unmarked tests are the unit lane. A marked one runs only where its flag is given: `pytest --slurm -m slurm` is the Slurm
+lane alone, `pytest --train` the unit and the training lane. scripts/test runs them all.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+LANES = {
+    "slurm": "run the tests that need the real Slurm of scripts/slurm-cluster, and start it where it is not up",
+    "train": "run the tests with real torch, DeepSpeed and torchrun processes",
+    "gpu": "run the tests that need an NVIDIA GPU",
+}
+T = TypeVar("T")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lanes")
+    for lane, text in LANES.items():
+        group.addoption(f"--{lane}", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for lane in LANES:
+            if item.get_closest_marker(lane) and not config.getoption(f"--{lane}"):
+                item.add_marker(pytest.mark.skip(reason=f"a test of the {lane} lane: give pytest --{lane} to run it"))
+
+
+@dataclass(frozen=True)
+class SlurmCluster:
+    """A running cluster of scripts/slurm-cluster; SLURM_CONF points to it while the session lasts."""
+
+    conf: Path
+
+    @property
+    def root(self) -> Path:
+        return self.conf.parents[1]
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """The cluster that SLURM_CONF names, if it is one of scripts/slurm-cluster, else the one in its default directory.
+
+    It stays up after the session: the next one, and the other workers of this one, go on with it.
+    """
+    options = []
+    conf = Path(os.environ.get("SLURM_CONF", ""))
+    if (conf.parent / "cluster.json").is_file():  # a site's own Slurm is never used for tests
+        options = ["--root", str(conf.parents[1])]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "slurm-cluster"), "up", *options]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if answer.returncode:
+        pytest.fail(f"the Slurm lane was asked for, but its cluster does not come up: {answer.stderr}", pytrace=False)
+    conf = Path(answer.stdout.strip().removeprefix("export SLURM_CONF="))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(conf))
+        yield SlurmCluster(conf)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[Callable[[], T], float], T]:
+    """`wait_until(condition, deadline_s)` polls until the condition is true and returns its value, or fails the test."""
+
+    def wait(condition: Callable[[], T], deadline_s: float) -> T:
+        end = time.monotonic() + deadline_s
+        while not (value := condition()):
+            if time.monotonic() > end:
+                pytest.fail(f"not within {deadline_s:g} s; the last value was {value!r}")
+            time.sleep(0.05)
+        return value
+
+    return wait

@@ -1,0 +1,96 @@
+"""What holds for the source as a whole. The one-way import rule itself is in pyproject.toml (import-linter)."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "hposlurm"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# Run on compute nodes, or are imported by training scripts: nothing but the standard library, so that they start at once
+STANDARD_LIBRARY_ONLY = ["worker", "client", "journal", "layout", "files", "trial", "errors", "plan"]
+HOMES = {
+    "optuna": "search",
+    "submitit": "backend",
+    "typer": "cli",
+    "torch": "integrations",
+    "transformers": "integrations",
+}
+SOURCES = ["hposlurm", "templates", "experiments", "scripts", "tests", ".ci"]
+TEXT = {".py", ".sh", ".md", ".toml", ".yaml", ".yml", ".j2", ".txt", ""}
+
+
+def name_of(path: Path) -> str:
+    """`hposlurm.worker.run` for its file, `hposlurm.worker` for the package's `__init__.py`."""
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(path: Path, *, everywhere: bool) -> Iterator[str]:
+    """Names of the imported modules: all of them, or only those that importing the file itself imports."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _imported_from(path, node)
+        elif everywhere or not _runs_later(node):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _imported_from(path: Path, node: ast.ImportFrom) -> Iterator[str]:
+    package = name_of(path).split(".")
+    if node.level:  # relative: "." is the package that the file lies in
+        base = package if path.name == "__init__.py" else package[:-1]
+        base = base[: len(base) - node.level + 1]
+    else:
+        base = []
+    module = ".".join([*base, *([node.module] if node.module else [])])
+    yield from (f"{module}.{alias.name}" if module == "hposlurm" else module for alias in node.names)
+
+
+def _runs_later(node: ast.AST) -> bool:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return True
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if room(name_of(m)) in STANDARD_LIBRARY_ONLY], ids=name_of)
+def test_what_runs_on_compute_nodes_needs_only_the_standard_library(path: Path) -> None:
+    for module in imports(path, everywhere=False):
+        if module.startswith("hposlurm."):
+            assert room(module) in [*STANDARD_LIBRARY_ONLY, "__version__"], f"{name_of(path)} imports {module}"
+        else:
+            assert module.split(".")[0] in sys.stdlib_module_names, f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize(("library", "home"), HOMES.items())
+def test_each_outside_library_has_one_home(library: str, home: str) -> None:
+    users = {room(name_of(m)) for m in MODULES if library in {i.split(".")[0] for i in imports(m, everywhere=True)}}
+    assert users == {home}
+
+
+def test_every_file_fits_into_one_head() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_no_file_knows_the_machine_that_it_was_written_on() -> None:
+    absolute = re.compile(r"(?<![\w.~}$])/(?:work|home/\w+|root)/[\w.]")
+    files = [p for folder in SOURCES for p in (REPOSITORY / folder).rglob("*") if p.suffix in TEXT and p.is_file()]
+    files += [p for p in REPOSITORY.iterdir() if p.suffix in {".md", ".toml"}]
+    assert len(files) > 50
+    found = [f"{path}: {hit.group()}" for path in files for hit in absolute.finditer(path.read_text(errors="replace"))]
+    assert found == []
