@@ -204,7 +204,7 @@ class StudySpec(Section):
     """A whole study file. `space` is its search space, ready to be sampled."""
 
     name: StudyName
-    tags: dict[str, Text] = {}
+    tags: dict[Text, Text] = {}
     backend: Literal["auto", "slurm", "local"] = "auto"
     objectives: tuple[_ObjectiveField, ...] = Field(min_length=1)
     parameters: dict[str, Definition] = Field(min_length=1)
