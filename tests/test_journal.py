@@ -154,3 +154,15 @@ def test_scalars_of_numpy_are_numbers() -> None:
     assert journal.metric_value(numpy.float32(0.5)) == 0.5
     assert journal.metric_value(numpy.array([[2.0]])) == 2.0
     assert journal.metric_value(numpy.array([1.0, 2.0])) == "[1. 2.]"
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_an_append_reaches_the_disk_if_it_is_to_be_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    fd = journal.open_journal(tmp_path / "j")
+    journal.append(fd, {"a": 1}, durable=durable)
+    os.close(fd)
+    assert synced == ([fd] if durable else [])

@@ -1,0 +1,174 @@
+"""One attempt: its command from the start to the end, and everything about it that the journal tells."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from hposlurm.trial import Outcome
+from hposlurm.worker import metrics, output, scratch
+from hposlurm.worker.environment import Place, environment
+from hposlurm.worker.inbox import Inbox
+from hposlurm.worker.patience import GRACE_S, KILL_WAIT_S, Patience
+from hposlurm.worker.process import MARKER, Command, peak_host_gb, reap_orphans
+from hposlurm.worker.recorder import Recorder, say
+from hposlurm.worker.verdict import Ending, judge
+from hposlurm.worker.watchdog import Watchdog
+
+_POLL_S = 0.2
+_LOCKS_S = 30.0  # between looks for locks of killed extension builds
+_DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
+_LONGEST_OUTPUT_LINE = 8192  # of what a metric pattern sees: somebody's regular expression may be slow
+
+
+class Attempt:
+    """Runs one attempt. `log` is the file and the descriptor that the command writes to."""
+
+    def __init__(
+        self,
+        place: Place,
+        pattern: metrics.Pattern | None,
+        log: tuple[Path, int],
+        recorder: Recorder,
+        inbox: Inbox,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._place = place
+        self._pattern = pattern
+        self._log, self._log_fd = log
+        self._log_start = os.fstat(self._log_fd).st_size
+        self._recorder = recorder
+        self._inbox = inbox
+        self._environ = environ
+        self._request = place.study.trial(place.assignment.trial).request
+        self._extensions: Path | None = None
+        self._ledger = metrics.Ledger()
+        self._reports = output.GrowingFile(place.metrics_file)
+        self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n", longest=_LONGEST_OUTPUT_LINE)
+        self._killed_after_s: float | None = None
+
+    def run(self) -> Outcome | None:
+        """Runs the command to its end; its outcome, None if the end could not be recorded."""
+        self._recorder.flush()
+        with contextlib.suppress(OSError):
+            self._request.unlink()  # it was for an earlier attempt
+        patience = Patience(time.monotonic(), self._place.plan.timeout_s, _grace_s(self._environ))
+        try:
+            command, watchdog = self._start()
+        except (OSError, ValueError) as error:
+            return self._end(Outcome.FAIL, f"command could not be started: {error}", None, patience)
+        try:
+            self._watch(command, patience)
+        finally:
+            command.kill()
+            exit_code = command.poll()
+            watchdog.dismiss()
+            reap_orphans()
+        return self._judge(exit_code, patience)
+
+    def _start(self) -> tuple[Command, Watchdog]:
+        """Raises OSError or ValueError, which the parameters may cause: too long for the kernel, or with a NUL."""
+        variables = self._variables()
+        watchdog = Watchdog(variables[MARKER], self._place.scratch)
+        try:
+            return Command(self._line(), Path(self._place.plan.workdir), variables, self._log_fd), watchdog
+        except BaseException:
+            watchdog.dismiss()
+            raise
+
+    def _variables(self) -> dict[str, str]:
+        (self._place.scratch / "tmp").mkdir(mode=0o700)
+        if not self._environ.get("TORCH_EXTENSIONS_DIR"):
+            self._extensions = scratch.extensions_directory(self._environ)
+        if self._extensions is not None:
+            scratch.remove_stale_locks(self._extensions)
+        return environment(self._environ, self._place, self._extensions)
+
+    def _line(self) -> str:
+        assignment = self._place.assignment
+        if self._place.resumed_from is not None and assignment.command_resumed is not None:
+            return assignment.command_resumed
+        return assignment.command
+
+    def _watch(self, command: Command, patience: Patience) -> None:
+        """Until the command has ended, or was killed and does not end."""
+        next_look = time.monotonic() + _LOCKS_S
+        while True:
+            signals = self._inbox.wait(_POLL_S)
+            has_ended = command.poll() is not None
+            self._collect()
+            if has_ended:
+                return
+            now = time.monotonic()
+            for number in signals:
+                patience.signalled(number, now)
+            patience.tick(now)
+            if patience.is_asked:
+                self._ask(patience)
+            if patience.is_over(now) and self._has_given_up(command, patience, now):
+                return
+            if self._extensions is not None and now >= next_look:
+                scratch.remove_stale_locks(self._extensions)
+                next_look = now + _LOCKS_S
+
+    def _collect(self) -> None:
+        """Journals what the command has reported since the last call."""
+        self._take(self._reports.lines(), self._lines.lines() if self._pattern else [])
+        self._recorder.flush()
+
+    def _take(self, reports: list[bytes], lines: list[bytes]) -> None:
+        unreadable = self._ledger.unreadable
+        records = metrics.from_file(reports, self._ledger)
+        if self._pattern:
+            records += self._pattern.read(lines, self._ledger)
+        for record in records:
+            self._recorder.add(**record)
+        if self._ledger.unreadable and not unreadable:
+            say(f"a line of the metrics file is no report and left out, one of: {reports[:5]!r:.500}")
+
+    def _ask(self, patience: Patience) -> None:
+        """Leaves the request for the training code; tries again at every call until it lies there."""
+        if self._request.exists():
+            return
+        with contextlib.suppress(OSError):
+            self._request.write_text(f"{patience.asked or 'trial.timeout exceeded'}\n")
+
+    def _has_given_up(self, command: Command, patience: Patience, now: float) -> bool:
+        if self._killed_after_s is None:
+            self._killed_after_s = now - patience.asked_at
+            command.kill()
+        return now >= (patience.deadline or now) + KILL_WAIT_S
+
+    def _judge(self, exit_code: int | None, patience: Patience) -> Outcome | None:
+        self._take(self._reports.remaining(), self._lines.remaining() if self._pattern else [])
+        ending = Ending(
+            exit_code,
+            asked=patience.asked,
+            killed_after_s=self._killed_after_s,
+            is_stopping=self._ledger.is_stopping,
+            timed_out_s=patience.timeout_s if patience.timed_out else None,
+            unreadable=self._ledger.unreadable,
+        )
+        plan, assignment = self._place.plan, self._place.assignment
+        exception = output.exception(output.last_lines(self._log, self._log_start)) if exit_code else ""
+        outcome, reason = judge(ending, plan.objectives, self._ledger.last, assignment.to_step, exception)
+        return self._end(outcome, reason, exit_code, patience)
+
+    def _end(self, outcome: Outcome, reason: str, exit_code: int | None, patience: Patience) -> Outcome | None:
+        lines = [] if outcome is Outcome.COMPLETE else output.tail(output.last_lines(self._log, self._log_start))
+        last = {name: value for name, (_, value) in self._ledger.last.items()}
+        self._recorder.add("memory", peak_host_gb=round(peak_host_gb(), 3), peak_gpu_gb=self._ledger.peak_gpu_gb)
+        self._recorder.add("end", outcome=outcome, reason=reason, exit_code=exit_code, metrics=last, tail=lines)
+        say(f"trial {self._place.assignment.trial}, attempt {self._place.attempt}: {outcome}{reason and f': {reason}'}")
+        is_recorded = self._recorder.drain(_HASTY_DRAIN_S if patience.asked else _DRAIN_S)
+        return outcome if is_recorded else None
+
+
+def _grace_s(environ: Mapping[str, str]) -> float:
+    try:
+        return float(environ["HPOSLURM_GRACE_S"])
+    except (KeyError, ValueError):
+        return GRACE_S

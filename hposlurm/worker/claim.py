@@ -1,0 +1,87 @@
+"""What must hold before an attempt runs: the trial's record exists once, and the attempt's journal is this worker's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+from hposlurm import journal
+from hposlurm.errors import StudyError
+from hposlurm.files import create_once, to_json
+from hposlurm.layout import StudyLayout, TrialLayout
+from hposlurm.plan import WavePlan, read_plan
+from hposlurm.trial import Assignment, Outcome
+from hposlurm.worker.recorder import say
+
+# NFS clients remember for up to a minute that a file was not there
+_PATIENCE_S = 75.0
+
+
+def find_assignment(
+    study: StudyLayout, wave: int, index: int, patience_s: float = _PATIENCE_S
+) -> tuple[WavePlan, Assignment]:
+    """Element `index` of a wave; raises StudyError if there is none. Waits for a plan that cannot be seen yet."""
+    if not study.root.is_dir():
+        raise StudyError(f"{study.root} is not a directory; a study directory was expected")
+    layout = study.wave(wave)
+    deadline = time.monotonic() + patience_s
+    while not layout.plan.exists() and time.monotonic() < deadline:
+        time.sleep(min(1.0, patience_s))
+    plan = read_plan(layout)
+    if index >= len(plan.assignments):
+        raise StudyError(f"wave {wave} has {len(plan.assignments)} assignments, counted from 0; there is no {index}")
+    return plan, plan.assignments[index]
+
+
+def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None:
+    """Creates the trial's directory and `trial.json`; raises StudyError if other parameters are recorded there."""
+    layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    layout.checkpoints.mkdir(mode=0o700, exist_ok=True)
+    record = {
+        "number": assignment.trial,
+        "params": dict(assignment.params),
+        "signature": assignment.signature,
+        "seed": assignment.seed,
+        "wave": wave,
+        "attrs": dict(assignment.attrs),
+    }
+    if create_once(layout.record, to_json(record)):
+        return
+    try:
+        known = json.loads(layout.record.read_bytes())["signature"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{layout.record} is damaged: {error}") from error
+    if known != assignment.signature:
+        raise StudyError(f"{layout.record} has the signature {known!r}, but the plan says {assignment.signature!r}")
+
+
+def completed_attempt(layout: TrialLayout) -> int | None:
+    """The attempt that completed the trial; None if it is still to be run."""
+    for attempt in layout.attempts():
+        records = journal.read(layout.journal(attempt)).records
+        if any(r.get("kind") == "end" and r.get("outcome") == Outcome.COMPLETE for r in records):
+            return attempt
+    return None
+
+
+def claim_attempt(layout: TrialLayout) -> tuple[int, int]:
+    """The next attempt's number and the descriptor of its journal, which no other worker can have."""
+    attempt = max(layout.attempts(), default=-1) + 1
+    while True:
+        try:
+            return attempt, journal.open_journal(layout.journal(attempt))
+        except FileExistsError:
+            attempt += 1
+
+
+def open_log(layout: TrialLayout, attempt: int, given: str | None) -> tuple[Path, int]:
+    """The file for the command's output and its append-only descriptor: `given`, else one in the trial's directory."""
+    own = layout.root / f"attempt-{attempt}.log"
+    for path in (Path(given) if given else own, own):
+        with contextlib.suppress(OSError):
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    say("no log can be written, training goes on without one")
+    return Path(os.devnull), os.open(os.devnull, os.O_WRONLY)

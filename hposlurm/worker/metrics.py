@@ -1,0 +1,99 @@
+"""Metrics from the command: lines of its metrics file, and named groups of a pattern on its output."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hposlurm.journal import metric_value, parse_line
+
+_LONGEST_NAME = 200
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the command has reported so far, folded as it comes in."""
+
+    last: dict[str, tuple[int, float | str]] = field(default_factory=dict)  # metric → (step, value)
+    peak_gpu_gb: float | None = None
+    is_stopping: bool = False  # the training code saw the request and said so
+    unreadable: int = 0
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Folds one record of kind report."""
+        for name, value in record["metrics"].items():
+            self.last[name] = (record["step"], value)
+            if name == "peak_gpu_gb" and isinstance(value, float):
+                self.peak_gpu_gb = max(value, self.peak_gpu_gb or value)
+
+
+def from_file(lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
+    """Journal records (report, checkpoint; without their time) of the metrics file's lines, folded into `ledger`."""
+    records = []
+    for line in lines:
+        data = parse_line(line)
+        record = None if data is None else _record(data, ledger)
+        if record is not None:
+            records.append(record)
+        elif data is None or data.get("stopping") is not True:
+            ledger.unreadable += 1
+    return records
+
+
+def _record(data: Mapping[str, Any], ledger: Ledger) -> dict[str, Any] | None:
+    if data.get("stopping") is True:
+        ledger.is_stopping = True
+        return None
+    step, metrics, checkpoint = data.get("step"), data.get("metrics"), data.get("checkpoint")
+    if not isinstance(step, int) or isinstance(step, bool):
+        return None
+    if isinstance(checkpoint, str):
+        return {"kind": "checkpoint", "step": step, "path": checkpoint}
+    if not isinstance(metrics, dict):
+        return None
+    values = {name[:_LONGEST_NAME]: _value(value) for name, value in metrics.items()}
+    record = {"kind": "report", "step": step, "metrics": values}
+    ledger.take(record)
+    return record
+
+
+def _value(value: object) -> float | str:
+    """As the client would have written it; other languages write what they like."""
+    return metric_value(json.dumps(value) if isinstance(value, dict | list) else value)
+
+
+class Pattern:
+    """Reports from output lines: every match of `pattern` is one, its named groups are the metrics.
+
+    The group `step` is the step; without it each metric counts its own reports, 1, 2, …
+    """
+
+    def __init__(self, pattern: str) -> None:
+        """Raises re.error if `pattern` is no regular expression."""
+        self._regex = re.compile(pattern)
+        self._counts: Counter[str] = Counter()
+
+    def read(self, lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
+        """Journal records of kind report, folded into `ledger`."""
+        records = []
+        for line in lines:
+            match = self._regex.search(line.decode(errors="replace"))
+            record = match and self._record(match.groupdict())
+            if record:
+                ledger.take(record)
+                records.append(record)
+        return records
+
+    def _record(self, groups: Mapping[str, str | None]) -> dict[str, Any] | None:
+        found = {name: metric_value(text) for name, text in groups.items() if text is not None and name != "step"}
+        if not found:
+            return None
+        self._counts.update(found.keys())
+        step = metric_value(groups.get("step"))
+        counted = max(self._counts[name] for name in found)
+        is_given = isinstance(step, float) and step.is_integer()
+        return {"kind": "report", "step": int(step) if is_given else counted, "metrics": found}

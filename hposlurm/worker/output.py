@@ -1,0 +1,93 @@
+"""What a command writes: new lines of a growing file, and the last lines that explain how it ended."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_CHUNK = 4 * 2**20
+_WINDOW = 64 * 2**10  # how far back an explanation is looked for
+_TAIL_LINES, _TAIL_BYTES, _TAIL_LINE = 20, 4096, 500
+_LONGEST_REASON = 300
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# "ValueError: …", "torch.OutOfMemoryError: …", also behind torchrun's "[rank0]: "
+_EXCEPTION = re.compile(r"(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?)")
+_NO_CAUSE = "ChildFailedError"  # torchrun's own, which says only that a rank failed
+
+
+class GrowingFile:
+    """Whole new lines of a file that another process appends to, from byte `offset` on.
+
+    Lines end at any byte of `ends`; empty ones are left out and of longer ones the first `longest` bytes kept.
+    """
+
+    def __init__(self, path: Path, *, offset: int = 0, ends: bytes = b"\n", longest: int = 2**20) -> None:
+        self._path = path
+        self._offset = offset
+        self._ends = re.compile(b"[" + re.escape(ends) + b"]")
+        self._longest = longest
+        self._rest = b""
+
+    def lines(self) -> list[bytes]:
+        """Lines that are complete now; a bounded amount per call, so that a flood does not hold the reader up."""
+        *whole, rest = self._ends.split(self._rest + self._chunk())
+        self._rest = rest[: self._longest]
+        return [line[: self._longest] for line in whole if line]
+
+    def remaining(self) -> list[bytes]:
+        """All lines up to the end of the file, a last one without its end included."""
+        found: list[bytes] = []
+        before = -1
+        while before != self._offset:
+            before = self._offset
+            found += self.lines()
+        rest, self._rest = self._rest, b""
+        return [*found, rest] if rest else found
+
+    def _chunk(self) -> bytes:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(_CHUNK)
+        except OSError:  # not there yet, or a shared file system that hiccups: the next call tries again
+            return b""
+        self._offset += len(data)
+        return data
+
+
+def last_lines(path: Path, offset: int = 0) -> list[str]:
+    """The last printable lines behind byte `offset`, at most 64 KiB of them; [] if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(offset, size - _WINDOW))
+            text = file.read(_WINDOW).decode(errors="replace")
+    except OSError:
+        return []
+    # of a progress bar, which returns to the line's start, what a terminal would show last
+    shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    clean = (_CONTROLS.sub("", _ESCAPES.sub("", line)).rstrip() for line in shown)
+    return [line for line in clean if line]
+
+
+def tail(lines: list[str]) -> list[str]:
+    """The end of `lines`, 20 lines and 4 KiB at most; of a long line its end."""
+    kept: list[str] = []
+    room = _TAIL_BYTES
+    for line in reversed(lines[-_TAIL_LINES:]):
+        short = line if len(line) <= _TAIL_LINE else f"…{line[-_TAIL_LINE:]}"
+        room -= len(short.encode()) + 1
+        if room < 0:
+            break
+        kept.insert(0, short)
+    return kept
+
+
+def exception(lines: list[str]) -> str:
+    """The last line that is the end of a Python traceback ("ValueError: …"), "" if there is none."""
+    for line in reversed(lines):
+        match = _EXCEPTION.fullmatch(line)
+        if match and _NO_CAUSE not in match.group(1):
+            return match.group(1)[:_LONGEST_REASON]
+    return ""

@@ -1,0 +1,63 @@
+"""When a command is asked to leave, and when it is killed. Pure: time and signals are given to it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+GRACE_S = 25.0  # Slurm sends SIGKILL 30 s (KillWait) after its SIGTERM, and the end must be recorded before
+TIMEOUT_GRACE_S = 60.0
+KILL_WAIT_S = 3.0  # a process that hangs in the kernel is not waited for any longer
+
+_MEANING = {
+    signal.SIGTERM: "SIGTERM (cancelled or preempted)",
+    signal.SIGUSR2: "SIGUSR2 (time limit ahead)",
+    signal.SIGINT: "SIGINT",
+}
+
+
+@dataclass(slots=True)
+class Patience:
+    """What an attempt's command may still do. Times are `time.monotonic()`'s.
+
+    SIGUSR2 sets no deadline: the time limit itself comes with a SIGTERM, and until then the command may save or even
+    finish. A second SIGTERM or SIGINT ends the patience at once.
+    """
+
+    started_at: float
+    timeout_s: float | None = None
+    grace_s: float = GRACE_S
+    asked: str = ""
+    asked_at: float = 0.0
+    timed_out: bool = False
+    deadline: float | None = None
+    _was_told: bool = False
+
+    @property
+    def is_asked(self) -> bool:
+        return bool(self.asked) or self.timed_out
+
+    def signalled(self, number: signal.Signals, now: float) -> None:
+        """Takes in a signal to the worker."""
+        if not self.is_asked:
+            self.asked, self.asked_at = _MEANING[number], now
+        if number == signal.SIGUSR2:
+            return
+        self._end_by(now if self._was_told else now + self.grace_s)
+        self._was_told = True
+
+    def tick(self, now: float) -> None:
+        """Takes in the time."""
+        if self.timeout_s is None or now - self.started_at < self.timeout_s:
+            return
+        if not self.is_asked:
+            self.timed_out, self.asked_at = True, now
+        if self.deadline is None:
+            self._end_by(now + min(TIMEOUT_GRACE_S, self.timeout_s))
+
+    def is_over(self, now: float) -> bool:
+        """Whether the command is to be killed."""
+        return self.deadline is not None and now >= self.deadline
+
+    def _end_by(self, time: float) -> None:
+        self.deadline = time if self.deadline is None else min(self.deadline, time)

@@ -1,0 +1,93 @@
+"""Node-local directories: one of the attempt's own, and one that keeps compiled PyTorch extensions between attempts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+# FileBaton's lock is young for a moment before its owner can be seen to hold it
+_YOUNG_S = 10.0
+
+
+def create(environ: Mapping[str, str], fallback: Path) -> Path:
+    """A new private directory under TMPDIR, /tmp or /var/tmp, else under `fallback`; raises OSError if all refuse.
+
+    Its path is short: sockets of worker processes lie below it, and their paths may have 107 bytes.
+    """
+    name = f"hposlurm-{os.urandom(4).hex()}"
+    for base in (*_bases(environ), fallback):
+        with contextlib.suppress(OSError):
+            (base / name).mkdir(mode=0o700)
+            return base / name
+    raise OSError(f"no temporary directory can be created under TMPDIR, /tmp, /var/tmp or {fallback}")
+
+
+def remove(scratch: Path) -> None:
+    """Removes an attempt's directory with all that is in it, as far as it can be removed."""
+    from shutil import rmtree  # slow to import, and wanted only at the end
+
+    rmtree(scratch, ignore_errors=True)
+
+
+def extensions_directory(environ: Mapping[str, str]) -> Path | None:
+    """Where this user's attempts on this node share compiled extensions; None if no private directory can be had.
+
+    Building one takes as long as a small trial (DeepSpeed's on the CPU: 15 s), so it does not belong to one attempt.
+    PyTorch keeps no environments apart in a directory that is set by TORCH_EXTENSIONS_DIR, so this path does.
+    """
+    kinds = "\0".join(environ.get(name, "") for name in ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH"))
+    for base in _bases(environ):
+        root = base / f"hposlurm-{os.getuid()}"
+        with contextlib.suppress(OSError):
+            root.mkdir(mode=0o700, exist_ok=True)
+            if _is_private(root):  # the name can be guessed: code that another user put there must not be loaded
+                path = root / "torch_extensions" / f"{zlib.crc32(kinds.encode(errors='surrogateescape')):08x}"
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return path
+    return None
+
+
+def remove_stale_locks(extensions: Path, now: float | None = None) -> None:
+    """Removes locks of builds whose process was killed: PyTorch waits for such a lock for ever.
+
+    The process that builds holds its lock file open (torch.utils.file_baton), so an unheld one is nobody's.
+    """
+    for lock in extensions.glob("*/lock"):
+        with contextlib.suppress(OSError):
+            age_s = (time.time() if now is None else now) - lock.stat().st_mtime
+            if age_s > _YOUNG_S and not _is_open(lock):
+                lock.unlink()
+
+
+def _bases(environ: Mapping[str, str]) -> list[Path]:
+    return [Path(base) for base in (environ.get("TMPDIR"), "/tmp", "/var/tmp") if base]
+
+
+def _is_private(directory: Path) -> bool:
+    status = directory.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _is_open(path: Path) -> bool:
+    """Whether some process of this user has the file open; True where that cannot be found out."""
+    if not Path("/proc/self/fd").exists():
+        return True
+    wanted = os.path.realpath(path)
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if any(_target(fd) == wanted for fd in (process / "fd").iterdir()):
+                    return True
+    return False
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115 - text, compared thousands of times
+    except OSError:
+        return ""

@@ -1,0 +1,95 @@
+"""How an attempt ended, and why, in words that a person understands. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hposlurm.trial import Outcome
+
+_SHELL_SAYS = {126: "found, but not executable", 127: "command not found"}
+_OOM_KILLER = "often the kernel's out-of-memory killer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the worker saw at the end of a command.
+
+    `exit_code` is negative for a signal and None if the command could not be killed. `asked` says why it was asked to
+    leave, "" if it was not; `killed_after_s` is how long it was then waited for, None if it left by itself.
+    `is_stopping`: the training code itself said that it leaves because it was asked. `unreadable` lines of its metrics
+    file were no reports.
+    """
+
+    exit_code: int | None
+    asked: str = ""
+    killed_after_s: float | None = None
+    is_stopping: bool = False
+    timed_out_s: float | None = None
+    unreadable: int = 0
+
+
+def judge(
+    ending: Ending,
+    objectives: Sequence[str],
+    last: Mapping[str, tuple[int, float | str]],
+    to_step: int | None = None,
+    exception: str = "",
+) -> tuple[Outcome, str]:
+    """The outcome and its reason ("" if complete) from the last (step, value) of each metric.
+
+    A command that was asked to leave and ends with status 0 and all its metrics counts as complete, unless it said that
+    it leaves because it was asked: one that knows nothing of requests may just have finished.
+    """
+    if ending.timed_out_s is not None:
+        return Outcome.FAIL, f"trial.timeout of {ending.timed_out_s:g} s exceeded"
+    problem = metrics_problem(objectives, last, ending.unreadable)
+    if ending.asked:
+        has_arrived = to_step is not None and not problem and min(last[name][0] for name in objectives) >= to_step
+        if ending.exit_code == 0 and not problem and (has_arrived or not ending.is_stopping):
+            return Outcome.COMPLETE, ""
+        killed = ending.killed_after_s
+        return Outcome.INTERRUPTED, ending.asked + (f"; killed after {killed:.0f} s" if killed is not None else "")
+    if ending.exit_code != 0:
+        is_own_doing = exception and ending.exit_code is not None and ending.exit_code > 0
+        return Outcome.FAIL, exit_reason(ending.exit_code) + (f": {exception}" if is_own_doing else "")
+    return (Outcome.FAIL, problem) if problem else (Outcome.COMPLETE, "")
+
+
+def metrics_problem(objectives: Sequence[str], last: Mapping[str, tuple[int, float | str]], unreadable: int = 0) -> str:
+    """Why the objectives' last values are no result; "" if they are."""
+    if not last:
+        seen = f" ({unreadable} lines of its metrics file are no reports)" if unreadable else ""
+        return f"reported no metrics at all{seen}; use hposlurm.client.report or trial.metric_pattern"
+    for name in objectives:
+        if name not in last:
+            return f"never reported {name}; reported: {', '.join(sorted(last))}"
+        step, value = last[name]
+        if value in ("nan", "inf", "-inf"):
+            return f"{name} at step {step} is {value}"
+        if isinstance(value, str):
+            return f"{name} at step {step} is {value!r}, which is not a number"
+    return ""
+
+
+def exit_reason(code: int | None) -> str:
+    """What the exit status of a failed command means."""
+    if code is None:
+        return "command could not be killed"
+    if code < 0:
+        hint = f": {_OOM_KILLER}" if -code == signal.SIGKILL else ""
+        return f"command was killed by signal {-code} ({_signal_name(-code)}){hint}"
+    if code in _SHELL_SAYS:
+        return f"command exited with status {code} ({_SHELL_SAYS[code]})"
+    if name := _signal_name(code - 128):  # a shell's way to say that its last command died of a signal
+        hint = f"; {_OOM_KILLER}" if code - 128 == signal.SIGKILL else ""
+        return f"command exited with status {code} (usually signal {code - 128}, {name}{hint})"
+    return f"command exited with status {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return ""

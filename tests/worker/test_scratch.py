@@ -1,0 +1,72 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from hposlurm.worker import scratch
+
+OLD = 1e6  # seconds ahead of the lock's birth
+
+
+def environ(tmp_path: Path, **variables: str) -> dict[str, str]:
+    return {"TMPDIR": str(tmp_path), "PATH": "/bin", **variables}
+
+
+def test_a_scratch_directory_is_private_and_new(tmp_path: Path) -> None:
+    first, second = (scratch.create(environ(tmp_path), tmp_path) for _ in range(2))
+    assert first != second
+    assert first.parent == tmp_path
+    assert first.stat().st_mode & 0o777 == 0o700
+    (first / "deep").mkdir()
+    scratch.remove(first)
+    assert not first.exists()
+
+
+def test_a_tmpdir_that_is_not_there_is_passed_over(tmp_path: Path) -> None:
+    made = scratch.create({"TMPDIR": str(tmp_path / "gone")}, tmp_path)
+    assert made.parent in (Path("/tmp"), Path("/var/tmp"))
+    scratch.remove(made)
+
+
+def test_extensions_are_shared_between_attempts_but_not_between_environments(tmp_path: Path) -> None:
+    first = scratch.extensions_directory(environ(tmp_path))
+    assert first is not None
+    assert first.is_relative_to(tmp_path / f"hposlurm-{os.getuid()}")
+    assert scratch.extensions_directory(environ(tmp_path)) == first
+    assert scratch.extensions_directory(environ(tmp_path, VIRTUAL_ENV="/venv")) != first
+
+
+@pytest.mark.parametrize("trap", ["open", "link"])
+def test_a_directory_that_others_could_write_is_not_trusted(
+    tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "_bases", lambda _: [tmp_path])
+    root = tmp_path / f"hposlurm-{os.getuid()}"
+    if trap == "open":
+        root.mkdir()
+        root.chmod(0o777)
+    else:
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        root.symlink_to(tmp_path / "elsewhere")
+    assert scratch.extensions_directory(environ(tmp_path)) is None
+
+
+def test_a_lock_without_an_owner_is_removed_once_it_is_old_enough(tmp_path: Path) -> None:
+    (tmp_path / "op").mkdir()
+    lock = tmp_path / "op" / "lock"
+    lock.touch()
+    scratch.remove_stale_locks(tmp_path)
+    assert lock.exists()
+    scratch.remove_stale_locks(tmp_path, now=time.time() + OLD)
+    assert not lock.exists()
+
+
+def test_a_lock_that_a_build_holds_stays(tmp_path: Path) -> None:
+    (tmp_path / "op").mkdir()
+    lock = tmp_path / "op" / "lock"
+    with lock.open("w"):
+        scratch.remove_stale_locks(tmp_path, now=time.time() + OLD)
+        assert lock.exists()
+    scratch.remove_stale_locks(tmp_path, now=time.time() + OLD)
+    assert not lock.exists()

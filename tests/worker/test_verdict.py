@@ -1,0 +1,56 @@
+import pytest
+
+from hposlurm.trial import Outcome
+from hposlurm.worker.verdict import Ending, exit_reason, judge
+
+GOOD = {"eval_loss": (3, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("ending", "last", "to_step", "outcome"),
+    [
+        (Ending(0), GOOD, None, Outcome.COMPLETE),
+        (Ending(1), GOOD, None, Outcome.FAIL),
+        (Ending(0), {}, None, Outcome.FAIL),
+        (Ending(0, timed_out_s=9), GOOD, None, Outcome.FAIL),
+        (Ending(0, asked="SIGTERM"), GOOD, None, Outcome.COMPLETE),
+        (Ending(0, asked="SIGTERM"), {}, None, Outcome.INTERRUPTED),
+        (Ending(1, asked="SIGTERM"), GOOD, None, Outcome.INTERRUPTED),
+        (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, None, Outcome.INTERRUPTED),
+        (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, 4, Outcome.INTERRUPTED),
+        (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, 3, Outcome.COMPLETE),
+        (Ending(0, is_stopping=True), GOOD, None, Outcome.COMPLETE),
+        (Ending(None, asked="SIGTERM", killed_after_s=25.0), GOOD, None, Outcome.INTERRUPTED),
+    ],
+)
+def test_outcome(ending: Ending, last: dict, to_step: int | None, outcome: Outcome) -> None:
+    found, reason = judge(ending, ["eval_loss"], last, to_step)
+    assert found is outcome
+    assert bool(reason) == (outcome is not Outcome.COMPLETE)
+
+
+def test_every_objective_needs_a_number() -> None:
+    last = {"eval_loss": (1, 1.0), "f1": (1, "inf")}
+    assert judge(Ending(0), ["eval_loss", "f1"], last) == (Outcome.FAIL, "f1 at step 1 is inf")
+    assert judge(Ending(0), ["eval_loss", "em"], last) == (Outcome.FAIL, "never reported em; reported: eval_loss, f1")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (2, "command exited with status 2"),
+        (126, "command exited with status 126 (found, but not executable)"),
+        (137, "command exited with status 137 (usually signal 9, SIGKILL; often the kernel's out-of-memory killer)"),
+        (139, "command exited with status 139 (usually signal 11, SIGSEGV)"),
+        (255, "command exited with status 255"),
+        (-15, "command was killed by signal 15 (SIGTERM)"),
+        (None, "command could not be killed"),
+    ],
+)
+def test_exit_statuses_are_explained(code: int | None, reason: str) -> None:
+    assert exit_reason(code) == reason
+
+
+def test_an_exception_explains_a_status_but_not_a_signal() -> None:
+    assert judge(Ending(1), [], {}, exception="ValueError: x")[1] == "command exited with status 1: ValueError: x"
+    assert "ValueError" not in judge(Ending(-9), [], {}, exception="ValueError: x")[1]
