@@ -72,7 +72,7 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="session")
 def wait_until() -> Callable[[Callable[[], T], float], T]:
-    """`wait_until(condition, deadline_s)` polls until the condition is true and returns its value, or fails the test."""
+    """`wait_until(condition, deadline_s)` polls until the condition is true and returns its value, or fails."""
 
     def wait(condition: Callable[[], T], deadline_s: float) -> T:
         end = time.monotonic() + deadline_s
