@@ -19,9 +19,9 @@ from hposlurm.trial import Assignment
 DEADLINE_S = 30.0
 
 
-def until(condition: Callable[[], Any]) -> Any:
+def until(condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
     """The condition's first true value; fails the test if there is none in time."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
@@ -55,9 +55,10 @@ class Study:
         assert record_plan(self.layout.wave(0), WavePlan(**{**plan, **fields}))
         return self
 
-    def start(self, index: int = 0, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *prefix: str, **environ: str) -> subprocess.Popen[str]:
+        """The worker of element 0 behind the words of `prefix`."""
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hposlurm.worker", str(self.root), "0", str(index)],
+            [*prefix, sys.executable, "-P", "-m", "hposlurm.worker", str(self.root), "0", "0"],
             env={**self.environ(), **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -67,9 +68,9 @@ class Study:
         self.processes.append(process)
         return process
 
-    def run(self, index: int = 0, **environ: str) -> tuple[int, str]:
+    def run(self, **environ: str) -> tuple[int, str]:
         """Exit status and stderr of one worker."""
-        process = self.start(index, **environ)
+        process = self.start(**environ)
         _, error = process.communicate(timeout=DEADLINE_S)
         return process.returncode, error
 

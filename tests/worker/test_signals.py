@@ -15,8 +15,8 @@ WAIT = 'touch ready; until [ -e "$HPOSLURM_REQUEST_FILE" ]; do sleep 0.02; done;
 STUBBORN = "echo $$ > pid; while :; do sleep 0.05; done"
 
 
-def start(study: Study, **environ: str) -> subprocess.Popen[str]:
-    worker = study.start(**environ)
+def start(study: Study, *prefix: str, **environ: str) -> subprocess.Popen[str]:
+    worker = study.start(*prefix, **environ)
     until(lambda: (study.root / "ready").exists() or (study.root / "pid").exists())
     return worker
 
@@ -97,6 +97,20 @@ def test_a_second_signal_kills_at_once(study: Study) -> None:
     assert worker.wait() == 3
     assert study.end()[1].startswith("SIGTERM (cancelled or preempted); killed after")
     assert not is_alive(pid)
+
+
+def test_a_journal_that_cannot_be_written_stops_no_training_and_is_said(study: Study) -> None:
+    """Files may have 1 KiB: 20 reports fit into the metrics file, but not into the journal."""
+    study.plan(f"{'; '.join(report(n, eval_loss=n) for n in range(20))}; {WAIT}")
+    worker = start(study, "bash", "-c", 'ulimit -f 1; exec "$@"', "bash")
+    worker.terminate()
+    _, error = worker.communicate()
+    assert worker.returncode == 1
+    assert study.file("seen") == "SIGTERM (cancelled or preempted)"
+    assert error.count("the journal cannot be written, training goes on") == 1
+    assert "records could not be written and are lost" in error
+    assert [step for step, _ in study.reports()] == list(range(len(study.reports())))
+    assert study.reports()
 
 
 def test_a_trial_that_exceeds_its_timeout_fails_even_if_it_leaves_when_asked(study: Study) -> None:

@@ -1,0 +1,48 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from hposlurm.errors import StudyError
+from hposlurm.worker import claim
+from tests.worker.study import Study
+
+
+def test_a_plan_that_the_file_system_does_not_show_yet_is_waited_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: study.plan("true"))
+    plan, assignment = claim.find_assignment(study.layout, 0, 0)
+    assert (plan.study, assignment.command) == ("demo", "true")
+
+
+def test_a_plan_that_never_comes_is_an_error(study: Study) -> None:
+    with pytest.raises(StudyError, match="was never planned"):
+        claim.find_assignment(study.layout, 0, 0, patience_s=0.01)
+
+
+def test_a_damaged_record_of_the_trial_is_an_error(study: Study) -> None:
+    study.plan("true")
+    _, assignment = claim.find_assignment(study.layout, 0, 0)
+    study.trial().root.mkdir(parents=True)
+    study.trial().record.write_text("{")
+    with pytest.raises(StudyError, match=r"trial\.json is damaged"):
+        claim.record_trial(study.trial(), 0, assignment)
+
+
+def test_attempts_are_counted_behind_the_highest(study: Study) -> None:
+    trial = study.trial()
+    trial.root.mkdir(parents=True)
+    trial.journal(4).touch()
+    attempt, fd = claim.claim_attempt(trial)
+    os.close(fd)
+    assert attempt == 5
+    assert trial.attempts() == [4, 5]
+
+
+def test_without_any_writable_log_the_output_goes_nowhere(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    path, fd = claim.open_log(study.trial(), 0, str(study.root / "no" / "such" / "log"))
+    os.close(fd)
+    assert path == Path(os.devnull)
+    assert "training goes on without one" in capsys.readouterr().err
