@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from typing import Final
 
 from hposlurm.errors import RequestError
@@ -47,7 +47,7 @@ class FloatParameter:
             return 1
         if self.step is None:
             return None
-        return int((_decimal(self.high) - _decimal(self.low)) // _decimal(self.step)) + 1
+        return int((_exact(self.high) - _exact(self.low)) // _exact(self.step)) + 1
 
     def values(self) -> Iterator[float]:
         """All values in ascending order; raises SpaceError for a continuous range."""
@@ -60,7 +60,7 @@ class FloatParameter:
         """The nearest value of the range (and of the step grid, without the artefacts of adding floats)."""
         if self.step is None or self.low == self.high:
             return float(min(max(value, self.low), self.high))
-        index = round((_decimal(value) - _decimal(self.low)) / _decimal(self.step))
+        index = round((_exact(value) - _exact(self.low)) / _exact(self.step))
         return self._at(min(max(index, 0), (self.size or 1) - 1))
 
     def contains(self, value: ParamValue) -> bool:
@@ -69,8 +69,8 @@ class FloatParameter:
         return self.step is None or abs(value - self.snap(value)) <= 1e-9 * self.step
 
     def _at(self, index: int) -> float:
-        # In decimal: 0.1 + 2 * 0.1 is 0.3 to a person, and must be to whoever compares results
-        return float(_decimal(self.low) + index * _decimal(self.step or 0.0))
+        # Exactly: 0.1 + 2 * 0.1 is 0.3 to a person, and must be to whoever compares results
+        return float(_exact(self.low) + index * _exact(self.step or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,5 +282,6 @@ def _canonical(value: ParamValue) -> ParamValue:
     return value
 
 
-def _decimal(value: float) -> Decimal:
-    return Decimal(repr(float(value)))
+def _exact(value: float) -> Fraction:
+    """The decimal number that a person wrote, not the binary one next to it."""
+    return Fraction(repr(float(value)))

@@ -14,7 +14,7 @@ from hposlurm import specmodel as model
 from hposlurm.errors import Problem
 from hposlurm.expressions import Expression, ExpressionError
 from hposlurm.expressions import parse as parse_expression
-from hposlurm.space import FloatParameter, same_value
+from hposlurm.space import FloatParameter, Unset, same_value
 from hposlurm.speccommand import COMMAND_FACTS, UNSET, command_problems, name_hint
 from hposlurm.specfields import quoted
 from hposlurm.trial import ParamValue
@@ -209,9 +209,10 @@ def _choice_problems(where: str, definition: model.CategoricalDefinition) -> Ite
         if choice in choices[:index]:  # also true beside 1, which samplers cannot tell apart
             first = choices[choices.index(choice)]
             yield Problem(f"{where}.choices.{index}", f"{quoted(choice)} is the same choice as {quoted(first)}")
-    if definition.has_default and not any(same_value(definition.default, choice) for choice in choices):
+    default = definition.default
+    if not isinstance(default, Unset) and not any(same_value(default, choice) for choice in choices):
         allowed = ", ".join(map(quoted, choices[:20]))
-        yield Problem(f"{where}.default", f"{quoted(definition.default)} is not one of the choices", allowed)
+        yield Problem(f"{where}.default", f"{quoted(default)} is not one of the choices", allowed)
 
 
 def _objective_problems(data: Mapping[str, Any]) -> Iterator[Problem]:

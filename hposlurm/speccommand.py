@@ -44,17 +44,21 @@ _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 def command_problems(command: str, names: set[str]) -> list[Problem]:
     """What is wrong with `trial.command` as a template in which `names` are defined: its syntax, unknown names."""
     import jinja2
-    from jinja2 import meta
+    from jinja2 import meta, nodes
 
     path = "trial.command"
     environment = _environment()
     try:
-        used = meta.find_undeclared_variables(environment.parse(command))
+        tree = environment.parse(command)
+        used = meta.find_undeclared_variables(tree)
     except jinja2.TemplateSyntaxError as error:
         return [Problem(path, f"line {error.lineno}: {error.message}", "Jinja2: {{ name }} or {% if … %}…{% endif %}")]
     except (RecursionError, ValueError, OverflowError) as error:
         return [Problem(path, f"not a template: {type(error).__name__}")]
-    unknown = sorted(used - names - environment.globals.keys())
+    tests = [test for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
+    asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
+    # `{% if ds_config is defined %}` lets one command serve studies with and without it
+    unknown = sorted(used - names - environment.globals.keys() - (asked & UNSET.keys()))
     return [Problem(path, f"{name!r} is not defined", name_hint(name, names)) for name in unknown]
 
 

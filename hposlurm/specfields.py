@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from hposlurm.space import Unset
 from hposlurm.trial import ParamValue
 
 COMPLAINT = "complaint"  # the pydantic error type of messages that are whole sentences already
@@ -156,6 +157,7 @@ Text = Annotated[str, AfterValidator(_plain_text)]
 Command = Annotated[str, AfterValidator(_command)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 Scalar = Annotated[ParamValue, PlainValidator(_scalar)]
+ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(_scalar)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Minutes = Annotated[int, BeforeValidator(_minutes)]
 NodeCount = Annotated[Whole, AfterValidator(_one_node)]

@@ -11,7 +11,18 @@ from pydantic_core import core_schema
 from hposlurm.expressions import Expression
 from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
-from hposlurm.specfields import Command, Minutes, NodeCount, Number, Scalar, Seconds, StudyName, Text, Whole
+from hposlurm.specfields import (
+    Command,
+    Minutes,
+    NodeCount,
+    Number,
+    Scalar,
+    ScalarOrUnset,
+    Seconds,
+    StudyName,
+    Text,
+    Whole,
+)
 from hposlurm.trial import Direction, Objective, ParamValue
 
 # Whole numbers of a search space stay exact as floats, which samplers and SQLite readers turn them into
@@ -54,18 +65,14 @@ class IntDefinition(Section):
 
 
 class CategoricalDefinition(Section):
-    """`default: null` is the choice null where null is a choice; whether there is a default is in `has_default`."""
+    """`default` UNSET is none at all; `default: null` is the choice null."""
 
     type: Literal["categorical"] = "categorical"
     choices: tuple[Scalar, ...]
-    default: Scalar = None
-
-    @property
-    def has_default(self) -> bool:
-        return "default" in self.model_fields_set
+    default: ScalarOrUnset = UNSET
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
-        default = self.default if self.has_default else UNSET
+        default = self.default
         if default in self.choices:  # 1.0 given for the choice 1 becomes that choice
             default = self.choices[self.choices.index(default)]
         return CategoricalParameter(name, self.choices, default, condition)

@@ -5,6 +5,9 @@ What these find would otherwise stop a planner in the middle of the night.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
 import random
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +16,7 @@ from hposlurm.expressions import Expression, ExpressionError
 from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.speccommand import COMMAND_FACTS, UNSET, inactive_problems
+from hposlurm.specfields import quoted
 from hposlurm.specmodel import StudySpec
 from hposlurm.trial import Params, ParamValue
 
@@ -51,15 +55,40 @@ def _value(parameter: Parameter, rng: random.Random) -> ParamValue:
 
 
 def _expression_problems(spec: StudySpec, space: SearchSpace, drawn: Drawn) -> list[Problem]:
-    """Expressions that have a value for no drawn configuration: texts compared with numbers, division by zero."""
+    """Expressions that have a value for no drawn configuration (a text compared with a number), or are never true."""
     written = {f"conditionals.{i}.if": c.condition for i, c in enumerate(spec.conditionals)}
     written |= {f"constraints.{i}": text for i, text in enumerate(spec.constraints)}
     problems: list[Problem] = []
     for path, text in written.items():
-        reason = _never_a_value(parse_expression(text), space.facts, drawn)
-        if reason:
+        expression = parse_expression(text)
+        if reason := _never_a_value(expression, space.facts, drawn):
             problems.append(Problem(path, f"{text!r} never has a value: {reason}"))
+        elif ranges := _never_true(expression, space):
+            problems.append(Problem(path, f"{text!r} is never true", ranges))
     return problems
+
+
+def _never_true(expression: Expression, space: SearchSpace) -> str:
+    """The values of the parameters in `expression` if it is false for all of them: a misspelt choice. Else empty.
+
+    Where a fact is in it nothing is said: an overlay for a smaller machine may well switch a conditional off.
+    """
+    named = [parameter for parameter in space.parameters if parameter.name in expression.names]
+    sizes = [parameter.size for parameter in named]
+    if len(named) < len(expression.names) or not named:
+        return ""
+    if None in sizes or math.prod(size for size in sizes if size is not None) > _COUNTED:
+        return ""
+    for values in itertools.product(*(parameter.values() for parameter in named)):
+        with contextlib.suppress(ExpressionError):
+            if expression.evaluate({p.name: value for p, value in zip(named, values, strict=True)}):
+                return ""
+    return "; ".join(f"{p.name} is one of {_listed(p)}" for p in named)
+
+
+def _listed(parameter: Parameter) -> str:
+    values = [quoted(value) for value in itertools.islice(parameter.values(), 11)]
+    return ", ".join(values[:10]) + (", …" if len(values) > 10 else "")
 
 
 def _never_a_value(expression: Expression, facts: Params, drawn: Drawn) -> str:

@@ -75,7 +75,10 @@ def suggestion(name: str, names: Iterable[str], what: str = "allowed") -> str:
 
 def problems_of(error: ValidationError) -> list[Problem]:
     """One problem for each thing that pydantic found."""
-    return [_problem(details) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    # pydantic calls a list empty whose only entry is wrong
+    wrong = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
+    return [_problem(details) for details in found if details["type"] != "too_short" or details["loc"] not in wrong]
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -87,6 +90,8 @@ def _problem(details: ErrorDetails) -> Problem:
             return Problem(path, details["msg"])
         case "missing":
             return Problem(path, "is missing")
+        case "too_short":
+            return Problem(path, "must not be empty")
         case "extra_forbidden":
             return _unknown_key(location, path, kind)
         case "literal_error" | "enum":
@@ -116,7 +121,6 @@ _MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_type": lambda _: "must be text (in quotes if it does not look like text)",
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), lambda _: "must be a mapping (key: value)"),
     **dict.fromkeys(("tuple_type", "list_type"), lambda _: "must be a list"),
-    "too_short": lambda _: "must not be empty",
 }
 
 

@@ -50,6 +50,13 @@ def test_snap_finds_the_nearest_value_of_the_range() -> None:
     assert FloatParameter("x", 0.0, 0.5).snap(0.25) == 0.25
 
 
+def test_a_tiny_step_in_a_huge_range_is_counted_exactly() -> None:
+    parameter = FloatParameter("x", 0.0, 1e12, step=1e-20)
+    assert parameter.size == 10**32 + 1
+    assert parameter.contains(0.1) and parameter.snap(1e12) == 1e12
+    assert SearchSpace((parameter,)).cardinality(1000) is None
+
+
 def test_a_range_of_one_value_is_that_value() -> None:
     assert list(FloatParameter("x", 0.5, 0.5).values()) == [0.5]
     assert list(IntParameter("n", 3, 3).values()) == [3]
