@@ -72,7 +72,7 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     for number, (assignment, first, last) in sorted(_assigned(plans).items()):
         words, about = known.get(number, ()), settled.get(number, ())
         trial = _trial(plans, assignment, first, words, about) if words else None
-        if number in started and not (trial and _is_final(trial, words, last)):
+        if number in started and not (trial and _is_final(trial, words, last < plans[-1].wave)):
             words = _read_on(layout.trial(number), words)
             trial = None
         trials.append(trial or _trial(plans, assignment, first, words, about))
@@ -106,10 +106,14 @@ def _trial(
     return fold_trial(assignment, wave, words, about, plans[-1].objectives, plans[-1].retries)
 
 
-def _is_final(trial: Trial, words: Sequence[Attempt], last_wave: int) -> bool:
-    """True if nothing more can be written about the trial, so that its files need not be looked at."""
+def _is_final(trial: Trial, words: Sequence[Attempt], has_wave_ended: bool) -> bool:
+    """True if nothing more can be written about the trial, so that its files need not be looked at.
+
+    A completed trial is never run again. A failed one may be, until its wave has ended: Slurm requeues what an
+    administrator or a dying node tells it to.
+    """
     ended = all(attempt.outcome is not None for attempt in words)
-    return ended and trial.state.is_finished and trial.attempts[-1].wave >= last_wave
+    return ended and (trial.state is TrialState.COMPLETE or (trial.state.is_finished and has_wave_ended))
 
 
 def _started(layout: StudyLayout) -> frozenset[int]:
