@@ -55,8 +55,8 @@ def environment(environ: Mapping[str, str], place: Place, extensions: Path | Non
     """
     result = scrubbed(environ)
     result["TMPDIR"] = str(place.scratch / "tmp")
-    result.setdefault("TRITON_CACHE_DIR", str(place.scratch / "triton"))
-    result.setdefault("TORCH_EXTENSIONS_DIR", str(extensions or place.scratch / "torch_extensions"))
+    for name, path in (("TRITON_CACHE_DIR", "triton"), ("TORCH_EXTENSIONS_DIR", extensions or "torch_extensions")):
+        result[name] = result.get(name) or str(place.scratch / path)
     result["PYTHONUNBUFFERED"] = "1"
     # torchrun kills its ranks 30 s after a signal that it handles; SIGTERM and SIGUSR2 are ignored, see inbox.shield
     result["PET_SIGNALS_TO_HANDLE"] = "SIGQUIT"

@@ -46,7 +46,10 @@ def held() -> Iterator[None]:
 
 
 def shield() -> None:
-    """In a forked child: ignores what Slurm sends to every process of a step; exec keeps that, and all children do."""
+    """In a forked child: ignores what Slurm sends to every process of a step; exec keeps that, and all children do.
+
+    The price: when one rank fails, torchrun's SIGTERM to the others has no effect, and it kills them 30 s later.
+    """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGUSR2):

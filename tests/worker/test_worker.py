@@ -1,6 +1,7 @@
 """The real worker as a process, around small commands."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -163,8 +164,17 @@ def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> N
         "HPOSLURM_GPU_IDS": "1,2",
     }
     assert variables["PET_SIGNALS_TO_HANDLE"] == "SIGQUIT"
-    assert variables["TMPDIR"].startswith(str(study.scratch))
+    assert variables["TMPDIR"].startswith(f"{study.scratch}/hposlurm-")
+    assert variables["TRITON_CACHE_DIR"].startswith(f"{study.scratch}/hposlurm-")
+    assert variables["TORCH_EXTENSIONS_DIR"].startswith(f"{study.scratch}/hposlurm-{os.getuid()}/torch_extensions/")
     assert (study.file("where"), study.file("stdin")) == (str(study.root), "")
+
+
+def test_caches_lie_where_the_user_says(study: Study) -> None:
+    study.plan('echo "$TORCH_EXTENSIONS_DIR $TRITON_CACHE_DIR" > caches')
+    study.run(TORCH_EXTENSIONS_DIR="/mine/a", TRITON_CACHE_DIR="/mine/b")
+    assert study.file("caches") == "/mine/a /mine/b"
+    assert not (study.scratch / f"hposlurm-{os.getuid()}").exists()
 
 
 def test_gpus_are_the_plan_s_where_the_node_shows_some(study: Study) -> None:
