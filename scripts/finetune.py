@@ -69,6 +69,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bs", type=int, default=1, help="samples per GPU and step")
     parser.add_argument("--wd", type=float, default=0.0, help="weight decay")
     parser.add_argument("--warmup", type=float, default=0.0, help="steps, or below 1 a share of all steps")
+    parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
+    parser.add_argument("--momentum", type=float, help="of sgd only (default: 0)")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--max-steps", type=int, default=-1, help="ends earlier (-1: does not)")
     parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the trial's own, or 0")
@@ -85,6 +87,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if bool(args.data) == bool(args.train_data) or bool(args.train_data) != bool(args.eval_data):
         parser.error("give --data, or both --train-data and --eval-data")
+    if args.momentum is not None and args.optimizer != "sgd":
+        parser.error("--momentum is for --optimizer sgd; AdamW has betas instead")
     if args.save != "none" and args.output_dir is None:
         parser.error(f"--save {args.save} needs an --output-dir outside a study")
     return args
@@ -136,10 +140,19 @@ def precision() -> str:
 
 
 def deepspeed_config(args: argparse.Namespace) -> dict[str, Any] | None:
-    """What --zero-stage or --ds-config ask for; None is the plain Trainer."""
+    """What --zero-stage or --ds-config ask for, with the optimizer asked for; None is the plain Trainer."""
     if args.ds_config:
-        return json.loads(args.ds_config.read_text("utf-8"))
-    return ds_config(args.zero_stage) if args.zero_stage else None
+        config = json.loads(args.ds_config.read_text("utf-8"))
+    elif args.zero_stage:
+        config = ds_config(args.zero_stage)
+    else:
+        return None
+    if (
+        args.optimizer == "sgd"
+    ):  # torch's own, which DeepSpeed finds by this name; the Trainer has no argument for momentum
+        params = {"lr": "auto", "weight_decay": "auto", "momentum": args.momentum or 0.0}
+        config |= {"optimizer": {"type": "SGD", "params": params}, "zero_allow_untested_optimizer": True}
+    return config
 
 
 def prepare_deepspeed() -> None:
@@ -181,6 +194,8 @@ def main() -> None:
         learning_rate=args.lr,
         per_device_train_batch_size=args.bs,
         weight_decay=args.wd,
+        optim="sgd" if args.optimizer == "sgd" else "adamw_torch",  # without DeepSpeed; its JSON names its own
+        optim_args=f"momentum={args.momentum or 0.0}" if args.optimizer == "sgd" else None,
         warmup_steps=args.warmup,
         num_train_epochs=args.epochs,
         max_steps=args.max_steps,

@@ -32,7 +32,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Takes back the marks of checkpoints that this run will write again: half written, they must not look whole."""
+        """Takes the mark off checkpoints that this run will write again: half written, they must not look whole."""
         if state.is_world_process_zero and args.save_strategy != "no":
             for marker in Path(args.output_dir or ".").glob(f"checkpoint-*/{COMPLETE}"):
                 if int(marker.parent.name.removeprefix("checkpoint-")) > state.global_step:
