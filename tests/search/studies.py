@@ -1,0 +1,78 @@
+"""Spaces, and studies played through in memory, for the tests of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hposlurm.expressions import parse
+from hposlurm.search import Observation, Suggestion, suggest
+from hposlurm.search.points import identity
+from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.trial import Direction, Objective, Params, TrialState
+
+LOSS = (Objective("loss"),)
+ALGORITHMS = ("grid", "random", "tpe")
+
+SQUARE = SearchSpace((FloatParameter("x", -10.0, 10.0), FloatParameter("y", -10.0, 10.0)))
+TINY_GRID = SearchSpace(
+    (
+        CategoricalParameter("lr", (1e-5, 2e-4, 5e-6)),
+        CategoricalParameter("bs", (1, 2)),
+        CategoricalParameter("wd", (0.0, 0.01)),
+    )
+)
+NESTED = SearchSpace(
+    (
+        CategoricalParameter("optimizer", ("adamw", "sgd", "lion")),
+        FloatParameter("lr", 1e-6, 1e-3, log=True),
+        FloatParameter("momentum", 0.8, 0.99, condition=parse('optimizer == "sgd"')),
+        CategoricalParameter("nesterov", (True, False), condition=parse("momentum > 0.85")),
+        IntParameter("damping", 1, 9, step=2, condition=parse("not nesterov")),
+        IntParameter("warmup", 1, 1000, log=True, condition=parse('optimizer in ["adamw", "lion"]')),
+    ),
+    constraints=(parse("lr * 1e4 <= momentum * 5"),),
+)
+# A hundredth of the square: where most of what TPE would like is not allowed
+NARROW = SearchSpace(
+    (FloatParameter("x", 0.0, 1.0), FloatParameter("y", 0.0, 1.0)),
+    constraints=(parse("(x - 0.7) ** 2 + (y - 0.3) ** 2 <= 0.0032"),),
+)
+
+
+def observed(
+    params: Sequence[Params], value: Callable[[Params], float], state: TrialState = TrialState.COMPLETE
+) -> list[Observation]:
+    """One observation per point, numbered from 0, with its value where the state has one."""
+    has_value = state is TrialState.COMPLETE
+    return [Observation(i, p, state, (value(p),) if has_value else None) for i, p in enumerate(params)]
+
+
+def play(
+    space: SearchSpace,
+    algorithm: str,
+    value: Callable[[Params], float],
+    waves: int,
+    size: int,
+    seed: int = 0,
+    startup_trials: int = 8,
+    direction: Direction = Direction.MINIMIZE,
+) -> list[Observation]:
+    """A study of `waves` waves whose trials all complete; ends early where the space is exhausted."""
+    history: list[Observation] = []
+    for _ in range(waves):
+        found = suggest(space, algorithm, [Objective("loss", direction)], history, size, seed, startup_trials)
+        for suggestion in found:
+            history.append(
+                Observation(len(history), suggestion.params, TrialState.COMPLETE, (value(suggestion.params),))
+            )
+        if len(found) < size:
+            break
+    return history
+
+
+def distinct(points: Sequence[Params]) -> int:
+    return len({identity(p) for p in points})
+
+
+def params_of(suggestions: Sequence[Suggestion]) -> list[dict[str, object]]:
+    return [dict(s.params) for s in suggestions]
