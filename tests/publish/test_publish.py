@@ -1,0 +1,192 @@
+"""What is published can be deleted and comes back the same; readers never see half of it."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hposlurm.errors import RequestError, StudyError
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.publish import publish, rebuild
+from hposlurm.trial import JobState, Outcome, Settlement
+from tests.studies import (
+    BEGIN,
+    add_wave,
+    assignment,
+    completed,
+    end,
+    failed,
+    make_study,
+    report,
+    start,
+    write_journal,
+)
+
+KINDS = ("sqlite", "csv")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> StudyLayout:
+    """Two waves: completed, failed, out of memory, never started, running, waiting; a resumed attempt."""
+    layout = make_study(tmp_path)
+    add_wave(layout, range(4), retries=1)
+    write_journal(layout, 0, completed(0, 1.5, steps=2, f1=0.5))
+    write_journal(layout, 1, failed(1, reason="no, \x1b[31mreally\x1b[0m"))
+    write_journal(layout, 2, [start(2), report(1, BEGIN + 9, eval_loss="nan", note="é")])
+    settled = [
+        Settlement(2, 0, 0, "100_2", JobState.OUT_OF_MEMORY, 1800.0, 2, Outcome.FAIL, "out of memory"),
+        Settlement(3, None, 0, "100_3", JobState.NODE_FAIL, 36.0, 2, Outcome.INTERRUPTED, "its node failed"),
+    ]
+    again = [1, 2, 3, assignment(4, {"bs": 1, "lr": 1e-5, "momentum": 0.9}), assignment(5, {"bs": 2**70, "lr": None})]
+    add_wave(layout, again, settled=settled, retries=1)
+    write_journal(layout, 1, [start(1, 1, 1, 0), report(2, BEGIN + 11, eval_loss=1.25), end("interrupted")], 1)
+    write_journal(layout, 1, [start(1, 2, 1, 0, resumed_from="c/2"), report(2, BEGIN + 21, eval_loss=1.0)], 2)
+    return layout
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def query(layout: StudyLayout, statement: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(layout.database)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def published(layout: StudyLayout) -> tuple[list[str], bytes, bytes]:
+    return dump(layout.database), layout.results.read_bytes(), layout.reports.read_bytes()
+
+
+def test_rebuilding_gives_byte_for_byte_the_same_rows(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    first = published(layout)
+    publish(layout, read_history(layout), KINDS)  # from its own database
+    assert published(layout) == first
+    layout.database.write_bytes(b"damaged")
+    layout.results.unlink()
+    layout.reports.write_text("damaged")
+    assert rebuild(layout, KINDS) == read_history(layout)
+    assert published(layout) == first
+
+
+def test_rebuilding_removes_what_is_no_longer_published(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    rebuild(layout, ["csv"])
+    assert (layout.database.exists(), layout.results.exists()) == (False, True)
+
+
+def test_rebuilding_from_damaged_plans_deletes_nothing(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    before = published(layout)
+    layout.wave(1).plan.write_text("{")
+    with pytest.raises(StudyError):
+        rebuild(layout, KINDS)
+    assert published(layout) == before
+
+
+def test_an_unknown_kind_is_refused_before_anything_is_written(layout: StudyLayout) -> None:
+    with pytest.raises(RequestError, match="'parquet' is unknown; there are sqlite and csv"):
+        publish(layout, read_history(layout), ["csv", "parquet"])
+    assert not layout.results.exists()
+
+
+def test_publishing_leaves_no_temporary_files(layout: StudyLayout) -> None:
+    before = {p.name for p in layout.root.iterdir()}
+    publish(layout, read_history(layout), KINDS)
+    assert {p.name for p in layout.root.iterdir()} - before == {"study.db", "results.csv", "reports.csv"}
+
+
+def test_a_reader_of_the_old_database_is_not_disturbed(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    with closing(sqlite3.connect(f"file:{layout.database}?immutable=1&mode=ro", uri=True)) as connection:
+        write_journal(layout, 4, [start(4, 0, 1, 3)])
+        publish(layout, read_history(layout), KINDS)
+        assert connection.execute("SELECT state FROM trials WHERE trial = 4").fetchall() == [("WAITING",)]
+    assert query(layout, "SELECT state FROM trials WHERE trial = 4") == [("RUNNING",)]
+
+
+def test_the_database_answers_in_sql(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    assert query(layout, "SELECT state, count(*) FROM trials GROUP BY state ORDER BY state") == [
+        ("COMPLETE", 1),
+        ("RUNNING", 1),
+        ("WAITING", 4),
+    ]
+    assert query(layout, "SELECT name, value FROM trial_values") == [("eval_loss", 1.5)]
+    assert query(layout, "SELECT name, value FROM trial_params WHERE trial = 4 ORDER BY name") == [
+        ("bs", 1),
+        ("lr", 1e-5),
+        ("momentum", 0.9),
+    ]
+    assert query(layout, "SELECT name, value FROM trial_params WHERE trial = 5") == [("bs", str(2**70)), ("lr", None)]
+    assert query(layout, "SELECT name, value, text FROM trial_intermediate_values WHERE trial = 2") == [
+        ("eval_loss", None, "nan"),
+        ("note", None, "é"),
+    ]
+    assert query(layout, "SELECT job_id, kind FROM jobs ORDER BY job_id") == [
+        ("100", "array"),
+        ("150", "planner"),
+        ("200", "array"),
+        ("250", "planner"),
+    ]
+    assert query(layout, "SELECT wave, assignments FROM waves") == [(0, 4), (1, 5)]
+    assert query(layout, "SELECT name, finished FROM studies") == [("demo", None)]
+
+
+def test_the_database_has_what_counts_beside_what_the_journal_says(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    columns = "attempt, outcome, reason, job_state, gpu_hours, journal_outcome"
+    assert query(layout, f"SELECT {columns} FROM attempts WHERE trial IN (2, 3) ORDER BY trial") == [
+        (0, "fail", "out of memory", "OUT_OF_MEMORY", 1.0, None),
+        (-1, "interrupted", "its node failed", "NODE_FAIL", 0.02, None),
+    ]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_csv_has_a_row_per_trial_by_number(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    rows = rows_of(layout.results)
+    assert list(rows[0]) == [
+        *("trial", "state", "wave", "attempts", "bs", "lr", "momentum", "eval_loss", "f1", "note"),
+        *("runtime", "gpu_hours", "node", "reason"),
+    ]
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
+    assert rows[0] == {
+        **{"trial": "0", "state": "COMPLETE", "wave": "0", "attempts": "1", "bs": "1", "lr": "1e-05", "momentum": ""},
+        **{"eval_loss": "1.5", "f1": "0.5", "note": "", "runtime": "3600.0", "gpu_hours": "2.0", "node": "n0"},
+        "reason": "",
+    }
+    assert (rows[2]["eval_loss"], rows[2]["reason"]) == ("nan", "out of memory")
+    assert (rows[3]["attempts"], rows[3]["node"]) == ("1", "")
+    assert (rows[4]["momentum"], rows[4]["runtime"]) == ("0.9", "")
+
+
+def test_reports_csv_has_every_attempts_reports(layout: StudyLayout) -> None:
+    publish(layout, read_history(layout), KINDS)
+    rows = rows_of(layout.reports)
+    assert list(rows[0]) == ["trial", "attempt", "step", "eval_loss", "f1", "note", "time"]
+    assert [(r["trial"], r["attempt"], r["step"], r["eval_loss"]) for r in rows] == [
+        ("0", "0", "1", "1.6"),
+        ("0", "0", "2", "1.5"),
+        ("1", "1", "2", "1.25"),
+        ("1", "2", "2", "1.0"),
+        ("2", "0", "1", "nan"),
+    ]
+
+
+def test_damaged_job_records_do_not_stop_publishing(layout: StudyLayout) -> None:
+    layout.wave(0).jobs.write_text("{")
+    layout.wave(1).planner_job.write_text("[]")
+    publish(layout, read_history(layout), ["sqlite"])
+    assert query(layout, "SELECT job_id FROM jobs") == [("200",)]

@@ -1,0 +1,138 @@
+"""Tables as text: exact for programs, readable for people, safe for both."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from hposlurm.report.formats import fitting, latex_escaped, render
+from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.style import Format
+from hposlurm.report.tables import Table
+
+COLUMNS = (
+    "trial",
+    "state",
+    "wave",
+    "attempts",
+    "lr",
+    "opt",
+    "eval_loss",
+    "f1",
+    "runtime",
+    "gpu_hours",
+    "node",
+    "reason",
+)
+TABLE = Table(
+    columns=COLUMNS,
+    rows=(
+        dict(zip(COLUMNS, (7, "COMPLETE", 1, 1, 2e-5, "a_b|c", 1.23456789, 0.5, 192.25, 0.1, "n1", None), strict=True)),
+        dict(zip(COLUMNS, (12, "FAIL", 1, 2, 0.1, None, None, None, 3.0, 0.0, None, "no: 100% & $x$"), strict=True)),
+    ),
+    params=("lr", "opt"),
+    objectives=("eval_loss",),
+    metrics=("f1",),
+)
+
+
+def test_csv_and_json_have_every_column_and_every_digit() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(TABLE, Format.CSV))))
+    assert tuple(rows[0]) == COLUMNS
+    assert (rows[0]["eval_loss"], rows[0]["lr"], rows[0]["reason"], rows[1]["opt"]) == ("1.23456789", "2e-05", "", "")
+    assert json.loads(render(TABLE, Format.JSON)) == list(TABLE.rows)
+
+
+def test_the_terminal_table_is_aligned_and_ends_with_the_reasons() -> None:
+    assert render(TABLE, Format.TABLE, width=100).splitlines() == [
+        "trial  state     wave  attempts     lr  opt    eval_loss   f1  runtime  gpu_hours  node",
+        "─────  ────────  ────  ────────  ─────  ─────  ─────────  ───  ───────  ─────────  ────",
+        "    7  COMPLETE     1         1  2e-05  a_b|c      1.235  0.5    3m12s        0.1  n1",
+        "   12  FAIL         1         2    0.1  –              –    –       3s          0  –",
+        "trial 12 FAIL: no: 100% & $x$",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_a_narrow_terminal_drops_the_least_telling_columns_and_names_them(width: int) -> None:
+    names, hidden = fitting(TABLE, width)
+    lines = render(TABLE, Format.TABLE, width=width).splitlines()
+    assert all(len(line) <= width for line in lines[:4])
+    assert set(names) | set(hidden) | {"reason"} == set(COLUMNS)
+    assert {"trial", "state", "eval_loss"} <= set(names)
+    assert bool(hidden) == ("not shown" in lines[-1])
+    assert all(name in lines[-1] for name in hidden)
+
+
+def test_what_goes_first_is_bookkeeping_and_what_stays_is_the_search() -> None:
+    names, _ = fitting(TABLE, 60)
+    assert names == ["trial", "state", "lr", "opt", "eval_loss", "runtime", "gpu_hours"]
+
+
+def test_markdown_is_aligned_and_escapes_bars() -> None:
+    lines = render(TABLE, Format.MARKDOWN).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].startswith("| ----: | -------- |")
+    assert r"a_b\|c" in lines[2]
+    assert "runtime (s)" in lines[0]
+
+
+def test_latex_is_a_tabular_with_everything_escaped() -> None:
+    lines = render(TABLE, Format.LATEX).splitlines()
+    assert lines[0] == r"\begin{tabular}{rlrrrlrrrrll}"
+    assert r"eval\_loss" in lines[2]
+    assert r"$2 \times 10^{-5}$ & a\_b|c & 1.235" in lines[4]
+    assert r"no: 100\% \& \$x\$" in lines[5]
+    assert [line.count(" & ") for line in lines if line.endswith(r"\\")] == [11, 11, 11]
+
+
+def test_latex_escapes_every_special_character() -> None:
+    assert latex_escaped(r"\&%$#_{}~^") == (r"\textbackslash{}\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}")
+
+
+def test_program_output_in_a_table_is_harmless() -> None:
+    row = {**TABLE.rows[0], "opt": "\x1b[2Jevil\n[bold]x[/nope]"}
+    text = render(Table(COLUMNS, (row,), ("lr", "opt"), ("eval_loss",), ("f1",)), Format.TABLE, width=120)
+    assert "evil [bold]x[/nope]" in text
+    assert "\x1b" not in text
+
+
+def test_an_empty_table_is_its_header() -> None:
+    empty = Table(COLUMNS, (), ("lr", "opt"), ("eval_loss",), ("f1",))
+    for style in Format:
+        assert render(empty, style)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (True, "True"),
+        (12, "12"),
+        (0.0, "0"),
+        (1.23456, "1.235"),
+        (123.456, "123.5"),
+        (1234.56, "1235"),
+        (123456.7, "123457"),
+        (1e9, "1e+09"),
+        (1.23456e-5, "1.235e-05"),
+        ("adamw", "adamw"),
+    ],
+)
+def test_numbers_have_four_digits(value: float | str | None, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (-1, "0s"), (0.4, "0s"), (59.6, "1m00s"), (723, "12m03s"), (3720, "1h02m"), (183600, "2d03h")],
+)
+def test_durations_are_read_at_a_glance(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_what_is_cut_says_so() -> None:
+    assert (shorten("abcdef", 6), shorten("abcdef", 4)) == ("abcdef", "abc…")

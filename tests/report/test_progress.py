@@ -1,0 +1,192 @@
+"""Where a study is: phases, an honest estimate, what runs and what failed."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.report.progress import Progress, progress
+from hposlurm.report.screen import screen, summary
+from hposlurm.trial import JobState, Objective, Outcome, Settlement
+from tests.studies import (
+    BEGIN,
+    add_wave,
+    completed,
+    end,
+    failed,
+    make_study,
+    report,
+    start,
+    study_of_completed,
+    write_journal,
+    write_log,
+)
+
+LOSS = Objective("eval_loss")
+
+
+def look(layout: StudyLayout, now: float = BEGIN, total: int | None = 12, **more: Any) -> Progress:
+    return progress(layout, read_history(layout), [LOSS], total=total, now=now, **more)
+
+
+def printed(view: Progress, width: int = 80) -> str:
+    text = StringIO()
+    Console(file=text, width=width, color_system=None).print(screen(view))
+    return text.getvalue()
+
+
+def test_a_study_without_jobs_is_not_submitted(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    assert look(layout).phase == "not submitted"
+    add_wave(layout, range(2), submitted=False)
+    view = look(layout)
+    assert (view.phase, view.next) == ("not submitted", "hposlurm resume demo")
+
+
+def test_a_study_with_jobs_runs_until_a_plan_says_that_it_is_over(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 2)
+    view = look(layout)
+    assert (view.phase, view.detail) == ("running", "wave 0 has ended; its planner is next")
+    add_wave(layout, [], finished="2 of 2 trials are done")
+    view = look(layout)
+    assert (view.phase, view.detail, view.is_over) == ("finished", "2 of 2 trials are done", True)
+    assert (view.waves, view.waves_done, view.total, view.eta_s) == (1, 1, 2, None)
+    assert view.next == "hposlurm collect demo"
+
+
+def test_a_cancelled_study_is_stopped_and_over_when_nothing_runs(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    path = write_journal(layout, 0, [start(0)])
+    layout.stop.touch()
+    assert (look(layout).phase, look(layout).is_over) == ("stopped", False)
+    path.write_text(path.read_text() + json.dumps(end("interrupted")) + "\n")
+    assert look(layout).is_over
+
+
+def test_a_study_none_of_whose_jobs_is_left_is_stalled(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    gone = {"100_0": JobState.COMPLETED, "100_1": JobState.NODE_FAIL, "150": JobState.FAILED}
+    view = look(layout, states=gone)
+    assert (view.phase, view.next) == ("stalled", "hposlurm resume demo")
+    assert look(layout, states={**gone, "150": JobState.PENDING}).phase == "running"
+    assert look(layout, states={**gone, "150": JobState.UNKNOWN}).phase == "running"
+    assert look(layout, states={}).phase == "running"
+
+
+def test_counts_waves_best_and_gpu_hours(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(3), retries=1)
+    write_journal(layout, 0, completed(0, 2.0))
+    write_journal(layout, 1, completed(1, 1.0))
+    write_journal(layout, 2, failed(2))
+    assert look(layout).waves_done == 1
+    add_wave(layout, [2, 3], retries=1)
+    write_journal(layout, 2, [start(2, 1, 1, 0, t=BEGIN + 200)], 1)
+    view = look(layout, now=BEGIN + 200 + 1800)
+    assert (view.waves, view.waves_done, view.total) == (2, 1, 12)
+    assert view.best is not None
+    assert (view.best.trial, view.best.values) == (1, {"eval_loss": 1.0})
+    assert view.gpu_hours == pytest.approx(2 + 2 + 2 * 60 / 3600 + 2 * 1800 / 3600)
+
+
+def test_the_estimate_is_the_mean_runtime_over_what_runs_at_a_time(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(4))
+    assert look(layout, total=8).eta_s is None
+    write_journal(layout, 0, completed(0, 1.0))
+    assert look(layout, total=8).eta_s is None  # nothing runs: a queue says nothing about its future
+    for number in (1, 2):
+        write_journal(layout, number, [start(number, t=BEGIN)])
+    assert look(layout, total=8, now=BEGIN + 1800).eta_s == (2 * 1800 + 5 * 3600) / 2
+    assert look(layout, total=None, now=BEGIN + 1800).eta_s is None
+    assert look(layout, total=3, now=BEGIN + 9999).eta_s == 0
+
+
+def test_a_running_trial_shows_its_last_report_and_what_the_queue_says(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    write_journal(layout, 0, [start(0, t=BEGIN), report(3, eval_loss=1.5), report(4, eval_loss=1.25)])
+    write_journal(layout, 1, [start(1, t=BEGIN)])
+    view = look(layout, now=BEGIN + 90, states={"100_1": JobState.NODE_FAIL, "150": JobState.PENDING})
+    first, second = view.running
+    assert (first.trial, first.step, first.metrics, first.running_s) == (0, 4, {"eval_loss": 1.25}, 90)
+    assert (first.job_state, second.job_state, second.step) == (None, JobState.NODE_FAIL, None)
+    text = printed(view, width=120)
+    assert "eval_loss=1.25" in text
+    assert "its job ended NODE_FAIL; the planner will settle it" in text
+    assert "1 NODE_FAIL, 1 PENDING" in text
+
+
+def test_a_clock_that_runs_behind_the_nodes_gives_no_negative_times(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, [start(0, t=BEGIN + 60)])
+    assert look(layout, now=BEGIN).running[0].running_s == 0.0
+
+
+def test_a_failed_trial_shows_its_reason_and_last_lines(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, failed(0, tail=[f"line {n}" for n in range(9)]))
+    (found,) = look(layout).failed
+    assert (found.reason, found.tail) == (
+        "the command ended with exit status 1",
+        tuple(f"line {n}" for n in range(4, 9)),
+    )
+    text = printed(look(layout))
+    assert "trial 0 failed: the command ended with exit status 1" in text
+    assert "│ line 8" in text
+
+
+@pytest.mark.parametrize("stream", ["out", "err"])
+def test_a_killed_trial_shows_the_end_of_its_log(tmp_path: Path, stream: str) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, [start(0)])
+    write_log(layout, 0, "to be hidden by the error output\n" if stream == "err" else "")
+    write_log(layout, 0, "x" * 20_000 + "\nstep 7\n\nKilled\n", stream=stream)
+    settled = Settlement(0, 0, 0, "100_0", JobState.OUT_OF_MEMORY, 9.0, 2, Outcome.FAIL, "out of memory")
+    add_wave(layout, [1], settled=[settled])
+    (found,) = look(layout).failed
+    assert (found.reason, found.tail[-2:]) == ("out of memory", ("step 7", "Killed"))
+
+
+def test_the_screen_fits_eighty_columns_whatever_programs_print(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(30))
+    for number in range(8):
+        tail = ["\x1b[31mred\x1b[0m " + "long " * 40, "[/not] [markup"]
+        write_journal(layout, number, failed(number, reason="[bold]no[/bold]", tail=tail))
+    for number in range(8, 30):
+        write_journal(layout, number, [start(number), report(1, eval_loss=1.0, **{"a" * 30: 2.0, "b" * 40: 3.0})])
+    text = printed(look(layout, now=BEGIN + 99))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "\x1b" not in text
+    assert "[bold]no[/bold]" in text
+    assert "[/not] [markup" in text
+    assert "and 2 more" in text
+    assert "and 3 more failed trials" in text
+
+
+def test_the_summary_is_one_line(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 2)
+    assert summary(look(layout)) == "running; 2 of 12 planned: 2 COMPLETE; best eval_loss=1 (trial 0)"
+
+
+def test_the_json_has_stable_keys(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 2)
+    data = json.loads(json.dumps(look(layout).to_json()))
+    assert list(data) == [
+        *("study", "directory", "phase", "detail", "counts", "total", "waves", "waves_done", "best", "gpu_hours"),
+        *("eta_s", "queue", "running", "failed", "next"),
+    ]
+    assert data["counts"]["COMPLETE"] == 2
