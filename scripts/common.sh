@@ -32,8 +32,10 @@ sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 
   fi
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -q >/dev/null </dev/null || true
-  apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null </dev/null || die "apt-get could not install ${missing[*]}"
+  local lock="DPkg::Lock::Timeout=300"
+  apt-get update -q -o $lock >/dev/null </dev/null || true
+  apt-get install -q -y --no-install-recommends -o $lock "${missing[@]}" >/dev/null </dev/null ||
+    die "apt-get could not install ${missing[*]}"
 }
 
 # Makes .venv, or leaves it as it is if nothing has changed; afterwards its programs come first in PATH.
@@ -54,9 +56,10 @@ ensure_venv() {
   export PATH="$venv/bin:$PATH"
 }
 
-pip_install() {
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "$@" </dev/null ||
-    die "pip could not install $*"
+pip_install() { # quiet, unless it fails
+  local log
+  log=$("$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" 2>&1 </dev/null) ||
+    die "pip could not install $*:"$'\n'"$(tail -n 20 <<<"$log")"
 }
 
 has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; }
