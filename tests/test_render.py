@@ -58,7 +58,7 @@ def test_any_values_arrive_as_they_are():
 
 @pytest.mark.parametrize("template", ["--x '{{ x }}'", '--x "{{ x }}"', '--x "a{{ x }}b"', 'echo "it\'s {{ x }}"'])
 def test_a_placeholder_inside_quotes_is_refused(template):
-    with pytest.raises(RequestError, match="inside . quotes.*leave the quotes around it out"):
+    with pytest.raises(RequestError, match=r"inside . quotes.*leave the quotes around it out"):
         command(template, {"x": "$(id)"}, {})
 
 
@@ -70,7 +70,7 @@ def test_quotes_elsewhere_are_fine(template):
 
 
 def test_an_undefined_name_is_an_error_and_not_empty():
-    with pytest.raises(RequestError, match="'lrr' is undefined"):
+    with pytest.raises(RequestError, match=r"'lrr' is undefined"):
         command("--lr {{ lrr }}", {"lr": 0.1}, {})
 
 
@@ -108,7 +108,7 @@ def test_a_mistake_in_a_batch_template_names_its_line():
 
 
 def test_an_unknown_name_in_a_batch_template_lists_the_known_ones():
-    with pytest.raises(RequestError, match="'jobname' is undefined; .* may use: job_name"):
+    with pytest.raises(RequestError, match=r"'jobname' is undefined; .* may use: job_name"):
         script("{{ jobname }}", "my.sbatch.j2", {"job_name": "x"})
 
 

@@ -102,7 +102,11 @@ class SlurmBackend:
         return ScriptExecutor(wave.logs).submit_script(text)
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
-        queries.ask("scontrol", "release", ",".join(array.job_id for array in arrays))
+        try:
+            queries.ask("scontrol", "release", ",".join(array.job_id for array in arrays))
+        except BackendError as error:
+            if "already finished" not in str(error):
+                raise
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         if job_ids:

@@ -47,7 +47,7 @@ def frozen_spec(layout: StudyLayout) -> StudySpec:
     """The newest revision of a study's frozen spec."""
     from hposlurm.spec import load
 
-    return load(layout.spec(layout.revisions()[-1]))
+    return load(layout.spec(layout.revisions()[-1]), frozen=True)
 
 
 def say(text: str) -> None:

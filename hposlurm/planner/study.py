@@ -59,7 +59,7 @@ def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
         )
     if not layout.spec().exists():
         raise RequestError(f"{layout.root} exists and is no study; name the study differently: --set name=…")
-    known = load(layout.spec())
+    known = load(layout.spec(), frozen=True)
     differing = [name for name in type(spec).model_fields if getattr(spec, name) != getattr(known, name)]
     if differing:
         raise RequestError(
@@ -97,7 +97,7 @@ def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
     from hposlurm.spec import dump, load
 
     newest = layout.revisions()[-1]
-    known = load(layout.spec(newest))
+    known = load(layout.spec(newest), frozen=True)
     spec = load(layout.spec(newest), settings=settings)
     if spec == known:
         return known

@@ -72,7 +72,7 @@ class BackendContract:
         raise NotImplementedError
 
     def test_every_element_runs_once_and_only_after_its_release(self, tmp_path, backend, ended):
-        layout, spec, plan = study(tmp_path, [REPORT] * 3)
+        layout, spec, _ = study(tmp_path, [REPORT] * 3)
         request = WaveRequest(layout, spec, 0, 3, "token1")
         arrays = backend.submit(request)
         assert sum(a.count for a in arrays) == 3
@@ -127,7 +127,7 @@ class BackendContract:
         assert together
         assert not any(used[i] & used[j] for i, j in together)
 
-    def test_cancelled_elements_end_and_say_so(self, tmp_path, backend, ended, wait_until):
+    def test_cancelled_elements_end_and_say_so(self, tmp_path, backend, wait_until):
         layout, spec, _ = study(tmp_path, ["sleep 300"] * 2)
         arrays = backend.submit(WaveRequest(layout, spec, 0, 2, "token5"))
         backend.release(arrays)

@@ -129,5 +129,5 @@ def test_a_missing_command_says_so(monkeypatch):
 
 
 def test_a_failing_command_is_quoted():
-    with pytest.raises(BackendError, match="ls failed: .*No such file"):
+    with pytest.raises(BackendError, match=r"ls failed: .*No such file"):
         queries.ask("ls", "/nonexistent/path")

@@ -46,13 +46,13 @@ class FakeCluster:
             self.die_after = ""
             raise Killed
 
-    def problems(self, spec: StudySpec) -> list:
+    def problems(self, _spec: StudySpec) -> list:
         return []
 
-    def wave_size(self, spec: StudySpec) -> int:
+    def wave_size(self, _spec: StudySpec) -> int:
         return 4
 
-    def scripts(self, request: WaveRequest) -> list:
+    def scripts(self, _request: WaveRequest) -> list:
         return []
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
@@ -94,10 +94,10 @@ class FakeCluster:
                 found[job_id] = ElementState(self.forced.get(job_id, job["state"]))
         return found
 
-    def usage(self, array_ids: Sequence[str]) -> dict[str, list[Usage]] | None:
+    def usage(self, _array_ids: Sequence[str]) -> dict[str, list[Usage]] | None:
         return self.accounting
 
-    def wait(self, arrays: Sequence[ArrayJob]) -> None:
+    def wait(self, _arrays: Sequence[ArrayJob]) -> None:
         raise NotImplementedError
 
     def run(self, loss: Callable[[dict], float | str | None] = lambda p: p["x"] ** 2) -> list[str]:

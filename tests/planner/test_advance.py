@@ -197,7 +197,7 @@ def test_no_end_record_is_judged_by_what_the_cluster_says(layout):
     cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
     create(layout, study)
     advance(layout, study, cluster)
-    cluster.run(loss=lambda p: None)
+    cluster.run(loss=lambda _: None)
     states = [JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.CANCELLED, JobState.COMPLETED]
     cluster.forced = {f"100_{i}": state for i, state in enumerate(states)}
     step = advance(layout, study, cluster)
@@ -212,7 +212,7 @@ def test_an_unknown_element_is_lost_only_after_a_grace_time(layout):
     cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
     create(layout, study)
     advance(layout, study, cluster)
-    cluster.run(loss=lambda p: None)
+    cluster.run(loss=lambda _: None)
     cluster.forced = {f"100_{i}": JobState.UNKNOWN for i in range(4)}
     assert advance(layout, study, cluster).kind == "finished"
     assert all("lost" in t.reason for t in read_history(layout).trials)

@@ -9,8 +9,8 @@ import pytest
 
 from hposlurm.errors import SpecError
 from hposlurm.spec import parse
-from hposlurm.specproblems import LATER_KEYS, LATER_VALUES
-from tests.spec_data import changed, data, problems_of
+from hposlurm.spec.problems import LATER_KEYS, LATER_VALUES
+from tests.spec.data import changed, data, problems_of
 
 # What is wrong → the study, and the start of each line that says so
 BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {

@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hposlurm import specfields as fields
-from hposlurm import specmodel as model
 from hposlurm.errors import Problem
-from hposlurm.specfields import quoted
+from hposlurm.spec import fields, model
+from hposlurm.spec.fields import quoted
 
 # Known, and not in this version: keys and values of the study file that must not be answered with "unknown"
 LATER_KEYS = frozenset(

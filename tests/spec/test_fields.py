@@ -6,7 +6,7 @@ import pytest
 
 from hposlurm.space import FloatParameter
 from hposlurm.spec import parse
-from tests.spec_data import changed, problems_of
+from tests.spec.data import changed, problems_of
 
 
 @pytest.mark.parametrize(

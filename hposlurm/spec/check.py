@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hposlurm import specmodel as model
 from hposlurm.errors import Problem
 from hposlurm.expressions import Expression, ExpressionError
 from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import FloatParameter, Unset, same_value
-from hposlurm.speccommand import COMMAND_FACTS, UNSET, command_problems, name_hint
-from hposlurm.specfields import quoted
+from hposlurm.spec import model
+from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems, name_hint
+from hposlurm.spec.fields import quoted
 from hposlurm.trial import ParamValue
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -1,4 +1,4 @@
-"""The study file as frozen, validated data. Checks of single values are here, those across sections in speccheck."""
+"""The study file as frozen, validated data. Checks of single values are here, those across sections in `check`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 from hposlurm.expressions import Expression
 from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
-from hposlurm.specfields import (
+from hposlurm.spec.fields import (
     Command,
     Minutes,
     NodeCount,

@@ -12,7 +12,7 @@ from hposlurm.errors import SpecError
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter
 from hposlurm.spec import dump, load, parse
 from hposlurm.trial import Direction, Objective
-from tests.spec_data import VALID, changed, data, write
+from tests.spec.data import VALID, changed, data, write
 
 
 def test_a_valid_study_has_every_value_in_its_place() -> None:

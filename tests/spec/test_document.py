@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hposlurm.specfile import dump, parse_text, read
-from hposlurm.specmerge import apply_setting, merge
+from hposlurm.spec.document import dump, parse_text, read
+from hposlurm.spec.merge import apply_setting, merge
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hposlurm.spec import parse
-from hposlurm.speccommand import COMMAND_FACTS, command_problems
-from tests.spec_data import changed, problems_of, write
+from hposlurm.spec.command import COMMAND_FACTS, command_problems
+from tests.spec.data import changed, problems_of, write
 
 
 def test_a_guarded_conditional_parameter_in_the_command_is_fine() -> None:

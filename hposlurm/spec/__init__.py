@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hposlurm import specfile
 from hposlurm.errors import Problem, SpecError
-from hposlurm.speccheck import cross_problems, resort
-from hposlurm.speccommand import template_problems
-from hposlurm.specmerge import apply_setting, merge
-from hposlurm.specmodel import (
+from hposlurm.spec import document
+from hposlurm.spec.check import cross_problems, resort
+from hposlurm.spec.command import template_problems
+from hposlurm.spec.merge import apply_setting, merge
+from hposlurm.spec.model import (
     BudgetSpec,
     CategoricalDefinition,
     Conditional,
@@ -33,8 +33,8 @@ from hposlurm.specmodel import (
     TrialSpec,
     WavesSpec,
 )
-from hposlurm.specprobe import probe_problems
-from hposlurm.specproblems import problems_of, suggestion
+from hposlurm.spec.probe import probe_problems
+from hposlurm.spec.problems import problems_of, suggestion
 
 __all__ = [
     "BudgetSpec",
@@ -72,7 +72,7 @@ def load(
     `settings` are "a.b.c=value". A relative `slurm.template` counts from the file that names it. `frozen` is for a spec
     that hposlurm wrote itself: it is not tried out again, and a template that is gone by now does not matter.
     """
-    data, problems = specfile.read(path)
+    data, problems = document.read(path)
     if data is None:
         raise SpecError(str(path), problems)
     data, found = _lay_over(_anchored(data, path.parent), overlays, settings, search_space)
@@ -99,7 +99,7 @@ def _lay_over(
             return None, problems
         data = {**data, **sections}
     for overlay in overlays:
-        changes, found = specfile.read(overlay)
+        changes, found = document.read(overlay)
         problems += [_within(overlay, problem) for problem in found]
         if changes is None:
             return None, problems
@@ -109,7 +109,7 @@ def _lay_over(
 
 
 def _search_space(file: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
-    sections, found = specfile.read(file)
+    sections, found = document.read(file)
     if sections is None:
         return None, [_within(file, problem) for problem in found]
     for key in sorted(sections.keys() - set(_SEARCH_SPACE_KEYS)):
@@ -183,7 +183,7 @@ def dump(spec: StudySpec) -> str:
     data["parameters"] = _definitions(spec.parameters)
     data["conditionals"] = [{"if": c.condition, "then": _definitions(c.then)} for c in spec.conditionals]
     data["slurm"]["extra"] = dict(spec.slurm.extra)
-    return specfile.dump(data)
+    return document.dump(data)
 
 
 def _definitions(definitions: Mapping[str, Definition]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hposlurm.errors import SpecError
 from hposlurm.spec import StudySpec, dump, load, parse
-from tests.spec_data import changed, data, problems_of
+from tests.spec.data import changed, data, problems_of
 
 _NAMES = st.from_regex(r"[a-z]{1,6}_p", fullmatch=True)
 _LINE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12).filter(str.strip)

@@ -15,9 +15,9 @@ from hposlurm.errors import Problem
 from hposlurm.expressions import Expression, ExpressionError
 from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
-from hposlurm.speccommand import COMMAND_FACTS, UNSET, inactive_problems
-from hposlurm.specfields import quoted
-from hposlurm.specmodel import StudySpec
+from hposlurm.spec.command import COMMAND_FACTS, UNSET, inactive_problems
+from hposlurm.spec.fields import quoted
+from hposlurm.spec.model import StudySpec
 from hposlurm.trial import Params, ParamValue
 
 _DRAWS = 300

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.spec_data import changed, problems_of
+from tests.spec.data import changed, problems_of
 
 
 def _definition(**values: Any) -> Callable[[], dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hposlurm import specfile
 from hposlurm.errors import Problem
+from hposlurm.spec import document
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def apply_setting(data: dict[str, Any], setting: str) -> Problem | None:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         return Problem("--set", f"{setting!r} is not of the form key=value, such as search.seed=7")
-    value, problems = specfile.parse_text(text)
+    value, problems = document.parse_text(text)
     if problems:
         return Problem(f"--set {path}", f"the value {text!r} is not YAML: {problems[0].message}")
     target: Any = data

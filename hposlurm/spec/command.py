@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.errors import Problem
 from hposlurm.space import SearchSpace
-from hposlurm.specproblems import suggestion
+from hposlurm.spec.problems import suggestion
 from hposlurm.trial import ParamValue
 
 if TYPE_CHECKING:

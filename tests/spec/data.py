@@ -9,7 +9,7 @@ import pytest
 
 from hposlurm.errors import SpecError
 from hposlurm.spec import parse
-from hposlurm.specfile import parse_text
+from hposlurm.spec.document import parse_text
 
 VALID = """
 name: bloom-squad

@@ -1,0 +1,183 @@
+"""The Slurm backend on real daemons, held to the contract; and its scripts, which need no Slurm to be compared."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from hposlurm.backend import WaveRequest
+from hposlurm.backend import slurm as module
+from hposlurm.backend.queries import ask
+from hposlurm.backend.slurm import SlurmBackend
+from hposlurm.errors import BackendError, RequestError
+from hposlurm.layout import StudyLayout
+from hposlurm.spec import parse
+from hposlurm.trial import JobState
+from tests.backend.contract import REPORT, BackendContract, records, study
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.slurm
+@pytest.mark.usefixtures("slurm_cluster")
+class TestSlurm(BackendContract):
+    @pytest.fixture
+    def backend(self):
+        return SlurmBackend()
+
+    @pytest.fixture
+    def ended(self, wait_until):
+        def wait(backend, arrays):
+            ids = [f"{a.job_id}_{i}" for a in arrays for i in range(a.count)]
+            wait_until(lambda: all(s.state.is_terminal for s in backend.states(ids).values()), 180)
+
+        return wait
+
+    @contextlib.contextmanager
+    def running(self, backend, arrays):  # noqa: ARG002 - they run by themselves
+        yield
+
+    def test_one_element_is_an_array_as_well(self, tmp_path, backend, ended):
+        layout, spec, _ = study(tmp_path, [REPORT])
+        arrays = backend.submit(WaveRequest(layout, spec, 0, 1, "one"))
+        backend.release(arrays)
+        ended(backend, arrays)
+        assert list(backend.states([f"{arrays[0].job_id}_0"])) == [f"{arrays[0].job_id}_0"]
+        assert layout.wave(0).element_log(arrays[0].job_id, 0).exists()
+
+    def test_a_wave_above_max_array_size_becomes_chunks_that_start_at_0(self, tmp_path, backend, ended, monkeypatch):
+        monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
+        layout, spec, _ = study(tmp_path, [REPORT] * 5)
+        arrays = backend.submit(WaveRequest(layout, spec, 0, 5, "chunks"))
+        assert [(a.offset, a.count) for a in arrays] == [(0, 2), (2, 1), (3, 2)]
+        backend.release(arrays)
+        ended(backend, arrays)
+        assert [layout.trial(i).attempts() for i in range(5)] == [[0]] * 5
+
+    def test_a_lost_answer_of_sbatch_does_not_double_the_wave(self, tmp_path, backend):
+        layout, spec, _ = study(tmp_path, ["true"] * 2)
+        request = WaveRequest(layout, spec, 0, 2, f"lost{os.getpid()}")
+        first = backend.submit(request)
+        assert SlurmBackend().submit(request) == first
+        backend.cancel([a.job_id for a in first])
+
+    def test_what_is_submitted_is_what_lies_in_the_study_directory(self, tmp_path, backend):
+        layout, spec, _ = study(tmp_path, ["true"])
+        request = WaveRequest(layout, spec, 0, 1, "same")
+        arrays = backend.submit(request)
+        shown = ask("scontrol", "write", "batch_script", arrays[0].job_id, "-")
+        backend.cancel([a.job_id for a in arrays])
+        text = layout.wave(0).script().read_text()
+        assert shown.strip() == text.strip() == backend.scripts(request)[0].text.strip()
+
+    def test_submitting_from_inside_a_job_leaks_nothing(self, tmp_path, backend, ended, monkeypatch):
+        for name in (
+            "SLURM_ARRAY_JOB_ID",
+            "SLURM_ARRAY_TASK_ID",
+            "SLURM_JOB_ID",
+            "SLURM_MEM_PER_CPU",
+            "SLURM_CPU_BIND",
+        ):
+            monkeypatch.setenv(name, "999")
+        layout, spec, _ = study(tmp_path, [REPORT])
+        arrays = backend.submit(WaveRequest(layout, spec, 0, 1, "leak"))
+        backend.release(arrays)
+        ended(backend, arrays)
+        assert records(layout, 0)[-1]["outcome"] == "complete"
+
+    def test_a_refusal_quotes_sbatch_and_leaves_no_chunk_behind(self, tmp_path, backend, monkeypatch):
+        monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
+        layout, spec, _ = study(tmp_path, ["true"] * 4)
+        real = module.SlurmBackend._trial_script
+
+        def broken(self, request, chunk):
+            text = real(self, request, chunk)
+            return text if chunk == 0 else text.replace("--time=", "--no-such-option=")
+
+        monkeypatch.setattr(module.SlurmBackend, "_trial_script", broken)
+        request = WaveRequest(layout, spec, 0, 4, f"refused{os.getpid()}")
+        with pytest.raises(BackendError, match=r"sbatch refused: .*no-such-option"):
+            backend.submit(request)
+        assert backend._find(request) == []
+
+    def test_usage_is_what_sacct_says(self, tmp_path, backend, ended, wait_until):
+        layout, spec, _ = study(tmp_path, [f"sleep 2; {REPORT}"], gpus_per_node=2, gpu_type="v100")
+        arrays = backend.submit(WaveRequest(layout, spec, 0, 1, "usage"))
+        backend.release(arrays)
+        ended(backend, arrays)
+        element = f"{arrays[0].job_id}_0"
+        usage = wait_until(lambda: (backend.usage([arrays[0].job_id]) or {}).get(element), 60)
+        assert [(u.state, u.gpus) for u in usage] == [(JobState.COMPLETED, 2)]
+        assert 2 <= usage[0].elapsed_s <= 20
+
+    @pytest.mark.parametrize(
+        ("resources", "slurm", "message"),
+        [
+            ({"gpus_per_node": 5}, {}, "resources.gpus_per_node: 5 asked for, but the largest node of .* has 4 GPUs"),
+            ({"gpus_per_node": 1, "gpu_type": "a100"}, {}, "no GPUs of type 'a100'; it has v100"),
+            ({"cpus_per_task": 999}, {}, "has 8 CPUs"),
+            ({"mem_gb": 5000}, {}, "GiB of memory"),
+            ({}, {"partition": "nope"}, "no partition 'nope' here; there are batch"),
+        ],
+    )
+    def test_what_no_node_has_is_a_problem(self, tmp_path, backend, resources, slurm, message):
+        _, spec, _ = study(tmp_path, ["true"], **resources)
+        spec = spec.model_copy(update={"slurm": spec.slurm.model_copy(update=slurm)})
+        problems = backend.problems(spec)
+        assert len(problems) == 1
+        with pytest.raises(RequestError, match=message):
+            raise RequestError(str(problems[0]))
+
+
+def golden_request(**changes):
+    data = {
+        "name": "bloom-squad",
+        "objectives": [{"name": "eval_loss"}],
+        "parameters": {"lr": {"type": "float", "min": 1e-5, "max": 1e-4}},
+        "budget": {"n_trials": 4},
+        "waves": {"max_concurrent": 3},
+        "trial": {"command": "train {{ flags }}"},
+        "resources": {"gpus_per_node": 2, "gpu_type": "v100", "cpus_per_task": 6, "mem_gb": 64, "time": "00:30:00"},
+        "slurm": {
+            "partition": "batch",
+            "account": "k01",
+            "setup": ["module load cuda/12.4.1"],
+            "extra": {"reservation": "hpo", "exclusive": True, "comment": 'a "b" \\ c'},
+        },
+    }
+    return WaveRequest(
+        StudyLayout(Path("/scratch/my runs/bloom-squad")), parse({**data, **changes}, "t"), 3, 4, "TOKEN"
+    )
+
+
+@pytest.mark.parametrize("name", ["trial.sbatch", "planner.sbatch"])
+def test_scripts_are_the_recorded_ones(name, monkeypatch):
+    """After a wanted change: write the scripts shown here to tests/backend/golden/."""
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "max_array_size", 1001)
+    monkeypatch.setattr(module.sys, "executable", "/venv/bin/python")
+    monkeypatch.setattr(module, "__version__", "VERSION")
+    texts = {s.name: s.text for s in backend.scripts(golden_request())}
+    assert texts[name] == (GOLDEN / name).read_text(), texts[name]
+
+
+def test_two_chunks_share_the_throttle_and_count_from_0(monkeypatch):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
+    scripts = backend.scripts(golden_request())
+    assert [s.name for s in scripts] == ["trial.sbatch", "trial.1.sbatch", "planner.sbatch"]
+    assert "--array=0-1%1\n" in scripts[0].text and "$((0 + SLURM_ARRAY_TASK_ID))" in scripts[0].text
+    assert "--array=0-1%2\n" in scripts[1].text and "$((2 + SLURM_ARRAY_TASK_ID))" in scripts[1].text
+    assert "afterany:ARRAY_0:ARRAY_1,singleton" in scripts[2].text
+
+
+def test_a_template_of_ones_own_owns_the_whole_script(tmp_path, monkeypatch):
+    own = tmp_path / "my.sbatch.j2"
+    own.write_text("#!/bin/bash\n#SBATCH --array=0-{{ count - 1 }}\n# mine: {{ job_name }}\n")
+    request = golden_request(slurm={"template": str(own)})
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "max_array_size", 1001)
+    assert backend.scripts(request)[0].text == ("#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0\n")

@@ -1,0 +1,85 @@
+"""Running the command line as a person does: a shell, a directory, no variables of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """`hposlurm …` in a working directory of its own."""
+
+    cwd: Path
+
+    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "hposlurm", *words]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("HPOSLURM")}
+        # the venv's python, as after `source .venv/bin/activate`: commands of studies name `python` and `torchrun`
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        options = {"capture_output": True, "text": True, "timeout": 600, **options}
+        return subprocess.run(command, cwd=self.cwd, env=environment, **options)
+
+    def ok(self, *words: str) -> str:
+        done = self.run(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def rows(self, study: str) -> list[dict[str, Any]]:
+        return json.loads(self.ok("collect", study, "--format", "json"))
+
+    def status(self, study: str) -> dict[str, Any]:
+        return json.loads(self.ok("status", study, "--format", "json"))
+
+    def plans(self, study: str) -> list[dict[str, Any]]:
+        return [json.loads(p.read_bytes()) for p in sorted((self.cwd / "runs" / study).glob("waves/*/wave.json"))]
+
+    def starts(self, study: str) -> list[dict[str, Any]]:
+        """First and last record of every attempt: its start, with the time of its end as `until`."""
+        found = []
+        for path in sorted((self.cwd / "runs" / study).glob("trials/*/attempt-*.jsonl")):
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            found.append({**lines[0], "until": lines[-1]["t"]})
+        return found
+
+    def has_finished(self, study: str) -> bool:
+        plans = self.plans(study)
+        return bool(plans and plans[-1]["finished"])
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def write_study(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a study file with these changes (dotted keys) and gives its path."""
+
+    def write(name: str, command: str, **sections: Any) -> Path:
+        import yaml
+
+        data: dict[str, Any] = {
+            "name": name,
+            "objectives": [{"name": "eval_loss"}],
+            "parameters": {"x": {"type": "float", "min": 0.0, "max": 1.0}},
+            "search": {"algorithm": "random", "seed": 1},
+            "budget": {"n_trials": 4},
+            "trial": {"command": command},
+            "resources": {"mem_gb": 0.25, "time": "00:05:00"},
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**data, **sections}, sort_keys=False))
+        return path
+
+    return write
