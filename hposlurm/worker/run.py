@@ -41,6 +41,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
         outcome = _attempt(study, plan, index, pattern, node_local, inbox)
     finally:
         scratch.remove(node_local)
+        scratch.sweep(node_local)
     return _NOT_RECORDED if outcome is None else _EXIT_STATUS[outcome]
 
 

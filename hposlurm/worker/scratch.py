@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import time
@@ -10,7 +11,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-# FileBaton's lock is young for a moment before its owner can be seen to hold it
+_PREFIX = "hposlurm-attempt-"
+# A lock or a directory is made a moment before its owner can be seen to hold it
 _YOUNG_S = 10.0
 
 
@@ -19,10 +21,12 @@ def create(environ: Mapping[str, str], fallback: Path) -> Path:
 
     Its path is short: sockets of worker processes lie below it, and their paths may have 107 bytes.
     """
-    name = f"hposlurm-{os.urandom(4).hex()}"
+    name = f"{_PREFIX}{os.urandom(4).hex()}"
     for base in (*_bases(environ), fallback):
         with contextlib.suppress(OSError):
             (base / name).mkdir(mode=0o700)
+            with contextlib.suppress(OSError):  # some file systems have no locks: then nobody can sweep here either
+                _lock(base / name)  # until this process ends
             return base / name
     raise OSError(f"no temporary directory can be created under TMPDIR, /tmp, /var/tmp or {fallback}")
 
@@ -34,6 +38,19 @@ def remove(scratch: Path) -> None:
     rmtree(scratch, ignore_errors=True)
 
 
+def sweep(beside: Path) -> None:
+    """Removes this user's attempt directories beside `beside` whose workers were killed together with their watchdogs.
+
+    Slurm does that when KillWait is over. A living worker holds a lock on its directory.
+    """
+    for path in beside.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if path != beside and _is_private(path) and time.time() - path.stat().st_mtime > _YOUNG_S:
+                fd = _lock(path)
+                remove(path)
+                os.close(fd)
+
+
 def extensions_directory(environ: Mapping[str, str]) -> Path | None:
     """Where this user's attempts on this node share compiled extensions; None if no private directory can be had.
 
@@ -42,7 +59,7 @@ def extensions_directory(environ: Mapping[str, str]) -> Path | None:
     """
     kinds = "\0".join(environ.get(name, "") for name in ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH"))
     for base in _bases(environ):
-        root = base / f"hposlurm-{os.getuid()}"
+        root = base / f"hposlurm-shared-{os.getuid()}"
         with contextlib.suppress(OSError):
             root.mkdir(mode=0o700, exist_ok=True)
             if _is_private(root):  # the name can be guessed: code that another user put there must not be loaded
@@ -62,6 +79,17 @@ def remove_stale_locks(extensions: Path, now: float | None = None) -> None:
             age_s = (time.time() if now is None else now) - lock.stat().st_mtime
             if age_s > _YOUNG_S and not _is_open(lock):
                 lock.unlink()
+
+
+def _lock(directory: Path) -> int:
+    """Locks a node-local directory and returns its descriptor; raises OSError if another process has the lock."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _bases(environ: Mapping[str, str]) -> list[Path]:

@@ -23,6 +23,17 @@ def test_a_scratch_directory_is_private_and_new(tmp_path: Path) -> None:
     assert not first.exists()
 
 
+def test_what_killed_workers_left_is_swept_and_what_living_ones_use_is_not(tmp_path: Path) -> None:
+    mine, living = (scratch.create(environ(tmp_path), tmp_path) for _ in range(2))
+    left, young, notes = (tmp_path / f"hposlurm-{name}" for name in ("attempt-0", "attempt-1", "notes"))
+    for path in (left / "tmp", young, notes):
+        path.mkdir(parents=True)
+    for path in (mine, living, left, notes):
+        os.utime(path, (0, 0))
+    scratch.sweep(mine)
+    assert [path.exists() for path in (mine, living, left, young, notes)] == [True, True, False, True, True]
+
+
 def test_a_tmpdir_that_is_not_there_is_passed_over(tmp_path: Path) -> None:
     made = scratch.create({"TMPDIR": str(tmp_path / "gone")}, tmp_path)
     assert made.parent in (Path("/tmp"), Path("/var/tmp"))
@@ -32,7 +43,7 @@ def test_a_tmpdir_that_is_not_there_is_passed_over(tmp_path: Path) -> None:
 def test_extensions_are_shared_between_attempts_but_not_between_environments(tmp_path: Path) -> None:
     first = scratch.extensions_directory(environ(tmp_path))
     assert first is not None
-    assert first.is_relative_to(tmp_path / f"hposlurm-{os.getuid()}")
+    assert first.is_relative_to(tmp_path / f"hposlurm-shared-{os.getuid()}")
     assert scratch.extensions_directory(environ(tmp_path)) == first
     assert scratch.extensions_directory(environ(tmp_path, VIRTUAL_ENV="/venv")) != first
 
@@ -42,7 +53,7 @@ def test_a_directory_that_others_could_write_is_not_trusted(
     tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "_bases", lambda _: [tmp_path])
-    root = tmp_path / f"hposlurm-{os.getuid()}"
+    root = tmp_path / f"hposlurm-shared-{os.getuid()}"
     if trap == "open":
         root.mkdir()
         root.chmod(0o777)

@@ -38,7 +38,7 @@ def test_a_trial_that_reports_and_succeeds_is_complete(study: Study) -> None:
         "number": 0, "params": {"lr": 1e-5}, "signature": "01234567", "seed": 5, "wave": 0, "attrs": {"rung": 0},
     }  # fmt: skip
     assert study.trial().root.stat().st_mode & 0o777 == 0o700
-    assert list(study.scratch.glob("hposlurm-????????")) == []
+    assert list(study.scratch.glob("hposlurm-attempt-*")) == []
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,11 @@ def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> N
         "HPOSLURM_GPU_IDS": "1,2",
     }
     assert variables["PET_SIGNALS_TO_HANDLE"] == "SIGQUIT"
-    assert variables["TMPDIR"].startswith(f"{study.scratch}/hposlurm-")
-    assert variables["TRITON_CACHE_DIR"].startswith(f"{study.scratch}/hposlurm-")
-    assert variables["TORCH_EXTENSIONS_DIR"].startswith(f"{study.scratch}/hposlurm-{os.getuid()}/torch_extensions/")
+    assert variables["TMPDIR"].startswith(f"{study.scratch}/hposlurm-attempt-")
+    assert variables["TRITON_CACHE_DIR"].startswith(f"{study.scratch}/hposlurm-attempt-")
+    assert variables["TORCH_EXTENSIONS_DIR"].startswith(
+        f"{study.scratch}/hposlurm-shared-{os.getuid()}/torch_extensions/"
+    )
     assert (study.file("where"), study.file("stdin")) == (str(study.root), "")
 
 
@@ -174,7 +176,7 @@ def test_caches_lie_where_the_user_says(study: Study) -> None:
     study.plan('echo "$TORCH_EXTENSIONS_DIR $TRITON_CACHE_DIR" > caches')
     study.run(TORCH_EXTENSIONS_DIR="/mine/a", TRITON_CACHE_DIR="/mine/b")
     assert study.file("caches") == "/mine/a /mine/b"
-    assert not (study.scratch / f"hposlurm-{os.getuid()}").exists()
+    assert not (study.scratch / f"hposlurm-shared-{os.getuid()}").exists()
 
 
 def test_gpus_are_the_plan_s_where_the_node_shows_some(study: Study) -> None:
@@ -240,7 +242,7 @@ def test_a_killed_worker_takes_its_command_with_it(study: Study) -> None:
     pids = [int(pid) for pid in study.file("pids").split()]
     worker.kill()
     until(lambda: not any(is_alive(pid) for pid in pids))
-    until(lambda: not list(study.scratch.glob("hposlurm-????????")))
+    until(lambda: not list(study.scratch.glob("hposlurm-attempt-*")))
     assert [r["kind"] for r in study.records()] == ["start"]
 
 
