@@ -64,15 +64,15 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     Raises StudyError if a plan is damaged. A database that is missing, damaged or of another study is not needed.
     """
     plans = tuple(read_plan(layout.wave(index)) for index in layout.waves())
-    known = store.read_attempts(layout.database, plans[0]) if plans and use_database else {}
+    known = store.read_snapshot(layout.database, plans[0]) if plans and use_database else store.Snapshot()
     started = _started(layout)
     settled = _by_trial(plan.settled for plan in plans)
     trials: list[Trial] = []
     journals: dict[int, tuple[Attempt, ...]] = {}
     for number, (assignment, first, last) in sorted(_assigned(plans).items()):
-        words, about = known.get(number, ()), settled.get(number, ())
+        words, about = known.attempts.get(number, ()), settled.get(number, ())
         trial = _trial(plans, assignment, first, words, about) if words else None
-        if number in started and not (trial and _is_final(trial, words, last < plans[-1].wave)):
+        if number in started and not (trial and _is_final(trial, words, last < known.last_wave)):
             words = _read_on(layout.trial(number), words)
             trial = None
         trials.append(trial or _trial(plans, assignment, first, words, about))
@@ -106,14 +106,14 @@ def _trial(
     return fold_trial(assignment, wave, words, about, plans[-1].objectives, plans[-1].retries)
 
 
-def _is_final(trial: Trial, words: Sequence[Attempt], has_wave_ended: bool) -> bool:
-    """True if nothing more can be written about the trial, so that its files need not be looked at.
+def _is_final(trial: Trial, words: Sequence[Attempt], had_wave_ended: bool) -> bool:
+    """True if nothing more can have been written about the trial behind `words`: its files need no look.
 
-    A completed trial is never run again. A failed one may be, until its wave has ended: Slurm requeues what an
-    administrator or a dying node tells it to.
+    A completed trial is never run again. A failed one may be, unless its wave had ended when `words` were read: Slurm
+    requeues what an administrator or a dying node tells it to.
     """
     ended = all(attempt.outcome is not None for attempt in words)
-    return ended and (trial.state is TrialState.COMPLETE or (trial.state.is_finished and has_wave_ended))
+    return ended and (trial.state is TrialState.COMPLETE or (trial.state.is_finished and had_wave_ended))
 
 
 def _started(layout: StudyLayout) -> frozenset[int]:

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,21 +62,32 @@ CREATE TABLE attempts (
 """
 
 
-def read_attempts(path: Path, plan: WavePlan) -> Mapping[int, tuple[Attempt, ...]]:
-    """For each trial its attempts as their journals told them when `path` was published; `plan` is the first wave's.
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the database knew when it was published: attempts by trial, as their journals alone told them, and the last
+    planned wave (-1: nothing). Waves before that one had ended before the journals were read.
+    """
+
+    attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    last_wave: int = -1
+
+
+def read_snapshot(path: Path, plan: WavePlan) -> Snapshot:
+    """The journals' part of the database at `path`; `plan` is the first wave's.
 
     Empty if the database is missing, damaged, of another version or of another study: readers then do without.
     """
     if not path.is_file():
-        return {}
+        return Snapshot()
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             if not _is_of(connection, plan):
-                return {}
-            return _attempts(connection, _reports(connection))
+                return Snapshot()
+            (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
+            return Snapshot(_attempts(connection, _reports(connection)), int(last_wave))
     except (sqlite3.Error, ValueError, TypeError, LookupError):
-        return {}
+        return Snapshot()
 
 
 def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:

@@ -124,6 +124,7 @@ def test_a_failed_trial_that_slurm_requeues_is_looked_at_again(tmp_path: Path) -
     write_journal(layout, 0, failed(0))
     publish(layout, read_history(layout), ["sqlite"])
     write_journal(layout, 0, completed(0, 1.0, attempt=1), attempt=1)
+    add_wave(layout, [1])  # the wave has ended by now, but it had not when the database was published
     assert read_history(layout).trial(0).state is TrialState.COMPLETE
 
 

@@ -11,7 +11,7 @@ import pytest
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.publish import publish
-from hposlurm.store import SCHEMA_VERSION, read_attempts
+from hposlurm.store import SCHEMA_VERSION, Snapshot, read_snapshot
 from tests.studies import study_of_completed
 
 
@@ -30,12 +30,12 @@ def change(layout: StudyLayout, statement: str) -> None:
 
 def test_a_published_database_gives_back_the_journals(published: StudyLayout) -> None:
     history = read_history(published, use_database=False)
-    assert read_attempts(published.database, history.plans[0]) == history.journals
+    assert read_snapshot(published.database, history.plans[0]) == Snapshot(history.journals, 0)
 
 
 def test_a_missing_database_is_empty(tmp_path: Path) -> None:
     layout = study_of_completed(tmp_path, 1)
-    assert read_attempts(layout.database, read_history(layout).plans[0]) == {}
+    assert read_snapshot(layout.database, read_history(layout).plans[0]) == Snapshot()
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_a_missing_database_is_empty(tmp_path: Path) -> None:
         "UPDATE studies SET name = 'other'",
         "UPDATE studies SET created_at = 1",
         "DELETE FROM studies",
+        "DELETE FROM waves",
         "UPDATE attempts SET metrics = '{'",
         "UPDATE attempts SET journal_outcome = 'exploded'",
     ],
@@ -53,7 +54,7 @@ def test_a_missing_database_is_empty(tmp_path: Path) -> None:
 def test_a_database_of_another_kind_or_study_is_ignored(published: StudyLayout, damage: str) -> None:
     whole = read_history(published, use_database=False)
     change(published, damage)
-    assert read_attempts(published.database, whole.plans[0]) == {}
+    assert read_snapshot(published.database, whole.plans[0]) == Snapshot()
     assert read_history(published) == whole
 
 
@@ -80,4 +81,4 @@ def test_reading_leaves_nothing_beside_the_database(published: StudyLayout) -> N
 def test_a_directory_with_question_marks_and_spaces_is_read(tmp_path: Path) -> None:
     layout = study_of_completed(tmp_path / "what? 100% & #1", 1)
     publish(layout, read_history(layout), ["sqlite"])
-    assert len(read_attempts(layout.database, read_history(layout).plans[0])) == 1
+    assert len(read_snapshot(layout.database, read_history(layout).plans[0]).attempts) == 1
