@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 
 from hposlurm.expressions import parse
 from hposlurm.search import Observation, Suggestion, suggest
-from hposlurm.search.points import identity
+from hposlurm.search.points import draw_point, identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.trial import Direction, Objective, Params, TrialState
 
@@ -76,3 +77,23 @@ def distinct(points: Sequence[Params]) -> int:
 
 def params_of(suggestions: Sequence[Suggestion]) -> list[dict[str, object]]:
     return [dict(s.params) for s in suggestions]
+
+
+def number(params: Params, name: str) -> float:
+    return float(params[name] or 0)
+
+
+def bowl(params: Params) -> float:
+    """The squared distance from (3, -4)."""
+    return (number(params, "x") - 3) ** 2 + (number(params, "y") + 4) ** 2
+
+
+def drawn(space: SearchSpace, n: int, seed: int = 0) -> list[Params]:
+    rng = Random(seed)
+    return [draw_point(space, rng) for _ in range(n)]
+
+
+def ask_tpe(
+    history: list[Observation], n: int = 8, seed: int = 1, space: SearchSpace = SQUARE
+) -> tuple[Suggestion, ...]:
+    return suggest(space, "tpe", LOSS, history, n, seed, 10)

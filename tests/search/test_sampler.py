@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from random import Random
 from statistics import mean
 
 import optuna
@@ -13,33 +12,14 @@ import pytest
 
 from hposlurm.expressions import parse
 from hposlurm.search import Observation, Suggestion, sampler, suggest, suggestions
-from hposlurm.search.points import draw_point
 from hposlurm.search.sampler import TpeStudy
-from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space import IntParameter, SearchSpace
 from hposlurm.trial import Direction, Objective, Params, TrialState
-from tests.search.studies import LOSS, NARROW, NESTED, SQUARE, observed, params_of, play
-
-
-def number(params: Params, name: str) -> float:
-    return float(params[name] or 0)
-
-
-def bowl(params: Params) -> float:
-    """The squared distance from (3, -4)."""
-    return (number(params, "x") - 3) ** 2 + (number(params, "y") + 4) ** 2
+from tests.search.studies import LOSS, NESTED, SQUARE, ask_tpe, bowl, drawn, number, observed, params_of, play
 
 
 def mirrored_bowl(params: Params) -> float:
     return (number(params, "x") + 3) ** 2 + (number(params, "y") - 4) ** 2
-
-
-def drawn(space: SearchSpace, n: int, seed: int = 0) -> list[Params]:
-    rng = Random(seed)
-    return [draw_point(space, rng) for _ in range(n)]
-
-
-def ask(history: list[Observation], n: int = 8, seed: int = 1, space: SearchSpace = SQUARE) -> tuple[Suggestion, ...]:
-    return suggest(space, "tpe", LOSS, history, n, seed, 10)
 
 
 def renumbered(*histories: list[Observation]) -> list[Observation]:
@@ -58,7 +38,7 @@ def test_tpe_beats_random_search_by_far() -> None:
 
 def test_the_values_of_the_history_decide_where_tpe_looks() -> None:
     points = drawn(SQUARE, 30)
-    here, there = ask(observed(points, bowl)), ask(observed(points, mirrored_bowl))
+    here, there = ask_tpe(observed(points, bowl)), ask_tpe(observed(points, mirrored_bowl))
     assert mean(map(bowl, params_of(here))) < mean(map(bowl, params_of(there))) / 2
     assert mean(map(mirrored_bowl, params_of(there))) < mean(map(mirrored_bowl, params_of(here))) / 2
 
@@ -67,28 +47,28 @@ def test_maximising_is_minimising_the_negated_values() -> None:
     points = drawn(SQUARE, 30)
     up = [Objective("score", Direction.MAXIMIZE)]
     maximised = suggest(SQUARE, "tpe", up, observed(points, lambda p: -bowl(p)), 8, 1, 10)
-    assert maximised == ask(observed(points, bowl))
+    assert maximised == ask_tpe(observed(points, bowl))
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
 def test_tpe_starts_when_enough_trials_have_ended_with_a_value(state: TrialState) -> None:
     history = observed(drawn(SQUARE, 10), bowl, state)
     unfinished = [Observation(10, {"x": 0.5, "y": 0.5}, TrialState.RUNNING), Observation(11, {}, TrialState.FAIL)]
-    assert {s.attrs["origin"] for s in ask(renumbered(history[:9], unfinished))} == {"random"}
-    assert {s.attrs["origin"] for s in ask(renumbered(history, unfinished))} == {"tpe"}
+    assert {s.attrs["origin"] for s in ask_tpe(renumbered(history[:9], unfinished))} == {"random"}
+    assert {s.attrs["origin"] for s in ask_tpe(renumbered(history, unfinished))} == {"tpe"}
 
 
 def test_a_wave_has_its_own_seed_even_where_nothing_was_learnt_since() -> None:
     history = observed(drawn(SQUARE, 12), bowl)
     failed = Observation(12, {"x": 99.0, "y": 99.0}, TrialState.FAIL)
-    assert not {str(s.params) for s in ask(history)} & {str(s.params) for s in ask([*history, failed])}
+    assert not {str(s.params) for s in ask_tpe(history)} & {str(s.params) for s in ask_tpe([*history, failed])}
 
 
 # The liar
 
 
 def test_eight_points_asked_at_once_are_spread() -> None:
-    points = params_of(ask(observed(drawn(SQUARE, 30), bowl)))
+    points = params_of(ask_tpe(observed(drawn(SQUARE, 30), bowl)))
     places = [(number(p, "x"), number(p, "y")) for p in points]
     assert min(math.dist(a, b) for i, a in enumerate(places) for b in places[:i]) > 0.5
 
@@ -104,7 +84,9 @@ def test_trials_that_are_not_done_repel(state: TrialState) -> None:
         return mean(math.sqrt(bowl(s.params)) for s in found)
 
     seeds = range(5)
-    assert mean(distance(ask(around, 4, s)) for s in seeds) > 1.15 * mean(distance(ask(failed, 4, s)) for s in seeds)
+    assert mean(distance(ask_tpe(around, 4, s)) for s in seeds) > 1.15 * mean(
+        distance(ask_tpe(failed, 4, s)) for s in seeds
+    )
 
 
 def test_the_liar_is_told_of_points_that_were_drawn_because_tpe_had_no_new_one(
@@ -155,19 +137,19 @@ def test_a_trial_without_a_usable_value_teaches_nothing(state: TrialState, value
     history = observed(drawn(SQUARE, 12), bowl)
     odd = Observation(12, {"x": 3.0, "y": -4.0}, state, values)
     nothing = Observation(12, {"x": 99.0, "y": 99.0}, TrialState.FAIL)
-    assert ask([*history, odd]) == ask([*history, nothing])
+    assert ask_tpe([*history, odd]) == ask_tpe([*history, nothing])
 
 
 def test_a_pruned_trial_is_ranked_by_its_last_report() -> None:
     points = drawn(SQUARE, 30)
     pruned = [Observation(i, p, TrialState.PRUNED, (bowl(p),)) for i, p in enumerate(points)]
     blind = [Observation(i, p, TrialState.PRUNED) for i, p in enumerate(points)]
-    assert mean(map(bowl, params_of(ask(pruned)))) < mean(map(bowl, params_of(ask(blind)))) / 1.5
+    assert mean(map(bowl, params_of(ask_tpe(pruned)))) < mean(map(bowl, params_of(ask_tpe(blind)))) / 1.5
 
 
 def test_a_study_whose_trials_all_fail_goes_on_at_random() -> None:
     history = observed(drawn(SQUARE, 40), bowl, TrialState.FAIL)
-    assert {s.attrs["origin"] for s in ask(history)} == {"random"}
+    assert {s.attrs["origin"] for s in ask_tpe(history)} == {"random"}
 
 
 # A history from another space
@@ -176,123 +158,22 @@ def test_a_study_whose_trials_all_fail_goes_on_at_random() -> None:
 def test_trials_outside_of_the_space_are_left_out() -> None:
     inside = observed(drawn(SQUARE, 15), bowl)
     outside: list[Params] = [{"x": 30.0, "y": 0.0}, {"x": 1.0}, {"x": "left", "y": 0.0}, {"x": True, "y": 0.0}]
-    found = ask(renumbered(inside, observed(outside, lambda _: -1e9)))
-    assert found == ask(renumbered(inside, [Observation(0, {}, TrialState.FAIL)] * 4))
+    found = ask_tpe(renumbered(inside, observed(outside, lambda _: -1e9)))
+    assert found == ask_tpe(renumbered(inside, [Observation(0, {}, TrialState.FAIL)] * 4))
 
 
 def test_a_parameter_that_is_gone_is_forgotten_but_the_trial_is_not() -> None:
     points = drawn(SQUARE, 30)
     longer = [{**p, "gone": i} for i, p in enumerate(points)]
-    assert ask(
+    assert ask_tpe(
         [Observation(o.number, q, o.state, o.values) for o, q in zip(observed(points, bowl), longer, strict=True)]
-    ) == ask(observed(points, bowl))
+    ) == ask_tpe(observed(points, bowl))
 
 
 def test_a_history_that_went_through_json_is_the_same() -> None:
     history = observed(drawn(NESTED, 20), lambda p: number(p, "lr"))
     again = [Observation(o.number, json.loads(json.dumps(dict(o.params))), o.state, o.values) for o in history]
-    assert ask(again, space=NESTED) == ask(history, space=NESTED)
-
-
-# Choices, conditionals, constraints
-
-
-def test_choices_that_python_calls_equal_are_told_apart() -> None:
-    """`True == 1`, and Optuna looks choices up by equality: without care 1's good values would be booked for True."""
-    space = SearchSpace((CategoricalParameter("c", (True, 1, "1", None)), FloatParameter("x", 0.0, 1.0)))
-    history = observed(drawn(space, 40), lambda p: 0.0 if type(p["c"]) is int else 1.0)
-    chosen = [repr(s.params["c"]) for s in ask(history, 12, space=space)]
-    assert chosen.count("1") > 2 * chosen.count("True")
-
-
-def test_a_branch_is_learnt_with_its_own_parameters() -> None:
-    space = SearchSpace(
-        (
-            CategoricalParameter("optimizer", ("adamw", "sgd")),
-            FloatParameter("beta", 0.0, 1.0, condition=parse('optimizer == "adamw"')),
-            FloatParameter("momentum", 0.0, 1.0, condition=parse('optimizer == "sgd"')),
-        )
-    )
-
-    def value(params: Params) -> float:
-        return 2.0 if params["optimizer"] == "adamw" else abs(number(params, "momentum") - 0.9)
-
-    late = [o.params for seed in range(3) for o in play(space, "tpe", value, 10, 4, seed)[-16:]]
-    momenta = [number(p, "momentum") for p in late if p["optimizer"] == "sgd"]
-    assert len(momenta) > len(late) / 2
-    assert mean(abs(m - 0.9) for m in momenta) < 0.2  # 0.41 at random
-
-
-def test_points_that_are_not_allowed_teach_tpe_where_they_are() -> None:
-    space = SearchSpace((FloatParameter("x", 0.0, 1.0), FloatParameter("y", 0.0, 1.0)), (parse("x + y <= 0.5"),))
-    early, late = 0, 0
-    for seed in range(4):
-        points = [p for p in drawn(space, 200, seed) if space.is_feasible(p)][:20]
-        study = TpeStudy(space, LOSS, seed, startup_trials=5)
-        # the best values lie where nothing is allowed
-        study.tell([(o, dict(o.params)) for o in observed(points, lambda p: 1 - number(p, "x") - number(p, "y"))])
-        allowed = [space.is_feasible(study.ask()) for _ in range(60)]
-        early += sum(allowed[:20])
-        late += sum(allowed[40:])
-    assert late > 1.5 * early
-
-
-def test_tpe_itself_finds_most_points_of_a_narrow_region() -> None:
-    """Told of refused points as running ones, or not at all, it finds next to none and the rest is drawn at random."""
-    points = [s.params for s in suggest(NARROW, "random", LOSS, [], 16, 0, 10)]
-    found = [s for seed in range(3) for s in ask(observed(points, lambda p: number(p, "x")), 8, seed, NARROW)]
-    assert sum(s.attrs["origin"] == "tpe" for s in found) > len(found) / 2
-
-
-def test_a_trial_that_a_new_constraint_forbids_is_no_good_example() -> None:
-    bounded = SearchSpace(SQUARE.parameters, (parse("x <= 0"),))
-    allowed = 0
-    for seed in range(20):
-        study = TpeStudy(bounded, LOSS, seed, startup_trials=10)
-        study.tell([(o, dict(o.params)) for o in observed(drawn(SQUARE, 40), bowl)])  # the best ones have x near 3
-        allowed += bounded.is_feasible(study.ask())
-    assert allowed > 15
-
-
-# Several objectives
-
-
-def two_bowls(params: Params) -> tuple[float, float]:
-    """Their Pareto set is y = 0, 1 ≤ x ≤ 3."""
-    x, y = number(params, "x"), number(params, "y")
-    return (x - 1) ** 2 + y**2, (x - 3) ** 2 + y**2
-
-
-def from_the_front(params: Params) -> float:
-    x, y = number(params, "x"), number(params, "y")
-    return y**2 + max(0.0, 1 - x, x - 3) ** 2
-
-
-def play_two(algorithm: str, seed: int, second: Direction) -> list[Params]:
-    objectives = [Objective("a"), Objective("b", second)]
-    sign = 1 if second is Direction.MINIMIZE else -1
-    history: list[Observation] = []
-    for _ in range(8):
-        for s in suggest(SQUARE, algorithm, objectives, history, 5, seed, 10):
-            a, b = two_bowls(s.params)
-            history.append(Observation(len(history), s.params, TrialState.COMPLETE, (a, sign * b)))
-    return [o.params for o in history]
-
-
-@pytest.mark.parametrize("second", list(Direction))
-def test_several_objectives_lead_to_their_front(second: Direction) -> None:
-    def off(algorithm: str) -> float:
-        return mean(from_the_front(p) for seed in range(3) for p in play_two(algorithm, seed, second)[-20:])
-
-    assert off("tpe") < 0.75 * off("random")
-
-
-def test_pruned_and_running_trials_go_with_several_objectives() -> None:
-    points = drawn(SQUARE, 20)
-    history = [Observation(i, p, TrialState.COMPLETE, two_bowls(p)) for i, p in enumerate(points)]
-    history += [Observation(20, {"x": 1.0, "y": 1.0}, TrialState.PRUNED, (1.0, 2.0))]
-    history += [Observation(21, {"x": 2.0, "y": 2.0}, TrialState.RUNNING)]
-    assert len(suggest(SQUARE, "tpe", [Objective("a"), Objective("b")], history, 4, 0, 10)) == 4
+    assert ask_tpe(again, space=NESTED) == ask_tpe(history, space=NESTED)
 
 
 # Optuna itself
@@ -334,7 +215,7 @@ def test_optuna_says_nothing_and_its_settings_stay(capfd: pytest.CaptureFixture[
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.DEBUG)
     try:
-        ask(observed(drawn(NESTED, 12), lambda p: number(p, "lr")), space=NESTED)
+        ask_tpe(observed(drawn(NESTED, 12), lambda p: number(p, "lr")), space=NESTED)
         assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
     finally:
         optuna.logging.set_verbosity(before)
