@@ -40,8 +40,8 @@ def suggest(
     ended with a value before TPE is used; until then it draws at random.
 
     Fewer than `n`, possibly none, means that the space is exhausted: no trial's configuration is ever proposed again,
-    whatever the trial's state, and no configuration breaks a constraint. (In an infinite space it means that 50,000
-    draws found no allowed point.) Without observations the first suggestion has the default values.
+    whatever the trial's state, and no configuration breaks a constraint. (In a space that is infinite or has over
+    20,000 allowed points it means that 50,000 draws found no new one.) Without observations the first suggestion has the default values.
 
     Raises RequestError for an unknown algorithm, SpaceError for a grid over a continuous parameter.
     """
