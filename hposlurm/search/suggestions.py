@@ -41,7 +41,8 @@ def suggest(
 
     Fewer than `n`, possibly none, means that the space is exhausted: no trial's configuration is ever proposed again,
     whatever the trial's state, and no configuration breaks a constraint. (In a space that is infinite or has over
-    20,000 allowed points it means that 50,000 draws found no new one.) Without observations the first suggestion has the default values.
+    20,000 allowed points it means that 50,000 draws found no new one.)
+    Without observations the first suggestion has the default values.
 
     Raises RequestError for an unknown algorithm, SpaceError for a grid over a continuous parameter.
     """
