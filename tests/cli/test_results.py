@@ -1,0 +1,180 @@
+"""collect and best, through the real command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hposlurm.layout import StudyLayout
+from tests.cli.run import Run
+from tests.studies import add_wave, completed, failed, make_study, start, study_of_completed, write_journal
+
+pytestmark = pytest.mark.usefixtures("mixed")
+
+
+@pytest.fixture
+def mixed(runs: Path) -> StudyLayout:
+    layout = make_study(runs, "mixed", 4)
+    add_wave(layout, range(4))
+    write_journal(layout, 0, failed(0))
+    write_journal(layout, 1, completed(1, 2.0, f1=0.25))
+    write_journal(layout, 2, completed(2, 1.0, f1=0.5))
+    write_journal(layout, 3, [start(3)])
+    return layout
+
+
+def test_collect_json_has_the_documented_keys_best_first(run: Run) -> None:
+    rows = json.loads(run("collect", "mixed", "--format", "json").out)
+    assert [row["trial"] for row in rows] == [2, 1, 3, 0]
+    assert rows[0] == {
+        **{"trial": 2, "state": "COMPLETE", "wave": 0, "attempts": 1, "bs": 1, "lr": 3 * 1e-5, "eval_loss": 1.0},
+        **{"f1": 0.5, "runtime": 3600.0, "gpu_hours": 2.0, "node": "n2", "reason": None},
+    }
+    assert rows[3]["reason"] == "the command ended with exit status 1: ValueError: no"
+
+
+def test_collect_csv_has_the_same_columns(run: Run) -> None:
+    keys = list(json.loads(run("collect", "mixed", "--format", "json").out)[0])
+    rows = list(csv.reader(run("collect", "mixed", "--format", "csv").out.splitlines()))
+    assert rows[0] == keys
+    assert len(rows) == 5
+
+
+def test_collect_shows_a_table_and_why_trials_failed(run: Run) -> None:
+    lines = run("collect", "mixed").out.splitlines()
+    assert lines[0].split()[:2] == ["trial", "state"]
+    assert "trial 0 FAIL: the command ended with exit status 1: ValueError: no" in lines
+
+
+def test_collect_of_several_studies_has_a_column_study(run: Run, runs: Path) -> None:
+    study_of_completed(runs, 2, "other")
+    rows = json.loads(run("collect", "mixed", "other", "--format", "json").out)
+    assert [(row["study"], row["trial"]) for row in rows[:3]] == [("other", 0), ("mixed", 2), ("other", 1)]
+    assert list(rows[0])[:2] == ["study", "trial"]
+
+
+def test_a_study_that_is_named_twice_is_shown_once(run: Run) -> None:
+    assert len(json.loads(run("collect", "mixed", "mixed", "--format", "json").out)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("r.csv", "trial,state"),
+        ("r.json", "[\n"),
+        ("r.md", "| trial"),
+        ("r.tex", "\\begin{tab"),
+        ("r.txt", "trial  state"),
+    ],
+)
+def test_collect_writes_a_file_in_the_format_of_its_ending(run: Run, tmp_path: Path, name: str, beginning: str) -> None:
+    result = run("collect", "mixed", "-o", str(tmp_path / name))
+    assert (result.status, result.out) == (0, "")
+    assert (tmp_path / name).read_text().startswith(beginning)
+    assert "4 trials" in result.err
+
+
+def test_the_format_that_is_asked_for_wins_over_the_ending(run: Run, tmp_path: Path) -> None:
+    run("collect", "mixed", "-o", str(tmp_path / "r.txt"), "--format", "json")
+    assert len(json.loads((tmp_path / "r.txt").read_text())) == 4
+
+
+@pytest.mark.parametrize("target", ["no/such/r.csv", "."])
+def test_collect_refuses_a_place_it_cannot_write_to(run: Run, tmp_path: Path, target: str) -> None:
+    result = run("collect", "mixed", "-o", str(tmp_path / target))
+    assert result.status == 2
+    assert "cannot write" in result.err
+
+
+def test_an_unknown_study_is_refused_with_the_nearest_name(run: Run) -> None:
+    result = run("collect", "mixd")
+    assert (result.status, result.out) == (2, "")
+    assert "did you mean mixed?" in result.err
+
+
+def test_collecting_writes_nothing_into_the_study(run: Run, mixed: StudyLayout) -> None:
+    before = sorted(mixed.root.rglob("*"))
+    run("collect", "mixed")
+    run("best", "mixed")
+    assert sorted(mixed.root.rglob("*")) == before
+
+
+def test_best_shows_the_best_configuration(run: Run) -> None:
+    assert [line.split() for line in run("best", "mixed").out.splitlines()] == [
+        ["trial", "2", "of", "mixed"],
+        ["values:"],
+        ["eval_loss", "1"],
+        ["params:"],
+        ["bs", "1"],
+        ["lr", "3.0000000000000004e-05"],
+        ["metrics:"],
+        ["eval_loss", "1"],
+        ["f1", "0.5"],
+        ["runtime:", "1h00m", "GPU", "hours:", "2.00"],
+    ]
+
+
+def test_best_in_json_keeps_params_values_and_metrics_apart(run: Run) -> None:
+    found = json.loads(run("best", "mixed", "--top", "3", "--format", "json").out)
+    assert [one["trial"] for one in found] == [2, 1]
+    assert found[0]["values"] == {"eval_loss": 1.0}
+    assert found[0]["metrics"] == {"eval_loss": 1.0, "f1": 0.5}
+    assert found[0]["params"]["bs"] == 1
+
+
+def test_the_best_few_are_a_table(run: Run) -> None:
+    lines = run("best", "mixed", "--top", "5").out.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["2", "1"]
+
+
+def test_a_study_without_a_completed_trial_has_no_best(run: Run, runs: Path) -> None:
+    layout = make_study(runs, "young")
+    add_wave(layout, range(2))
+    result = run("best", "young")
+    assert (result.status, result.out) == (1, "")
+    assert "error: study 'young' has no completed trial yet (2 WAITING)" in result.err
+
+
+def test_best_exports_yaml_that_reads_back_exactly(run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "best.yaml"
+    assert run("best", "mixed", "--export", str(target)).status == 0
+    exported = yaml.safe_load(target.read_text())
+    assert (exported["study"], exported["trial"]) == ("mixed", 2)
+    assert exported["params"] == {"bs": 1, "lr": 3 * 1e-5}
+    assert (exported["values"], exported["metrics"]["f1"]) == ({"eval_loss": 1.0}, 0.5)
+
+
+def test_an_export_is_renewed_but_nothing_else_is_replaced(run: Run, mixed: StudyLayout, tmp_path: Path) -> None:
+    target = tmp_path / "best.yaml"
+    run("best", "mixed", "--export", str(target))
+    write_journal(mixed, 3, completed(3, 0.5)[1:])
+    assert run("best", "mixed", "--export", str(target)).status == 0
+    assert yaml.safe_load(target.read_text())["trial"] == 3
+
+    target.write_text("mine: true\n")
+    result = run("best", "mixed", "--export", str(target))
+    assert (result.status, target.read_text()) == (2, "mine: true\n")
+    assert "--force replaces it" in result.err
+    assert run("best", "mixed", "--export", str(target), "--force").status == 0
+    assert yaml.safe_load(target.read_text())["trial"] == 3
+
+
+def test_an_export_of_another_study_is_not_replaced(run: Run, runs: Path, tmp_path: Path) -> None:
+    study_of_completed(runs, 2, "other")
+    target = tmp_path / "best.yaml"
+    run("best", "other", "--export", str(target))
+    assert run("best", "mixed", "--export", str(target)).status == 2
+    assert yaml.safe_load(target.read_text())["study"] == "other"
+
+
+def test_looking_for_the_verbs_does_not_import_what_they_need() -> None:
+    heavy = {"pandas", "pydantic", "yaml", "sqlite3", "optuna", "jinja2", "submitit", "rich.table", "rich.live"}
+    code = "import sys, hposlurm.cli.watch, hposlurm.cli.results; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert heavy.isdisjoint(loaded)

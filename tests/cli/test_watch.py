@@ -1,0 +1,303 @@
+"""status, list and logs, through the real command line; a watcher is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hposlurm.cli import watch
+from hposlurm.errors import BackendError
+from hposlurm.layout import StudyLayout
+from hposlurm.trial import JobState
+from tests.cli.run import Run
+from tests.studies import (
+    add_wave,
+    completed,
+    end,
+    failed,
+    make_study,
+    report,
+    start,
+    study_of_completed,
+    write_journal,
+    write_log,
+)
+
+
+@pytest.fixture
+def demo(runs: Path) -> StudyLayout:
+    layout = make_study(runs, "demo", 4)
+    add_wave(layout, range(4), retries=1)
+    write_journal(layout, 0, completed(0, 2.0))
+    write_journal(layout, 1, failed(1))
+    write_journal(layout, 1, failed(1, 1), 1)
+    write_journal(layout, 2, [start(2), report(1, eval_loss=1.5)])
+    return layout
+
+
+# ---- status ----
+
+
+@pytest.mark.usefixtures("demo")
+def test_status_shows_the_study_at_a_glance(run: Run) -> None:
+    text = run("status", "demo").out
+    for part in (
+        "demo: running (wave 0)",
+        "4 of 4 planned: 1 WAITING, 1 RUNNING, 1 COMPLETE, 1 FAIL",
+        "eval_loss=2 (trial 0: bs=1, lr=1e-05)",
+        "trial 1 failed after 2 attempts: the command ended with exit status 1",
+        "│ ValueError: no",
+        "next: hposlurm status demo --watch",
+    ):
+        assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_status_in_json_has_stable_keys(run: Run, demo: StudyLayout) -> None:
+    data = json.loads(run("status", "demo", "--format", "json").out)
+    assert (data["study"], data["directory"], data["phase"]) == ("demo", str(demo.root), "running")
+    assert data["counts"] == {"WAITING": 1, "RUNNING": 1, "PAUSED": 0, "COMPLETE": 1, "PRUNED": 0, "FAIL": 1}
+    assert data["best"] == {"trial": 0, "values": {"eval_loss": 2.0}, "params": {"bs": 1, "lr": 1e-5}}
+    assert data["failed"][0]["tail"] == ["Traceback", "ValueError: no"]
+
+
+def test_status_writes_nothing(run: Run, demo: StudyLayout) -> None:
+    before = {path: path.stat().st_mtime_ns for path in demo.root.rglob("*")}
+    run("status", "demo")
+    assert {path: path.stat().st_mtime_ns for path in demo.root.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_only_study_need_not_be_named(run: Run) -> None:
+    assert "demo: running" in run("status").out
+    study_of_completed(run.runs, 1, "other")
+    result = run("status")
+    assert (result.status, "which study? There are: demo, other" in result.err) == (2, True)
+
+
+def test_status_without_any_study_says_where_it_looked(run: Run) -> None:
+    result = run("status")
+    assert result.status == 2
+    assert f"there is no study in {run.runs}" in result.err
+
+
+def test_a_study_outside_runs_is_named_by_its_directory_in_the_next_command(run: Run, tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path / "elsewhere", 1)
+    assert json.loads(run("status", str(layout.root), "--format", "json").out)["next"] == (
+        f"hposlurm status {layout.root} --watch"
+    )
+
+
+def app_with(ask: watch.AskQueue) -> typer.Typer:
+    app = typer.Typer()
+    watch.register(app, ask)
+    return app
+
+
+@pytest.mark.usefixtures("demo")
+def test_status_asks_the_queue_once() -> None:
+    asked: list[Path] = []
+
+    def ask(layout: StudyLayout) -> dict[str, JobState]:
+        asked.append(layout.root)
+        return {"100_2": JobState.RUNNING, "100_3": JobState.PENDING, "150": JobState.PENDING}
+
+    data = json.loads(CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"]).stdout)
+    assert data["queue"] == {"RUNNING": 1, "PENDING": 2}
+    assert data["running"][0]["job_state"] == "RUNNING"
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("demo")
+def test_status_does_without_a_queue_that_does_not_answer() -> None:
+    def ask(_: StudyLayout) -> dict[str, JobState]:
+        raise BackendError("squeue: Unable to contact slurm controller")
+
+    result = CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["phase"] == "running"
+    assert "Unable to contact" in result.stderr
+
+
+@pytest.mark.usefixtures("demo")
+def test_watching_in_json_is_refused(run: Run) -> None:
+    assert run("status", "demo", "--watch", "--format", "json").status == 2
+
+
+def test_watching_a_study_that_is_over_shows_it_and_ends(run: Run) -> None:
+    layout = study_of_completed(run.runs, 2)
+    add_wave(layout, [], finished="2 of 2 trials are done")
+    result = run("status", "demo", "--watch")
+    assert result.status == 0
+    assert "finished; 2 of 2 planned: 2 COMPLETE" in result.out
+
+
+def watcher(runs: Path, *words: str, **options: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "HPOSLURM_RUNS": str(runs), "COLUMNS": "80", "TERM": "xterm"}
+    command = [sys.executable, "-m", "hposlurm", *words]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(command, text=True, env=environment, **options)  # type: ignore[call-overload]
+
+
+def test_ctrl_c_leaves_a_watcher_quietly(demo: StudyLayout) -> None:
+    with watcher(demo.root.parent, "status", "demo", "--watch", "--every", "0.2") as process:
+        assert process.stdout is not None
+        assert "running; 4 of 4 planned" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert not demo.stop.exists()
+
+
+def test_a_watcher_says_what_changes_and_ends_with_the_study(demo: StudyLayout) -> None:
+    with watcher(demo.root.parent, "status", "demo", "--watch", "--every", "0.2") as process:
+        assert process.stdout is not None
+        assert "best eval_loss=2 (trial 0)" in process.stdout.readline()
+        write_journal(demo, 2, [end("complete", metrics={"eval_loss": 1.0})])
+        assert "best eval_loss=1 (trial 2)" in process.stdout.readline()
+        add_wave(demo, [], finished="done")
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert out.strip().splitlines()[-1].split("  ")[1].startswith("finished; ")
+
+
+def test_on_a_terminal_the_screen_is_live(demo: StudyLayout, wait_until: Callable[..., object]) -> None:
+    leader, follower = pty.openpty()
+    with watcher(demo.root.parent, "status", "demo", "--watch", "--every", "0.2", stdout=follower) as process:
+        os.close(follower)
+        seen = bytearray()
+
+        def has_shown(text: bytes) -> Callable[[], bool]:
+            def look() -> bool:
+                seen.extend(os.read(leader, 65536))
+                return text in seen
+
+            return look
+
+        wait_until(has_shown(b"hposlurm status demo --watch"), 30)
+        assert b"demo" in seen
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    os.close(leader)
+
+
+# ---- list ----
+
+
+@pytest.mark.usefixtures("demo")
+def test_list_shows_the_studies_newest_first(run: Run) -> None:
+    other = make_study(run.runs, "other")
+    add_wave(other, range(3), created_at=1_800_000_000.0)
+    make_study(run.runs, "unplanned")
+    lines = run("list").out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["other", "demo", "unplanned"]
+    assert lines[3].split()[1:5] == ["running", "2/4", "1", "1"]
+    assert "eval_loss=2 (trial 0)" in lines[3]
+
+
+@pytest.mark.usefixtures("demo")
+def test_list_in_json_has_stable_keys(run: Run) -> None:
+    (line,) = json.loads(run("list", "--format", "json").out)
+    assert list(line) == [
+        *("study", "phase", "trials", "counts", "objective", "best", "best_trial", "gpu_hours", "age_s", "tags"),
+        "directory",
+    ]
+    assert (line["best"], line["best_trial"], line["tags"]) == (2.0, 0, {"project": "tests"})
+
+
+@pytest.mark.usefixtures("demo")
+def test_list_can_be_narrowed_to_tags(run: Run) -> None:
+    assert "demo" in run("list", "--tag", "project=tests").out
+    nothing = run("list", "--tag", "project=tests", "--tag", "owner=me")
+    assert (nothing.status, nothing.out) == (0, "")
+    assert "has project=tests, owner=me" in nothing.err
+    assert run("list", "--tag", "project").status == 2
+
+
+@pytest.mark.usefixtures("demo")
+def test_list_names_what_it_cannot_read_and_goes_on(run: Run) -> None:
+    broken = study_of_completed(run.runs, 1, "broken")
+    broken.wave(0).plan.write_text("{")
+    garbled = make_study(run.runs, "garbled", spec="name: [")
+    (run.runs / "notes").mkdir()
+    result = run("list")
+    assert result.status == 0
+    assert "demo" in result.out
+    assert f"note: {broken.root} cannot be read" in result.err
+    assert f"note: {garbled.root} cannot be read" in result.err
+    assert "notes" not in result.err
+
+
+def test_list_without_a_directory_of_studies_is_empty(run: Run) -> None:
+    run.runs.rmdir()
+    assert run("list", "--format", "json").out == "[]\n"
+
+
+# ---- logs ----
+
+
+def test_logs_prints_the_output_and_below_it_the_errors(run: Run, demo: StudyLayout) -> None:
+    write_log(demo, 2, "epoch 1\n")
+    write_log(demo, 2, "a warning\n", stream="err")
+    assert run("logs", "demo", "2").out == "epoch 1\n\n---- waves/0000/logs/100_2_0_log.err ----\na warning\n"
+    assert run("logs", "demo", "2", "--err").out == "a warning\n"
+
+
+def test_logs_of_a_quiet_trial_are_its_output_alone(run: Run, demo: StudyLayout) -> None:
+    write_log(demo, 2, "epoch 1\n")
+    write_log(demo, 2, "", stream="err")
+    assert run("logs", "demo", "2").out == "epoch 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["9"], 2, "there is no trial 9; the study's trials: 0 to 3"),
+        (["1", "--attempt", "2"], 2, "trial 1 has no attempt 2; its attempts: 0, 1"),
+        (["3"], 1, "trial 3 has not started yet"),
+        (["2"], 1, "waves/0000/logs/100_2_0_log.out does not exist"),
+    ],
+)
+@pytest.mark.usefixtures("demo")
+def test_logs_says_what_is_not_there(run: Run, words: list[str], status: int, message: str) -> None:
+    result = run("logs", "demo", *words)
+    assert (result.status, result.out) == (status, "")
+    assert message in result.err
+
+
+def test_logs_passes_on_any_bytes(demo: StudyLayout) -> None:
+    write_log(demo, 2, "").write_bytes(b"\xff\xfe caf\xc3\xa9\n")
+    command = [sys.executable, "-m", "hposlurm", "logs", str(demo.root), "2"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"\xff\xfe caf\xc3\xa9\n"
+
+
+def test_logs_follows_until_the_attempt_ends(demo: StudyLayout) -> None:
+    path = write_log(demo, 2, "one\n")
+    with watcher(demo.root.parent, "logs", "demo", "2", "-f") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "one\n"
+        with path.open("a") as file:
+            file.write("two\n")
+        write_journal(demo, 2, [end("fail", reason="no")])
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "two\n", "")
+
+
+def test_ctrl_c_leaves_a_followed_log_quietly(demo: StudyLayout) -> None:
+    write_log(demo, 2, "one\n")
+    with watcher(demo.root.parent, "logs", "demo", "2", "-f") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 0
