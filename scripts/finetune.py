@@ -22,6 +22,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -51,38 +52,46 @@ from hposlurm.integrations.transformers import HposlurmCallback  # noqa: E402
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Fine-tune a causal language model on SQuAD-format questions.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(description="Fine-tune a causal language model on SQuAD-format questions.")
     # model and data
-    parser.add_argument("--model", default="bigscience/bloom-560m", help="directory, hub name, or tiny-bloom")
+    parser.add_argument(
+        "--model", default="bigscience/bloom-560m", help="directory, hub name, or tiny-bloom (%(default)s)"
+    )
     parser.add_argument("--data", help="SQuAD v1.1 JSON file (divided by paragraphs) or hub data set (its own splits)")
     parser.add_argument("--train-data", help="SQuAD v1.1 JSON file or hub data set to train on")
     parser.add_argument("--eval-data", help="SQuAD v1.1 JSON file or hub data set to evaluate on")
     parser.add_argument("--train-samples", type=int, help="questions to train on (default: all)")
     parser.add_argument("--eval-samples", type=int, help="questions to evaluate on (default: all)")
-    parser.add_argument("--max-length", type=int, default=512, help="tokens; longer contexts are windowed")
-    parser.add_argument("--max-new-tokens", type=int, default=32, help="tokens of a generated answer")
+    parser.add_argument(
+        "--max-length", type=int, default=512, help="tokens; longer contexts are windowed (%(default)s)"
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=32, help="tokens of a generated answer (%(default)s)")
     # what is searched
-    parser.add_argument("--lr", type=float, default=1e-5, help="peak learning rate, linear decay")
-    parser.add_argument("--bs", type=int, default=1, help="samples per GPU and step")
-    parser.add_argument("--wd", type=float, default=0.0, help="weight decay")
-    parser.add_argument("--warmup", type=float, default=0.0, help="steps, or below 1 a share of all steps")
+    parser.add_argument("--lr", type=float, default=1e-5, help="peak learning rate, linear decay to 0 (%(default)s)")
+    parser.add_argument("--bs", type=int, default=1, help="samples per GPU and step (%(default)s)")
+    parser.add_argument("--wd", type=float, default=0.0, help="weight decay (%(default)s)")
+    parser.add_argument(
+        "--warmup",
+        type=float,
+        default=0.0,
+        help="steps, or below 1 a share of all steps (%(default)s; DeepSpeed: at least 2 steps)",
+    )
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
     parser.add_argument("--momentum", type=float, help="of sgd only (default: 0)")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--max-steps", type=int, default=-1, help="ends earlier (-1: does not)")
+    parser.add_argument("--epochs", type=int, default=5, help="(%(default)s)")
+    parser.add_argument("--max-steps", type=int, default=-1, help="ends earlier; -1: does not (%(default)s)")
     parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the trial's own, or 0")
     # how it runs
     sharding = parser.add_mutually_exclusive_group()
-    sharding.add_argument("--zero-stage", type=int, default=2, choices=(0, 1, 2, 3), help="0: without DeepSpeed")
+    sharding.add_argument("--zero-stage", type=int, choices=(0, 1, 2, 3), help="0: without DeepSpeed (default: 2)")
     sharding.add_argument("--ds-config", type=Path, help="DeepSpeed JSON file instead of --zero-stage")
-    parser.add_argument("--eval-bs", type=int, default=16, help="samples per GPU while evaluating")
+    parser.add_argument("--eval-bs", type=int, default=16, help="samples per GPU while evaluating (%(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
     # what is kept
-    parser.add_argument("--save", default="none", choices=("none", "epoch"), help="checkpoints in --output-dir")
-    parser.add_argument("--output-dir", type=Path, default=client.checkpoint_dir(), help="default: the study's own")
+    parser.add_argument("--save", default="none", choices=("none", "epoch"), help="checkpoints (%(default)s)")
+    parser.add_argument(
+        "--output-dir", type=Path, default=client.checkpoint_dir(), help="of checkpoints (default: the study's own)"
+    )
     parser.add_argument("--resume-from", type=Path, default=client.resume_from(), help="checkpoint to continue from")
     args = parser.parse_args()
     if bool(args.data) == bool(args.train_data) or bool(args.train_data) != bool(args.eval_data):
@@ -118,8 +127,8 @@ def load_model(args: argparse.Namespace, train: Sequence[squad.Example]) -> tupl
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa")
-    return model, tokenizer
+    # No attn_implementation: transformers takes sdpa where a model has it; naming it stops BLOOM, which has only eager.
+    return AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32), tokenizer
 
 
 def encode_all(examples: Sequence[squad.Example], tokenizer: Any, max_length: int) -> list[squad.Encoded]:
@@ -143,10 +152,10 @@ def deepspeed_config(args: argparse.Namespace) -> dict[str, Any] | None:
     """What --zero-stage or --ds-config ask for, with the optimizer asked for; None is the plain Trainer."""
     if args.ds_config:
         config = json.loads(args.ds_config.read_text("utf-8"))
-    elif args.zero_stage:
-        config = ds_config(args.zero_stage)
-    else:
+    elif args.zero_stage == 0:
         return None
+    else:
+        config = ds_config(args.zero_stage or 2)
     if (
         args.optimizer == "sgd"
     ):  # torch's own, which DeepSpeed finds by this name; the Trainer has no argument for momentum
@@ -183,12 +192,13 @@ def quiet() -> None:
 def main() -> None:
     args = parse_arguments()
     quiet()
+    train, evaluation = load_data(args)
     config = deepspeed_config(args)
     if config:
         prepare_deepspeed()
     fast = precision()
 
-    # arguments first: making them starts the process group
+    # its making starts the process group
     training_args = TrainingArguments(
         output_dir=str(args.output_dir) if args.output_dir else None,
         learning_rate=args.lr,
@@ -216,8 +226,7 @@ def main() -> None:
         report_to="none",
     )
 
-    # data and model
-    train, evaluation = load_data(args)
+    # the model, and the data in its tokens
     model, tokenizer = load_model(args, train)
     trainer = SquadTrainer(
         model=model,
@@ -241,4 +250,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except squad.DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

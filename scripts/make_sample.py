@@ -23,15 +23,15 @@ TRAIN_ARTICLES, DEV_ARTICLES = 200, 33
 WORDS = {
     name: words.split()
     for name, words in {
-        "river": "Arle Bourne Cass Dorn Elde Fenne Garr Holt Isk Jarre Korm Lune Marn Neth Orle Pell",
+        "river": "Arle Bourne Cass Dorn Erme Fenne Garr Holt Isk Jarre Korm Lune Marn Neth Orle Pell",
         "town": "Aldmoor Brackwell Corvale Dunmere Eastrick Falden Grimsay Harrow Inverle Kelling Loxton Marsden",
         "material": "granite limestone oak brick iron slate marble sandstone",
         "year": " ".join(str(year) for year in range(1802, 1902, 5)),
         "first": "Ada Bruno Clara Dirk Edith Frida Gustav Hanna Ivo Jonas Karla Ludwig",
         "last": "Abel Brandt Cornel Dreyer Ekman Falk Gruber Hollis Iversen Jansen Keller Lindt",
         "kind": "bridge lighthouse library mill theatre",
-        "name": "Amber Black Copper Deep Elder Far Green High Iron Little Moss North Old Pine Red Silver Stone Twin White "
-        "Wind",
+        "name": "Amber Black Copper Deep Elder Far Green High Iron Little Moss North Old Pine Red Silver Stone Twin "
+        "White Wind",
         "ending": "brook crest dale field gate haven hill ridge stead water wick wood",
     }.items()
 }
@@ -107,34 +107,21 @@ def article(thing: str, kind: str, chance: random.Random) -> dict[str, Any]:
     name = f"the {thing} {kind}"
     order = chance.sample(list(RELATIONS), 3)
     answers = {relation: answer_to(relation, chance) for relation in order}
-    sentences = {r: chance.choice(RELATIONS[r].sentences).format(answer=answers[r]) for r in order}
-    context = f"{name[0].upper()}{name[1:]} is old."
-    starts = {}
-    for relation in order:
-        sentence = sentences[relation]
-        starts[relation] = len(context) + 1 + sentence.index(answers[relation])
-        context = f"{context} {sentence}"
-    title = f"{thing} {kind}"
-    return {
-        "title": title,
-        "paragraphs": [
-            {
-                "context": context,
-                "qas": [
-                    {
-                        "id": f"{title.lower().replace(' ', '-')}-{relation}",
-                        "question": chance.choice(RELATIONS[relation].questions).format(thing=name),
-                        "answers": [
-                            {"text": text, "answer_start": max(0, context.find(text)) if i else starts[relation]}
-                            for i, text in enumerate(references(relation, answers[relation]))
-                            if text in context
-                        ],
-                    }
-                    for relation in order
-                ],
-            }
-        ],
-    }
+    sentences = [chance.choice(RELATIONS[r].sentences).format(answer=answers[r]) for r in order]
+    context = " ".join([f"The {thing} {kind} is old.", *sentences])
+    questions = [
+        {
+            "id": f"{thing}-{kind}-{relation}".lower(),
+            "question": chance.choice(RELATIONS[relation].questions).format(thing=name),
+            "answers": [
+                {"text": text, "answer_start": context.index(text)}
+                for text in references(relation, answers[relation])
+                if text in context
+            ],
+        }
+        for relation in order
+    ]
+    return {"title": f"{thing} {kind}", "paragraphs": [{"context": context, "qas": questions}]}
 
 
 def things(chance: random.Random) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,10 @@ IGNORED = -100  # the label that PyTorch's cross entropy leaves out
 SPLIT_SEED = 0  # which samples are taken is a property of the data, never of a trial's seed: trials must be comparable
 
 
+class DataError(ValueError):
+    """The data asked for cannot be used; the message says which and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One question; `answers[0]` stands in `context` at character `start`, the others are accepted as well."""
@@ -35,7 +39,7 @@ class Example:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The questions of a SQuAD v1.1 JSON file, in its order; ValueError names the file and what is wrong in it."""
+    """The questions of a SQuAD v1.1 JSON file, in its order; DataError names the file and what is wrong in it."""
     try:
         articles = json.loads(path.read_text("utf-8"))["data"]
         examples = [
@@ -45,9 +49,9 @@ def read_examples(path: Path) -> list[Example]:
             for qa in paragraph["qas"]
         ]
     except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not SQuAD v1.1 JSON ({type(error).__name__}: {error})") from error
+        raise DataError(f"{path} is not SQuAD v1.1 JSON ({type(error).__name__}: {error})") from error
     if not examples:
-        raise ValueError(f"{path} holds no questions")
+        raise DataError(f"{path} holds no questions")
     return examples
 
 
@@ -56,7 +60,7 @@ def _example(id_: str, question: str, context: str, answers: Sequence[dict[str, 
     example = Example(str(id_), question.strip(), context, texts, int(answers[0]["answer_start"]))
     found = context[example.start : example.end]
     if found != texts[0]:
-        raise ValueError(f"question {id_}: the answer {texts[0]!r} is not at {example.start}, where {found!r} stands")
+        raise DataError(f"question {id_}: the answer {texts[0]!r} is not at {example.start}, where {found!r} stands")
     return example
 
 
@@ -65,7 +69,7 @@ def hub_examples(name: str, split: str) -> list[Example]:
     try:
         import datasets
     except ImportError as error:
-        raise ValueError(
+        raise DataError(
             f"{name!r} is not a file, and reading it as a hub data set needs the package datasets "
             "(pip install datasets). SQuAD v1.1 JSON files are read without it"
         ) from error
@@ -91,7 +95,7 @@ def load(source: str, split: str) -> list[Example]:
     if path.is_file():
         return read_examples(path)
     if path.suffix or path.is_absolute():
-        raise ValueError(f"there is no file {source} (looked in {Path.cwd()})")
+        raise DataError(f"there is no file {source} (looked in {Path.cwd()})")
     return hub_examples(source, split)
 
 
@@ -108,7 +112,7 @@ def split(examples: Sequence[Example], eval_share: float = 0.1) -> tuple[list[Ex
     """(train, eval) of one file: whole paragraphs go to one side, so that no evaluated context was trained on."""
     contexts = list(dict.fromkeys(example.context for example in examples))
     if len(contexts) < 2:
-        raise ValueError("one paragraph cannot be divided into training and evaluation data; give --eval-data")
+        raise DataError("one paragraph cannot be divided into training and evaluation data; give --eval-data")
     random.Random(SPLIT_SEED).shuffle(contexts)
     held_out = set(contexts[: max(1, round(len(contexts) * eval_share))])
     train = [example for example in examples if example.context not in held_out]
@@ -171,7 +175,7 @@ class Encoded:
 def encode(example: Example, tokenize: Callable[[str], list[int]], end_token: int, max_length: int) -> Encoded:
     """The example as tokens, its context windowed to `max_length` tokens in all.
 
-    Raises ValueError when the question and its answer alone are longer than that.
+    Raises DataError when the question and its answer alone are longer than that.
     """
     answer = [*tokenize(" " + example.answers[0]), end_token]
 
@@ -180,7 +184,7 @@ def encode(example: Example, tokenize: Callable[[str], list[int]], end_token: in
 
     context = window(example.context, example.start, example.end, fits)
     if context is None:
-        raise ValueError(f"--max-length {max_length} leaves no room for question {example.id} and its answer")
+        raise DataError(f"--max-length {max_length} leaves no room for question {example.id} and its answer")
     return Encoded(tokenize(prompt(example.question, context)), answer, example.answers)
 
 

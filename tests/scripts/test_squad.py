@@ -1,0 +1,188 @@
+"""SQuAD's reading, windows, labels and scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import squad
+from hypothesis import given
+from hypothesis import strategies as st
+
+SAMPLE = Path(__file__).parents[2] / "experiments" / "data"
+
+
+def words(text: str) -> list[int]:
+    """A tokenizer for tests: one token per word."""
+    return [sum(map(ord, word)) + 10 for word in text.split()]
+
+
+def example(context: str = "The mill stands on the Arle.", answer: str = "Arle") -> squad.Example:
+    return squad.Example("q1", "Which river?", context, (answer,), context.index(answer))
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The Amber  Mill.", "amber mill"),
+        ("a/an, the", "aan"),  # punctuation goes before articles do, as in the official script
+        ("An answer: the \t last", "answer last"),
+        ("theatre", "theatre"),
+        ("3,000 U.S. dollars", "3000 us dollars"),
+        ("in 1812", "in 1812"),
+        ("", ""),
+    ],
+)
+def test_normal_form_is_the_official_one(text: str, normal: str) -> None:
+    assert squad.normalize(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("prediction", "references", "match", "f1"),
+    [
+        ("the Amber mill", ["Amber Mill!"], 1.0, 1.0),
+        ("Hollis", ["Dirk Hollis", "Hollis"], 1.0, 1.0),  # the best reference counts
+        ("Dirk Brandt", ["Dirk Hollis", "Hollis"], 0.0, 0.5),
+        ("by Dirk Hollis himself", ["Dirk Hollis"], 0.0, 2 / 3),
+        ("Arle Arle", ["Arle"], 0.0, 2 / 3),  # a word counts as often as it stands in both
+        ("Neth", ["Arle"], 0.0, 0.0),
+        ("", ["Arle"], 0.0, 0.0),
+        ("the", ["a"], 1.0, 0.0),  # nothing is left of either: the official F1 of no common words is 0
+    ],
+)
+def test_scores(prediction: str, references: list[str], match: float, f1: float) -> None:
+    assert squad.exact_match(prediction, references) == match
+    assert squad.f1(prediction, references) == pytest.approx(f1)
+
+
+def test_a_context_that_fits_stays_whole() -> None:
+    assert squad.window("a b c", 2, 3, lambda text: len(text) <= 5) == "a b c"
+
+
+def test_a_window_lies_around_the_answer_and_cuts_no_word() -> None:
+    context = "one two three four five six seven eight nine"
+
+    assert (
+        squad.window(context, context.index("five"), context.index("five") + 4, lambda t: len(t) <= 17)
+        == "four five six"
+    )
+
+
+def test_an_answer_that_does_not_fit_gives_no_window() -> None:
+    assert squad.window("one two three", 4, 7, lambda text: len(text) < 3) is None
+
+
+@given(
+    context=st.text(alphabet="ab .é", min_size=1, max_size=60),
+    span=st.tuples(st.integers(0, 59), st.integers(1, 20)),
+    limit=st.integers(1, 60),
+    unit=st.sampled_from([len, lambda text: len(text.split())]),
+)
+def test_the_answer_survives_windowing(
+    context: str, span: tuple[int, int], limit: int, unit: Callable[[str], int]
+) -> None:
+    start = span[0] % len(context)
+    end = min(len(context), start + span[1])
+    answer = context[start:end]
+
+    piece = squad.window(context, start, end, lambda text: unit(text) <= limit)
+
+    if piece is None:
+        assert unit(answer) > limit
+    else:
+        assert answer in piece
+        assert piece in context
+        assert unit(piece) <= limit
+
+
+def test_labels_cover_the_answer_and_the_end_token_only() -> None:
+    encoded = squad.encode(example(), words, end_token=2, max_length=50)
+
+    whole = words("Question: Which river? Context: The mill stands on the Arle. Answer: Arle")
+    assert encoded.input_ids == [*whole, 2]
+    assert encoded.labels == [-100] * (len(encoded.input_ids) - 2) + words("Arle") + [2]
+
+
+def test_a_long_context_is_windowed_to_the_length() -> None:
+    context = "word " * 100 + "Arle " + "word " * 100
+    encoded = squad.encode(example(context), words, end_token=2, max_length=20)
+
+    assert len(encoded.input_ids) == 20
+    assert words("Arle")[0] in encoded.prompt
+
+
+def test_a_question_longer_than_the_length_is_named() -> None:
+    with pytest.raises(squad.DataError, match="--max-length 5 leaves no room for question q1"):
+        squad.encode(example(), words, end_token=2, max_length=5)
+
+
+def test_the_split_keeps_paragraphs_together() -> None:
+    examples = squad.read_examples(SAMPLE / "squad-sample.json")
+
+    train, evaluation = squad.split(examples)
+
+    assert len(train) + len(evaluation) == len(examples)
+    assert 0 < len(evaluation) < len(train)
+    assert not {e.context for e in train} & {e.context for e in evaluation}
+
+
+def test_the_same_samples_are_drawn_each_time() -> None:
+    examples = squad.read_examples(SAMPLE / "squad-sample.json")
+
+    drawn = squad.sample(examples, 10)
+
+    assert drawn == squad.sample(examples, 10)
+    assert len({e.id for e in drawn}) == 10
+    assert drawn == squad.sample(examples, 20)[:10]  # more samples are the same ones and others
+    assert len(squad.sample(examples, None)) == len(examples)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not SQuAD v1.1 JSON"),
+        ('{"rows": []}', "not SQuAD v1.1 JSON"),
+        ('{"data": []}', "holds no questions"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(text)
+
+    with pytest.raises(squad.DataError, match=message):
+        squad.read_examples(path)
+
+
+def test_an_answer_that_is_not_where_it_should_be_is_an_error(tmp_path: Path) -> None:
+    qa = {"id": "q7", "question": "Which?", "answers": [{"text": "Arle", "answer_start": 0}]}
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": "On the Arle.", "qas": [qa]}]}]}))
+
+    with pytest.raises(squad.DataError, match="question q7: the answer 'Arle' is not at 0"):
+        squad.read_examples(path)
+
+
+def test_a_missing_file_is_not_taken_for_a_hub_name() -> None:
+    with pytest.raises(squad.DataError, match=r"there is no file nowhere\.json"):
+        squad.load("nowhere.json", "train")
+
+
+def test_the_sample_is_what_its_generator_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import make_sample
+
+    monkeypatch.setattr("sys.argv", ["make_sample.py", str(tmp_path)])
+    make_sample.main()
+
+    for name in ("squad-sample.json", "squad-sample-dev.json"):
+        assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes()
+
+
+def test_the_sample_has_several_references_and_no_article_twice() -> None:
+    train = squad.read_examples(SAMPLE / "squad-sample.json")
+    dev = squad.read_examples(SAMPLE / "squad-sample-dev.json")
+
+    assert not {e.context for e in train} & {e.context for e in dev}
+    assert sum(len(e.answers) > 1 for e in dev) > len(dev) / 4
+    assert len({e.id for e in train + dev}) == len(train + dev)
