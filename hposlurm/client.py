@@ -15,8 +15,9 @@ the report, not the run.
 
 A script in another language does the same with its environment: parameters from HPOSLURM_PARAM_<name> or the JSON file
 HPOSLURM_PARAMS_FILE, reports as lines {"step": 1, "metrics": {"eval_loss": 2.5}} appended to HPOSLURM_METRICS_FILE, and
-a request to save and leave by the existence of HPOSLURM_REQUEST_FILE. If it leaves because of that with status 0, it
-first appends the line {"stopping": true}: otherwise the attempt counts as run to its end.
+a request to save and leave by the existence of HPOSLURM_REQUEST_FILE. It appends the line {"listening": true} once, so
+that it is given the time to save; and if it leaves because of a request with status 0, it first appends the line
+{"stopping": true}: otherwise the attempt counts as run to its end.
 """
 
 from __future__ import annotations
@@ -82,11 +83,12 @@ def should_stop() -> bool:
     A trial that leaves after a True here counts as interrupted, not as complete, and goes on later.
     """
     request = os.environ.get("HPOSLURM_REQUEST_FILE")
-    if not request or not os.path.exists(request):  # noqa: PTH110 - never raises, unlike Path.exists
+    if not request:
         return False
-    if "stopping" not in _said and in_study():
-        _said.add("stopping")
-        _send({"stopping": True})  # from any rank: rank 0 may leave because another one saw the request
+    _sign("listening")  # a command that never asks is not given time to save
+    if not os.path.exists(request):  # noqa: PTH110 - never raises, unlike Path.exists
+        return False
+    _sign("stopping")  # from any rank: rank 0 may leave because another one saw the request
     return True
 
 
@@ -133,6 +135,12 @@ def _whole(step: SupportsIndex | float) -> int:
 
 def _shown(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _sign(word: str) -> None:
+    if word not in _said and in_study():
+        _said.add(word)
+        _send({word: True})
 
 
 def _send(line: Mapping[str, Any]) -> None:

@@ -116,11 +116,12 @@ def test_a_request_to_stop_is_seen_and_noted_once(
     request = tmp_path / "request"
     monkeypatch.setenv("HPOSLURM_REQUEST_FILE", str(request))
     assert not client.should_stop()
-    assert not metrics_file.exists()
+    assert not client.should_stop()
+    assert lines(metrics_file) == [{"listening": True}]
     request.touch()
     assert client.should_stop()
     assert client.should_stop()
-    assert lines(metrics_file) == [{"stopping": True}]
+    assert lines(metrics_file) == [{"listening": True}, {"stopping": True}]
 
 
 def test_the_client_imports_the_standard_library_alone() -> None:

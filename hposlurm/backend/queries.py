@@ -187,6 +187,12 @@ def max_array_size(config: str) -> int:
     return int(found.group(1)) if found else 1001
 
 
+def kill_wait_s(config: str) -> int:
+    """KillWait in `scontrol show config`, from SIGTERM to SIGKILL; 30 s, Slurm's default, where it is not shown."""
+    found = re.search(r"^KillWait\s*=\s*(\d+)", config, re.MULTILINE)
+    return int(found.group(1)) if found else 30
+
+
 def chunks(count: int, limit: int) -> list[tuple[int, int]]:
     """(offset, count) of arrays of nearly equal size, none above `limit` elements."""
     number = -(-count // limit)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # A job that ends by itself before its limit can save; USR2 may come up to 60 s early (sbatch(1), --signal).
 _SIGNAL_S = 120
+# What a worker needs between the end of its command and SIGKILL, to write its record
+_RECORD_S = 3
 
 
 class SlurmBackend:
@@ -31,12 +33,17 @@ class SlurmBackend:
     is_foreground = False
 
     @cached_property
-    def max_array_size(self) -> int:
-        """How many elements one array can have here; Slurm's default where scontrol does not answer (--dry-run)."""
+    def _config(self) -> str:
+        """What `scontrol show config` says; empty where it does not answer (--dry-run): Slurm's defaults hold then."""
         try:
-            return queries.max_array_size(queries.ask("scontrol", "show", "config"))
+            return queries.ask("scontrol", "show", "config")
         except BackendError:
-            return 1001
+            return ""
+
+    @cached_property
+    def max_array_size(self) -> int:
+        """How many elements one array can have here."""
+        return queries.max_array_size(self._config)
 
     def problems(self, spec: StudySpec) -> list[Problem]:
         """What no node of the study's partition has. Raises BackendError if sinfo gives no answer."""
@@ -160,6 +167,7 @@ class SlurmBackend:
             "cpus_per_task": spec.resources.cpus_per_task,
             "mem_gb": spec.resources.mem_gb,
             "time_min": spec.resources.time_min,
+            "grace_s": max(1, queries.kill_wait_s(self._config) - _RECORD_S),
             "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
             "sbatch_options": _sbatch_options(spec, spec.slurm.partition),
         }

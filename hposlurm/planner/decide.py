@@ -134,5 +134,6 @@ def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str
 def _why_finished(spec: StudySpec, history: History, *, exhausted: bool) -> str:
     done = len(history.trials)
     if exhausted or spec.budget.n_trials is None:
-        return f"the search space is exhausted after {done} trials"
+        left = "no further configuration meets the constraints" if spec.constraints else "the search space is exhausted"
+        return f"{left} after {done} trials"
     return f"{done} of {spec.budget.n_trials} trials are done"

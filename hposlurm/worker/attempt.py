@@ -108,7 +108,8 @@ class Attempt:
             patience.tick(now)
             if patience.is_asked:
                 self._ask(patience)
-            if patience.is_over(now) and self._has_given_up(command, patience, now):
+            is_over = patience.is_over(now, is_listening=self._ledger.is_listening)
+            if is_over and self._has_given_up(command, patience, now):
                 return
             if self._extensions is not None and now >= next_look:
                 scratch.remove_stale_locks(self._extensions)
@@ -140,7 +141,7 @@ class Attempt:
         if self._killed_after_s is None:
             self._killed_after_s = now - patience.asked_at
             command.kill()
-        return now >= (patience.deadline or now) + KILL_WAIT_S
+        return now >= patience.asked_at + self._killed_after_s + KILL_WAIT_S
 
     def _judge(self, exit_code: int | None, patience: Patience) -> Outcome | None:
         self._take(self._reports.remaining(), self._lines.remaining() if self._pattern else [])

@@ -20,7 +20,8 @@ class Ledger:
 
     last: dict[str, tuple[int, float | str]] = field(default_factory=dict)  # metric → (step, value)
     peak_gpu_gb: float | None = None
-    is_stopping: bool = False  # the training code saw the request and said so
+    is_listening: bool = False  # the training code looks for a request now and then
+    is_stopping: bool = False  # it saw the request and said so
     unreadable: int = 0
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -39,14 +40,19 @@ def from_file(lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
         record = None if data is None else _record(data, ledger)
         if record is not None:
             records.append(record)
-        elif data is None or data.get("stopping") is not True:
+        elif data is None or not _is_sign(data):
             ledger.unreadable += 1
     return records
 
 
+def _is_sign(data: Mapping[str, Any]) -> bool:
+    return data.get("stopping") is True or data.get("listening") is True
+
+
 def _record(data: Mapping[str, Any], ledger: Ledger) -> dict[str, Any] | None:
-    if data.get("stopping") is True:
-        ledger.is_stopping = True
+    if _is_sign(data):
+        ledger.is_listening = True
+        ledger.is_stopping |= data.get("stopping") is True
         return None
     step, metrics, checkpoint = data.get("step"), data.get("metrics"), data.get("checkpoint")
     if not isinstance(step, int) or isinstance(step, bool):

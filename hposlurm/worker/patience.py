@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 GRACE_S = 25.0  # Slurm sends SIGKILL 30 s (KillWait) after its SIGTERM, and the end must be recorded before
 TIMEOUT_GRACE_S = 60.0
+DEAF_GRACE_S = 3.0  # for a command that has never looked for a request: it does not know how to save and leave
 KILL_WAIT_S = 3.0  # a process that hangs in the kernel is not waited for any longer
 
 _MEANING = {
@@ -55,9 +56,11 @@ class Patience:
         if self.deadline is None:
             self._end_by(now + min(TIMEOUT_GRACE_S, self.timeout_s))
 
-    def is_over(self, now: float) -> bool:
-        """Whether the command is to be killed."""
-        return self.deadline is not None and now >= self.deadline
+    def is_over(self, now: float, *, is_listening: bool = True) -> bool:
+        """Whether the command is to be killed. One that is not listening has nothing to gain from a long grace."""
+        if self.deadline is None:
+            return False
+        return now >= (self.deadline if is_listening else min(self.deadline, self.asked_at + DEAF_GRACE_S))
 
     def _end_by(self, time: float) -> None:
         self.deadline = time if self.deadline is None else min(self.deadline, time)

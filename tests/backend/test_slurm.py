@@ -157,7 +157,7 @@ def golden_request(**changes):
 def test_scripts_are_the_recorded_ones(name, monkeypatch):
     """After a wanted change: write the scripts shown here to tests/backend/golden/."""
     backend = SlurmBackend()
-    monkeypatch.setitem(backend.__dict__, "max_array_size", 1001)
+    monkeypatch.setitem(backend.__dict__, "_config", "MaxArraySize = 1001\nKillWait = 30 sec\n")
     monkeypatch.setattr(module.sys, "executable", "/venv/bin/python")
     monkeypatch.setattr(module, "__version__", "VERSION")
     texts = {s.name: s.text for s in backend.scripts(golden_request())}
@@ -179,5 +179,5 @@ def test_a_template_of_ones_own_owns_the_whole_script(tmp_path, monkeypatch):
     own.write_text("#!/bin/bash\n#SBATCH --array=0-{{ count - 1 }}\n# mine: {{ job_name }}\n")
     request = golden_request(slurm={"template": str(own)})
     backend = SlurmBackend()
-    monkeypatch.setitem(backend.__dict__, "max_array_size", 1001)
+    monkeypatch.setitem(backend.__dict__, "_config", "")
     assert backend.scripts(request)[0].text == ("#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0\n")

@@ -141,7 +141,9 @@ def test_bad_trials_fail_with_their_reason_and_the_study_goes_on(shell, write_st
         "crash": "ValueError: the loss exploded", "garbage": "'oops'", "nan": "nan", "silent": "no metrics",
     }.items():  # fmt: skip
         assert words in rows[kind]["reason"], rows[kind]
-        assert f"words of {kind}" in shell.ok("status", "bad")
+    shown = shell.ok("status", "bad")
+    assert all(f"words of {kind}" in shown for kind in ("garbage", "nan", "silent"))
+    assert "ValueError: the loss exploded" in shown  # the end of a traceback is what is shown of it
 
 
 def test_two_thousand_trials_are_two_chunks(shell, write_study, wait_until):

@@ -1,6 +1,6 @@
 import signal
 
-from hposlurm.worker.patience import GRACE_S, TIMEOUT_GRACE_S, Patience
+from hposlurm.worker.patience import DEAF_GRACE_S, GRACE_S, TIMEOUT_GRACE_S, Patience
 
 
 def test_nobody_is_killed_unasked() -> None:
@@ -68,3 +68,18 @@ def test_a_signal_during_a_timeout_can_only_shorten_it() -> None:
     assert patience.is_over(101 + GRACE_S)
     patience.signalled(signal.SIGTERM, 102)
     assert patience.is_over(102)
+
+
+def test_a_command_that_never_looks_for_a_request_gets_a_short_grace() -> None:
+    patience = Patience(started_at=0)
+    assert not patience.is_over(50, is_listening=False)
+    patience.signalled(signal.SIGTERM, now=100)
+    assert not patience.is_over(100 + DEAF_GRACE_S - 0.1, is_listening=False)
+    assert patience.is_over(100 + DEAF_GRACE_S, is_listening=False)
+    assert not patience.is_over(100 + DEAF_GRACE_S, is_listening=True)
+
+
+def test_the_time_limit_s_warning_leaves_even_such_a_command_its_time() -> None:
+    patience = Patience(started_at=0)
+    patience.signalled(signal.SIGUSR2, now=100)
+    assert not patience.is_over(1000, is_listening=False)
