@@ -1,0 +1,142 @@
+"""The Trainer's callback: what it reports, when it stops, and that ranks stop together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# transformers warns of its own renamings at import, which is not ours to fail
+pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
+
+RANK_1_IS_ASKED = """
+import os, sys, torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from hposlurm.integrations.transformers import HposlurmCallback
+
+if os.environ["RANK"] == "1":
+    os.environ["HPOSLURM_REQUEST_FILE"] = sys.argv[1]
+args = TrainingArguments(output_dir=sys.argv[2], use_cpu=True, save_strategy="epoch", report_to="none")
+args.device  # starts the process group
+control = HposlurmCallback().on_step_end(args, TrainerState(), TrainerControl())
+print(f"stop={control.should_training_stop} save={control.should_save}", flush=True)
+torch.distributed.destroy_process_group()
+"""
+
+
+class Study:
+    """What a worker would give a training process, and what it would read from it."""
+
+    def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
+        self.output, self.request, self.metrics = directory / "out", directory / "request", directory / "metrics.jsonl"
+        patch.setenv("HPOSLURM_METRICS_FILE", str(self.metrics))
+        patch.setenv("HPOSLURM_REQUEST_FILE", str(self.request))
+        patch.setenv("RANK", "0")
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+
+    def call(self, event: str, *, epoch: float = 1.0, step: int = 10, save: str = "epoch", **kwargs: Any) -> Any:
+        """The control object after one event of a training run."""
+        from transformers import TrainerControl, TrainerState, TrainingArguments
+
+        from hposlurm.integrations.transformers import HposlurmCallback
+
+        args = TrainingArguments(output_dir=str(self.output), use_cpu=True, save_strategy=save, report_to="none")
+        state = TrainerState(epoch=epoch, global_step=step)
+        return getattr(HposlurmCallback(), event)(args, state, TrainerControl(), **kwargs)
+
+    def checkpoint(self, step: int) -> Path:
+        directory = self.output / f"checkpoint-{step}"
+        (directory / "global_step").mkdir(parents=True)
+        (directory / "global_step" / "shard.pt").write_bytes(b"weights")
+        return directory
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    return Study(tmp_path, monkeypatch)
+
+
+def test_an_evaluation_is_reported_at_the_completed_epoch(study: Study) -> None:
+    study.call("on_evaluate", epoch=1.9999999999, metrics={"eval_loss": 2.5, "f1": 30, "epoch": 2.0, "note": "text"})
+
+    assert study.lines() == [{"step": 2, "metrics": {"eval_loss": 2.5, "f1": 30}}]
+
+
+def test_an_epoch_under_way_is_not_counted(study: Study) -> None:
+    study.call("on_evaluate", epoch=1.9, metrics={"eval_loss": 2.5})
+
+    assert study.lines()[0]["step"] == 1
+
+
+def test_a_saved_checkpoint_is_marked_complete_and_reported(study: Study) -> None:
+    checkpoint = study.checkpoint(10)
+
+    study.call("on_save", epoch=1.0, step=10)
+
+    assert (checkpoint / "COMPLETE").exists()
+    assert study.lines() == [{"checkpoint": str(checkpoint), "step": 1}]
+
+
+def test_checkpoints_that_will_be_written_again_lose_their_mark(study: Study) -> None:
+    for step in (10, 20):
+        (study.checkpoint(step) / "COMPLETE").touch()
+
+    study.call("on_train_begin", step=10)
+
+    assert [mark.parent.name for mark in study.output.glob("*/COMPLETE")] == ["checkpoint-10"]
+
+
+def test_without_a_request_the_training_goes_on(study: Study) -> None:
+    control = study.call("on_step_end")
+
+    assert not control.should_training_stop
+    assert not control.should_save
+
+
+@pytest.mark.parametrize(("save", "saved"), [("epoch", True), ("no", False)])
+def test_a_request_stops_and_saves_if_the_run_saves_at_all(study: Study, save: str, saved: bool) -> None:
+    study.request.touch()
+
+    control = study.call("on_step_end", save=save)
+
+    assert control.should_training_stop
+    assert control.should_save is saved
+
+
+@pytest.mark.parametrize(("epoch", "stops"), [(1.0, False), (2.0, True), (3.0, True)])
+def test_the_training_ends_after_the_assignments_last_epoch(
+    study: Study, monkeypatch: pytest.MonkeyPatch, epoch: float, stops: bool
+) -> None:
+    monkeypatch.setenv("HPOSLURM_MAX_STEP", "2")
+
+    assert study.call("on_epoch_end", epoch=epoch).should_training_stop is stops
+
+
+def test_without_a_last_epoch_the_training_ends_by_itself(study: Study) -> None:
+    assert not study.call("on_epoch_end", epoch=100.0).should_training_stop
+
+
+def test_all_ranks_stop_when_one_of_them_was_asked(tmp_path: Path) -> None:
+    """The request file shows up on one node before it does on another."""
+    script, request = tmp_path / "ranks.py", tmp_path / "request"
+    script.write_text(RANK_1_IS_ASKED)
+    request.touch()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HPOSLURM_")} | {
+        "HPOSLURM_METRICS_FILE": str(tmp_path / "metrics.jsonl"),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+
+    done = subprocess.run(
+        [*command, str(request), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["stop=True", "save=True"] * 2
