@@ -28,15 +28,22 @@ def unread(number: int) -> Attempt:
     return Attempt(number=number, wave=-1, index=-1, job_id="", host="", gpus=0, started_at=0.0)
 
 
-def fold(attempt: Attempt, records: Sequence[Mapping[str, Any]]) -> Attempt:
-    """`attempt` after `records`; a malformed record is counted in `corrupt_lines`, an unknown kind is left alone."""
-    if not records:
+def fold(
+    attempt: Attempt, records: Sequence[Mapping[str, Any]], *, offset: int | None = None, corrupt: int = 0
+) -> Attempt:
+    """`attempt` after `records`; a malformed record is counted in `corrupt_lines`, an unknown kind is left alone.
+
+    `offset` is where in the journal the records end, `corrupt` how many lines among them could not be read at all.
+    """
+    offset = attempt.offset if offset is None else offset
+    if not records and offset == attempt.offset:
         return attempt
     state: dict[str, Any] = {
+        "offset": offset,
         "started_at": attempt.started_at,
         "reports": {report.step: report for report in attempt.reports},
         "checkpoints": list(attempt.checkpoints),
-        "corrupt_lines": attempt.corrupt_lines,
+        "corrupt_lines": attempt.corrupt_lines + corrupt,
     }
     for record in records:
         try:

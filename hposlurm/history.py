@@ -162,10 +162,7 @@ def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
         tail = journal.read(trial.journal(attempt.number), attempt.offset)
     except FileNotFoundError:
         return attempt
-    folded = fold(attempt, tail.records)
-    if tail.offset == attempt.offset:
-        return folded
-    return replace(folded, offset=tail.offset, corrupt_lines=folded.corrupt_lines + tail.corrupt)
+    return fold(attempt, tail.records, offset=tail.offset, corrupt=tail.corrupt)
 
 
 def ranked(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Trial]:
