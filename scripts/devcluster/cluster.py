@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import os
 import shutil
 import signal
-import socket
-import stat
 import subprocess
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from devcluster.conf import KILL_WAIT_S, MARK, PARTITIONS, Shape, config_files
+from devcluster import directory
+from devcluster.conf import KILL_WAIT_S, MARK, PARTITIONS, Shape
 from devcluster.errors import ClusterError
 from devcluster.packages import PATH, install_missing, program
 from devcluster.processes import Process, are_free, owned_processes, send, wait_until
@@ -50,15 +48,6 @@ class Cluster:
 
     # --- what there is ---------------------------------------------------------------------------------------------
 
-    def stored_shape(self) -> Shape | None:
-        """The shape that `up` last gave to the cluster, or None if there never was one."""
-        try:
-            return Shape(**json.loads((self.etc / "cluster.json").read_text()))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (ValueError, TypeError) as error:
-            raise ClusterError(f"{self.etc}/cluster.json is damaged ({error}); remove {self.root}") from error
-
     def processes(self) -> list[Process]:
         """Everything that belongs to the cluster: daemons, job steps, jobs, and whatever these started."""
         return owned_processes(self.root, MARK)
@@ -70,9 +59,9 @@ class Cluster:
 
     def daemons(self, shape: Shape) -> list[Daemon]:
         """In the order in which they start."""
-        munged = (f"--socket={self.run}/munge.socket", f"--key-file={self.etc}/munge.key")
-        munged += (f"--pid-file={self.run}/munged.pid", f"--seed-file={self.run}/munged.seed")
-        found = [Daemon("munged", (program("munged"), "--foreground", *munged))]
+        munged = [program("munged"), "--foreground", f"--socket={self.run}/munge.socket"]
+        munged += [f"--key-file={self.etc}/munge.key", f"--pid-file={self.run}/munged.pid"]
+        found = [Daemon("munged", (*munged, f"--seed-file={self.run}/munged.seed"))]
         if shape.accounting:
             found.append(Daemon("mariadbd", (program("mariadbd"), f"--defaults-file={self.etc}/my.cnf")))
             found.append(Daemon("slurmdbd", (program("slurmdbd"), "-D")))
@@ -115,39 +104,28 @@ class Cluster:
 
     # --- up --------------------------------------------------------------------------------------------------------
 
-    def up(self, wanted: dict[str, int | bool]) -> list[str]:
+    def up(self, wanted: dict[str, Any]) -> list[str]:
         """Brings the cluster up, or mends it; returns the names of the daemons that it had to start.
 
         `wanted` holds the fields of the shape that were asked for. Raises ClusterError if a running cluster has another
         shape, or if something does not come up.
         """
         install_missing(accounting=bool(wanted.get("accounting", True)))
-        self._prepare_directory()
+        directory.prepare(self.root)
         with self._locked():
             shape = self._agree_on_shape(wanted)
             were_running = self.running(shape)
+            started = {}
             for daemon in self.daemons(shape):
                 if daemon.name not in were_running:
                     self._before(daemon)
-                    self._start(daemon)
-            self._mend_nodes(shape)
+                    started[daemon.name] = self._start(daemon)
+                    self._await(daemon.name, started[daemon.name])
+            self._mend_nodes(shape, started)
             return [d.name for d in self.daemons(shape) if d.name not in were_running]
 
-    def _prepare_directory(self) -> None:
-        with contextlib.suppress(FileExistsError):
-            self.root.mkdir(parents=True)
-        if self.root.is_symlink() or not self.root.is_dir() or self.root.stat().st_uid != 0:
-            raise ClusterError(f"{self.root} is not a directory that belongs to root; choose another --root")
-        if not self.etc.is_dir() and any(p.name != "lock" for p in self.root.iterdir()):
-            raise ClusterError(f"{self.root} is not empty and holds no cluster; choose another --root")
-        # Other users pass through to slurm.conf, munge's socket and the script of their job; nothing else is theirs.
-        open_to_all = {"": 0o711, "etc": 0o711, "run": 0o711, "spool": 0o711, "gpu": 0o711}
-        for name, mode in {**open_to_all, "log": 0o700, "state": 0o700, "mysql": 0o700}.items():
-            (self.root / name).mkdir(exist_ok=True)
-            (self.root / name).chmod(mode)
-
-    def _agree_on_shape(self, wanted: dict[str, int | bool]) -> Shape:
-        stored = self.stored_shape()
+    def _agree_on_shape(self, wanted: dict[str, Any]) -> Shape:
+        stored = directory.stored_shape(self.root)
         # only what reads slurm.conf binds to it: after an `up` that failed early, the files are written anew
         if stored and any(name.startswith(("slurmctld", "slurmd")) for name in self.running(stored)):
             for name, value in wanted.items():
@@ -158,7 +136,7 @@ class Cluster:
             return stored
         shape = replace(Shape(), **wanted)
         shape = replace(shape, port=self._choose_port(shape))
-        self._write_config(shape)
+        directory.write_config(self.root, shape, self.ask("slurmctld", "-V").stdout)
         return shape
 
     def _choose_port(self, shape: Shape) -> int:
@@ -170,41 +148,31 @@ class Cluster:
                 return port
         raise ClusterError(f"no {shape.ports} free consecutive ports between {PORTS.start} and {PORTS.stop}")
 
-    def _write_config(self, shape: Shape) -> None:
-        for i in range(shape.gpus):
-            _make_device(self.root / "gpu" / f"v100_{i}")
-        if not (self.etc / "munge.key").exists():
-            _write(self.etc / "munge.key", os.urandom(1024), 0o400)
-        version = self.ask("slurmctld", "-V").stdout
-        host = socket.gethostname().split(".")[0]
-        for name, (text, mode) in config_files(self.root, shape, host, version).items():
-            _write(self.etc / name, text.encode(), mode)
-        _write(self.etc / "cluster.json", json.dumps(asdict(shape)).encode(), 0o600)
-
     def _before(self, daemon: Daemon) -> None:
         """What a daemon needs before its start."""
         installed = self.root / "mysql" / "installed"
         if daemon.name == "mariadbd" and not installed.exists():
             shutil.rmtree(installed.parent)  # half of one, if anything
             installed.parent.mkdir(mode=0o700)
+            # --force: also where the host has no name that can be looked up
             options = ("--auth-root-authentication-method=socket", "--auth-root-socket-user=root", "--skip-test-db")
-            self.ask("mariadb-install-db", f"--defaults-file={self.etc}/my.cnf", *options)
+            self.ask("mariadb-install-db", f"--defaults-file={self.etc}/my.cnf", "--force", *options)
             installed.touch()
 
-    def _start(self, daemon: Daemon) -> None:
-        """Starts a daemon and waits until it answers; raises ClusterError if it ends or does not answer in time."""
-        log = self.log / f"{daemon.name}.out"
-        with log.open("ab") as output:  # no descriptor of ours survives in it, so that `slurm-cluster up | tail` ends
-            process = subprocess.Popen(
-                daemon.argv,
-                env=self._environment, cwd="/", start_new_session=True,
+    def _start(self, daemon: Daemon) -> subprocess.Popen[bytes]:
+        with (self.log / f"{daemon.name}.out").open("ab") as output:
+            return subprocess.Popen(  # no descriptor of ours survives in it, so that `slurm-cluster up | tail` ends
+                daemon.argv, env=self._environment, cwd="/", start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        answers = self._probe(daemon.name)
+
+    def _await(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Waits until a daemon answers; raises ClusterError if it ends or does not answer in time."""
+        answers = self._probe(name)
         if not wait_until(lambda: process.poll() is not None or answers(), START_S) or process.poll() is not None:
             problem = "does not answer" if process.poll() is None else f"ended with status {process.returncode}"
-            end = log.read_text(errors="replace").splitlines()[-5:]
-            raise ClusterError("\n  ".join([f"{daemon.name} {problem}; see {self.log}/{daemon.name}.*", *end]))
+            end = (self.log / f"{name}.out").read_text(errors="replace").splitlines()[-5:]
+            raise ClusterError("\n  ".join([f"{name} {problem}; see {self.log}/{name}.*", *end]))
 
     def _probe(self, name: str) -> Callable[[], bool]:
         """A question that only a ready daemon answers; slurmds are waited for together, by their nodes' states."""
@@ -218,14 +186,17 @@ class Cluster:
             return lambda: True
         return lambda: self.ask(*questions[name], check=False).returncode == 0
 
-    def _mend_nodes(self, shape: Shape) -> None:
+    def _mend_nodes(self, shape: Shape, started: dict[str, subprocess.Popen[bytes]]) -> None:
         """Waits until all nodes take jobs; those that an earlier accident took out of service are resumed."""
         broken = ("down", "drain", "drng", "fail")
         out = [node for node, state in self._node_states().items() if state.startswith(broken)]
         if out:
             self.ask("scontrol", "update", f"NodeName={','.join(out)}", "State=RESUME", check=False)
-        if not wait_until(lambda: not self.troubles(shape), START_S):
-            raise ClusterError(f"{'; '.join(self.troubles(shape))} (logs: {self.log})")
+        wait_until(lambda: not self.troubles(shape) or any(p.poll() is not None for p in started.values()), START_S)
+        for name, process in started.items():
+            self._await(name, process)
+        if troubles := self.troubles(shape):
+            raise ClusterError(f"{'; '.join(troubles)} (logs: {self.log})")
 
     # --- down ------------------------------------------------------------------------------------------------------
 
@@ -237,7 +208,7 @@ class Cluster:
             return self._cancel_jobs() + self._stop_processes()
 
     def _cancel_jobs(self) -> list[str]:
-        shape = self.stored_shape()
+        shape = directory.stored_shape(self.root)
         if shape is None or not {"munged", "slurmctld"} <= self.running(shape):
             return []
         jobs = self.ask("squeue", "-h", "-r", "-o", "%i", check=False).stdout.split()
@@ -269,7 +240,7 @@ class Cluster:
 
     def status(self) -> tuple[str, bool]:
         """A text for a person, and whether the cluster is up."""
-        shape = self.stored_shape()
+        shape = directory.stored_shape(self.root)
         if shape is None:
             return f"no cluster in {self.root}; start one with: scripts/slurm-cluster up", False
         running = self.running(shape)
@@ -289,20 +260,3 @@ def _identity(argv: tuple[str, ...]) -> tuple[str, ...]:
 def _takes_jobs(state: str) -> bool:
     """Whether sinfo's short form of a node's state is a healthy one; a star means that the node does not answer."""
     return not state.endswith("*") and state.rstrip("-+@!#~%$") in {"idle", "mix", "alloc", "comp", "plnd", "resv"}
-
-
-def _make_device(path: Path) -> None:
-    """A fake card: Slurm gives jobs CUDA_VISIBLE_DEVICES for character devices only; this one is like /dev/null."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-        except PermissionError as error:
-            hint = "a container needs the capability MKNOD, or use --gpus 0"
-            raise ClusterError(f"{path} cannot be made ({error}); {hint}") from error
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-    path.chmod(mode)

@@ -38,7 +38,7 @@ def config_files(root: Path, shape: Shape, host: str, version: str) -> dict[str,
         "slurm.conf": (slurm_conf(root, shape, host), 0o644),
         "gres.conf": (gres_conf(root, shape), 0o644),
         "cgroup.conf": (cgroup_conf(version), 0o644),
-        "slurmdbd.conf": (slurmdbd_conf(root, shape), 0o600),
+        "slurmdbd.conf": (slurmdbd_conf(root, shape, host), 0o600),
         "my.cnf": (my_cnf(root), 0o600),
         "task-prolog": (f'#!/bin/sh\necho "export {MARK}={root}"\n', 0o755),
     }
@@ -47,7 +47,7 @@ def config_files(root: Path, shape: Shape, host: str, version: str) -> dict[str,
 def slurm_conf(root: Path, shape: Shape, host: str) -> str:
     accounting = f"""\
 AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=localhost
+AccountingStorageHost=127.0.0.1
 AccountingStoragePort={shape.port + 1}
 AccountingStoragePass={root}/run/munge.socket
 AccountingStorageTRES=gres/gpu
@@ -126,17 +126,22 @@ def gres_conf(root: Path, shape: Shape) -> str:
 
 
 def cgroup_conf(version: str) -> str:
-    """No plugin here uses cgroups; newer slurmds look for them all the same, and containers often have none to give."""
+    """Nothing here uses cgroups, but slurmd loads a plugin for them all the same.
+
+    The one for version 1 touches nothing as long as it is not asked to; the one for version 2 wants to write where
+    containers often may not. From 24.05 on it can be done without.
+    """
     year, month = (int(part) for part in re.findall(r"\d+", version)[:2])
-    return "CgroupPlugin=disabled\n" if (year, month) >= (24, 5) else "IgnoreSystemd=yes\n"
+    return "CgroupPlugin=disabled\n" if (year, month) >= (24, 5) else "CgroupPlugin=cgroup/v1\n"
 
 
-def slurmdbd_conf(root: Path, shape: Shape) -> str:
+def slurmdbd_conf(root: Path, shape: Shape, host: str) -> str:
     """The database is found by its socket (MYSQL_UNIX_PORT), which only root can reach: no port and no password."""
     return f"""\
 AuthType=auth/munge
 AuthInfo=socket={root}/run/munge.socket
-DbdHost=localhost
+DbdHost={host}
+DbdAddr=127.0.0.1
 DbdPort={shape.port + 1}
 SlurmUser=root
 LogFile={root}/log/slurmdbd.log

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from devcluster.errors import ClusterError
@@ -54,7 +54,7 @@ def _has_service(name: str) -> bool:
     return any(Path(folder, f"{name}.service").exists() for folder in ("/lib/systemd/system", "/etc/systemd/system"))
 
 
-def _apt_get(*arguments: Sequence[str] | str) -> str:
+def _apt_get(*arguments: str) -> str:
     """Nothing if it went well, else the end of what it said."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     command = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", *arguments]
