@@ -41,6 +41,7 @@ class _Element:
     gpus_wanted: int
     cap: int
     state: JobState = JobState.PENDING
+    is_cancelled: bool = False
     process: subprocess.Popen[bytes] | None = None
     gpus: tuple[str, ...] = ()
     files: list[IO[bytes]] = field(default_factory=list)
@@ -109,12 +110,13 @@ class LocalBackend:
     def cancel(self, job_ids: Sequence[str]) -> None:
         own = [e for e in self._elements.values() if _is_named(e.job_id, job_ids)]
         for element in own:
+            element.is_cancelled = not element.state.is_terminal
             if element.process is None and not element.state.is_terminal:
                 element.state = JobState.CANCELLED
             elif element.process is not None and element.process.poll() is None:
                 element.process.terminate()
         while any(e.process is not None and not e.state.is_terminal for e in own):
-            self._reap(own, cancelled=True)
+            self._reap(own)
             time.sleep(_POLL_S)
         for driver in {_driver_of(job_id) for job_id in job_ids} - {_driver_id(os.getpid())}:
             if (pid := _driver_pid(driver)) is not None:
@@ -164,12 +166,12 @@ class LocalBackend:
             raise BackendError(f"cannot start a worker: {error}") from error
         element.state = JobState.RUNNING
 
-    def _reap(self, elements: Sequence[_Element], *, cancelled: bool = False) -> None:
+    def _reap(self, elements: Sequence[_Element]) -> None:
         for element in elements:
             if element.process is None or element.state.is_terminal or element.process.poll() is None:
                 continue
             ended = JobState.COMPLETED if element.process.returncode == 0 else JobState.FAILED
-            element.state = JobState.CANCELLED if cancelled else ended
+            element.state = JobState.CANCELLED if element.is_cancelled else ended
             self._free_gpus = sorted([*self._free_gpus, *element.gpus], key=self._gpu_ids.index)
             for file in element.files:
                 file.close()

@@ -72,7 +72,7 @@ def advance(study: StudyName) -> None:
 
 def rebuild(study: StudyName) -> None:
     """Build study.db, results.csv and reports.csv again from the journals."""
-    from hposlurm.planner import rebuild as build
+    from hposlurm.publish import rebuild as build
 
     layout = find_study(study)
     history = build(layout, frozen_spec(layout).publish)

@@ -143,13 +143,13 @@ def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -
 
 def tell(layout: StudyLayout, step: Step) -> None:
     """Says what a planner step did, where the files lie and what to type next."""
-    from hposlurm.planner.submission import read_planner
+    from hposlurm.backend.jobs import read_jobs
 
     print(step.message)
     if step.jobs is not None:
-        planner = read_planner(layout.wave(step.wave))
+        jobs = read_jobs(layout.wave(step.wave))  # again: the planner's id came after the arrays'
         print(f"jobs:      {', '.join(f'{a.job_id} ({a.count} elements)' for a in step.jobs.arrays)}")
-        if planner:
-            print(f"planner:   {planner} plans the next wave when they have ended; you can log out")
+        if jobs and jobs.planner:
+            print(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
     print(f"directory: {layout.root}")
     print(f"next:      hposlurm status {layout.root.name}")

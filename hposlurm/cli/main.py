@@ -9,6 +9,7 @@ import typer
 
 from hposlurm import __version__
 from hposlurm.cli import control, launch, results, watch
+from hposlurm.cli.queue import ask_queue
 from hposlurm.errors import HposlurmError
 
 app = typer.Typer(
@@ -36,8 +37,10 @@ def _options(
     """Hyperparameter optimisation as chained Slurm job arrays: launch, log out, collect."""
 
 
-for module in (launch, watch, results, control):
-    module.register(app)
+launch.register(app)
+watch.register(app, ask_queue)
+results.register(app)
+control.register(app)
 
 
 def main() -> NoReturn:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 from hposlurm import history as past
 from hposlurm.backend import Backend, ElementState
+from hposlurm.backend.jobs import WaveJobs
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan, record_plan
 from hposlurm.planner import submission
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids, last_words, settle, settle_late, unfinished, unsettled
-from hposlurm.planner.submission import SubmittedWave
 from hposlurm.publish import publish
 from hposlurm.trial import JobState, Settlement
 
@@ -38,7 +38,7 @@ class Step:
     kind: Literal["submitted", "waiting", "finished", "stopped"]
     wave: int
     message: str
-    jobs: SubmittedWave | None = None
+    jobs: WaveJobs | None = None
 
 
 def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
@@ -70,7 +70,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
 def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, plan: WavePlan) -> Step | None:
     """One step with the wave that is planned last; None if the next one is planned now and the loop goes on."""
     wave = layout.wave(plan.wave)
-    jobs = submission.read_jobs(wave)
+    jobs = submission.submitted_jobs(wave)
     if jobs is None or not wave.released.exists():
         jobs = submission.submit_wave(layout, spec, backend, plan, time.time())
         if jobs is None:
@@ -162,12 +162,12 @@ def _await_known(
             return states
 
 
-def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, jobs: SubmittedWave) -> None:
+def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, jobs: WaveJobs) -> None:
     """Makes sure that a planner waits behind the wave: this one may have been started early, or the other be gone."""
     if backend.is_foreground:
         return
     wave = layout.wave(plan.wave)
-    planner = submission.read_planner(wave) or ""
+    planner = jobs.planner or ""
     known = backend.states([planner]) if planner else {}
     ended = known.get(planner, _UNKNOWN).state.is_terminal or planner not in known
     waits = not ended and planner != os.environ.get("SLURM_JOB_ID")

@@ -1,4 +1,4 @@
-"""The life of a study around its waves: create, preview, revise, cancel, resume, rebuild."""
+"""The life of a study around its waves: create, preview, revise, cancel, resume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend, Script
@@ -19,7 +18,6 @@ from hposlurm.plan import WavePlan
 from hposlurm.planner import submission
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids
-from hposlurm.publish import publish
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -118,13 +116,13 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     """
     history = read_history(layout)
     plan = history.plans[-1] if history.plans else None
-    jobs = submission.read_jobs(layout.wave(plan.wave)) if plan else None
+    jobs = submission.submitted_jobs(layout.wave(plan.wave)) if plan else None
     if trials:
         return _cancel_trials(layout, backend, history, trials)
     create_once(layout.stop, b"")
     if plan is None or jobs is None:
         return "nothing was submitted; no wave will be"
-    planner = submission.read_planner(layout.wave(plan.wave))
+    planner = jobs.planner
     backend.cancel([planner] if planner else [])
     backend.cancel([array.job_id for array in jobs.arrays])
     names = ", ".join(array.job_id for array in jobs.arrays)
@@ -136,7 +134,7 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
 def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, trials: Sequence[int]) -> str:
     running: dict[int, str] = {}
     for plan in history.plans[-1:]:
-        jobs = submission.read_jobs(layout.wave(plan.wave))
+        jobs = submission.submitted_jobs(layout.wave(plan.wave))
         ids = element_ids(plan, jobs.arrays) if jobs else []
         running = {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False)}
     absent = [n for n in trials if n not in running or history.trial(n).state.is_finished]
@@ -155,12 +153,3 @@ def lift_stop(layout: StudyLayout) -> None:
         for index in layout.waves()[-1:]:
             create_once(layout.wave(index).cancelled, b"")
         layout.stop.unlink(missing_ok=True)
-
-
-def rebuild(layout: StudyLayout, kinds: Sequence[str]) -> History:
-    """Builds study.db and the CSV files again from plans and journals alone."""
-    for path in (layout.database, layout.results, layout.reports):
-        Path(path).unlink(missing_ok=True)
-    history = read_history(layout, use_database=False)
-    publish(layout, history, kinds)
-    return history

@@ -12,10 +12,11 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import ArrayJob, Backend, WaveRequest
+from hposlurm.backend.jobs import WaveJobs, read_jobs
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, publish, to_json
 from hposlurm.layout import StudyLayout, WaveLayout
@@ -28,53 +29,31 @@ if TYPE_CHECKING:
 TAKEOVER_S = 120
 
 
-@dataclass(frozen=True, slots=True)
-class SubmittedWave:
-    """What jobs.json holds."""
-
-    arrays: tuple[ArrayJob, ...]
-    backend: str
-    submitted_at: float
-
-
-def read_jobs(wave: WaveLayout) -> SubmittedWave | None:
-    """The wave's arrays; None if it was not submitted yet."""
-    try:
-        data = json.loads(wave.jobs.read_bytes())
-        return SubmittedWave(tuple(ArrayJob(**a) for a in data["arrays"]), data["backend"], data["submitted_at"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{wave.jobs} is damaged: {error}") from error
-
-
-def read_planner(wave: WaveLayout) -> str | None:
-    """The id of the planner job behind the wave; None if there is none."""
-    try:
-        return str(json.loads(wave.planner_job.read_bytes())["job_id"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
+def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
+    """The wave's jobs; None if it was not submitted yet. Raises StudyError rather than take damage for that."""
+    jobs = read_jobs(wave)
+    if jobs is None and wave.jobs.exists():
+        raise StudyError(f"{wave.jobs} is damaged; look at the queue before anything is submitted again")
+    return jobs
 
 
 def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str) -> WaveRequest:
     return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token)
 
 
-def submit_wave(
-    layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, now: float
-) -> SubmittedWave | None:
+def submit_wave(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, now: float) -> WaveJobs | None:
     """Submits the wave, or finishes a submission that somebody began; None while another planner is at it."""
     wave = layout.wave(plan.wave)
     token = _claim(wave, backend, now)
     if token is None:
         return None
     request = request_for(layout, spec, plan, token)
-    jobs = read_jobs(wave)
+    jobs = submitted_jobs(wave)
     if jobs is None:
         arrays = backend.submit(request)
         mine = {"arrays": [asdict(a) for a in arrays], "backend": backend.name, "submitted_at": now}
         create_once(wave.jobs, to_json(mine))
-        jobs = read_jobs(wave)
+        jobs = submitted_jobs(wave)
         if jobs is None:
             raise StudyError(f"{wave.jobs} vanished right after it was written")
         lost = {a.job_id for a in arrays} - {a.job_id for a in jobs.arrays}
@@ -88,7 +67,8 @@ def start(request: WaveRequest, backend: Backend, wave: WaveLayout, arrays: Sequ
     """Puts a planner behind the arrays and lets them go; safe to repeat after a crash at any point."""
     if wave.released.exists():
         return
-    if read_planner(wave) is None:
+    jobs = read_jobs(wave)
+    if jobs is None or jobs.planner is None:
         put_planner(request, backend, wave, arrays)
     backend.release(arrays)
     create_once(wave.released, b"")

@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 from hposlurm import files
+from hposlurm.backend.jobs import read_jobs
 from hposlurm.errors import StudyError
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
-from hposlurm.publish.jobs import read_jobs
 from hposlurm.store import SCHEMA, SCHEMA_VERSION
 from hposlurm.trial import Attempt, ParamValue, Trial
 

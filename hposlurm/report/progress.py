@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hposlurm.backend.jobs import read_jobs
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, best
 from hposlurm.layout import StudyLayout
-from hposlurm.publish.jobs import read_jobs
 from hposlurm.publish.rows import printable
 from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
 

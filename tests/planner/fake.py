@@ -65,7 +65,7 @@ class FakeCluster:
         self._done("submit")
         return [ArrayJob(job_id, 0, request.count)]
 
-    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str:
+    def submit_planner(self, _request: WaveRequest, arrays: Sequence[ArrayJob]) -> str:
         self._call("submit_planner")
         job_id = str(900 + len(self.planners))
         self.planners[job_id] = {"after": [a.job_id for a in arrays], "state": JobState.PENDING}
