@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from hposlurm.errors import Problem
 from hposlurm.expressions import Expression, ExpressionError
 from hposlurm.expressions import parse as parse_expression
-from hposlurm.space import FloatParameter, Unset, same_value
+from hposlurm.space import Unset, same_value
 from hposlurm.spec import model
+from hposlurm.spec.budget import budget_problems
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems, name_hint
 from hposlurm.spec.fields import quoted
 from hposlurm.trial import ParamValue
@@ -75,7 +76,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
         chain = " → ".join([*cycle, cycle[0]])
         draft.problems.append(Problem(draft.where[cycle[0]], f"its condition goes in a circle: {chain}"))
     draft.problems += _objective_problems(data)
-    draft.problems += _budget_problems(data, draft)
+    draft.problems += budget_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)
     draft.problems += _slurm_problems(data)
     return draft.problems
@@ -226,18 +227,6 @@ def _objective_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
         elif not _METRIC.fullmatch(name):
             yield Problem(f"{path}.name", f"{name!r} is no metric's name: letters, digits and _ . / @ : - only")
         seen.setdefault(name, f"{path}.name")
-
-
-def _budget_problems(data: Mapping[str, Any], draft: _Draft) -> Iterator[Problem]:
-    if _section(data, "search").get("algorithm", "tpe") != "grid":
-        if "n_trials" not in _section(data, "budget") and isinstance(data.get("budget", {}), dict):
-            yield Problem("budget.n_trials", "is missing; only search.algorithm: grid ends by itself")
-        return
-    for name, definition in draft.definitions.items():
-        parameter = definition.parameter(name, None)
-        if isinstance(parameter, FloatParameter) and parameter.low < parameter.high and parameter.step is None:
-            how = "give it a step, or list its values as choices"
-            yield Problem(draft.where[name], f"a grid cannot use the continuous range of {name}", how)
 
 
 def _trial_problems(data: Mapping[str, Any], draft: _Draft) -> Iterator[Problem]:

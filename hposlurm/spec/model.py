@@ -20,6 +20,7 @@ from hposlurm.spec.fields import (
     ScalarOrUnset,
     Seconds,
     StudyName,
+    Switch,
     Text,
     Whole,
 )
@@ -132,9 +133,17 @@ class SearchSpec(Section):
 
 
 class BudgetSpec(Section):
-    """`n_trials` None means the whole grid, and is allowed for a grid only."""
+    """What ends a study, whichever comes first; nothing at all means the whole grid, and is allowed for a grid only.
+
+    `wall_time` in the file: "6:00:00", "2d" or a number of minutes; it counts from the first wave's plan. `patience` is
+    in trials. More than `confirm_gpu_hours` are launched only when somebody says yes.
+    """
 
     n_trials: PositiveWhole | None = None
+    gpu_hours: PositiveNumber | None = None
+    wall_time_min: Minutes | None = Field(default=None, alias="wall_time")
+    patience: PositiveWhole | None = None
+    confirm_gpu_hours: Annotated[Number, Field(ge=0)] | None = None
 
 
 class WavesSpec(Section):
@@ -151,11 +160,17 @@ class DeepSpeedSpec(Section):
 
 
 class TrialSpec(Section):
-    """`timeout` in the file: "30m", "1:30:00" or a number of seconds."""
+    """`timeout` in the file: "30m", "1:30:00" or a number of seconds.
+
+    `memory_warning_pct` is a share, 0.95; `memory_grace_steps` are looks at the memory, one a second.
+    """
 
     command: Command
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     retries: Annotated[Whole, Field(ge=0)] = 0
+    memory_guard: Switch = "on"
+    memory_warning_pct: Annotated[Number, Field(gt=0, le=1)] = 0.95
+    memory_grace_steps: Annotated[Whole, Field(ge=0, le=3600)] = 5
     metric_pattern: Text | None = None
     workdir: Text | None = None
     deepspeed: DeepSpeedSpec | None = None
@@ -171,6 +186,11 @@ class ResourcesSpec(Section):
     cpus_per_task: PositiveWhole = 1
     mem_gb: PositiveNumber | None = None
     time_min: Minutes = Field(default=60, alias="time")
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU hours of one trial's job that runs to its time limit."""
+        return self.nodes * self.gpus_per_node * self.time_min / 60
 
     @property
     def facts(self) -> dict[str, ParamValue]:

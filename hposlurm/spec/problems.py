@@ -16,9 +16,6 @@ from hposlurm.spec.fields import quoted
 # Known, and not in this version: keys and values of the study file that must not be answered with "unknown"
 LATER_KEYS = frozenset(
     {
-        "budget.gpu_hours",
-        "budget.patience",
-        "budget.wall_time",
         "objectives.*.weight",
         "search.max_resource",
         "search.min_resource",

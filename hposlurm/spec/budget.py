@@ -1,0 +1,63 @@
+"""Checks of the budget, on the raw data: does anything end the study, and can it begin at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from hposlurm.errors import Problem
+from hposlurm.space import FloatParameter
+from hposlurm.spec import model
+
+_ENDS = ("n_trials", "gpu_hours", "wall_time", "patience")
+
+
+def budget_problems(
+    data: Mapping[str, Any], definitions: Mapping[str, model.Definition], where: Mapping[str, str]
+) -> Iterator[Problem]:
+    """What is wrong with `budget` in `data`; `where` has the path of each of the valid `definitions`."""
+    budget, search = data.get("budget", {}), data.get("search")
+    if not isinstance(budget, dict):
+        return  # the model reports it
+    if isinstance(search, dict) and search.get("algorithm") == "grid":
+        yield from _grid_problems(definitions, where)
+    elif not any(key in budget for key in _ENDS):
+        yield Problem(
+            "budget.n_trials",
+            "is missing; only search.algorithm: grid ends by itself",
+            "or set budget.gpu_hours, budget.wall_time or budget.patience",
+        )
+    yield from _gpu_hour_problems(budget, data.get("resources", {}))
+
+
+def _grid_problems(definitions: Mapping[str, model.Definition], where: Mapping[str, str]) -> Iterator[Problem]:
+    for name, definition in definitions.items():
+        parameter = definition.parameter(name, None)
+        if isinstance(parameter, FloatParameter) and parameter.low < parameter.high and parameter.step is None:
+            how = "give it a step, or list its values as choices"
+            yield Problem(where[name], f"a grid cannot use the continuous range of {name}", how)
+
+
+def _gpu_hour_problems(budget: Mapping[str, Any], resources: Any) -> Iterator[Problem]:
+    try:
+        limit = model.BudgetSpec.model_validate({"gpu_hours": budget.get("gpu_hours")}).gpu_hours
+        asked = model.ResourcesSpec.model_validate(resources)
+    except ValidationError:
+        return  # the model reports it
+    if limit is None:
+        return
+    if not asked.gpu_hours:
+        yield Problem(
+            "budget.gpu_hours",
+            "the trials ask for no GPUs, so none of it would ever be used",
+            "set resources.gpus_per_node, or use budget.wall_time (in an overlay, `gpu_hours: null` takes it out)",
+        )
+    elif asked.gpu_hours > limit * (1 + 1e-9):
+        yield Problem(
+            "budget.gpu_hours",
+            f"{limit:g} is less than one trial may use: {asked.facts['gpus']} GPUs for {asked.time_min} minutes are "
+            f"{asked.gpu_hours:.4g}",
+            "raise it, or lower resources.time",
+        )
