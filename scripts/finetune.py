@@ -1,7 +1,8 @@
 """Fine-tunes a causal language model on SQuAD-format questions: Hugging Face Trainer + DeepSpeed.
 
 On two GPUs of one node:
-    torchrun --standalone --nproc-per-node 2 scripts/finetune.py --data squad --train-samples 1000 --eval-samples 100
+    torchrun --standalone --nproc-per-node 2 scripts/finetune.py --data rajpurkar/squad \
+        --train-samples 1000 --eval-samples 100
 
 On one GPU, or on a CPU with a model that fits there (no download):
     python scripts/finetune.py --model tiny-bloom --data experiments/data/squad-sample.json --lr 3e-3 --bs 8

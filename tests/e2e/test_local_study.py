@@ -1,0 +1,137 @@
+"""The main job without Slurm: the local backend, driven from a terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = (
+    "python -c 'import sys, time; from hposlurm import client; time.sleep({{ seconds }}); "
+    "client.report(step=1, eval_loss=float(sys.argv[1]))' {{ x }}"
+)
+
+
+@pytest.fixture
+def local_study(write_study):
+    def write(name, *, seconds=0.0, **sections):
+        command = COMMAND.replace("{{ seconds }}", str(seconds))
+        sections = {"backend": "local", "waves": {"size": 2, "max_concurrent": 2}, **sections}
+        return write_study(name, command, **sections)
+
+    return write
+
+
+def start(shell, *words):
+    """`hposlurm …` as a terminal would start it: a process group of its own, to which Ctrl-C goes."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-P", "-m", "hposlurm", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=shell.cwd, env=environment, start_new_session=True, **pipes)
+
+
+def test_a_study_runs_to_its_end_and_can_be_read_everywhere(shell, local_study):
+    out = shell.ok("launch", str(local_study("whole", search={"algorithm": "tpe", "seed": 1})))
+    assert "4 of 4 trials are done" in out
+    rows = shell.rows("whole")
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 4
+    assert rows[0]["eval_loss"] == min(row["x"] for row in rows)
+    database = sqlite3.connect(f"file:{shell.cwd}/runs/whole/study.db?immutable=1", uri=True)
+    assert database.execute("select count(*) from trials where state = 'COMPLETE'").fetchone() == (4,)
+    database.close()
+    assert (shell.cwd / "runs" / "whole").stat().st_mode & 0o777 == 0o700
+    before = (shell.cwd / "runs" / "whole" / "results.csv").read_bytes()
+    shell.ok("rebuild", "whole")
+    assert (shell.cwd / "runs" / "whole" / "results.csv").read_bytes() == before
+
+
+def test_launching_the_same_study_again_runs_nothing_twice(shell, local_study):
+    study = local_study("again")
+    shell.ok("launch", str(study))
+    starts = shell.starts("again")
+    done = shell.run("launch", str(study))
+    assert done.returncode == 0 and "launched already" in done.stderr
+    assert shell.starts("again") == starts
+
+
+def test_ctrl_c_leaves_a_study_that_resume_continues(shell, local_study, wait_until):
+    (shell.cwd / "seconds").write_text("600")
+    process = start(shell, "launch", str(local_study("broken", seconds='float(open("seconds").read())')))
+    wait_until(lambda: len(shell.starts("broken")) == 2, 30)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "hposlurm resume broken" in said, said
+    (shell.cwd / "seconds").write_text("0")
+    shell.ok("resume", "broken")
+    rows = shell.rows("broken")
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 4
+    assert sorted(row["attempts"] for row in rows) == [1, 1, 2, 2]
+
+
+def test_a_killed_driver_leaves_a_study_that_resume_continues(shell, local_study, wait_until):
+    process = start(shell, "launch", str(local_study("killed", seconds=1.5)))
+    wait_until(lambda: len(shell.starts("killed")) == 2, 30)
+    process.kill()
+    process.communicate()
+    shell.ok("resume", "killed")
+    assert [row["state"] for row in shell.rows("killed")] == ["COMPLETE"] * 4
+
+
+def test_a_second_driver_is_turned_away(shell, local_study, wait_until):
+    process = start(shell, "launch", str(local_study("driven", seconds=3)))
+    wait_until(lambda: len(shell.starts("driven")) == 2, 30)
+    done = shell.run("resume", "driven")
+    assert done.returncode == 1 and "another process drives this study" in done.stderr
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert [row["attempts"] for row in shell.rows("driven")] == [1] * 4
+
+
+def test_cancel_from_another_shell_ends_a_local_study(shell, local_study, wait_until):
+    process = start(shell, "launch", str(local_study("stopped", seconds=600)))
+    wait_until(lambda: len(shell.starts("stopped")) == 2, 30)
+    shell.ok("cancel", "stopped")
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shell.status("stopped")["phase"] == "stopped"
+    assert len(shell.plans("stopped")) == 1
+
+
+def test_a_study_of_failures_ends_with_status_1(shell, write_study):
+    done = shell.run("launch", str(write_study("hopeless", "false {{ x }}", backend="local")))
+    assert done.returncode == 1
+    assert "no trial completed" in done.stderr and "hposlurm status hopeless" in done.stderr
+
+
+def test_a_pattern_on_the_output_is_enough_for_any_language(shell, write_study):
+    study = write_study(
+        "anything",
+        "sh -c 'echo epoch 1 loss 3.5; echo epoch 2 loss \"$1\"' sh {{ x }}",
+        backend="local",
+        trial={
+            "command": "sh -c 'echo epoch 1 loss 3.5; echo epoch 2 loss \"$1\"' sh {{ x }}",
+            "metric_pattern": r"epoch (?P<step>\d+) loss (?P<eval_loss>\S+)",
+        },
+    )
+    shell.ok("launch", str(study))
+    assert all(row["eval_loss"] == row["x"] for row in shell.rows("anything"))
+
+
+def test_a_hostile_choice_arrives_in_the_script_as_that_string(shell, write_study):
+    hostile = '"; touch owned; echo "'
+    study = write_study(
+        "hostile",
+        "python -c 'import sys; print(repr(sys.argv[1:]))' {{ x }}",
+        backend="local",
+        parameters={"x": {"choices": [hostile]}},
+        search={"algorithm": "grid"},
+        budget={},
+    )
+    shell.run("launch", str(study))
+    assert repr([hostile]) in shell.ok("logs", "hostile", "0")
+    assert not (shell.cwd / "owned").exists()

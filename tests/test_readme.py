@@ -1,0 +1,54 @@
+"""The README and the code say the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from hposlurm.cli.main import app
+from hposlurm.spec import StudySpec, parse
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_is_in_the_readme_and_has_help(name):
+    assert re.search(rf"^\| `{name}[ `]", README, re.MULTILINE)
+    assert COMMANDS[name].help
+
+
+def test_every_command_of_the_readme_exists():
+    table = README.split("## Commands")[1].split("\n\n")[1]
+    assert set(re.findall(r"^\| `(\w+)", table, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_every_section_of_the_study_file_is_in_the_readme():
+    table = README.split("## The study file")[1]
+    assert not [name for name in StudySpec.model_fields if f"`{name}`" not in table]
+
+
+def test_the_example_is_a_valid_study():
+    import yaml
+
+    text = README.split("```yaml\n")[1].split("```")[0]
+    assert parse(yaml.safe_load(text), "README").name == "bloom-squad"
+
+
+def test_shell_completion_completes():
+    environment = {**os.environ, "_HPOSLURM_COMPLETE": "complete_bash", "COMP_WORDS": "hposlurm la", "COMP_CWORD": "1"}
+    program = Path(sys.executable).with_name("hposlurm")
+    done = subprocess.run([program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["launch"]
+
+
+def test_the_command_line_imports_nothing_heavy_to_answer_help():
+    code = "import sys; import hposlurm.cli.main; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "pandas", "optuna", "submitit", "pydantic", "sqlite3", "numpy"} & set(loaded)
