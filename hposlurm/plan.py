@@ -20,7 +20,9 @@ class WavePlan:
     """What one wave runs, and what was decided about the attempts before it.
 
     `finished` holds the reason why the study is over; such a plan has no assignments. `gpus` and `cpus` are those of
-    one element. `workdir` is the absolute directory in which commands run.
+    one element, `time_limit_s` is how long its job may last (None: unknown). `workdir` is the absolute directory in
+    which commands run. `memory_warning` is the share of the memory at which the guard warns, None if it is off;
+    `memory_grace_steps` is how many looks at it a trial then still has.
     """
 
     wave: int
@@ -34,7 +36,10 @@ class WavePlan:
     cpus: int = 1
     retries: int = 0
     timeout_s: float | None = None
+    time_limit_s: float | None = None
     metric_pattern: str | None = None
+    memory_warning: float | None = 0.95
+    memory_grace_steps: int = 5
     assignments: tuple[Assignment, ...] = ()
     settled: tuple[Settlement, ...] = ()
     finished: str | None = None

@@ -143,6 +143,14 @@ def _minutes(value: Any) -> int:
         ) from None
 
 
+def _switch(value: Any) -> str:
+    """Only true and false are truth values in a study file, but people write on and off."""
+    words = {True: "on", False: "off", "on": "on", "off": "off"}
+    if not isinstance(value, bool | str) or value not in words:
+        raise complaint(f"must be on or off, not {quoted(value)}")
+    return words[value]
+
+
 def _one_node(value: int) -> int:
     if value > 1:
         raise PydanticCustomError(LATER, "more than one node per trial is not yet in this version")
@@ -158,6 +166,7 @@ Command = Annotated[str, AfterValidator(_command)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 Scalar = Annotated[ParamValue, PlainValidator(_scalar)]
 ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(_scalar)]
+Switch = Annotated[str, BeforeValidator(_switch)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Minutes = Annotated[int, BeforeValidator(_minutes)]
 NodeCount = Annotated[Whole, AfterValidator(_one_node)]

@@ -8,10 +8,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from hposlurm.plan import WavePlan
 from hposlurm.trial import Outcome
 from hposlurm.worker import metrics, output, scratch
 from hposlurm.worker.environment import Place, environment
+from hposlurm.worker.gauge import Gauge
 from hposlurm.worker.inbox import Inbox
+from hposlurm.worker.memory import Advice, Guard
 from hposlurm.worker.patience import GRACE_S, KILL_WAIT_S, Patience
 from hposlurm.worker.process import MARKER, Command, peak_host_gb, reap_orphans
 from hposlurm.worker.recorder import Recorder, say
@@ -49,6 +52,7 @@ class Attempt:
         self._reports = output.GrowingFile(place.metrics_file)
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n", longest=_LONGEST_OUTPUT_LINE)
         self._killed_after_s: float | None = None
+        self._guard = _guard(place.plan)
 
     def run(self) -> Outcome | None:
         """Runs the command to its end; its outcome, None if the end could not be recorded."""
@@ -106,7 +110,8 @@ class Attempt:
             for number in signals:
                 patience.signalled(number, now)
             patience.tick(now)
-            if patience.is_asked:
+            self._watch_memory(now)
+            if patience.is_asked or self._memory_reason:
                 self._ask(patience)
             is_over = patience.is_over(now, is_listening=self._ledger.is_listening)
             if is_over and self._has_given_up(command, patience, now):
@@ -135,7 +140,27 @@ class Attempt:
         if self._request.exists():
             return
         with contextlib.suppress(OSError):
-            self._request.write_text(f"{patience.asked or 'trial.timeout exceeded'}\n")
+            self._request.write_text(f"{patience.asked or self._memory_reason or 'trial.timeout exceeded'}\n")
+
+    @property
+    def _memory_reason(self) -> str:
+        return self._guard.asked if self._guard else ""
+
+    def _watch_memory(self, now: float) -> None:
+        guard = self._guard
+        advice = guard.tick(now) if guard else Advice.NOTHING
+        if guard is None or guard.last is None or advice is Advice.NOTHING:
+            return
+        self._record_peaks()  # the kernel's kill might take the worker as well, and this is the row that needs them
+        fullness = f"{guard.last.share:.1%} of the {guard.last.limit / 2**30:.1f} GiB of {guard.last.place} are used"
+        wish = f"; asked to save and stop: {guard.asked}" if advice is Advice.STOP else ""
+        say(f"trial {self._place.assignment.trial}: memory runs short, {fullness}{wish}")
+
+    def _record_peaks(self) -> None:
+        peaks = [peak_host_gb(), self._ledger.peak_host_gb or 0.0]
+        if self._guard is not None and self._guard.peak is not None:
+            peaks.append(self._guard.peak / 2**30)
+        self._recorder.add("memory", peak_host_gb=round(max(peaks), 3), peak_gpu_gb=self._ledger.peak_gpu_gb)
 
     def _has_given_up(self, command: Command, patience: Patience, now: float) -> bool:
         if self._killed_after_s is None:
@@ -152,6 +177,7 @@ class Attempt:
             is_stopping=self._ledger.is_stopping,
             timed_out_s=patience.timeout_s if patience.timed_out else None,
             unreadable=self._ledger.unreadable,
+            memory=self._memory_reason,
         )
         plan, assignment = self._place.plan, self._place.assignment
         exception = output.exception(output.last_lines(self._log, self._log_start)) if exit_code else ""
@@ -161,11 +187,17 @@ class Attempt:
     def _end(self, outcome: Outcome, reason: str, exit_code: int | None, patience: Patience) -> Outcome | None:
         lines = [] if outcome is Outcome.COMPLETE else output.tail(output.last_lines(self._log, self._log_start))
         last = {name: value for name, (_, value) in self._ledger.last.items()}
-        self._recorder.add("memory", peak_host_gb=round(peak_host_gb(), 3), peak_gpu_gb=self._ledger.peak_gpu_gb)
+        self._record_peaks()
         self._recorder.add("end", outcome=outcome, reason=reason, exit_code=exit_code, metrics=last, tail=lines)
         say(f"trial {self._place.assignment.trial}, attempt {self._place.attempt}: {outcome}{reason and f': {reason}'}")
         is_recorded = self._recorder.drain(_HASTY_DRAIN_S if patience.asked else _DRAIN_S)
         return outcome if is_recorded else None
+
+
+def _guard(plan: WavePlan) -> Guard | None:
+    if plan.memory_warning is None:
+        return None
+    return Guard(Gauge().look, plan.memory_warning, plan.memory_grace_steps)
 
 
 def _grace_s(environ: Mapping[str, str]) -> float:

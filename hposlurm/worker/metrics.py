@@ -20,6 +20,7 @@ class Ledger:
 
     last: dict[str, tuple[int, float | str]] = field(default_factory=dict)  # metric → (step, value)
     peak_gpu_gb: float | None = None
+    peak_host_gb: float | None = None
     is_listening: bool = False  # the training code looks for a request now and then
     is_stopping: bool = False  # it saw the request and said so
     unreadable: int = 0
@@ -30,6 +31,8 @@ class Ledger:
             self.last[name] = (record["step"], value)
             if name == "peak_gpu_gb" and isinstance(value, float):
                 self.peak_gpu_gb = max(value, self.peak_gpu_gb or value)
+            if name == "peak_host_gb" and isinstance(value, float):
+                self.peak_host_gb = max(value, self.peak_host_gb or value)
 
 
 def from_file(lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hposlurm.trial import Outcome
 
 _SHELL_SAYS = {126: "found, but not executable", 127: "command not found"}
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _OOM_KILLER = "often the kernel's out-of-memory killer"
 
 
@@ -19,7 +20,7 @@ class Ending:
     `exit_code` is negative for a signal and None if the command could not be killed. `asked` says why it was asked to
     leave, "" if it was not; `killed_after_s` is how long it was then waited for, None if it left by itself.
     `is_stopping`: the training code itself said that it leaves because it was asked. `unreadable` lines of its metrics
-    file were no reports.
+    file were no reports. `memory` is why the memory guard asked it to save and stop, "" if it did not.
     """
 
     exit_code: int | None
@@ -28,6 +29,7 @@ class Ending:
     is_stopping: bool = False
     timed_out_s: float | None = None
     unreadable: int = 0
+    memory: str = ""
 
 
 def judge(
@@ -40,17 +42,22 @@ def judge(
     """The outcome and its reason ("" if complete) from the last (step, value) of each metric.
 
     A command that was asked to leave and ends with status 0 and all its metrics counts as complete, unless it said that
-    it leaves because it was asked: one that knows nothing of requests may just have finished.
+    it leaves because it was asked: one that knows nothing of requests may just have finished. One that left for the
+    memory guard has failed: it costs a retry, since another attempt may meet the same limit again.
     """
     if ending.timed_out_s is not None:
         return Outcome.FAIL, f"trial.timeout of {ending.timed_out_s:g} s exceeded"
     problem = metrics_problem(objectives, last, ending.unreadable)
-    if ending.asked:
-        has_arrived = to_step is not None and not problem and min(last[name][0] for name in objectives) >= to_step
-        if ending.exit_code == 0 and not problem and (has_arrived or not ending.is_stopping):
+    if (ending.asked or ending.memory) and ending.exit_code == 0 and not problem:
+        has_arrived = to_step is not None and min(last[name][0] for name in objectives) >= to_step
+        if has_arrived or not ending.is_stopping:
             return Outcome.COMPLETE, ""
+    if ending.asked:
         killed = ending.killed_after_s
         return Outcome.INTERRUPTED, ending.asked + (f"; killed after {killed:.0f} s" if killed is not None else "")
+    if ending.memory and (ending.is_stopping or ending.exit_code in _KILLED):
+        how = "" if ending.exit_code == 0 else f", {exit_reason(ending.exit_code)}"
+        return Outcome.FAIL, f"{ending.memory} (memory guard: asked to save and stop{how})"
     if ending.exit_code != 0:
         is_own_doing = exception and ending.exit_code is not None and ending.exit_code > 0
         return Outcome.FAIL, exit_reason(ending.exit_code) + (f": {exception}" if is_own_doing else "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hposlurm.space import FloatParameter
-from hposlurm.spec import parse
+from hposlurm.spec import dump, load, parse
 from tests.spec.data import changed, problems_of
 
 
@@ -62,3 +64,35 @@ def test_numbers_in_quotes_are_numbers_where_a_number_is_needed() -> None:
     assert isinstance(study.space.parameters[0], FloatParameter)
     assert study.space.parameters[0].low == 5e-6
     assert study.budget.n_trials == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "switch"), [("on", "on"), ("off", "off"), (True, "on"), (False, "off"), (None, "on"), (..., "on")]
+)
+def test_the_memory_guard_is_on_unless_it_is_switched_off(value: object, switch: str) -> None:
+    assert parse(changed(trial__memory_guard=value), "x").trial.memory_guard == switch
+
+
+def test_off_means_off_in_the_file_and_after_a_round_trip(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(dump(parse(changed(trial__memory_guard="off", trial__memory_warning_pct=0.9), "x")))
+    again = load(file, settings=["trial.memory_grace_steps=0"]).trial
+    assert (again.memory_guard, again.memory_warning_pct, again.memory_grace_steps) == ("off", 0.9, 0)
+    assert load(file, settings=["trial.memory_guard=on"]).trial.memory_guard == "on"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("memory_guard", "maybe", "must be on or off, not 'maybe'"),
+        ("memory_guard", 1, "must be on or off, not 1"),
+        ("memory_guard", ["on"], "must be on or off, not a list"),
+        ("memory_warning_pct", 95, "must be at most 1"),
+        ("memory_warning_pct", 0, "must be more than 0"),
+        ("memory_grace_steps", -1, "must be at least 0"),
+        ("memory_grace_steps", 1.5, "must be a whole number"),
+    ],
+)
+def test_what_the_memory_guard_cannot_use_is_refused(key: str, value: object, words: str) -> None:
+    (problem,) = problems_of(changed(**{f"trial__{key}": value}))
+    assert problem.startswith(f"trial.{key}: {words}")
