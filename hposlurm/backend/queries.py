@@ -62,12 +62,17 @@ _KEEP = ("SLURM_CONF", "HPOSLURM_RUNS")
 _ASK_TIMEOUT_S = 60
 
 
+def is_leak(name: str) -> bool:
+    """Whether an environment variable of this name must not reach a submitted job."""
+    return name not in _KEEP and any(fnmatch.fnmatch(name, pattern) for pattern in _SCRUB)
+
+
 @contextlib.contextmanager
 def scrubbed_environment() -> Iterator[None]:
     """Inside, os.environ is free of what would leak into a submitted job."""
     before = dict(os.environ)
     for name in before:
-        if name not in _KEEP and any(fnmatch.fnmatch(name, pattern) for pattern in _SCRUB):
+        if is_leak(name):
             del os.environ[name]
     try:
         yield
@@ -76,17 +81,17 @@ def scrubbed_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def ask(*command: str) -> str:
+def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
     """What a Slurm command prints; raises BackendError with its own words if it fails or is not there."""
     environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else lists of indices are cut at 64 characters, unmarked
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment)
     except FileNotFoundError:
         raise BackendError(
             f"{command[0]} is not on the PATH: is Slurm installed here, or a module to be loaded?"
         ) from None
     except subprocess.TimeoutExpired:
-        raise BackendError(f"{command[0]} gave no answer in {_ASK_TIMEOUT_S} s") from None
+        raise BackendError(f"{command[0]} gave no answer in {timeout_s:g} s") from None
     if done.returncode:
         raise BackendError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout

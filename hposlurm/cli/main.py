@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hposlurm import __version__
-from hposlurm.cli import control, launch, results, watch
+from hposlurm.cli import control, doctor, launch, results, watch
 from hposlurm.cli.queue import ask_queue
 from hposlurm.errors import HposlurmError
 
@@ -41,6 +41,7 @@ launch.register(app)
 watch.register(app, ask_queue)
 results.register(app)
 control.register(app)
+doctor.register(app)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,48 @@
+"""The verb `doctor`: what this cluster can do, tried out and not assumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hposlurm.cli.common import runs_directory, say
+from hposlurm.report.style import Shape
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Where studies lie; else $HPOSLURM_RUNS or ./runs.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option("--partition", "-p", metavar="P", help="Look at this one.")] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", "-A", metavar="A", help="For the probe job, where one is needed.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try it out: processes in the study root, and a job of one minute.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", min=1, metavar="SECONDS", help="How long the probe job may wait for its start.")
+    ] = 120,
+    style: Annotated[Shape, typer.Option("--format", help="For a person or for a program.")] = Shape.TABLE,
+) -> None:
+    """Say what this cluster can do, with advice; without --probe nothing is written."""
+    from hposlurm.doctor.examination import Request, examine
+
+    report = examine(Request((root or runs_directory()).absolute(), partition, account, probe, wait), say)
+    if style is Shape.JSON:
+        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from hposlurm.doctor.screen import screen
+
+        Console().print(screen(report))
+    if report.counts["fail"]:
+        raise typer.Exit(1)

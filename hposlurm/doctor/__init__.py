@@ -1,0 +1,5 @@
+"""What this cluster can do for hposlurm, tried out and not assumed: `examination.examine` → findings, one per line.
+
+Nothing is written without a probe. Everything that waits for somebody else (Slurm, a file system) has a deadline.
+This module stays light: the small programs of the room (`rival`, `node`) start through it on compute nodes.
+"""

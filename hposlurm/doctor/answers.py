@@ -1,0 +1,144 @@
+"""Asks Slurm everything that the checks need, all questions at the same time; parsers of what is not elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from hposlurm.backend.queries import NodeFacts, ask, parse_sinfo
+from hposlurm.errors import BackendError
+
+#: What hposlurm calls; without sacct it lives on its own records.
+NEEDED = ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
+OPTIONAL = ("sacct", "sacctmgr")
+
+_ASK_TIMEOUT_S = 15.0
+_ASSOCIATION_FIELDS = ("Account", "Partition", "MaxJobs", "MaxSubmit", "GrpJobs", "GrpSubmit", "GrpTRES", "QOS")
+_QOS_FIELDS = ("Name", "MaxJobsPU", "MaxSubmitPU", "MaxTRESPU", "MaxSubmitPA", "GrpSubmit", "GrpTRES")
+_NODE_FORMAT = "%P|%N|%c|%m|%G|%T"
+_AWAY = ("down", "drain", "fail", "maint", "reboot", "unknown", "inval")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command printed, or why it printed nothing of use."""
+
+    text: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Everything that Slurm was asked; `commands` are those that are on the PATH."""
+
+    commands: frozenset[str] = frozenset()
+    version: Answer = field(default_factory=Answer)
+    config: Answer = field(default_factory=Answer)
+    partitions: Answer = field(default_factory=Answer)
+    nodes: Answer = field(default_factory=Answer)
+    queue: Answer = field(default_factory=Answer)
+    sacct: Answer = field(default_factory=Answer)
+    association: Answer = field(default_factory=Answer)
+    qos: Answer = field(default_factory=Answer)
+
+    @property
+    def has_slurm(self) -> bool:
+        return bool(self.commands & set(NEEDED))
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """`scontrol show config` as a mapping; empty where it gave no answer."""
+        return parse_settings(self.config.text)
+
+
+def ask_slurm() -> Answers:
+    """Every answer, or why there is none, within little more than 15 s; Slurm is only read."""
+    commands = frozenset(name for name in (*NEEDED, *OPTIONAL) if shutil.which(name))
+    if not commands & set(NEEDED):
+        return Answers()
+    user = _user()
+    questions = {
+        "version": ("sinfo", "--version"),
+        "config": ("scontrol", "show", "config"),
+        "partitions": ("scontrol", "show", "partition", "-o"),
+        "nodes": ("sinfo", "-h", "-N", "-o", _NODE_FORMAT),
+        "queue": ("squeue", "-h", "--me", "-o", "%i|%T"),
+        "sacct": ("sacct", "-n", "-P", "-X", "-D", "-u", user, "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList"),
+        "association": _sacctmgr("assoc", _ASSOCIATION_FIELDS, "where", f"user={user}"),
+        "qos": _sacctmgr("qos", _QOS_FIELDS),
+    }
+    with ThreadPoolExecutor(len(questions)) as pool:
+        return Answers(commands, **dict(zip(questions, pool.map(_answer, questions.values()), strict=True)))
+
+
+def _answer(command: tuple[str, ...]) -> Answer:
+    try:
+        return Answer(ask(*command, timeout_s=_ASK_TIMEOUT_S))
+    except BackendError as error:
+        return Answer(error=" ".join(str(error).split()))
+
+
+def _sacctmgr(what: str, fields: tuple[str, ...], *condition: str) -> tuple[str, ...]:
+    return ("sacctmgr", "-n", "-P", "show", what, *condition, f"format={','.join(fields)}")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container without its user in /etc/passwd
+        return str(os.getuid())
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """`scontrol show config` → value by name; "(null)" becomes empty."""
+    pairs = (line.partition("=") for line in text.splitlines() if re.match(r"\w+\s*=", line))
+    return {name.strip(): "" if value.strip() in ("(null)", "N/A") else value.strip() for name, _, value in pairs}
+
+
+def parse_partitions(text: str) -> dict[str, dict[str, str]]:
+    """`scontrol show partition -o` → settings by partition, in Slurm's order."""
+    found = {}
+    for line in text.splitlines():
+        settings = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if name := settings.get("PartitionName"):
+            found[name] = settings
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node of a partition, and whether it can run jobs now or later without an administrator."""
+
+    facts: NodeFacts
+    is_up: bool
+
+
+def parse_nodes(text: str) -> list[NodeState]:
+    """`sinfo -h -N -o %P|%N|%c|%m|%G|%T` → nodes with their states."""
+    found = []
+    for line in text.splitlines():
+        row, _, state = line.strip().rpartition("|")
+        word = state.lower()
+        found += [NodeState(facts, not word.startswith(_AWAY) and "*" not in word) for facts in parse_sinfo(row)]
+    return found
+
+
+def parse_rows(text: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
+    """Lines of `sacctmgr -n -P` → one mapping per line; lines with another number of fields are no rows."""
+    rows = (line.split("|") for line in text.splitlines())
+    return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
+
+
+def associations(answers: Answers) -> list[dict[str, str]]:
+    """What the user's accounts may do; fields are sacctmgr's names, empty where there is no limit."""
+    return parse_rows(answers.association.text, _ASSOCIATION_FIELDS)
+
+
+def qualities(answers: Answers) -> dict[str, dict[str, str]]:
+    """Limits of every QOS, by its name."""
+    return {row["Name"]: row for row in parse_rows(answers.qos.text, _QOS_FIELDS)}

@@ -1,0 +1,101 @@
+"""Checks of Slurm itself: its commands, its controller, its partitions, and whether jobs may submit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hposlurm.doctor.answers import NEEDED, Answers, NodeState, parse_nodes, parse_partitions
+from hposlurm.doctor.finding import Finding, fail, ok, unknown, warn
+from hposlurm.errors import RequestError
+
+_PARTITIONS_SHOWN = 6
+
+
+def slurm(answers: Answers) -> Finding:
+    if not answers.has_slurm:
+        advice = "on a cluster: load Slurm's module or go to a login node; a command there: `which sbatch`"
+        return warn("slurm", "no Slurm here: the local backend is what there is", advice)
+    missing = [name for name in NEEDED if name not in answers.commands]
+    version = answers.version.text.split()[-1:] or ["unknown version"]
+    if missing:
+        return fail(
+            "slurm", f"{version[0]}, but not on the PATH: {', '.join(missing)}", "load Slurm's module completely"
+        )
+    return ok("slurm", f"{version[0]}; {', '.join(sorted(answers.commands))}")
+
+
+def controller(answers: Answers) -> Finding:
+    advice = "is SLURM_CONF right, the controller up (scontrol ping), and may this host speak to it?"
+    if answers.config.error:
+        return fail("controller", answers.config.error, advice)
+    if answers.queue.error:
+        return fail("controller", answers.queue.error, advice)
+    jobs = len(answers.queue.text.split())
+    name = answers.settings.get("ClusterName", "?")
+    return ok("controller", f"cluster {name} answers; {jobs} {'job' if jobs == 1 else 'jobs'} of yours in its queue")
+
+
+def partitions(answers: Answers, wanted: str | None) -> Finding:
+    """The partitions and what their nodes have; raises RequestError for a wanted one that is not there."""
+    known = parse_partitions(answers.partitions.text)
+    nodes = parse_nodes(answers.nodes.text)
+    if not known or not nodes:
+        why = answers.partitions.error or answers.nodes.error or "sinfo lists no node"
+        return unknown("partitions", why, "ask the administrator which partitions you may use")
+    if wanted and wanted not in known:
+        raise RequestError(f"there is no partition {wanted!r} here; there are {', '.join(sorted(known))}")
+    lines = {name: _partition_line(name, settings, nodes) for name, settings in known.items()}
+    order = sorted(lines, key=lambda name: (name != wanted, known[name].get("Default") != "YES"))
+    text = "\n".join(lines[name] for name in order[:_PARTITIONS_SHOWN])
+    if len(order) > _PARTITIONS_SHOWN:
+        text += f"\nand {len(order) - _PARTITIONS_SHOWN} more (sinfo)"
+    return _judge_partitions(text, known, nodes, wanted)
+
+
+def _judge_partitions(
+    text: str, known: dict[str, dict[str, str]], nodes: list[NodeState], wanted: str | None
+) -> Finding:
+    used = wanted or next((name for name, s in known.items() if s.get("Default") == "YES"), None)
+    if used is None:
+        return warn("partitions", text, "there is no default partition: set slurm.partition in the study file")
+    mine = [node for node in nodes if node.facts.partition == used]
+    if known[used].get("State", "UP") != "UP":
+        return fail("partitions", text, f"partition {used} is {known[used]['State']}: choose another (slurm.partition)")
+    if mine and not any(node.is_up for node in mine):
+        return fail(
+            "partitions", text, f"no node of partition {used} is up: choose another, or ask when they come back"
+        )
+    with_gpus = sorted({node.facts.partition for node in nodes if node.facts.gpus})
+    if not with_gpus:
+        return warn("partitions", text, "no partition shows GPUs: ask for GresTypes=gpu, or train on CPUs")
+    if used not in with_gpus:
+        advice = f"partition {used} has no GPUs: set slurm.partition to one that has: {', '.join(with_gpus[:4])}"
+        return warn("partitions", text, advice)
+    return ok("partitions", text)
+
+
+def _partition_line(name: str, settings: dict[str, str], nodes: Sequence[NodeState]) -> str:
+    mine = [node for node in nodes if node.facts.partition == name]
+    up = sum(node.is_up for node in mine)
+    count = f"{len(mine)} {'node' if len(mine) == 1 else 'nodes'}" + (f" ({up} up)" if up < len(mine) else "")
+    kinds: dict[str, int] = {}
+    for node in mine:
+        for kind, gpus in node.facts.gpus.items():
+            kinds[kind or "GPU"] = max(gpus, kinds.get(kind or "GPU", 0))
+    have = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "no GPUs"
+    each = " each" if len(mine) > 1 and kinds else ""
+    limit = settings.get("MaxTime", "UNLIMITED")
+    longest = "no time limit" if limit == "UNLIMITED" else f"at most {limit}"
+    default = "*" if settings.get("Default") == "YES" else ""
+    return f"{name}{default}: {count}, {have}{each}, {longest}"
+
+
+def job_sbatch(answers: Answers, partition: str | None) -> Finding:
+    """What can be known without a probe: from which nodes a partition takes jobs."""
+    known = parse_partitions(answers.partitions.text)
+    used = partition or next((name for name, s in known.items() if s.get("Default") == "YES"), "")
+    hosts = known.get(used, {}).get("AllocNodes", "ALL")
+    if hosts not in ("ALL", "(null)"):
+        advice = "a job there may be refused when it calls sbatch; `doctor --probe` tries it. If so: driver: chain"
+        return warn("job_sbatch", f"partition {used} takes jobs from {hosts} only", advice)
+    return unknown("job_sbatch", "not tried whether a job may call sbatch (--probe)")

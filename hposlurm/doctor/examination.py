@@ -1,0 +1,172 @@
+"""All checks in the order of the report. Without a probe nothing is written anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hposlurm.doctor import arrival, cluster, limits, mounts, policy, shell
+from hposlurm.doctor.answers import Answers, ask_slurm, parse_nodes, parse_partitions
+from hposlurm.doctor.concurrency import concurrency
+from hposlurm.doctor.finding import Finding, NoAnswerError, Verdict, fail, unknown, within
+from hposlurm.doctor.job import ProbeRequest, run_probe
+from hposlurm.errors import RequestError
+
+_FILES_DEADLINE_S = 20.0
+_CONTEST_DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to examine: `root` is where studies lie; with `probe`, processes and a job try things out there."""
+
+    root: Path
+    partition: str | None = None
+    account: str | None = None
+    probe: bool = False
+    wait_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The findings in order, and how long they took."""
+
+    request: Request
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {verdict.value: sum(f.verdict is verdict for f in self.findings) for verdict in Verdict}
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "root": str(self.request.root),
+            "partition": self.request.partition,
+            "probe": self.request.probe,
+            "ok": not self.counts[Verdict.FAIL],
+            "counts": self.counts,
+            "seconds": round(self.seconds, 2),
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+def examine(request: Request, tell: Callable[[str], None]) -> Report:
+    """Every finding; `tell` says meanwhile what is being waited for. Raises RequestError for a wrong name."""
+    begin = time.monotonic()
+    for option, value in (("--partition", request.partition), ("--account", request.account)):
+        if value is not None and not re.fullmatch(r"[\w.@+-]+", value):
+            raise RequestError(f"{option} takes one name, not {value!r}")
+    answers = ask_slurm()
+    findings = [*_of_slurm(answers, request), *_of_files(answers, request.root)]
+    if request.probe:
+        findings += _of_probe(
+            answers, request, tell, is_writable=all(f.verdict is not Verdict.FAIL for f in findings[-3:])
+        )
+    else:
+        findings += _not_tried(answers, request)
+    findings += [shell.shell(os.environ), shell.python()]
+    return Report(request, tuple(findings), time.monotonic() - begin)
+
+
+def _of_slurm(answers: Answers, request: Request) -> list[Finding]:
+    found = [cluster.slurm(answers)]
+    if answers.has_slurm:
+        found += [
+            cluster.controller(answers),
+            cluster.partitions(answers, request.partition),
+            limits.arrays(answers),
+            limits.submit_limits(answers, _partition(answers, request)),
+            limits.kill_wait(answers),
+            policy.accounting(answers),
+            policy.preemption(answers, request.partition),
+        ]
+    return found
+
+
+def _partition(answers: Answers, request: Request) -> str | None:
+    """The partition that is meant: the one that was named, else the default one."""
+    known = parse_partitions(answers.partitions.text)
+    return request.partition or next((name for name, s in known.items() if s.get("Default") == "YES"), None)
+
+
+def _of_files(answers: Answers, root: Path) -> list[Finding]:
+    """root, file_system and space; a file system whose server is gone is found out by its silence."""
+
+    def look() -> list[Finding]:
+        known = mounts.parse_mounts(Path("/proc/mounts").read_text()) if Path("/proc/mounts").exists() else []
+        kind = mounts.file_system(root, known, is_cluster=answers.has_slurm)
+        return [mounts.root_directory(root), kind, mounts.space(root)]
+
+    try:
+        return within(_FILES_DEADLINE_S, look)
+    except NoAnswerError as silence:
+        advice = "its file server does not answer: ask the administrator, or name another directory (--root)"
+        return [
+            fail("root", f"{root}: {silence}", advice),
+            *(unknown(n, str(silence)) for n in ("file_system", "space")),
+        ]
+
+
+def _not_tried(answers: Answers, request: Request) -> list[Finding]:
+    found = [unknown("concurrency", "not tried: append, link and rename by processes at once (--probe)")]
+    if answers.has_slurm:
+        found.append(cluster.job_sbatch(answers, request.partition))
+        found += [unknown("node", "not tried: Python, torch and TMPDIR on a compute node (--probe)")]
+    return found
+
+
+def _of_probe(answers: Answers, request: Request, tell: Callable[[str], None], *, is_writable: bool) -> list[Finding]:
+    names = ("concurrency", *(arrival.NAMES if answers.has_slurm else ()))
+    if not is_writable:
+        return [unknown(name, "not tried: see the study root above") for name in names]
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=".hposlurm-doctor-", dir=mounts.standing(request.root)))
+    except OSError as error:
+        advice = "name another directory: --root, or HPOSLURM_RUNS"
+        return [fail("concurrency", f"{error.strerror}: {error.filename}", advice)]
+    try:
+        found = [_contest(directory, tell)]
+        return found + (_of_job(answers, request, directory, tell) if answers.has_slurm else [])
+    finally:
+        _remove(directory, tell)
+
+
+def _contest(directory: Path, tell: Callable[[str], None]) -> Finding:
+    tell("processes append, link and rename in the study root …")
+    try:
+        return within(_CONTEST_DEADLINE_S, lambda: concurrency(directory))
+    except NoAnswerError as silence:
+        return fail("concurrency", str(silence), "the file system hangs: name another directory (--root)")
+
+
+def _of_job(answers: Answers, request: Request, directory: Path, tell: Callable[[str], None]) -> list[Finding]:
+    used = _partition(answers, request)
+    gpus = any(node.facts.gpus for node in parse_nodes(answers.nodes.text) if node.facts.partition == used)
+    named = {"partition": request.partition, "account": request.account}
+    options = tuple((name, value) for name, value in named.items() if value)
+    token = f"hposlurm-doctor-{uuid.uuid4().hex[:12]}"
+    probe = ProbeRequest(directory, token, options, int(gpus), request.wait_s)
+    try:
+        return arrival.findings(probe, run_probe(probe, tell))
+    except NoAnswerError as silence:
+        advice = f"is it there? squeue --name {token}; and: is the controller up (scontrol ping)?"
+        return [fail("probe_job", f"sbatch: {silence}", advice)]
+
+
+def _remove(directory: Path, tell: Callable[[str], None]) -> None:
+    """Gone even where NFS keeps a deleted file for the job that still has its log open."""
+    end = time.monotonic() + 10
+    while directory.exists() and time.monotonic() < end:
+        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():
+            time.sleep(0.5)
+    if directory.exists():
+        tell(f"note: {directory} could not be removed whole; please remove it")

@@ -1,0 +1,135 @@
+"""The probe job: submitted like a study's own jobs, waited for with a deadline, and taken back if it does not start."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hposlurm import __version__
+from hposlurm.backend.base import ElementState
+from hposlurm.backend.queries import ask, parse_squeue
+from hposlurm.doctor.finding import within
+from hposlurm.errors import BackendError
+from hposlurm.journal import read
+from hposlurm.render import script, template_text
+from hposlurm.trial import JobState
+
+_SUBMIT_DEADLINE_S = 60.0
+_ASK_TIMEOUT_S = 15.0
+# The job's own minute, KillWait, and how far behind Slurm's clockwork may be
+_RUN_DEADLINE_S = 180.0
+# NFS may show a finished job's file a minute late
+_REPLY_DEADLINE_S = 65.0
+_POLL_S = 0.5
+
+_NOTHING_KNOWN = ElementState(JobState.UNKNOWN)
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """`directory` is the probe's own, on the study root's file system; `token` names the job and what it submits."""
+
+    directory: Path
+    token: str
+    options: tuple[tuple[str, str], ...]
+    gpus: int
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the job. `parts` is what it saw, by part; `waited_s` how long it waited for its start."""
+
+    job_id: str = ""
+    refusal: str = ""
+    has_started: bool = False
+    waited_s: float = 0.0
+    last: ElementState = _NOTHING_KNOWN
+    parts: dict[str, dict[str, Any]] | None = None
+    log_tail: str = ""
+
+
+def probe_script(request: ProbeRequest) -> str:
+    """The batch script of the probe job."""
+    values = {
+        "version": __version__,
+        "job_name": request.token,
+        "log": request.directory / "job.log",
+        "gpus": request.gpus,
+        "sbatch_options": request.options,
+        "python": sys.executable,
+        "directory": request.directory,
+    }
+    return script(template_text("probe.sbatch.j2"), "templates/probe.sbatch.j2", values)
+
+
+def run_probe(request: ProbeRequest, tell: Tell) -> Outcome:
+    """Submits the job and waits; whatever happens, no job of that name is left behind."""
+    from hposlurm.backend.executor import ScriptExecutor
+
+    (request.directory / "token").write_text(request.token)
+    try:
+        text = probe_script(request)
+        job_id = within(_SUBMIT_DEADLINE_S, lambda: ScriptExecutor(request.directory).submit_script(text))
+        tell(f"probe job {job_id}: waiting at most {request.wait_s:g} s for its start; Ctrl-C takes it back")
+        return _wait(request, job_id)
+    except BackendError as error:
+        return Outcome(refusal=" ".join(str(error).split()))
+    finally:
+        with contextlib.suppress(BackendError):
+            ask("scancel", "--quiet", f"--name={request.token}", timeout_s=_ASK_TIMEOUT_S)
+
+
+def _wait(request: ProbeRequest, job_id: str) -> Outcome:
+    begin = time.monotonic()
+    started: float | None = None
+    state = ElementState(JobState.PENDING)
+    while not state.state.is_terminal:
+        parts = _parts(request)
+        if started is None and (parts or state.state is JobState.RUNNING):
+            started = time.monotonic()
+        deadline = request.wait_s if started is None else started - begin + _RUN_DEADLINE_S
+        if "torch" in parts or time.monotonic() - begin > deadline:
+            break
+        time.sleep(_POLL_S)
+        state = _state(job_id, state)
+    parts = _late_parts(request) if state.state is JobState.COMPLETED else _parts(request)
+    has_started = bool(parts) or started is not None or state.state.is_terminal
+    waited = (started or time.monotonic()) - begin
+    return Outcome(job_id, "", has_started, waited, state, parts, _tail(request.directory / "job.log"))
+
+
+def _state(job_id: str, before: ElementState) -> ElementState:
+    """What squeue says; what was known before where it does not answer, COMPLETED where it has forgotten the job."""
+    try:
+        text = ask("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%i|%T|%r", timeout_s=_ASK_TIMEOUT_S)
+    except BackendError as error:
+        return ElementState(JobState.COMPLETED) if "Invalid job id" in str(error) else before
+    return parse_squeue(text).get(job_id, before)
+
+
+def _late_parts(request: ProbeRequest) -> dict[str, dict[str, Any]]:
+    end = time.monotonic() + _REPLY_DEADLINE_S
+    while "torch" not in (parts := _parts(request)) and time.monotonic() < end:
+        time.sleep(_POLL_S)
+    return parts
+
+
+def _parts(request: ProbeRequest) -> dict[str, dict[str, Any]]:
+    """The records that the job has appended so far, by part."""
+    with contextlib.suppress(OSError):
+        return {str(record.get("part")): record for record in read(request.directory / "node.jsonl").records}
+    return {}
+
+
+def _tail(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return lines[-1].strip() if lines else ""
+    return ""

@@ -1,0 +1,73 @@
+"""Checks of accounting and preemption: what a GPU hour is known to have cost, and how a job is pushed out. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from hposlurm.doctor.answers import Answers, parse_partitions
+from hposlurm.doctor.finding import Finding, ok, unknown, warn
+
+_SHORT_GRACE_S = 30
+# Below this a job can vanish from the controller's memory between two looks of a planner that has no sacct
+_SHORT_MIN_JOB_AGE_S = 120
+
+
+def accounting(answers: Answers) -> Finding:
+    """Whether sacct answers and counts GPUs; hposlurm's own records take its place where not."""
+    name, settings = "accounting", answers.settings
+    own = "GPU hours come from hposlurm's own records then"
+    if "sacct" not in answers.commands or "slurmdbd" not in settings.get("AccountingStorageType", "slurmdbd"):
+        return warn(name, f"there is no sacct here{_job_age(settings)}", f"{own}; nothing to set")
+    if answers.sacct.error:
+        return warn(name, answers.sacct.error, f"{own}; ask whether slurmdbd is down, or sacct not for users")
+    counted = settings.get("AccountingStorageTRES", "").split(",")
+    if settings and not any(tres.startswith("gres/gpu") for tres in counted):
+        return warn(name, "sacct answers, but does not count GPUs", f"{own}; ask for AccountingStorageTRES=gres/gpu")
+    return ok(name, "sacct answers and counts GPUs (gres/gpu)") if settings else ok(name, "sacct answers")
+
+
+def _job_age(settings: dict[str, str] | object) -> str:
+    age = re.match(r"\d+", settings.get("MinJobAge", "")) if isinstance(settings, dict) else None
+    if age and int(age.group()) < _SHORT_MIN_JOB_AGE_S:
+        return f", and squeue forgets a job {age.group()} s after its end (MinJobAge)"
+    return ""
+
+
+def preemption(answers: Answers, partition: str | None) -> Finding:
+    """How jobs are pushed out, and how long they have to save."""
+    name, settings = "preemption", answers.settings
+    if not settings:
+        return unknown(name, "scontrol show config gave no answer")
+    kind, mode = settings.get("PreemptType", ""), settings.get("PreemptMode", "OFF")
+    if kind in ("", "preempt/none") or mode.startswith("OFF"):
+        return ok(name, "off: no job is pushed out by another")
+    known = parse_partitions(answers.partitions.text)
+    chosen = {partition: known[partition]} if partition in known else known
+    grace = {p: int(s.get("GraceTime", "0")) for p, s in chosen.items() if s.get("PreemptMode", mode) != "OFF"}
+    user_signal = "send_user_signal" in settings.get("PreemptParameters", "")
+    requeue = "on" if settings.get("JobRequeue", "1") == "1" else "off by default (hposlurm asks for it)"
+    found = (
+        f"{kind.removeprefix('preempt/')}, mode {mode}; requeue {requeue}\n"
+        f"GraceTime {_by_value(grace)}; send_user_signal {'on' if user_signal else 'off (not needed)'}"
+    )
+    if "SUSPEND" in mode:
+        return warn(
+            name, found, "a suspended trial keeps GPU memory, and its clock runs on: leave room in trial.timeout"
+        )
+    short = [p for p, seconds in grace.items() if seconds < _SHORT_GRACE_S]
+    if short:
+        advice = f"trials pushed out of {_listed(short)} lose what follows their last checkpoint: ask for GraceTime=120"
+        return warn(name, found, advice)
+    return ok(name, found)
+
+
+def _by_value(grace: dict[str, int]) -> str:
+    """ "0 s (batch, urgent), 10 s (grace)"; without names where all are equal."""
+    values = sorted(set(grace.values()))
+    if len(values) <= 1:
+        return f"{values[0] if values else 0} s"
+    return ", ".join(f"{value} s ({_listed([p for p, v in grace.items() if v == value])})" for value in values)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

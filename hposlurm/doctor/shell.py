@@ -1,0 +1,41 @@
+"""Checks of the shell: what it would pass on to jobs, and which Python the jobs will start."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+
+from hposlurm import __version__
+from hposlurm.backend.queries import is_leak
+from hposlurm.doctor.finding import Finding, ok, warn
+
+_SHOWN = 6
+# What people set on purpose for all their jobs → where a study file says it
+_MEANT = {
+    "SBATCH_ACCOUNT": "slurm.account",
+    "SBATCH_PARTITION": "slurm.partition",
+    "SBATCH_QOS": "slurm.qos",
+    "SBATCH_CONSTRAINT": "slurm.constraint",
+    "SBATCH_RESERVATION": "slurm.extra.reservation",
+}
+
+
+def shell(environment: Mapping[str, str]) -> Finding:
+    """Variables of another job, or options for every sbatch: hposlurm's jobs never see them, other commands do."""
+    leaked = sorted(name for name in environment if name.startswith(("SLURM_", "SBATCH_")) and is_leak(name))
+    if not leaked:
+        return ok("shell", "no SLURM_* or SBATCH_* variables that would leak into jobs")
+    meant = [f"{key}: {environment[name]}" for name, key in _MEANT.items() if environment.get(name)]
+    if job := environment.get("SLURM_JOB_ID"):
+        what, advice = f"inside job {job}: ", "hposlurm hides them from its jobs; your own srun and sbatch see them"
+    else:
+        what, advice = "", "hposlurm hides them from its jobs; `unset` them for your own"
+    if meant:
+        advice = f"hposlurm hides them from its jobs; say it in the study file instead: {', '.join(meant)}"
+    shown = ", ".join(leaked[:_SHOWN]) + (f" and {len(leaked) - _SHOWN} more" if len(leaked) > _SHOWN else "")
+    return warn("shell", f"{what}{shown}", advice)
+
+
+def python() -> Finding:
+    return ok("python", f"{platform.python_version()}, hposlurm {__version__}, {sys.executable}")
