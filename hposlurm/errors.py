@@ -4,6 +4,8 @@ HposlurmError
 ├── RequestError            the request was wrong (exit status 2)
 │   └── SpecError           a study file has problems, all listed at once
 ├── BackendError            the cluster or the local machine did not do what it was asked (exit status 1)
+│   └── NotNowError         … and may do it later: it gave no answer, say
+│       └── LimitError      … or a limit on jobs is reached: fewer may fit now
 └── StudyError              what lies in a study directory cannot be used (exit status 1)
 """
 
@@ -54,6 +56,14 @@ class SpecError(RequestError):
 
 class BackendError(HposlurmError):
     """Slurm or the local machine refused or failed; the message quotes its answer."""
+
+
+class NotNowError(BackendError):
+    """The cluster did not do it now and may do it later, unchanged: it gave no answer in time, or is full."""
+
+
+class LimitError(NotNowError):
+    """A limit on the number of jobs or array elements is reached; a smaller submission may be accepted."""
 
 
 class StudyError(HposlurmError):

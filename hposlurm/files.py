@@ -80,6 +80,12 @@ def publish(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def age_s(path: Path) -> float:
+    """Seconds since `path` was written, both times by the file system's clock: those of the nodes may differ."""
+    with _temporary_beside(path, b"") as now:
+        return now.stat().st_mtime - path.stat().st_mtime
+
+
 def to_json(value: Any) -> bytes:
     """JSON in the order given and a final newline; refuses NaN and infinity, which are not JSON."""
     return (json.dumps(value, allow_nan=False) + "\n").encode()

@@ -24,6 +24,18 @@ class WaveLayout:
     def intent(self) -> Path:
         return self.root / "intent.json"
 
+    def takeover(self, intent: Path) -> Path:
+        """Where another planner claims the wave, once the owner of `intent` is dead."""
+        middle = intent.name.split(".")[1]
+        return self.root / f"intent.{int(middle) + 1 if middle.isdigit() else 1}.json"
+
+    def intents(self) -> list[Path]:
+        """All claims on the wave that exist, oldest first: intent.json, intent.1.json, …"""
+        found = [self.intent] if self.intent.exists() else []
+        while (following := self.takeover(found[-1] if found else self.intent)).exists():
+            found.append(following)
+        return found
+
     @property
     def jobs(self) -> Path:
         return self.root / "jobs.json"

@@ -52,6 +52,10 @@ class ElementState:
     detail: str = ""
 
 
+#: Slurm's word for a job that waits for ever (squeue(1), JOB REASON CODES), as an ElementState's detail
+NEVER_SATISFIED = "DependencyNeverSatisfied"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What the accounting says of one run of one element; a requeued element has several, in order of time."""
@@ -89,6 +93,10 @@ class Backend(Protocol):
         """How many elements can run at the same time, as a default for `waves.size`."""
         ...
 
+    def gpus(self, spec: StudySpec) -> int:
+        """How many GPUs one element is given; a budget of GPU hours reserves these."""
+        ...
+
     def scripts(self, request: WaveRequest) -> list[Script]:
         """What `submit` and `submit_planner` would send, without sending or writing anything."""
         ...
@@ -96,12 +104,21 @@ class Backend(Protocol):
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
         """Submits the wave, held: nothing starts before `release`.
 
-        Arrays that an interrupted submission of the same request left behind are found and used, not doubled.
+        Arrays that an interrupted submission of the same request left behind are found and used, not doubled. Where
+        the cluster's limits leave room for a part of the wave only, the arrays cover its first elements; LimitError
+        means that there is room for none. After any error no array of the request is left.
         """
         ...
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
-        """Submits the job that plans the next wave once `arrays` have ended; its job id, None where none is needed."""
+        """Submits the job that plans the next wave once `arrays` have ended; its job id, None where none is needed.
+
+        One that waits behind the same wave already is found and used, not doubled.
+        """
+        ...
+
+    def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
+        """Cancels all arrays of the request but `arrays`: left over from submissions whose answer was lost."""
         ...
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
@@ -118,6 +135,10 @@ class Backend(Protocol):
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
         """What each ended element of the arrays was allocated, every run of it; None where there is no accounting."""
+        ...
+
+    def run_again_later(self) -> bool:
+        """Puts the job that this process runs in back into the queue, which ends the process; False outside of one."""
         ...
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from hposlurm.backend.queries import scrubbed_environment
+from hposlurm.backend.queries import refusal, scrubbed_environment
 from hposlurm.errors import BackendError
 
 
@@ -40,7 +40,7 @@ class ScriptExecutor(SlurmExecutor):
             with scrubbed_environment(), contextlib.redirect_stderr(io.StringIO()):
                 return str(self._submit_command("").job_id)
         except (FailedSubmissionError, FailedJobError) as error:
-            raise BackendError(f"sbatch refused: {_sbatch_words(str(error))}") from error
+            raise refusal(f"sbatch refused: {_sbatch_words(str(error))}") from error
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:  # noqa: ARG002 - submitit's signature
         return self._text

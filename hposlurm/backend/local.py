@@ -73,6 +73,9 @@ class LocalBackend:
             return len(self._gpu_ids) // spec.resources.gpus_per_node
         return max(1, (os.cpu_count() or 1) // spec.resources.cpus_per_task)
 
+    def gpus(self, spec: StudySpec) -> int:
+        return spec.resources.gpus_per_node if self._gpu_ids else 0
+
     def scripts(self, request: WaveRequest) -> list[Script]:
         lines = (" ".join(_worker_command(request, i)) for i in range(request.count))
         return [Script("processes on this machine", "\n".join(lines) + "\n")]
@@ -82,7 +85,7 @@ class LocalBackend:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         array = f"{_driver_id(os.getpid())}.{self._arrays}"
         self._arrays += 1
-        gpus = request.spec.resources.gpus_per_node if self._gpu_ids else 0
+        gpus = self.gpus(request.spec)
         cap = self.wave_size(request.spec)
         for index in range(request.count):
             job_id = f"{array}_{index}"
@@ -91,6 +94,9 @@ class LocalBackend:
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:  # noqa: ARG002
         return None
+
+    def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
+        """Nothing outlives the process that submitted it."""
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         """Nothing runs before `wait` anyway."""
@@ -126,6 +132,9 @@ class LocalBackend:
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
         own = self._elements
         return {j: ElementState(own[j].state) if j in own else _foreign_state(_driver_of(j)) for j in job_ids}
+
+    def run_again_later(self) -> bool:
+        return False
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:  # noqa: ARG002
         return None  # no accounting here: the workers' own records hold

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hposlurm.backend.base import ElementState, Usage
-from hposlurm.errors import BackendError
+from hposlurm.errors import BackendError, LimitError, NotNowError
 from hposlurm.trial import JobState
 
 # Slurm's words (squeue(1), sacct(1), section JOB STATE CODES) → ours. A word that is not here is UNKNOWN.
@@ -91,10 +91,35 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
             f"{command[0]} is not on the PATH: is Slurm installed here, or a module to be loaded?"
         ) from None
     except subprocess.TimeoutExpired:
-        raise BackendError(f"{command[0]} gave no answer in {timeout_s:g} s") from None
+        raise NotNowError(f"{command[0]} gave no answer in {timeout_s:g} s") from None
     if done.returncode:
-        raise BackendError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
+        raise refusal(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
+
+
+# Slurm's words (slurm_errno.h, and what sites have of them in their logs) for a limit on jobs, and for no answer
+_LIMIT_WORDS = re.compile(
+    r"accounting/QOS policy|MaxSubmitJob|MaxJobCount|SubmitJobLimit|Reached \S+ .*limit|job array specification"
+    r"|Resource temporarily unavailable|unable to accept job",
+    re.IGNORECASE,
+)
+_NO_ANSWER_WORDS = re.compile(
+    r"timed out|unable to contact|connection (refused|reset|failure)|communication (connection )?failure"
+    r"|zero bytes|transport endpoint|in standby mode",
+    re.IGNORECASE,
+)
+
+
+def refusal(message: str) -> BackendError:
+    """The error that a Slurm command's words mean: LimitError, NotNowError, or a plain refusal."""
+    if _LIMIT_WORDS.search(message):
+        return LimitError(message)
+    return NotNowError(message) if _NO_ANSWER_WORDS.search(message) else BackendError(message)
+
+
+def is_array_too_long(error: BackendError) -> bool:
+    """Whether a limit is one on a single array alone, so that another array may follow it."""
+    return "job array specification" in str(error)
 
 
 def job_state(slurm_word: str) -> JobState:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import sys
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm import __version__
-from hposlurm.backend import queries
-from hposlurm.backend.base import ArrayJob, ElementState, Script, Usage, WaveRequest
-from hposlurm.errors import BackendError, Problem
+from hposlurm.backend import queries, scripts
+from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
+from hposlurm.errors import BackendError, LimitError, NotNowError, Problem
+from hposlurm.failpoints import fail_point
 from hposlurm.files import publish
-from hposlurm.render import script, template_text
+from hposlurm.layout import WaveLayout
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-# A job that ends by itself before its limit can save; USR2 may come up to 60 s early (sbatch(1), --signal).
-_SIGNAL_S = 120
-# What a worker needs between the end of its command and SIGKILL, to write its record
-_RECORD_S = 3
+# How long a job is looked for after its submission got no answer: the controller may still be working on it
+LOOK_AFTER_S = 20
+_LOOK_EVERY_S = 2
 
 
 class SlurmBackend:
@@ -59,54 +58,121 @@ class SlurmBackend:
     def wave_size(self, spec: StudySpec) -> int:
         return spec.waves.max_concurrent or 4
 
-    def _chunks(self, request: WaveRequest) -> list[tuple[int, int]]:
-        return queries.chunks(request.count, self.max_array_size)
+    def _parts(self, request: WaveRequest, begun: int = 0, offset: int = 0, limit: int | None = None) -> list[Part]:
+        """The arrays of the wave from element `offset` on, behind `begun` earlier ones; none above `limit` elements."""
+        found = queries.chunks(request.count - offset, limit or self.max_array_size)
+        shares = queries.shares(request.spec.waves.max_concurrent, begun + len(found))[begun:]
+        return [
+            Part(begun + i, offset + first, count, share)
+            for i, ((first, count), share) in enumerate(zip(found, shares, strict=True))
+        ]
+
+    def gpus(self, spec: StudySpec) -> int:
+        return spec.resources.gpus_per_node * spec.resources.nodes
 
     def scripts(self, request: WaveRequest) -> list[Script]:
-        parts = self._chunks(request)
+        parts = self._parts(request)
         wave = request.layout.wave(request.wave)
-        arrays = [Script(wave.script(i).name, self._trial_script(request, i)) for i in range(len(parts))]
+        arrays = [Script(wave.script(part.number).name, self._trial_script(request, part)) for part in parts]
         after = [f"ARRAY_{i}" for i in range(len(parts))]
-        return [*arrays, Script(wave.planner_script.name, self._planner_script(request, after))]
+        return [*arrays, Script(wave.planner_script.name, planner_script(request, after))]
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
-        from hposlurm.backend.executor import ScriptExecutor
-
         wave = request.layout.wave(request.wave)
         wave.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        executor = ScriptExecutor(wave.logs)
-        arrays: list[ArrayJob] = []
-        known = {array.offset: array for array in self._find(request)} if wave.script().exists() else {}
-        for chunk, (offset, count) in enumerate(self._chunks(request)):
-            if offset not in known:
-                text = self._trial_script(request, chunk)
-                publish(wave.script(chunk), text.encode())
-                known[offset] = ArrayJob(self._submit_or_undo(executor, text, arrays), offset, count)
-            arrays.append(known[offset])
+        arrays = self._adopted(request) if wave.script().exists() else []
+        try:
+            self._submit_rest(request, arrays)
+        except BackendError:  # half a wave that nobody knows of is no wave
+            with contextlib.suppress(BackendError):
+                self.cancel([array.job_id for array in arrays])
+            raise
         return arrays
 
-    def _submit_or_undo(self, executor: object, text: str, arrays: Sequence[ArrayJob]) -> str:
-        """Half a wave is no wave: a chunk that is refused takes the held ones before it back."""
-        try:
-            return str(executor.submit_script(text))  # type: ignore[attr-defined]
-        except BackendError:
-            self.cancel([array.job_id for array in arrays])
-            raise
+    def _submit_rest(self, request: WaveRequest, arrays: list[ArrayJob]) -> None:
+        """Appends to `arrays` until they cover the wave or the cluster takes no more: halves what does not fit."""
+        limit, is_full = self.max_array_size, False
+        while (covered := sum(array.count for array in arrays)) < request.count and limit:
+            part = self._parts(request, len(arrays), covered, limit)[0]
+            try:
+                arrays.append(ArrayJob(self._submit_array(request, part), part.offset, part.count))
+            except LimitError as error:
+                is_full = is_full or not queries.is_array_too_long(error)
+                limit = part.count // 2
+                if not limit and not arrays:
+                    raise
+            else:
+                if is_full:  # what is left of the room is the planner's
+                    return
 
-    def _find(self, request: WaveRequest) -> list[ArrayJob]:
-        parts = self._chunks(request)
-        names = {job_name(request, i): part for i, part in enumerate(parts)}
-        text = queries.ask("squeue", "-h", "--me", f"--name={','.join(names)}", "-o", "%F|%j")
-        found = {name: job_id for job_id, _, name in (line.strip().partition("|") for line in text.splitlines())}
-        return [ArrayJob(found[name], *part) for name, part in names.items() if name in found]
+    def _submit_array(self, request: WaveRequest, part: Part) -> str:
+        wave = request.layout.wave(request.wave)
+        text = self._trial_script(request, part)
+        publish(wave.script(part.number), text.encode())
+        fail_point("scripted")
+        name = job_name(request, part.offset, part.count)
+        return self._sbatch(wave, text, lambda: [j for j, n in self._queue_of(request) if n == name])
 
-    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
+    def _sbatch(self, wave: WaveLayout, text: str, find: Callable[[], list[str]]) -> str:
+        """Submits; looks with `find` whether the job is there although sbatch failed: a lost answer is no refusal."""
         from hposlurm.backend.executor import ScriptExecutor
 
+        try:
+            return ScriptExecutor(wave.logs).submit_script(text)
+        except LimitError:
+            raise
+        except BackendError as error:
+            deadline = time.monotonic() + (LOOK_AFTER_S if isinstance(error, NotNowError) else 0)
+            while True:
+                with contextlib.suppress(BackendError):
+                    if found := find():
+                        return found[0]
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_LOOK_EVERY_S)
+
+    def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
+        """Id and name of the request's arrays in the queue; the token in the name tells them, lowest id first."""
+        text = queries.ask("squeue", "-h", "--me", "-o", "%F|%j")
+        rows = {tuple(line.strip().split("|", 1)) for line in text.splitlines() if f"-{request.token}-" in line}
+        return sorted(((job_id, name) for job_id, name in rows), key=lambda row: int(row[0]))
+
+    def _adopted(self, request: WaveRequest) -> list[ArrayJob]:
+        """What an interrupted submission left: arrays that cover the wave from its first element on, without a gap."""
+        left = {}
+        for job_id, name in reversed(self._queue_of(request)):
+            offset, count = (int(word) for word in name.rsplit("-", 2)[1:])
+            left[offset] = ArrayJob(job_id, offset, count)
+        arrays: list[ArrayJob] = []
+        while (array := left.get(sum(a.count for a in arrays))) and array.offset + array.count <= request.count:
+            arrays.append(array)
+        return arrays
+
+    def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
+        known = {array.job_id for array in arrays}
+        self.cancel([job_id for job_id, _ in self._queue_of(request) if job_id not in known])
+
+    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
         wave = request.layout.wave(request.wave)
-        text = self._planner_script(request, [array.job_id for array in arrays])
+        is_repeated = wave.planner_script.exists()
+        if is_repeated and (waiting := self._waiting_planners(request)):
+            return waiting[0]
+        text = planner_script(request, [array.job_id for array in arrays])
         publish(wave.planner_script, text.encode())
-        return ScriptExecutor(wave.logs).submit_script(text)
+        fail_point("planner scripted")
+        mine = self._sbatch(wave, text, lambda: self._waiting_planners(request))
+        first = next(iter(self._waiting_planners(request)), mine) if is_repeated else mine
+        if first != mine:  # two mended the chain at once: the first one's stays
+            self.cancel([mine])
+        return first
+
+    def _waiting_planners(self, request: WaveRequest) -> list[str]:
+        """Planner jobs of the wave that wait and will start, lowest id first; the one that asks is none of them."""
+        text = queries.ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
+        rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
+        mine = os.environ.get("SLURM_JOB_ID")
+        found = [j for j, comment, why in rows if comment == planner_comment(request) and why != NEVER_SATISFIED]
+        return sorted((job_id for job_id in found if job_id != mine), key=int)
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         try:
@@ -143,91 +209,18 @@ class SlurmBackend:
         except BackendError:
             return None  # switched off or out of reach: the workers' own records hold
 
+    def run_again_later(self) -> bool:
+        job_id = os.environ.get("SLURM_JOB_ID")
+        if job_id is None:
+            return False
+        queries.ask("scontrol", "requeue", job_id)
+        return True
+
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
         raise NotImplementedError("Slurm runs its arrays without being waited for")
 
-    def _trial_script(self, request: WaveRequest, chunk: int) -> str:
-        spec, wave = request.spec, request.layout.wave(request.wave)
-        offset, count = self._chunks(request)[chunk]
-        own = Path(spec.slurm.template) if spec.slurm.template else None
-        values = {
-            **_common_values(request),
-            "job_name": job_name(request, chunk),
-            "count": count,
-            "offset": offset,
-            "max_concurrent": queries.shares(spec.waves.max_concurrent, len(self._chunks(request)))[chunk],
-            "logs": wave.logs,
-            "log_out": _sbatch_word(wave.logs / "%A_%a_0_log.out"),
-            "log_err": _sbatch_word(wave.logs / "%A_%a_0_log.err"),
-            "hold": True,
-            "nodes": spec.resources.nodes,
-            "gpus": spec.resources.gpus_per_node * spec.resources.nodes,
-            "gpus_per_node": spec.resources.gpus_per_node,
-            "gpu_type": spec.resources.gpu_type,
-            "cpus_per_task": spec.resources.cpus_per_task,
-            "mem_gb": spec.resources.mem_gb,
-            "time_min": spec.resources.time_min,
-            "grace_s": max(1, queries.kill_wait_s(self._config) - _RECORD_S),
-            "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
-            "sbatch_options": _sbatch_options(spec, spec.slurm.partition),
-        }
-        return script(template_text("trial.sbatch.j2", own), str(own or "templates/trial.sbatch.j2"), values)
-
-    def _planner_script(self, request: WaveRequest, after: Sequence[str]) -> str:
-        planner = request.spec.slurm.planner
-        options = _sbatch_options(request.spec, planner.partition or request.spec.slurm.partition, for_planner=True)
-        values = {
-            **_common_values(request),
-            "job_name": planner_name(request),
-            "after": after,
-            "log": _sbatch_word(request.layout.wave(request.wave).logs / "planner-%j.log"),
-            "cpus_per_task": planner.cpus_per_task,
-            "mem_gb": planner.mem_gb,
-            "time_min": planner.time_min,
-            "sbatch_options": options,
-        }
-        return script(template_text("planner.sbatch.j2"), "templates/planner.sbatch.j2", values)
-
-
-def job_name(request: WaveRequest, chunk: int) -> str:
-    """The name of one chunk's array; the token in it finds the job again if sbatch's answer is lost."""
-    return f"{request.spec.name}-w{request.wave:04d}-{request.token}-{chunk}"
-
-
-def planner_name(request: WaveRequest) -> str:
-    """One name for all planners of a study directory: `singleton` lets one of them run at a time."""
-    directory = hashlib.sha1(str(request.layout.root).encode(), usedforsecurity=False).hexdigest()[:8]
-    return f"{request.spec.name}-planner-{directory}"
-
-
-def _common_values(request: WaveRequest) -> dict[str, object]:
-    return {
-        "study": request.spec.name,
-        "wave": request.wave,
-        "version": __version__,
-        "python": sys.executable,
-        "study_dir": request.layout.root,
-        "setup": request.spec.slurm.setup,
-    }
-
-
-def _sbatch_options(spec: StudySpec, partition: str | None, *, for_planner: bool = False) -> list[tuple[str, object]]:
-    """Options that the study passes on; an empty value makes a bare flag. `extra` is for the trials alone."""
-    slurm = spec.slurm
-    named = {"partition": partition, "account": slurm.account, "qos": slurm.qos}
-    if not for_planner:
-        named |= {"constraint": slurm.constraint, "exclude": slurm.exclude}
-    options = [(name, _sbatch_word(value)) for name, value in named.items() if value]
-    if for_planner:
-        return list(options)
-    extra = [(name, None if value in (None, "", True) else _sbatch_word(value)) for name, value in slurm.extra.items()]
-    return [*options, *extra]
-
-
-def _sbatch_word(value: object) -> str:
-    """A value on an #SBATCH line, where double quotes and backslashes are read (sbatch's own parser, not a shell)."""
-    text = str(value)
-    return text if re.fullmatch(r"[\w@%+=:,./\[\]&|()*-]+", text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+    def _trial_script(self, request: WaveRequest, part: Part) -> str:
+        return scripts.trial_script(request, part, queries.kill_wait_s(self._config))
 
 
 def _capacity_problems(spec: StudySpec, nodes: Sequence[queries.NodeFacts]) -> list[Problem]:

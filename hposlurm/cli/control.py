@@ -59,14 +59,20 @@ def resume(
         run_to_end(layout, spec, backend)
 
 
-def advance(study: StudyName) -> None:
+def advance(
+    study: StudyName,
+    patient: Annotated[
+        bool, typer.Option("--patient", help="Try again while the cluster takes no jobs; a job requeues itself.")
+    ] = False,
+) -> None:
     """Plumbing: one planner step. Safe to run at any time, by anyone, any number of times."""
     from hposlurm.backend import choose
-    from hposlurm.planner import advance as step_on
+    from hposlurm.planner import advance as advance_once
+    from hposlurm.planner import advance_patiently
 
     layout = find_study(study)
     spec = frozen_spec(layout)
-    step = step_on(layout, spec, choose(spec.backend))
+    step = (advance_patiently if patient else advance_once)(layout, spec, choose(spec.backend))
     print(f"{step.kind}: {step.message}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hposlurm.cli.common import runs_directory, say
-from hposlurm.errors import BackendError, HposlurmError, SpecError
+from hposlurm.errors import BackendError, HposlurmError, LimitError, NotNowError, SpecError
 
 if TYPE_CHECKING:
     from hposlurm.backend import Backend
@@ -132,8 +132,10 @@ def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -
         return
     try:
         step = advance(layout, spec, backend)
-    except (HposlurmError, OSError):
-        if discard(layout):
+    except (HposlurmError, OSError) as error:
+        if isinstance(error, NotNowError) and not isinstance(error, LimitError):
+            say(f"{layout.root} is kept, since the cluster gave no answer; go on with: hposlurm resume {spec.name}")
+        elif discard(layout):
             say(f"nothing was submitted and nothing was left in {layout.root.parent}")
         raise
     tell(layout, step)

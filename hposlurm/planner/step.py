@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm import history as past
-from hposlurm.backend import Backend, ElementState
+from hposlurm.backend import NEVER_SATISFIED, Backend, ElementState
 from hposlurm.backend.jobs import WaveJobs
+from hposlurm.errors import BackendError
+from hposlurm.failpoints import fail_point
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan, record_plan
 from hposlurm.planner import submission
+from hposlurm.planner.claim import token_of
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids, last_words, settle, settle_late, unfinished, unsettled
 from hposlurm.publish import publish
@@ -33,9 +37,12 @@ _ASK_AGAIN_S = 2
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a planner step did. `wave` is the wave that runs now, or the last one."""
+    """What a planner step did. `wave` is the wave that runs now, or the last one.
 
-    kind: Literal["submitted", "waiting", "finished", "stopped"]
+    "waiting" is for the wave's jobs, "busy" that another process takes this very step.
+    """
+
+    kind: Literal["submitted", "waiting", "busy", "finished", "stopped"]
     wave: int
     message: str
     jobs: WaveJobs | None = None
@@ -55,8 +62,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
         plan = history.plans[-1] if history.plans else None
         if plan is None or (plan.finished and again):
             again = False
-            following = _decide(layout, spec, backend, history, ())
-            record_plan(layout.wave(following.wave), following)
+            _record(layout, _decide(layout, spec, backend, history, ()))
             continue
         if plan.finished:
             publish(layout, history, spec.publish)
@@ -64,6 +70,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
         step = _step(layout, spec, backend, history, plan)
         if step is not None:
             publish(layout, history, spec.publish)
+            fail_point("published")
             return step
 
 
@@ -74,23 +81,34 @@ def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Histo
     if jobs is None or not wave.released.exists():
         jobs = submission.submit_wave(layout, spec, backend, plan, time.time())
         if jobs is None:
-            return Step("waiting", plan.wave, f"another planner is submitting wave {plan.wave}")
+            return Step("busy", plan.wave, f"another planner is submitting wave {plan.wave}")
         return Step("submitted", plan.wave, f"wave {plan.wave}: {_trials(plan)}", jobs)
     ids = element_ids(plan, jobs.arrays)
-    open_elements = unfinished(plan, history)
+    open_elements = [i for i in unfinished(plan, history) if ids[i]]  # no id: there was no room for it
     states = _await_known(layout, backend, plan, ids, open_elements) if open_elements else {}
     alive = [i for i in open_elements if states.get(ids[i], _UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
     if alive:
         _keep_planner(layout, spec, backend, plan, jobs)
         return Step("waiting", plan.wave, f"wave {plan.wave}: {len(alive)} of {_trials(plan)} still run", jobs)
+    with contextlib.suppress(BackendError):  # what a lost answer left behind would stay held in the queue for ever
+        token = token_of(wave)
+        backend.sweep(submission.request_for(layout, spec, plan, token), jobs.arrays)
     history = read_history(layout)  # an element may have written its end between the two looks
     settled = _settle(layout, backend, plan, history, ids, states)
     following = _decide(layout, spec, backend, history, settled)
-    if following.finished:
+    # GPU hours are planned with what was really used; without accounting the workers' own records hold
+    if following.finished or spec.budget.gpu_hours is not None:
         settled = _await_accounting(layout, backend, plan, history, ids, states, settled)
         following = _decide(layout, spec, backend, history, settled)
-    record_plan(layout.wave(following.wave), following)  # False: another planner was first, and its plan holds
+    _record(layout, following)
     return None
+
+
+def _record(layout: StudyLayout, plan: WavePlan) -> None:
+    """Makes the plan the next wave's, unless another planner was first: then that one's holds."""
+    fail_point("decided")
+    record_plan(layout.wave(plan.wave), plan)
+    fail_point("planned")
 
 
 _UNKNOWN = ElementState(JobState.UNKNOWN)
@@ -100,7 +118,8 @@ def _decide(
     layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, settled: Sequence[Settlement]
 ) -> WavePlan:
     seen = past.with_settlements(history, settled)
-    return next_plan(layout, spec, seen, settled, wave_size=backend.wave_size(spec), now=time.time())
+    size, gpus = backend.wave_size(spec), backend.gpus(spec)
+    return next_plan(layout, spec, seen, settled, wave_size=size, gpus=gpus, now=time.time())
 
 
 def _settle(
@@ -169,10 +188,13 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     wave = layout.wave(plan.wave)
     planner = jobs.planner or ""
     known = backend.states([planner]) if planner else {}
-    ended = known.get(planner, _UNKNOWN).state.is_terminal or planner not in known
+    found = known.get(planner, _UNKNOWN)
+    if found.detail == NEVER_SATISFIED:
+        backend.cancel([planner])
+    ended = found.state.is_terminal or found.detail == NEVER_SATISFIED or planner not in known
     waits = not ended and planner != os.environ.get("SLURM_JOB_ID")
     if not waits:
-        request = submission.request_for(layout, spec, plan, "planner")
+        request = submission.request_for(layout, spec, plan, token_of(wave))
         submission.put_planner(request, backend, wave, jobs.arrays)
 
 

@@ -1,32 +1,27 @@
 """Submitting a recorded wave exactly once, whatever dies in between.
 
-intent.json (created once: who submits, under which token) → arrays, held → jobs.json (created once: these arrays are
-the wave) → planner job → release. Held arrays that lose the race for jobs.json are cancelled by whoever submitted
-them, so a second submission never runs.
+intent.json (created once: who submits, under which token) → arrays, held → the planner job behind them → jobs.json
+(created once: these arrays are the wave) → planner.json → release. Held arrays that lose the race for jobs.json are
+cancelled by whoever submitted them, or by whoever releases the wave, so a second submission never runs.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import ArrayJob, Backend, WaveRequest
 from hposlurm.backend.jobs import WaveJobs, read_jobs
-from hposlurm.errors import StudyError
+from hposlurm.errors import BackendError, LimitError, StudyError
+from hposlurm.failpoints import fail_point
 from hposlurm.files import create_once, publish, to_json
 from hposlurm.layout import StudyLayout, WaveLayout
 from hposlurm.plan import WavePlan
+from hposlurm.planner.claim import claim
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
-
-# How long another planner may take between its intent and its jobs.json before it counts as dead.
-TAKEOVER_S = 120
 
 
 def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
@@ -42,66 +37,79 @@ def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str
 
 
 def submit_wave(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, now: float) -> WaveJobs | None:
-    """Submits the wave, or finishes a submission that somebody began; None while another planner is at it."""
+    """Submits the wave, or finishes a submission that somebody began; None while another planner is at it.
+
+    The arrays may cover only the first elements of the wave, where the cluster's limits leave room for no more.
+    """
     wave = layout.wave(plan.wave)
-    token = _claim(wave, backend, now)
+    token = claim(wave, backend)
     if token is None:
         return None
+    fail_point("claimed")
     request = request_for(layout, spec, plan, token)
-    jobs = submitted_jobs(wave)
-    if jobs is None:
-        arrays = backend.submit(request)
-        mine = {"arrays": [asdict(a) for a in arrays], "backend": backend.name, "submitted_at": now}
-        create_once(wave.jobs, to_json(mine))
-        jobs = submitted_jobs(wave)
-        if jobs is None:
-            raise StudyError(f"{wave.jobs} vanished right after it was written")
-        lost = {a.job_id for a in arrays} - {a.job_id for a in jobs.arrays}
-        if lost:
-            backend.cancel(sorted(lost))
-    start(request, backend, wave, jobs.arrays)
+    jobs = submitted_jobs(wave) or _submit(request, backend, wave, now)
+    if jobs is not None:
+        _start(request, backend, wave, jobs)
     return jobs
 
 
-def start(request: WaveRequest, backend: Backend, wave: WaveLayout, arrays: Sequence[ArrayJob]) -> None:
-    """Puts a planner behind the arrays and lets them go; safe to repeat after a crash at any point."""
+def _submit(request: WaveRequest, backend: Backend, wave: WaveLayout, now: float) -> WaveJobs | None:
+    """Held arrays and the planner behind them, recorded as the wave's; None if another planner's are that already."""
+    arrays, planner = _submit_what_fits(request, backend)
+    fail_point("planner submitted")
+    mine = {"arrays": [asdict(a) for a in arrays], "backend": backend.name, "submitted_at": now}
+    is_mine = create_once(wave.jobs, to_json(mine))
+    jobs = submitted_jobs(wave)
+    if jobs is None:
+        raise StudyError(f"{wave.jobs} vanished right after it was written")
+    if not is_mine:
+        lost = {a.job_id for a in arrays} - {a.job_id for a in jobs.arrays}
+        if lost:
+            backend.cancel(sorted(lost))  # not its planner: the winner may have found and kept that one
+        return None
+    fail_point("jobs recorded")
+    if planner is not None:
+        _record_planner(wave, planner)
+    return submitted_jobs(wave)
+
+
+def _submit_what_fits(request: WaveRequest, backend: Backend) -> tuple[list[ArrayJob], str | None]:
+    """Without a planner behind it no wave is submitted: where only that finds no room, the wave is made smaller."""
+    while True:
+        arrays = backend.submit(request)
+        fail_point("array submitted")
+        try:
+            return arrays, backend.submit_planner(request, arrays)
+        except BackendError as error:
+            backend.cancel([array.job_id for array in arrays])
+            fits = sum(array.count for array in arrays) // 2
+            if not isinstance(error, LimitError) or fits == 0:
+                raise
+            request = replace(request, count=fits)
+
+
+def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJobs) -> None:
+    """Lets the arrays go, with a planner behind them and alone; safe to repeat after a crash at any point."""
     if wave.released.exists():
         return
-    jobs = read_jobs(wave)
-    if jobs is None or jobs.planner is None:
-        put_planner(request, backend, wave, arrays)
-    backend.release(arrays)
+    if jobs.planner is None:
+        put_planner(request, backend, wave, jobs.arrays)
+    backend.sweep(request, jobs.arrays)
+    fail_point("swept")
+    backend.release(jobs.arrays)
+    fail_point("released")
     create_once(wave.released, b"")
+    fail_point("release recorded")
 
 
 def put_planner(request: WaveRequest, backend: Backend, wave: WaveLayout, arrays: Sequence[ArrayJob]) -> None:
     """Submits a planner job behind the arrays and records its id (nothing where the backend needs none)."""
     job_id = backend.submit_planner(request, arrays)
+    fail_point("planner submitted")
     if job_id is not None:
-        publish(wave.planner_job, to_json({"job_id": job_id}))
+        _record_planner(wave, job_id)
 
 
-def _claim(wave: WaveLayout, backend: Backend, now: float) -> str | None:
-    """The wave's token, if this process may submit it; None while its owner is alive and at it."""
-    mine = {"token": uuid.uuid4().hex[:12], "host": socket.gethostname(), "pid": os.getpid(), "created_at": now}
-    if create_once(wave.intent, to_json({**mine, "backend": backend.name})):
-        return str(mine["token"])
-    try:
-        intent = json.loads(wave.intent.read_bytes())
-        token, owner, created_at = str(intent["token"]), (intent["host"], intent["pid"]), float(intent["created_at"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{wave.intent} is damaged: {error}") from error
-    here = owner[0] == socket.gethostname()
-    dead = here and not _lives(int(owner[1]))
-    submitted = wave.jobs.exists()
-    return token if submitted or dead or owner == (mine["host"], mine["pid"]) or now - created_at > TAKEOVER_S else None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _record_planner(wave: WaveLayout, job_id: str) -> None:
+    publish(wave.planner_job, to_json({"job_id": job_id}))
+    fail_point("planner recorded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hposlurm.errors import RequestError
+from hposlurm.failpoints import fail_point
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
 
@@ -16,6 +17,7 @@ def publish(layout: StudyLayout, history: History, kinds: Sequence[str]) -> None
     """
     for write in [_publisher(kind) for kind in kinds]:
         write(layout, history)
+        fail_point("one published")
 
 
 def rebuild(layout: StudyLayout, kinds: Sequence[str]) -> History:

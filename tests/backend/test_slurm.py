@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.backend import WaveRequest
+from hposlurm.backend import WaveRequest, scripts
 from hposlurm.backend import slurm as module
 from hposlurm.backend.queries import ask
 from hposlurm.backend.slurm import SlurmBackend
@@ -95,13 +95,13 @@ class TestSlurm(BackendContract):
 
         def broken(self, request, chunk):
             text = real(self, request, chunk)
-            return text if chunk == 0 else text.replace("--time=", "--no-such-option=")
+            return text if chunk.number == 0 else text.replace("--time=", "--no-such-option=")
 
         monkeypatch.setattr(module.SlurmBackend, "_trial_script", broken)
         request = WaveRequest(layout, spec, 0, 4, f"refused{os.getpid()}")
         with pytest.raises(BackendError, match=r"sbatch refused: .*no-such-option"):
             backend.submit(request)
-        assert backend._find(request) == []
+        assert backend._queue_of(request) == []
 
     def test_usage_is_what_sacct_says(self, tmp_path, backend, ended, wait_until):
         layout, spec, _ = study(tmp_path, [f"sleep 2; {REPORT}"], gpus_per_node=2, gpu_type="v100")
@@ -158,8 +158,8 @@ def test_scripts_are_the_recorded_ones(name, monkeypatch):
     """After a wanted change: write the scripts shown here to tests/backend/golden/."""
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "_config", "MaxArraySize = 1001\nKillWait = 30 sec\n")
-    monkeypatch.setattr(module.sys, "executable", "/venv/bin/python")
-    monkeypatch.setattr(module, "__version__", "VERSION")
+    monkeypatch.setattr(scripts.sys, "executable", "/venv/bin/python")
+    monkeypatch.setattr(scripts, "__version__", "VERSION")
     texts = {s.name: s.text for s in backend.scripts(golden_request())}
     assert texts[name] == (GOLDEN / name).read_text(), texts[name]
 
@@ -167,11 +167,11 @@ def test_scripts_are_the_recorded_ones(name, monkeypatch):
 def test_two_chunks_share_the_throttle_and_count_from_0(monkeypatch):
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
-    scripts = backend.scripts(golden_request())
-    assert [s.name for s in scripts] == ["trial.sbatch", "trial.1.sbatch", "planner.sbatch"]
-    assert "--array=0-1%1\n" in scripts[0].text and "$((0 + SLURM_ARRAY_TASK_ID))" in scripts[0].text
-    assert "--array=0-1%2\n" in scripts[1].text and "$((2 + SLURM_ARRAY_TASK_ID))" in scripts[1].text
-    assert "afterany:ARRAY_0:ARRAY_1,singleton" in scripts[2].text
+    found = backend.scripts(golden_request())
+    assert [s.name for s in found] == ["trial.sbatch", "trial.1.sbatch", "planner.sbatch"]
+    assert "--array=0-1%1\n" in found[0].text and "$((0 + SLURM_ARRAY_TASK_ID))" in found[0].text
+    assert "--array=0-1%2\n" in found[1].text and "$((2 + SLURM_ARRAY_TASK_ID))" in found[1].text
+    assert "afterany:ARRAY_0:ARRAY_1,singleton" in found[2].text
 
 
 def test_a_template_of_ones_own_owns_the_whole_script(tmp_path, monkeypatch):
@@ -180,4 +180,4 @@ def test_a_template_of_ones_own_owns_the_whole_script(tmp_path, monkeypatch):
     request = golden_request(slurm={"template": str(own)})
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "_config", "")
-    assert backend.scripts(request)[0].text == ("#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0\n")
+    assert backend.scripts(request)[0].text == ("#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0-4\n")

@@ -52,6 +52,9 @@ class FakeCluster:
     def wave_size(self, _spec: StudySpec) -> int:
         return 4
 
+    def gpus(self, spec: StudySpec) -> int:
+        return spec.resources.gpus_per_node
+
     def scripts(self, _request: WaveRequest) -> list:
         return []
 
@@ -72,6 +75,10 @@ class FakeCluster:
         self._done("submit_planner")
         return job_id
 
+    def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
+        mine = [j for j, job in self.arrays.items() if job["token"] == request.token]
+        self.cancel(sorted(set(mine) - {a.job_id for a in arrays}))
+
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         self._call("release")
         for array in arrays:
@@ -79,6 +86,8 @@ class FakeCluster:
         self._done("release")
 
     def cancel(self, job_ids: Sequence[str]) -> None:
+        if not job_ids:
+            return
         self._call("cancel")
         for job_id in job_ids:
             for jobs in (self.arrays, self.planners):

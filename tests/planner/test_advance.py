@@ -10,7 +10,7 @@ import pytest
 from hposlurm.backend import Usage
 from hposlurm.errors import BackendError
 from hposlurm.history import read_history
-from hposlurm.planner import advance, cancel, create, submission
+from hposlurm.planner import advance, cancel, claim, create, submission
 from hposlurm.planner.study import lift_stop, revise
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, Killed, new_layout, params_of, spec
@@ -122,6 +122,7 @@ def test_a_kill_right_after_any_file_leaves_one_array_per_wave(layout, monkeypat
 
     monkeypatch.setattr(plan_module, "create_once", dying(files.create_once))
     monkeypatch.setattr(submission, "create_once", dying(files.create_once))
+    monkeypatch.setattr(claim, "create_once", dying(files.create_once))
     monkeypatch.setattr(submission, "publish", dying(files.publish))
     cluster, study = FakeCluster(), spec()
     create(layout, study)
@@ -146,10 +147,12 @@ def test_a_living_planner_that_is_submitting_is_left_alone(layout):
         advance(layout, study, cluster)
     intent = layout.wave(0).intent
     record = json.loads(intent.read_bytes())
-    intent.write_text(json.dumps({**record, "pid": os.getppid()}))
-    assert advance(layout, study, cluster).message == "another planner is submitting wave 0"
-    intent.write_text(json.dumps({**record, "host": "elsewhere", "created_at": 0}))  # long ago: dead
+    intent.write_text(json.dumps({**record, "host": "elsewhere"}))
+    step = advance(layout, study, cluster)
+    assert (step.kind, step.message) == ("busy", "another planner is submitting wave 0")
+    os.utime(intent, (0, 0))  # long ago: dead
     assert advance(layout, study, cluster).kind == "submitted"
+    assert advance(layout, study, cluster).kind == "waiting"
 
 
 def test_a_submission_that_lost_the_race_is_cancelled_and_never_runs(layout, monkeypatch):

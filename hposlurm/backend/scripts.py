@@ -1,0 +1,125 @@
+"""The batch scripts of a wave as text. Pure: nothing is written or asked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hposlurm import __version__
+from hposlurm.backend.base import WaveRequest
+from hposlurm.render import script, template_text
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+# A job that ends by itself before its limit can save; USR2 may come up to 60 s early (sbatch(1), --signal).
+_SIGNAL_S = 120
+# What a worker needs between the end of its command and SIGKILL, to write its record
+_RECORD_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One array of a wave: elements `offset` … `offset + count - 1`, at most `max_concurrent` at a time."""
+
+    number: int
+    offset: int
+    count: int
+    max_concurrent: int | None
+
+
+def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
+    """What is submitted for one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL."""
+    spec, wave = request.spec, request.layout.wave(request.wave)
+    own = Path(spec.slurm.template) if spec.slurm.template else None
+    values = {
+        **_common_values(request),
+        "job_name": job_name(request, part.offset, part.count),
+        "count": part.count,
+        "offset": part.offset,
+        "max_concurrent": part.max_concurrent,
+        "logs": wave.logs,
+        "log_out": _sbatch_word(wave.logs / "%A_%a_0_log.out"),
+        "log_err": _sbatch_word(wave.logs / "%A_%a_0_log.err"),
+        "hold": True,
+        "nodes": spec.resources.nodes,
+        "gpus": spec.resources.gpus_per_node * spec.resources.nodes,
+        "gpus_per_node": spec.resources.gpus_per_node,
+        "gpu_type": spec.resources.gpu_type,
+        "cpus_per_task": spec.resources.cpus_per_task,
+        "mem_gb": spec.resources.mem_gb,
+        "time_min": spec.resources.time_min,
+        "grace_s": max(1, kill_wait_s - _RECORD_S),
+        "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
+        "sbatch_options": _sbatch_options(spec, spec.slurm.partition),
+    }
+    return script(template_text("trial.sbatch.j2", own), str(own or "templates/trial.sbatch.j2"), values)
+
+
+def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
+    """What is submitted for the planner behind the arrays `after`."""
+    planner = request.spec.slurm.planner
+    options = _sbatch_options(request.spec, planner.partition or request.spec.slurm.partition, for_planner=True)
+    values = {
+        **_common_values(request),
+        "job_name": planner_name(request),
+        "comment": planner_comment(request),
+        "after": after,
+        "log": _sbatch_word(request.layout.wave(request.wave).logs / "planner-%j.log"),
+        "cpus_per_task": planner.cpus_per_task,
+        "mem_gb": planner.mem_gb,
+        "time_min": planner.time_min,
+        "sbatch_options": options,
+    }
+    return script(template_text("planner.sbatch.j2"), "templates/planner.sbatch.j2", values)
+
+
+def job_name(request: WaveRequest, offset: int, count: int) -> str:
+    """The name of the array of elements from `offset` on; it tells all of it again if sbatch's answer is lost."""
+    return f"{request.spec.name}-w{request.wave:04d}-{request.token}-{offset}-{count}"
+
+
+def planner_name(request: WaveRequest) -> str:
+    """One name for all planners of a study directory: `singleton` lets one of them run at a time."""
+    directory = hashlib.sha1(str(request.layout.root).encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{request.spec.name}-planner-{directory}"
+
+
+def planner_comment(request: WaveRequest) -> str:
+    """Tells the planner jobs of one wave from those of the others, which have the same name."""
+    return f"hposlurm:{request.token}"
+
+
+def _common_values(request: WaveRequest) -> dict[str, object]:
+    return {
+        "study": request.spec.name,
+        "wave": request.wave,
+        "version": __version__,
+        "python": sys.executable,
+        "study_dir": request.layout.root,
+        "setup": request.spec.slurm.setup,
+    }
+
+
+def _sbatch_options(spec: StudySpec, partition: str | None, *, for_planner: bool = False) -> list[tuple[str, object]]:
+    """Options that the study passes on; an empty value makes a bare flag. `extra` is for the trials alone."""
+    slurm = spec.slurm
+    named = {"partition": partition, "account": slurm.account, "qos": slurm.qos}
+    if not for_planner:
+        named |= {"constraint": slurm.constraint, "exclude": slurm.exclude}
+    options = [(name, _sbatch_word(value)) for name, value in named.items() if value]
+    if for_planner:
+        return list(options)
+    extra = [(name, None if value in (None, "", True) else _sbatch_word(value)) for name, value in slurm.extra.items()]
+    return [*options, *extra]
+
+
+def _sbatch_word(value: object) -> str:
+    """A value on an #SBATCH line, where double quotes and backslashes are read (sbatch's own parser, not a shell)."""
+    text = str(value)
+    return text if re.fullmatch(r"[\w@%+=:,./\[\]&|()*-]+", text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

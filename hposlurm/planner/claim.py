@@ -1,0 +1,114 @@
+"""Who may submit a wave: `intent.json` is created once, and taken over only from a planner that is dead.
+
+A takeover is a further file (`intent.1.json`, …) created once, so that of several planners that find a dead one, one
+takes over. All of them carry the first one's token: by it the jobs of an interrupted submission are found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hposlurm.backend import Backend
+from hposlurm.errors import BackendError, StudyError
+from hposlurm.files import age_s, create_once, to_json
+from hposlurm.layout import WaveLayout
+from hposlurm.trial import JobState
+
+# How long a planner of which nothing can be known may take between its intent and its jobs.json before it counts as
+# dead. Being wrong about it costs no trial: only one jobs.json is created, and the loser cancels its held arrays.
+TAKEOVER_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that nothing else can be taken for: process ids are given out again, its start time is not.
+
+    `kernel` is the running kernel's boot and the process namespace: only within one can a process be looked at.
+    `job_id` and `restart` are those of the Slurm job that it runs in, "" and 0 outside of one.
+    """
+
+    host: str
+    kernel: str
+    pid: int
+    started: str
+    job_id: str
+    restart: int
+
+
+def this_process() -> Owner:
+    """This process as an owner."""
+    job_id, restart = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_RESTART_COUNT", "")
+    count = int(restart) if restart.isdigit() else 0
+    return Owner(socket.gethostname(), _kernel(), os.getpid(), _start_time(os.getpid()), job_id, count)
+
+
+def claim(wave: WaveLayout, backend: Backend) -> str | None:
+    """The wave's token, if this process may submit it; None while its owner may be alive. Raises StudyError."""
+    me = this_process()
+    record = {"token": uuid.uuid4().hex[:12], "backend": backend.name, **asdict(me)}
+    if create_once(wave.intent, to_json(record)):
+        return str(record["token"])
+    claims = wave.intents()
+    if not claims:  # created a moment ago on another node, and not to be seen here yet
+        return None
+    token, owner = _read(claims[-1])
+    if owner == me:
+        return token
+    is_free = _is_dead(owner, me, claims[-1], backend)
+    return token if is_free and create_once(wave.takeover(claims[-1]), to_json({**record, "token": token})) else None
+
+
+def token_of(wave: WaveLayout) -> str:
+    """The token of a claimed wave. Raises StudyError if its intent is missing or damaged."""
+    return _read(wave.intent)[0]
+
+
+def _read(path: Path) -> tuple[str, Owner]:
+    try:
+        found = json.loads(path.read_bytes())
+        owner = Owner(**{name: found[name] for name in Owner.__dataclass_fields__})
+        return str(found["token"]), owner
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{path} is damaged: {error}") from error
+
+
+def _is_dead(owner: Owner, me: Owner, intent: Path, backend: Backend) -> bool:
+    if (owner.host, owner.kernel) == (me.host, me.kernel):
+        return _start_time(owner.pid) != owner.started
+    if owner.job_id and owner.job_id == me.job_id and owner.restart < me.restart:
+        return True  # this very job, before it was requeued
+    if owner.job_id and owner.job_id != me.job_id:
+        state = _job_state(backend, owner.job_id)
+        if state is not JobState.UNKNOWN:
+            return state is not JobState.RUNNING  # a planner that waits in the queue again has lost its process too
+    return age_s(intent) > TAKEOVER_S
+
+
+def _job_state(backend: Backend, job_id: str) -> JobState:
+    try:
+        found = backend.states([job_id]).get(job_id)
+    except BackendError:
+        return JobState.UNKNOWN
+    return JobState.UNKNOWN if found is None else found.state
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); "" if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]  # a zombie does nothing any more
+
+
+def _kernel() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""

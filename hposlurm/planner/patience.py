@@ -1,0 +1,41 @@
+"""A planner job outlasts what passes by itself: a full queue, an absent controller, another planner at it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from hposlurm.backend import Backend
+from hposlurm.errors import NotNowError
+from hposlurm.layout import StudyLayout
+from hposlurm.planner.step import Step, advance
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_TRY_AGAIN_S = 15
+# Of the planner job's time limit: what is left is for the step itself.
+_SHARE = 0.5
+
+
+def advance_patiently(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Step:
+    """Takes one step, again and again while it cannot be taken now; at last lets the job that it runs in start anew.
+
+    Raises NotNowError if this process runs in no such job.
+    """
+    deadline = time.monotonic() + _SHARE * 60 * spec.slurm.planner.time_min
+    while True:
+        error: NotNowError | None = None
+        try:
+            step = advance(layout, spec, backend)
+            if step.kind != "busy":
+                return step
+        except NotNowError as caught:
+            error = caught
+        if time.monotonic() > deadline:
+            if not backend.run_again_later() and error is not None:
+                raise error
+            return step if error is None else Step("busy", -1, f"{error}; this job starts again later")
+        print(f"not now: {error or step.message}", file=sys.stderr, flush=True)
+        time.sleep(_TRY_AGAIN_S)
