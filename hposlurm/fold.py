@@ -43,6 +43,8 @@ def fold(
         "started_at": attempt.started_at,
         "reports": {report.step: report for report in attempt.reports},
         "checkpoints": list(attempt.checkpoints),
+        "peak_host_gb": attempt.peak_host_gb,
+        "peak_gpu_gb": attempt.peak_gpu_gb,
         "corrupt_lines": attempt.corrupt_lines + corrupt,
     }
     for record in records:
@@ -84,6 +86,7 @@ def _report(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     # one step may be reported in pieces: the loss by the trainer, the accuracy by the evaluation after it
     earlier = state["reports"].get(step)
     state["reports"][step] = Report(step, {**earlier.metrics, **metrics} if earlier else metrics, time)
+    _memory(state, metrics)  # the training knows its GPUs best, and a killed worker has no last word
 
 
 def _checkpoint(state: dict[str, Any], record: Mapping[str, Any]) -> None:
@@ -91,8 +94,10 @@ def _checkpoint(state: dict[str, Any], record: Mapping[str, Any]) -> None:
 
 
 def _memory(state: dict[str, Any], record: Mapping[str, Any]) -> None:
-    peaks = {key: _float_or_none(record.get(key)) for key in ("peak_host_gb", "peak_gpu_gb")}
-    state.update({key: value for key, value in peaks.items() if value is not None})
+    for key in ("peak_host_gb", "peak_gpu_gb"):
+        value = _float_or_none(record.get(key))
+        if value is not None:
+            state[key] = value if state[key] is None else max(value, state[key])
 
 
 def _end(state: dict[str, Any], record: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from hposlurm.plan import WavePlan
 from hposlurm.trial import Attempt, Outcome, Report
 
 #: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Columns without a type keep what they are given: parameters may be numbers, text or NULL.
 # attempts: `outcome`, `reason`, `ended_at` are what counts in the end (settlements included); `journal_*` are what the
@@ -38,8 +38,8 @@ CREATE TABLE jobs (
 );
 CREATE TABLE trials (
   trial INTEGER NOT NULL PRIMARY KEY, state TEXT NOT NULL, wave INTEGER NOT NULL, signature TEXT NOT NULL,
-  seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, reason TEXT NOT NULL,
-  tail TEXT NOT NULL, attrs TEXT NOT NULL
+  seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL,
+  peak_gpu_gb REAL, reason TEXT NOT NULL, tail TEXT NOT NULL, attrs TEXT NOT NULL
 );
 CREATE TABLE trial_params (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
 CREATE TABLE trial_values (

@@ -45,10 +45,15 @@ class JobState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt ended. INTERRUPTED costs no retry; DROPPED means that a person took the trial out."""
+    """How one attempt ended. INTERRUPTED costs no retry; DROPPED means that a person took the trial out.
+
+    INFEASIBLE: this configuration does not fit into the memory. Trying it again would not help, and the search learns
+    it as a violated constraint, not as a bad value.
+    """
 
     COMPLETE = "complete"
     FAIL = "fail"
+    INFEASIBLE = "infeasible"
     INTERRUPTED = "interrupted"
     DROPPED = "dropped"
 
@@ -92,7 +97,8 @@ class Settlement:
     """What the planner decided about one attempt of an earlier wave, kept in the next wave's plan.
 
     `attempt` is None for an array element that ended before its worker wrote anything. `outcome` None leaves the
-    journal's own end record as it is and only settles the time. `elapsed_s` is the allocation's, from sacct.
+    journal's own end record as it is and only settles the time. `elapsed_s` is the allocation's, from sacct, and so is
+    `node`, "" where it was not asked for: an attempt that has a journal tells its host itself.
     """
 
     trial: int
@@ -104,6 +110,7 @@ class Settlement:
     gpus: int = 0
     outcome: Outcome | None = None
     reason: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,8 @@ class Trial:
     """One configuration and everything that is known about it.
 
     `values` has one number per objective, in the study's order, once the trial is COMPLETE. `reports` has one entry
-    per step in ascending order; where attempts overlap, the last one wins.
+    per step in ascending order; where attempts overlap, the last one wins. `infeasible`: it is FAIL because its
+    configuration does not fit into the memory.
     """
 
     number: int
@@ -179,6 +187,7 @@ class Trial:
     attempts: tuple[Attempt, ...] = ()
     reason: str = ""
     tail: tuple[str, ...] = ()
+    infeasible: bool = False
 
     @property
     def gpu_hours(self) -> float:
@@ -190,4 +199,14 @@ class Trial:
         ended = [a for a in self.attempts if a.ended_at is not None]
         if not ended:
             return None
-        return sum((a.ended_at or 0.0) - a.started_at for a in ended)
+        return sum(max(0.0, (a.ended_at or 0.0) - a.started_at) for a in ended)  # a node's clock may be set back
+
+    @property
+    def peak_host_gb(self) -> float | None:
+        """The most host memory in GiB that an attempt used, as far as it is known; None if it is not."""
+        return max((a.peak_host_gb for a in self.attempts if a.peak_host_gb is not None), default=None)
+
+    @property
+    def peak_gpu_gb(self) -> float | None:
+        """The most memory in GiB of its fullest GPU that the training reported; None if it reported none."""
+        return max((a.peak_gpu_gb for a in self.attempts if a.peak_gpu_gb is not None), default=None)

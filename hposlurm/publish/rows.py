@@ -17,6 +17,7 @@ Row = dict[str, ParamValue]
 
 FIRST = ("trial", "state", "wave", "attempts")
 LAST = ("runtime", "gpu_hours", "node", "reason")
+_PEAKS = ("peak_host_gb", "peak_gpu_gb")  # in front of the node
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -25,16 +26,19 @@ class Columns:
     """The column of each parameter and of each metric.
 
     Both keep their own names. Where one is taken, by a fixed column or a metric's by a parameter, it gets a prefix:
-    `param.wave`, `metric.runtime`.
+    `param.wave`, `metric.runtime`. `peaks` are the memory columns: what training scripts report by their names counts
+    in there, unless a parameter or an objective is called so.
     """
 
     params: Mapping[str, str]
     metrics: Mapping[str, str]
+    peaks: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All columns of a result row, in order."""
-        return (*FIRST, *self.params.values(), *self.metrics.values(), *LAST)
+        metrics = (column for column in self.metrics.values() if column not in self.peaks)
+        return (*FIRST, *self.params.values(), *metrics, *LAST[:2], *self.peaks, *LAST[2:])
 
 
 def columns(histories: Sequence[History]) -> Columns:
@@ -43,7 +47,9 @@ def columns(histories: Sequence[History]) -> Columns:
     params = _named((name for h in histories for t in h.trials for name in t.params), "param", taken)
     objectives = [name for history in histories for name in history.objectives]
     seen = (name for history in histories for trial in history.trials for name in latest_metrics(trial.attempts))
-    return Columns(params, _named((*objectives, *seen), "metric", taken))
+    metrics = _named((*objectives, *seen), "metric", taken)
+    own = {*params.values(), *(metrics[name] for name in objectives)}
+    return Columns(params, metrics, tuple(name for name in _PEAKS if name not in own))
 
 
 def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]:
@@ -58,7 +64,9 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
 
 
 def result_row(trial: Trial, names: Columns) -> Row:
-    """One row: `runtime` in seconds, `gpu_hours`, the last node; None for what does not apply (an inactive parameter).
+    """One row: `runtime` in seconds, `gpu_hours`, the peaks of memory in GiB, the last node.
+
+    None is what does not apply (an inactive parameter) or is not known.
 
     A metric has its last reported value, one that was no finite number as text. `reason` says why the trial failed or
     was interrupted, with the last line of its output.
@@ -71,8 +79,10 @@ def result_row(trial: Trial, names: Columns) -> Row:
         "attempts": len(trial.attempts),
     }
     row.update({column: trial.params.get(name) for name, column in names.params.items()})
-    row.update({column: latest.get(name) for name, column in names.metrics.items()})
-    row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours), node=_node(trial), reason=_reason(trial))
+    row.update({column: latest.get(name) for name, column in names.metrics.items() if column not in names.peaks})
+    row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours))
+    row.update({column: getattr(trial, column) for column in names.peaks})
+    row.update(node=_node(trial), reason=_reason(trial))
     return row
 
 

@@ -97,7 +97,8 @@ def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History
 def _trial(trial: Trial) -> Row:
     return (
         *(trial.number, trial.state, trial.wave, trial.signature, trial.seed, len(trial.attempts)),
-        *(trial.runtime_s, trial.gpu_hours, trial.reason, json.dumps(trial.tail)),
+        *(trial.runtime_s, trial.gpu_hours, trial.peak_host_gb, trial.peak_gpu_gb, trial.reason),
+        json.dumps(trial.tail),
         json.dumps(trial.attrs, sort_keys=True),
     )
 

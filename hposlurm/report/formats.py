@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GAP = 2
 _REASONS_SHOWN = 10
+_PEAKS = ("peak_gpu_gb", "peak_host_gb")
 
 
 def render(table: Table, style: Format, width: int = 80) -> str:
@@ -76,10 +77,10 @@ def _aligned(name: str, cells: Sequence[str], table: Table) -> list[str]:
 
 def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     """The columns that fit into `width` and those that do not; trial, state, study and the first objective stay."""
-    empty = [n for n in ("node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
+    empty = [n for n in (*_PEAKS, "node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
     names = [name for name in table.columns if name != "reason" and name not in empty]
     widths = {n: max(cell_len(text) for text in (n, *(_cell(n, row.get(n)) for row in table.rows))) for n in names}
-    droppable = ["node", "wave", "attempts", *reversed(table.metrics), "gpu_hours", "runtime"]
+    droppable = [*_PEAKS, "node", "wave", "attempts", *reversed(table.metrics), "gpu_hours", "runtime"]
     droppable += [*reversed(table.params), *reversed(table.objectives[1:])]
     droppable = [name for name in droppable if name in names]
     room = width + _GAP - sum(widths[name] + _GAP for name in names if name not in droppable)

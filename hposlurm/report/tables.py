@@ -56,7 +56,7 @@ def collect(studies: Sequence[StudyResults]) -> Table:
         rows=tuple(rows),
         params=tuple(names.params.values()),
         objectives=tuple(goals),
-        metrics=tuple(column for column in names.metrics.values() if column not in goals),
+        metrics=tuple(column for column in names.metrics.values() if column not in {*goals, *names.peaks}),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hposlurm.history import History, read_history
 from hposlurm.publish.rows import columns, printable, result_row
-from tests.studies import add_wave, assignment, completed, failed, make_study, write_journal
+from tests.studies import BEGIN, add_wave, assignment, completed, end, failed, make_study, report, start, write_journal
 
 
 def history_of(tmp_path: Path, params: dict[str, object], **metrics: float) -> History:
@@ -24,7 +24,8 @@ def test_names_that_are_taken_get_a_prefix(tmp_path: Path) -> None:
     row = result_row(history.trial(0), names)
     assert names.names == (
         *("trial", "state", "wave", "attempts", "param.wave", "f1"),
-        *("eval_loss", "metric.runtime", "metric.f1", "runtime", "gpu_hours", "node", "reason"),
+        *("eval_loss", "metric.runtime", "metric.f1", "runtime", "gpu_hours"),
+        *("peak_host_gb", "peak_gpu_gb", "node", "reason"),
     )
     assert (row["wave"], row["param.wave"]) == (0, 7)
     assert (row["runtime"], row["metric.runtime"]) == (3600.0, 9.0)
@@ -35,6 +36,45 @@ def test_a_prefixed_name_that_is_taken_too_gets_another(tmp_path: Path) -> None:
     history = history_of(tmp_path, {"metric.runtime": 1}, runtime=2.0)
     row = result_row(history.trial(0), columns([history]))
     assert (row["metric.runtime"], row["metric.metric.runtime"]) == (1, 2.0)
+
+
+def test_the_peaks_of_memory_are_in_every_row_whoever_measured_them(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0, 1])
+    memory = {"kind": "memory", "t": 1.0, "peak_host_gb": 1.5, "peak_gpu_gb": None}
+    *records, last = completed(0, 1.0, peak_gpu_gb=4.0)
+    write_journal(layout, 0, [*records, memory, last])
+    write_journal(layout, 1, [start(1), report(1, 2.0, peak_gpu_gb=7.0, peak_host_gb=0.5)])  # killed: no last word
+    write_journal(layout, 1, [start(1, 1), {**memory, "peak_host_gb": 2.5}, report(1, 2.0, peak_gpu_gb=6.0)], 1)
+    history = read_history(layout)
+    names = columns([history])
+    assert names.names[-6:] == ("runtime", "gpu_hours", "peak_host_gb", "peak_gpu_gb", "node", "reason")
+    assert names.names.count("peak_gpu_gb") == 1
+    peaks = [(row["peak_host_gb"], row["peak_gpu_gb"]) for row in (result_row(t, names) for t in history.trials)]
+    assert peaks == [(1.5, 4.0), (2.5, 7.0)]
+
+
+def test_an_objective_or_a_parameter_called_like_a_peak_keeps_its_name(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [assignment(0, {"peak_host_gb": 3})], objectives=("peak_gpu_gb",))
+    records = completed(0, 1.0, peak_gpu_gb=9.0, peak_host_gb=1.0)
+    write_journal(layout, 0, [*records[:-1], report(2, 3.0, peak_gpu_gb=8.0), {**records[-1], "metrics": {}}])
+    history = read_history(layout)
+    row = result_row(history.trial(0), columns([history]))
+    assert (row["peak_gpu_gb"], row["peak_host_gb"], row["metric.peak_host_gb"]) == (8.0, 3, 1.0)
+    assert tuple(row) == columns([history]).names
+
+
+def test_a_clock_that_is_set_back_gives_no_negative_runtime(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    early, late = start(0, t=BEGIN), start(0, 1, t=BEGIN - 300)  # the second node's clock is five minutes behind
+    write_journal(layout, 0, [early, report(1, BEGIN + 5, eval_loss=9.0), end("interrupted", BEGIN - 60)])
+    write_journal(layout, 0, [late, report(1, BEGIN - 299, eval_loss=1.0), end("complete", BEGIN - 290)], 1)
+    trial = read_history(layout).trial(0)
+    assert (trial.runtime_s, trial.values) == (10.0, (1.0,))  # the later attempt counts, whatever its clock says
+    assert trial.gpu_hours == 2 * 10 / 3600
+    assert trial.attempts[0].gpu_hours == 0.0
 
 
 def test_a_failure_has_its_reason_and_its_last_words_in_one_line(tmp_path: Path) -> None:
