@@ -235,6 +235,8 @@ def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
     if settlement.outcome is not None:
         changes["outcome"] = settlement.outcome
         changes["reason"] = settlement.reason or f"its job {settlement.job_id} ended {settlement.state}"
+        # an exclusive node gives more than was asked for; accounting that does not count GPUs says 0
+        changes["gpus"] = max(attempt.gpus, settlement.gpus)
     return replace(attempt, **changes)
 
 

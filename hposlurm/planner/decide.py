@@ -10,14 +10,15 @@ from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.render import command
 from hposlurm.search import Observation, Suggestion, derive_seed, suggest
+from hposlurm.search.budget import affordable, reason_to_end, spent
 from hposlurm.space import signature
 from hposlurm.trial import Assignment, Outcome, ParamValue, Settlement, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-# More than any grid that a study could run; the grid itself says where it ends.
-_WHOLE_GRID = 1_000_000
+# More trials than a study could run: a grid says itself where it ends.
+_MANY = 1_000_000
 
 
 def next_plan(
@@ -27,24 +28,19 @@ def next_plan(
     settled: Sequence[Settlement],
     *,
     wave_size: int,
+    gpus: int,
     now: float,
 ) -> WavePlan:
     """The plan behind the history's last wave; `history` must have `settled` folded in already.
 
-    Trials that are open again (a retry, an interruption) come first, then new ones up to the wave's size.
+    Trials that are open again (a retry, an interruption) come first, then new ones up to the wave's size; with a budget
+    of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given.
     """
     wave = len(history.plans)
-    again = [_again(layout, spec, trial) for trial in history.trials if trial.state is TrialState.WAITING]
-    new: list[Assignment] = []
     finished = _nothing_ever_starts(settled, history)
+    chosen: tuple[Assignment, ...] = ()
     if not finished:
-        room = max(0, _size(spec, wave_size) - len(again))
-        wanted = room if spec.budget.n_trials is None else min(room, spec.budget.n_trials - len(history.trials))
-        found = _suggest(spec, history, wanted) if wanted > 0 else ()
-        first = len(history.trials)
-        new = [_new(layout, spec, first + i, suggestion) for i, suggestion in enumerate(found)]
-        if not again and not new:
-            finished = _why_finished(spec, history, exhausted=wanted > 0)
+        chosen, finished = _choose(layout, spec, history, wave_size, gpus, now)
     return WavePlan(
         wave=wave,
         study=spec.name,
@@ -53,22 +49,50 @@ def next_plan(
         seed=spec.search.seed,
         objectives=tuple(o.metric for o in spec.objectives),
         workdir=spec.trial.workdir or ".",
-        gpus=spec.resources.gpus_per_node * spec.resources.nodes,
+        gpus=gpus,
         cpus=spec.resources.cpus_per_task,
         retries=spec.trial.retries,
         timeout_s=spec.trial.timeout_s,
+        time_limit_s=spec.resources.time_min * 60.0,
         metric_pattern=spec.trial.metric_pattern,
-        assignments=() if finished else (*again, *new),
+        memory_warning=spec.trial.memory_warning_pct if spec.trial.memory_guard == "on" else None,
+        memory_grace_steps=spec.trial.memory_grace_steps,
+        assignments=chosen,
         settled=tuple(settled),
         finished=finished,
     )
 
 
-def _size(spec: StudySpec, wave_size: int) -> int:
-    """Trials per wave: as asked; else all at once where nothing is learned from results, else what can run at once."""
+def _choose(
+    layout: StudyLayout, spec: StudySpec, history: History, wave_size: int, gpus: int, now: float
+) -> tuple[tuple[Assignment, ...], str | None]:
+    """The next wave's assignments, or none and the reason why the study is over."""
+    waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
+    so_far, element_gpu_hours = spent(history, spec.objectives, now), gpus * spec.resources.time_min / 60
+    over = reason_to_end(spec.budget, so_far, element_gpu_hours)
+    most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
+    again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
+    size = trials_per_wave(spec, wave_size)
+    trials_left = _MANY if spec.budget.n_trials is None else spec.budget.n_trials - len(history.trials)
+    wanted = min((size if most is None else min(size, most)) - len(again), trials_left)
+    found = _suggest(spec, history, wanted) if wanted > 0 else ()
+    first = len(history.trials)
+    new = [_new(layout, spec, first + i, suggestion) for i, suggestion in enumerate(found)]
+    if again or new:
+        return (*again, *new), None
+    if over and (waiting or (trials_left > 0 and _suggest(spec, history, 1))):
+        count = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
+        return (), f"{over}; {count} left to be tried again" if waiting else over
+    return (), _why_finished(spec, history, exhausted=trials_left > 0)
+
+
+def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
+    """As asked; else all at once where no result changes what comes next, else what can run at once."""
     if spec.waves.size is not None:
         return spec.waves.size
-    return _WHOLE_GRID if spec.search.algorithm in ("grid", "random") else wave_size
+    budget, algorithm = spec.budget, spec.search.algorithm
+    is_known = algorithm == "grid" or (algorithm == "random" and budget.n_trials is not None)
+    return _MANY if is_known and budget.wall_time_min is None and budget.patience is None else wave_size
 
 
 def _suggest(spec: StudySpec, history: History, n: int) -> tuple[Suggestion, ...]:

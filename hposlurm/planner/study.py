@@ -85,7 +85,8 @@ class Preview:
 
 def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
-    plan = next_plan(layout, spec, History(), (), wave_size=backend.wave_size(spec), now=time.time())
+    size, gpus = backend.wave_size(spec), backend.gpus(spec)
+    plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time())
     request = submission.request_for(layout, spec, plan, "TOKEN")
     return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else ())
 

@@ -1,0 +1,165 @@
+"""What a study has used of its budget, how much may still be submitted, and why it ends. Pure functions of the history.
+
+GPU hours are reserved before they are used: an element counts with all that it may use (its GPUs until its time limit)
+from its plan on, and with what it was allocated once that is known. So a budget is never planned beyond, whatever the
+elements do. Clocks of different nodes are never compared where that could let a study use more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hposlurm.history import History, losses
+from hposlurm.plan import WavePlan
+from hposlurm.trial import Attempt, Objective, Trial, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import BudgetSpec
+
+# Sums of hours carry rounding errors; 8 h must be enough for 16 times half an hour.
+_TOLERANCE_H = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a study has used at one moment.
+
+    `gpu_hours` are those of all attempts, failures and retries included, running ones so far; `reserved_gpu_hours` is
+    what running and waiting elements may use beyond that. `wall_s` counts from the first plan, `stale` is the number
+    of trials that finished since the last one that improved the first objective.
+    """
+
+    trials: int
+    gpu_hours: float
+    reserved_gpu_hours: float
+    wall_s: float
+    stale: int
+
+
+def spent(history: History, objectives: Sequence[Objective], now: float) -> Spent:
+    """What the study has used at `now` (epoch seconds, as the planner has it)."""
+    plans = history.plans
+    used_s, reserved_s = (sum(column) for column in zip((0.0, 0.0), *_gpu_seconds(history, now), strict=True))
+    return Spent(
+        trials=len(history.trials),
+        gpu_hours=used_s / 3600,
+        reserved_gpu_hours=reserved_s / 3600,
+        wall_s=max(0.0, now - plans[0].created_at) if plans else 0.0,
+        stale=_stale(history, objectives),
+    )
+
+
+def affordable(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> int | None:
+    """How many elements may be submitted now, if each may use `element_gpu_hours`; None if the budget sets no limit."""
+    if budget.gpu_hours is None or not element_gpu_hours:
+        return None
+    left = budget.gpu_hours - so_far.gpu_hours - so_far.reserved_gpu_hours
+    return max(0, int((left + _TOLERANCE_H) / element_gpu_hours))
+
+
+def reason_to_end(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> str | None:
+    """Why no further element may be submitted, as a sentence; None if one may."""
+    if budget.gpu_hours is not None:
+        used = f"gpu_hours: {so_far.gpu_hours:.4g} of {budget.gpu_hours:g} used"
+        if so_far.gpu_hours >= budget.gpu_hours:
+            return used
+        if affordable(budget, so_far, element_gpu_hours) == 0:
+            reserved = so_far.reserved_gpu_hours
+            kept = f" and {reserved:.4g} reserved" if reserved >= _TOLERANCE_H else ""
+            return f"{used}{kept}, the next trial could need {element_gpu_hours:.4g}"
+    if budget.wall_time_min is not None and so_far.wall_s >= budget.wall_time_min * 60:
+        return f"wall_time: {clock(so_far.wall_s)} of {clock(budget.wall_time_min * 60)} are over"
+    if budget.patience is not None and so_far.stale >= budget.patience:
+        return f"patience: no improvement in {so_far.stale} trials"
+    return None
+
+
+def most_gpu_hours(
+    budget: BudgetSpec, *, trials: int | None, attempts: int, element_gpu_hours: float, time_limit_s: float, size: int
+) -> float | None:
+    """What the whole study can use at most; None if nothing bounds it.
+
+    `trials` is how many there will be (None: unknown), `attempts` how often each may be tried, `size` how many elements
+    a wave has. Runs that the cluster interrupts, which are tried again for free, are not in it.
+    """
+    bounds = [] if budget.gpu_hours is None else [budget.gpu_hours]
+    if trials is not None:
+        bounds.append(trials * attempts * element_gpu_hours)
+    if budget.wall_time_min is not None:  # the last wave may be planned just before the end
+        bounds.append(size * element_gpu_hours * (budget.wall_time_min * 60 / time_limit_s + 1))
+    return min(bounds, default=None) if element_gpu_hours else 0.0
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds as Slurm writes them: 6:02:10, 2-00:00:00."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days}-{hour:02d}:{minute:02d}:{second:02d}" if days else f"{hour}:{minute:02d}:{second:02d}"
+
+
+def _gpu_seconds(history: History, now: float) -> Iterator[tuple[float, float]]:
+    """For every attempt, and every element that may still start, the GPU seconds used and those still reserved."""
+    plans = {plan.wave: plan for plan in history.plans}
+    ends = {a.wave: b.created_at for a, b in zip(history.plans, history.plans[1:], strict=False)}
+    for trial in history.trials:
+        own_ends = {a.number: a.ended_at for a in history.journals.get(trial.number, ())}
+        for position, attempt in enumerate(trial.attempts):
+            plan = plans.get(attempt.wave)
+            if plan is None:
+                continue  # its start is not readable yet: the element counts as waiting
+            until = ends.get(attempt.wave, now)
+            following = trial.attempts[position + 1 : position + 2]
+            if following and following[0].wave == attempt.wave:
+                until = following[0].started_at
+            used_s, reserved_s = _seconds(attempt, own_ends.get(attempt.number), plan.time_limit_s, until, now)
+            yield used_s * attempt.gpus, reserved_s * attempt.gpus
+    for plan in history.plans[-1:]:
+        yield from _waiting(plan, history)
+
+
+def _waiting(plan: WavePlan, history: History) -> Iterator[tuple[float, float]]:
+    """What the elements of the last wave that have not started may use."""
+    for assignment in plan.assignments:
+        trial = history.trial(assignment.trial)
+        if not any(attempt.wave == plan.wave for attempt in trial.attempts):
+            yield 0.0, plan.gpus * (plan.time_limit_s or 0.0)
+
+
+def _seconds(
+    attempt: Attempt, own_end: float | None, limit_s: float | None, until: float, now: float
+) -> tuple[float, float]:
+    """How long an attempt had its GPUs, and how much longer it may have them.
+
+    What the accounting said holds; before it, or without it, the worker's own records. An attempt that was killed
+    without a word counts until the next one or the next plan, but never for longer than its job could last.
+    """
+    if attempt.elapsed_s is not None:
+        return attempt.elapsed_s, 0.0
+    if attempt.number < 0:
+        return 0.0, 0.0  # it ended before its worker started
+    if attempt.outcome is None:
+        so_far = max(0.0, now - attempt.started_at)
+        so_far = so_far if limit_s is None else min(so_far, limit_s)
+        return so_far, 0.0 if limit_s is None else limit_s - so_far
+    if own_end is not None:
+        return max(0.0, own_end - attempt.started_at), 0.0
+    last_sign = max([attempt.started_at, *(report.time for report in attempt.reports)])
+    lasted = max(last_sign, until) - attempt.started_at
+    return lasted if limit_s is None else min(lasted, limit_s), 0.0
+
+
+def _stale(history: History, objectives: Sequence[Objective]) -> int:
+    """Trials that finished since the last improvement, in the order of waves: no clock decides it."""
+    stale, best = 0, None
+    for trial in sorted((t for t in history.trials if t.state.is_finished), key=_order):
+        loss = losses(trial, objectives)[0] if trial.state is TrialState.COMPLETE and trial.values else None
+        is_better = loss is not None and (best is None or loss < best)
+        stale, best = (0, loss) if is_better else (stale + 1, best)
+    return stale
+
+
+def _order(trial: Trial) -> tuple[int, int]:
+    return max((attempt.wave for attempt in trial.attempts), default=trial.wave), trial.number
