@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.layout import StudyLayout
+from hposlurm.retries import no_progress
 from hposlurm.trial import Assignment, Attempt, Outcome, Report, Settlement, Trial, TrialState
 
 Metrics = Mapping[str, float | str]
 
+_FAILURES = (Outcome.FAIL, Outcome.DROPPED)
 _KILLED = "its process was killed with its job; another attempt followed"
 
 
@@ -165,11 +167,12 @@ def fold_trial(
     retries: int,
 ) -> Trial:
     """The trial of `assignment`, first assigned in `wave`, from its journals and each plan's settlements."""
-    attempts, values = _judge(_bury(settle(journals, settled)), objectives)
-    state = _state(attempts, retries)
+    attempts, values = _judge(bury(settle(journals, settled)), objectives)
+    state, pointless = _state(attempts, retries)
+    infeasible = next((a for a in attempts if a.outcome is Outcome.INFEASIBLE), None)
     last = attempts[-1] if attempts else None
-    if state is TrialState.FAIL:
-        last = next((a for a in reversed(attempts) if a.outcome in (Outcome.FAIL, Outcome.DROPPED)), last)
+    if state is TrialState.FAIL and not pointless:
+        last = infeasible or next((a for a in reversed(attempts) if a.outcome in _FAILURES), last)
     silent = last is None or state in (TrialState.COMPLETE, TrialState.RUNNING)
     return Trial(
         number=assignment.trial,
@@ -182,8 +185,9 @@ def fold_trial(
         values=values,
         reports=_merged_reports(attempts),
         attempts=attempts,
-        reason="" if last is None or silent else _reason(last),
+        reason="" if last is None or silent else pointless or _reason(last),
         tail=() if last is None or silent else last.tail,
+        infeasible=infeasible is not None and state is TrialState.FAIL,
     )
 
 
@@ -220,6 +224,7 @@ def _wordless(number: int, settlement: Settlement) -> Attempt:
         wave=settlement.wave,
         job_id=settlement.job_id,
         gpus=settlement.gpus,
+        host=settlement.node,
         log=log,
         outcome=Outcome.INTERRUPTED if number < 0 else None,
         reason=f"its job {settlement.job_id} ended {settlement.state} before it started" if number < 0 else "",
@@ -230,13 +235,13 @@ def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
     changes: dict[str, Any] = {"job_state": settlement.state}
     if settlement.elapsed_s is not None:
         changes["elapsed_s"] = settlement.elapsed_s
+        # an exclusive node gives more than was asked for; accounting that does not count GPUs says 0
+        changes["gpus"] = max(attempt.gpus, settlement.gpus)
         if attempt.ended_at is None and attempt.started_at:
             changes["ended_at"] = attempt.started_at + settlement.elapsed_s
     if settlement.outcome is not None:
         changes["outcome"] = settlement.outcome
         changes["reason"] = settlement.reason or f"its job {settlement.job_id} ended {settlement.state}"
-        # an exclusive node gives more than was asked for; accounting that does not count GPUs says 0
-        changes["gpus"] = max(attempt.gpus, settlement.gpus)
     return replace(attempt, **changes)
 
 
@@ -250,7 +255,7 @@ def _in_order(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
     return tuple(journals)
 
 
-def _bury(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+def bury(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     """An attempt without an end that was followed by another is dead: interrupted, at the last sign of its life."""
     if all(a.outcome is not None for a in attempts[:-1]):
         return attempts
@@ -286,13 +291,19 @@ def _problem(latest: Metrics, objective: str) -> str:
     return f"the last {objective} was {value}, which is no finite number" if isinstance(value, str) else ""
 
 
-def _state(attempts: Sequence[Attempt], retries: int) -> TrialState:
+def _state(attempts: Sequence[Attempt], retries: int) -> tuple[TrialState, str]:
+    """The trial's state; with FAIL, why another attempt would be pointless, "" if its retries are simply used up."""
     outcomes = [a.outcome for a in attempts]
     if Outcome.COMPLETE in outcomes:
-        return TrialState.COMPLETE
-    if Outcome.DROPPED in outcomes or outcomes.count(Outcome.FAIL) > retries:
-        return TrialState.FAIL
-    return TrialState.RUNNING if outcomes and outcomes[-1] is None else TrialState.WAITING
+        return TrialState.COMPLETE, ""
+    if Outcome.DROPPED in outcomes or Outcome.INFEASIBLE in outcomes:
+        return TrialState.FAIL, ""
+    if outcomes.count(Outcome.FAIL) > retries:
+        return TrialState.FAIL, no_progress(attempts) if retries else ""
+    if outcomes and outcomes[-1] is None:
+        return TrialState.RUNNING, ""
+    pointless = no_progress(attempts)
+    return TrialState.FAIL if pointless else TrialState.WAITING, pointless
 
 
 def _reason(attempt: Attempt) -> str:

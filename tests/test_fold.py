@@ -136,6 +136,11 @@ def test_a_complete_trial_has_the_last_values_of_its_objectives() -> None:
         (5, ["dropped"], TrialState.FAIL),
         (1, ["fail", "interrupted"], TrialState.WAITING),
         (1, ["fail", None], TrialState.RUNNING),
+        (5, ["infeasible"], TrialState.FAIL),
+        (5, ["interrupted", "infeasible"], TrialState.FAIL),
+        (0, ["interrupted"] * 9, TrialState.WAITING),
+        (0, ["interrupted"] * 10, TrialState.FAIL),
+        (0, [*["interrupted"] * 10, None], TrialState.RUNNING),
     ],
 )
 def test_the_state_follows_from_the_outcomes(retries: int, attempts: list[str | None], state: TrialState) -> None:
@@ -249,3 +254,27 @@ def test_a_failed_trial_shows_the_failure_not_the_interruption_behind_it() -> No
     trial = trial_of(failed(0), [start(0, 1), end("interrupted", reason="preempted")], retries=0)
     assert (trial.state, trial.reason) == (TrialState.FAIL, "the command ended with exit status 1")
     assert trial.tail == ("Traceback", "ValueError: no")
+
+
+def test_what_does_not_fit_fails_for_good_with_its_reason() -> None:
+    said = end("infeasible", reason="out of GPU memory: torch.OutOfMemoryError", exit_code=1, tail=["no room"])
+    trial = trial_of([start(0), said], [start(0, 1), end("interrupted", reason="preempted")], retries=3)
+    assert (trial.state, trial.infeasible, trial.values) == (TrialState.FAIL, True, None)
+    assert (trial.reason, trial.tail) == ("out of GPU memory: torch.OutOfMemoryError", ("no room",))
+    assert not trial_of(failed(0)).infeasible
+    complete = trial_of([start(0), said], completed(0, 1.0, attempt=1))
+    assert (complete.state, complete.infeasible) == (TrialState.COMPLETE, False)
+
+
+def test_the_same_step_twice_ends_the_retries_and_says_so() -> None:
+    attempts = [[start(0, n), report(3, eval_loss=1.0), *failed(0, n)[1:]] for n in range(2)]
+    trial = trial_of(*attempts, retries=5)
+    assert trial.state is TrialState.FAIL
+    assert trial.reason == "no progress: attempts 0 and 1 both ended at step 3: the command ended with exit status 1"
+    assert trial.tail == ("Traceback", "ValueError: no")
+    assert trial_of(attempts[0], failed(0, 1, reason="something else"), retries=5).state is TrialState.WAITING
+
+
+def test_an_element_without_a_journal_tells_the_node_that_the_accounting_names() -> None:
+    (attempt,) = trial_of(settled=[[settlement(None, Outcome.FAIL, node="n3")]]).attempts
+    assert attempt.host == "n3"

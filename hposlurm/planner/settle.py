@@ -1,27 +1,44 @@
-"""What the end of a job means to the study: result record first, Slurm's word second, and unknown is never a failure
-before its grace time is over. Pure functions; the planner keeps what they return in the next wave's plan.
+"""What the end of a job means to the study: result record first, the accounting second, the queue third, and unknown is
+never a failure. Pure functions; the planner keeps what they return in the next wave's plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hposlurm.backend import ArrayJob, ElementState, Usage
 from hposlurm.history import History
 from hposlurm.plan import WavePlan
-from hposlurm.trial import Assignment, Attempt, JobState, Outcome, Settlement
+from hposlurm.retries import TIME_LIMIT, makes_progress, reached
+from hposlurm.trial import Attempt, JobState, Outcome, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class EndState:
+    """What it means that a job ended so: INTERRUPTED is a free retry, FAIL a counted one, the others are for good.
+
+    `without_progress` is the outcome where the attempt got no further than those before it.
+    """
+
+    outcome: Outcome
+    reason: str
+    without_progress: Outcome | None = None
+
 
 # The one table: how an attempt that left no end record ended, by what the cluster says of its job.
-END_STATES: dict[JobState, tuple[Outcome, str]] = {
-    JobState.COMPLETED: (Outcome.FAIL, "the job ended without a result record"),
-    JobState.FAILED: (Outcome.FAIL, "the job failed without a result record"),
-    JobState.OUT_OF_MEMORY: (Outcome.FAIL, "out of memory: the job used more than resources.mem_gb"),
-    JobState.TIMEOUT: (Outcome.FAIL, "time limit: the job used up resources.time"),
-    JobState.PREEMPTED: (Outcome.INTERRUPTED, "preempted"),
-    JobState.NODE_FAIL: (Outcome.INTERRUPTED, "its node failed"),
-    JobState.CANCELLED: (Outcome.DROPPED, "cancelled"),
-    JobState.UNKNOWN: (Outcome.FAIL, "lost: no result record, and the cluster does not know the job any more"),
+END_STATES: dict[JobState, EndState] = {
+    JobState.COMPLETED: EndState(Outcome.FAIL, "the job ended without a result record"),
+    JobState.FAILED: EndState(Outcome.FAIL, "the job failed without a result record"),
+    JobState.OUT_OF_MEMORY: EndState(Outcome.INFEASIBLE, "out of memory: the job used more than resources.mem_gb"),
+    JobState.TIMEOUT: EndState(Outcome.INTERRUPTED, f"{TIME_LIMIT}: the job used up resources.time", Outcome.FAIL),
+    JobState.PREEMPTED: EndState(Outcome.INTERRUPTED, "preempted"),
+    JobState.NODE_FAIL: EndState(Outcome.INTERRUPTED, "its node failed"),
+    JobState.CANCELLED: EndState(Outcome.DROPPED, "cancelled"),
+    JobState.UNKNOWN: EndState(
+        Outcome.INTERRUPTED, "lost: no result record, and the cluster does not know the job any more"
+    ),
 }
 _TIME_LIMIT_SIGNAL = "SIGUSR2"
 
@@ -39,7 +56,7 @@ def attempts_of(plan: WavePlan, history: History, index: int) -> list[Attempt]:
 
 def unfinished(plan: WavePlan, history: History) -> list[int]:
     """Indices of the elements whose records alone do not say that they have ended for good."""
-    final = (Outcome.COMPLETE, Outcome.FAIL)
+    final = (Outcome.COMPLETE, Outcome.FAIL, Outcome.INFEASIBLE)
     return [
         index
         for index in range(len(plan.assignments))
@@ -64,24 +81,62 @@ def settle(
     """
     settled: list[Settlement] = []
     for index, assignment in enumerate(plan.assignments):
+        if not ids[index]:
+            continue  # never submitted: there was no attempt
         state = states.get(ids[index], ElementState(JobState.UNKNOWN)).state
         runs = usage.get(ids[index], ())
         mine = attempts_of(plan, history, index)
+        element = _Element(plan, assignment.trial, ids[index], state, runs)
+        started = frozenset(attempt.restart for attempt in mine)
+        settled += [
+            _silent_run(element, run) for i, run in enumerate(runs) if i not in started and (mine or runs[i + 1 :])
+        ]
         if not mine:
-            settled.append(_never_started(plan, assignment, ids[index], state, runs, after_cancel, log_tail))
+            settled.append(_never_started(element, after_cancel, log_tail))
+        everything = history.trial(assignment.trial).attempts
         for attempt in mine:
-            verdict = _verdict(attempt, state, is_last=attempt is mine[-1], after_cancel=after_cancel)
-            run = runs[attempt.restart] if attempt.restart < len(runs) else None
-            if verdict or run:
-                outcome, reason = verdict or (None, "")
-                elapsed_s, gpus = (run.elapsed_s, run.gpus) if run else (None, attempt.gpus)
-                shown = run.state if run else state
-                settled.append(
-                    Settlement(
-                        assignment.trial, attempt.number, plan.wave, ids[index], shown, elapsed_s, gpus, outcome, reason
-                    )
-                )
+            until_then = everything[: everything.index(attempt) + 1]
+            found = _settled(element, until_then, is_last=attempt is mine[-1], after_cancel=after_cancel)
+            settled += [found] if found else []
     return tuple(settled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """One array element that has ended, and what the cluster says of it: in the end, and of each of its runs."""
+
+    plan: WavePlan
+    trial: int
+    job_id: str
+    state: JobState
+    runs: Sequence[Usage]
+
+    def run(self, attempt: Attempt) -> Usage | None:
+        return self.runs[attempt.restart] if attempt.restart < len(self.runs) else None
+
+
+def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, after_cancel: bool) -> Settlement | None:
+    """What is decided about the last of `attempts`, a part of the trial's; None if there is nothing to add."""
+    attempt = attempts[-1]
+    run = element.run(attempt)
+    state = element.state if is_last else JobState.UNKNOWN
+    if run is not None and state is JobState.UNKNOWN:
+        state = run.state
+    verdict = _verdict(attempts, state, is_last=is_last, after_cancel=after_cancel)
+    if verdict is None and run is None:
+        return None
+    outcome, reason = verdict or (None, "")
+    return Settlement(
+        trial=element.trial,
+        attempt=attempt.number,
+        wave=element.plan.wave,
+        job_id=element.job_id,
+        state=run.state if run else state,
+        elapsed_s=run.elapsed_s if run else None,
+        gpus=run.gpus if run else attempt.gpus,
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def unsettled(history: History, *, before: int) -> list[tuple[int, Attempt]]:
@@ -100,49 +155,77 @@ def settle_late(late: Sequence[tuple[int, Attempt]], usage: Mapping[str, Sequenc
     for number, attempt in late:
         runs = usage.get(attempt.job_id, ())
         if attempt.restart < len(runs):
-            run = runs[attempt.restart]
+            run = runs[attempt.restart if attempt.number >= 0 else -1]
+            # without a journal, all runs of the element: none of them reached its worker
+            elapsed_s = run.elapsed_s if attempt.number >= 0 else sum(r.elapsed_s for r in runs)
             found.append(
-                Settlement(number, attempt.number, attempt.wave, attempt.job_id, run.state, run.elapsed_s, run.gpus)
+                Settlement(number, attempt.number, attempt.wave, attempt.job_id, run.state, elapsed_s, run.gpus)
             )
     return found
 
 
-def _meaning(state: JobState, after_cancel: bool) -> tuple[Outcome, str]:
-    outcome, reason = END_STATES[state]
-    return (
-        (Outcome.INTERRUPTED, "the study was cancelled")
-        if outcome is Outcome.DROPPED and after_cancel
-        else (outcome, reason)
+def _verdict(
+    attempts: Sequence[Attempt], state: JobState, *, is_last: bool, after_cancel: bool
+) -> tuple[Outcome, str] | None:
+    """What overrides the own record of the last of `attempts`, whose job ended in `state`; None leaves it as it is."""
+    attempt = attempts[-1]
+    if attempt.outcome is None:
+        return _meaning(attempts, state, after_cancel)
+    if attempt.outcome is Outcome.FAIL and state is JobState.OUT_OF_MEMORY and attempt.exit_code != 0:
+        # the kernel kills one process, and what the worker saw of it does not tell why: the job's state does
+        end = END_STATES[state]
+        return end.outcome, f"{end.reason} ({attempt.reason})"
+    if attempt.outcome is not Outcome.INTERRUPTED:
+        return None
+    if is_last and state is JobState.CANCELLED:
+        return _meaning(attempts, state, after_cancel)
+    if state is JobState.TIMEOUT or attempt.reason.startswith(_TIME_LIMIT_SIGNAL):
+        return _meaning(attempts, JobState.TIMEOUT, after_cancel)
+    return None
+
+
+def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -> tuple[Outcome, str]:
+    """What it means that the job of the last of `attempts` ended in `state`."""
+    end = END_STATES[state]
+    if end.outcome is Outcome.DROPPED and after_cancel:
+        return Outcome.INTERRUPTED, "the study was cancelled"
+    if end.without_progress is None or makes_progress(attempts):
+        return end.outcome, end.reason
+    step = reached(attempts)
+    place = "" if step is None else f" at step {step}"
+    lack = "without new progress" if any(a.checkpoints for a in attempts) else "without a checkpoint to go on from"
+    return end.without_progress, f"{end.reason}{place}, {lack}"
+
+
+def _never_started(element: _Element, after_cancel: bool, log_tail: Callable[[str], str]) -> Settlement:
+    """Of an element none of whose runs reached its worker: the verdict, with its last run's time."""
+    outcome, reason = _meaning((), element.state, after_cancel)
+    if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration keeps the worker itself from starting
+        said = log_tail(element.job_id)
+        outcome, reason = Outcome.FAIL, _before_worker(element.state) + (f": {said}" if said else "")
+    settlement = _silent_run(element, element.runs[-1] if element.runs else None)
+    return replace(settlement, state=element.state, outcome=outcome, reason=reason)
+
+
+def _silent_run(element: _Element, run: Usage | None) -> Settlement:
+    """A run whose worker wrote nothing, and behind which the element was requeued."""
+    state = run.state if run else element.state
+    return Settlement(
+        trial=element.trial,
+        attempt=None,
+        wave=element.plan.wave,
+        job_id=element.job_id,
+        state=state,
+        elapsed_s=run.elapsed_s if run else None,
+        gpus=run.gpus if run else element.plan.gpus,
+        outcome=Outcome.INTERRUPTED,
+        reason=_before_worker(state),
+        node=run.node if run else "",
     )
 
 
-def _verdict(attempt: Attempt, state: JobState, *, is_last: bool, after_cancel: bool) -> tuple[Outcome, str] | None:
-    """What overrides the attempt's own record; None leaves it as it is."""
-    if attempt.outcome is None:
-        return _meaning(state, after_cancel) if is_last else (Outcome.INTERRUPTED, "requeued")
-    if attempt.outcome is not Outcome.INTERRUPTED:
-        return None
-    if attempt.reason.startswith(_TIME_LIMIT_SIGNAL):
-        return END_STATES[JobState.TIMEOUT]
-    return _meaning(state, after_cancel) if state is JobState.CANCELLED else None
-
-
-def _never_started(
-    plan: WavePlan,
-    assignment: Assignment,
-    job_id: str,
-    state: JobState,
-    runs: Sequence[Usage],
-    after_cancel: bool,
-    log_tail: Callable[[str], str],
-) -> Settlement:
-    outcome, reason = _meaning(state, after_cancel)
-    if outcome is Outcome.FAIL:
-        said = log_tail(job_id)
-        reason = f"the job ended {state} before its worker started" + (f": {said}" if said else "")
-    elapsed_s = sum(run.elapsed_s for run in runs) if runs else None
-    gpus = runs[-1].gpus if runs else plan.gpus
-    return Settlement(assignment.trial, None, plan.wave, job_id, state, elapsed_s, gpus, outcome, reason)
+def _before_worker(state: JobState) -> str:
+    return f"the job ended {state} before its worker started"
 
 
 def last_words(log: Path, limit: int = 300) -> str:

@@ -12,7 +12,8 @@ from hposlurm.trial import Params, ParamValue, TrialState
 class Observation:
     """One trial of the history. `values` has one finite number per objective, as reported (never negated).
 
-    `values` is None unless the trial is COMPLETE, or PRUNED with a last report.
+    `values` is None unless the trial is COMPLETE, or PRUNED with a last report. `infeasible`: the trial is FAIL because
+    its configuration does not fit into the memory.
     """
 
     number: int
@@ -20,6 +21,7 @@ class Observation:
     state: TrialState
     values: tuple[float, ...] | None = None
     attrs: Mapping[str, object] = field(default_factory=dict)
+    infeasible: bool = False
 
 
 @dataclass(frozen=True, slots=True)

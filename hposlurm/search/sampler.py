@@ -77,6 +77,8 @@ class TpeStudy:
             return self._frozen(point, OptunaState.COMPLETE, values=observation.values)
         if observation.state is TrialState.PRUNED:
             return self._frozen(point, OptunaState.PRUNED, last=observation.values)
+        if observation.infeasible:  # as `ask` does with a point that breaks a constraint
+            return self._frozen(point, OptunaState.PRUNED, violation=1.0)
         if observation.state is TrialState.FAIL:
             return self._frozen(point, OptunaState.FAIL)
         return self._frozen(point, OptunaState.RUNNING)
@@ -87,6 +89,7 @@ class TpeStudy:
         state: OptunaState,
         values: Sequence[float] | None = None,
         last: Sequence[float] | None = None,
+        violation: float = 0.0,
     ) -> FrozenTrial:
         by_name = {p.name: p for p in self._space.parameters}
         # Optuna ranks pruned trials by their last report, and can do so for one objective only
@@ -97,7 +100,7 @@ class TpeStudy:
             params={name: _to_optuna(by_name[name], value) for name, value in point.items()},
             distributions={name: self._distributions[name] for name in point},
             intermediate_values=reports,
-            constraints={str(i): v for i, v in enumerate(self._space.violations(point))},
+            constraints={str(i): v for i, v in enumerate((*self._space.violations(point), violation))},
         )
 
 

@@ -1,7 +1,8 @@
 """Runs on the node: starts one trial's command, watches it, journals what happens. Standard library only.
 
 `python -m hposlurm.worker STUDY_DIR WAVE INDEX` runs one element of a wave. Its exit status is 0 for a complete trial,
-1 for a failed attempt, 3 for an interrupted one, and 2 if nothing could be run at all (no attempt is recorded).
+1 for a failed attempt, 3 for an interrupted one, 4 for one that does not fit into the GPUs' memory, and 2 if nothing
+could be run at all (no attempt is recorded).
 
 Settings from whoever starts it, all optional: HPOSLURM_LOG (absolute path of the element's log, else the trial's
 `attempt-K.log`), HPOSLURM_JOB_ID, HPOSLURM_GPUS and HPOSLURM_GPU_IDS (what was really allocated), and HPOSLURM_GRACE_S

@@ -13,6 +13,7 @@ from hposlurm.trial import Outcome
 from hposlurm.worker import metrics, output, scratch
 from hposlurm.worker.environment import Place, environment
 from hposlurm.worker.gauge import Gauge
+from hposlurm.worker.gpumemory import out_of_gpu_memory
 from hposlurm.worker.inbox import Inbox
 from hposlurm.worker.memory import Advice, Guard
 from hposlurm.worker.patience import GRACE_S, KILL_WAIT_S, Patience
@@ -180,8 +181,10 @@ class Attempt:
             memory=self._memory_reason,
         )
         plan, assignment = self._place.plan, self._place.assignment
-        exception = output.exception(output.last_lines(self._log, self._log_start)) if exit_code else ""
-        outcome, reason = judge(ending, plan.objectives, self._ledger.last, assignment.to_step, exception)
+        words = output.last_lines(self._log, self._log_start) if exit_code else []
+        no_room = out_of_gpu_memory(words, self._place.scratch) if exit_code else ""
+        exception, last, to_step = output.exception(words), self._ledger.last, assignment.to_step
+        outcome, reason = judge(ending, plan.objectives, last, to_step, exception, no_room)
         return self._end(outcome, reason, exit_code, patience)
 
     def _end(self, outcome: Outcome, reason: str, exit_code: int | None, patience: Patience) -> Outcome | None:

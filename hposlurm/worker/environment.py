@@ -10,6 +10,7 @@ from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.trial import Assignment, ParamValue
 from hposlurm.worker.facts import Facts
+from hposlurm.worker.gpumemory import error_file
 from hposlurm.worker.process import MARKER
 
 # Left in, these make torchrun, MPI and nested sbatch calls believe that they are a part of the worker's own step
@@ -60,6 +61,7 @@ def environment(environ: Mapping[str, str], place: Place, extensions: Path | Non
     result["PYTHONUNBUFFERED"] = "1"
     # torchrun kills its ranks 30 s after a signal that it handles; SIGTERM and SIGUSR2 are ignored, see inbox.shield
     result["PET_SIGNALS_TO_HANDLE"] = "SIGQUIT"
+    result["TORCHELASTIC_ERROR_FILE"] = str(error_file(place.scratch))
     return {**result, **_job(place), **_trial(place)}
 
 

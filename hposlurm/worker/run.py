@@ -20,7 +20,7 @@ from hposlurm.worker.metrics import Pattern
 from hposlurm.worker.recorder import Recorder, say
 
 NOTHING_TO_RUN = 2
-_EXIT_STATUS = {Outcome.COMPLETE: 0, Outcome.FAIL: 1, Outcome.INTERRUPTED: 3}
+_EXIT_STATUS = {Outcome.COMPLETE: 0, Outcome.FAIL: 1, Outcome.INTERRUPTED: 3, Outcome.INFEASIBLE: 4}
 _NOT_RECORDED = 1
 
 

@@ -38,13 +38,17 @@ def judge(
     last: Mapping[str, tuple[int, float | str]],
     to_step: int | None = None,
     exception: str = "",
+    out_of_gpu_memory: str = "",
 ) -> tuple[Outcome, str]:
     """The outcome and its reason ("" if complete) from the last (step, value) of each metric.
 
     A command that was asked to leave and ends with status 0 and all its metrics counts as complete, unless it said that
     it leaves because it was asked: one that knows nothing of requests may just have finished. One that left for the
-    memory guard has failed: it costs a retry, since another attempt may meet the same limit again.
+    memory guard has failed: it costs a retry, since another attempt may meet the same limit again. `out_of_gpu_memory`
+    is what any rank said of that: such a configuration is not tried again.
     """
+    if out_of_gpu_memory and ending.exit_code != 0 and not ending.asked:
+        return Outcome.INFEASIBLE, f"out of GPU memory: {out_of_gpu_memory}"
     if ending.timed_out_s is not None:
         return Outcome.FAIL, f"trial.timeout of {ending.timed_out_s:g} s exceeded"
     problem = metrics_problem(objectives, last, ending.unreadable)

@@ -217,8 +217,10 @@ def test_an_unknown_element_is_lost_only_after_a_grace_time(layout):
     advance(layout, study, cluster)
     cluster.run(loss=lambda _: None)
     cluster.forced = {f"100_{i}": JobState.UNKNOWN for i in range(4)}
-    assert advance(layout, study, cluster).kind == "finished"
-    assert all("lost" in t.reason for t in read_history(layout).trials)
+    assert advance(layout, study, cluster).kind == "submitted"
+    trials = read_history(layout).trials
+    assert [t.state for t in trials] == [TrialState.WAITING] * 4  # and unknown is never a failure
+    assert all("lost" in t.attempts[0].reason for t in trials)
 
 
 def test_a_wave_of_which_nothing_starts_ends_the_study(layout):

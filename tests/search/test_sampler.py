@@ -152,6 +152,33 @@ def test_a_study_whose_trials_all_fail_goes_on_at_random() -> None:
     assert {s.attrs["origin"] for s in ask_tpe(history)} == {"random"}
 
 
+@pytest.mark.parametrize("space", [SQUARE, SearchSpace(SQUARE.parameters, (parse("x + y <= 15"),))])
+def test_tpe_avoids_the_region_that_does_not_fit_although_it_promises_most(space: SearchSpace) -> None:
+    """The best point, (3, -4), lies in the half that is too large for the memory: nothing there has a value."""
+
+    def share_of_the_large_half(infeasible: bool) -> float:
+        asked = []
+        for seed in range(4):
+            history = [
+                Observation(i, p, TrialState.FAIL, infeasible=infeasible)
+                if number(p, "x") > 0
+                else Observation(i, p, TrialState.COMPLETE, (bowl(p),))
+                for i, p in enumerate(drawn(space, 40, seed))
+            ]
+            asked += ask_tpe(history, seed=seed, space=space)
+        return mean(number(s.params, "x") > 0 for s in asked)
+
+    assert share_of_the_large_half(infeasible=True) < 0.3
+    assert share_of_the_large_half(infeasible=False) > 0.5
+
+
+def test_what_does_not_fit_is_no_bad_value() -> None:
+    """Among the values that it is compared with it would count as the worst, and as a trial that has one."""
+    history = observed(drawn(SQUARE, 9), bowl)
+    infeasible = [Observation(9 + i, p, TrialState.FAIL, infeasible=True) for i, p in enumerate(drawn(SQUARE, 9, 1))]
+    assert {s.attrs["origin"] for s in ask_tpe([*history, *infeasible])} == {"random"}
+
+
 # A history from another space
 
 

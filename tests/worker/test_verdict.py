@@ -54,3 +54,29 @@ def test_exit_statuses_are_explained(code: int | None, reason: str) -> None:
 def test_an_exception_explains_a_status_but_not_a_signal() -> None:
     assert judge(Ending(1), [], {}, exception="ValueError: x")[1] == "command exited with status 1: ValueError: x"
     assert "ValueError" not in judge(Ending(-9), [], {}, exception="ValueError: x")[1]
+
+
+OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory"
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome"),
+    [
+        (Ending(1), Outcome.INFEASIBLE),
+        (Ending(-9), Outcome.INFEASIBLE),  # torchrun's ranks do not all die the same death
+        (Ending(-9, timed_out_s=9), Outcome.INFEASIBLE),  # the other ranks waited for the one that died
+        (Ending(0), Outcome.COMPLETE),  # it went on with a smaller batch
+        (Ending(1, asked="SIGTERM"), Outcome.INTERRUPTED),
+    ],
+)
+def test_a_command_that_failed_for_lack_of_gpu_memory_is_infeasible(ending: Ending, outcome: Outcome) -> None:
+    found, reason = judge(ending, ["eval_loss"], GOOD, out_of_gpu_memory=OUT_OF_MEMORY)
+    assert found is outcome
+    assert (reason == f"out of GPU memory: {OUT_OF_MEMORY}") is (outcome is Outcome.INFEASIBLE)
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_kill_alone_is_a_failure_with_a_hint(code: int) -> None:
+    found, reason = judge(Ending(code), ["eval_loss"], GOOD)
+    assert found is Outcome.FAIL
+    assert "often the kernel's out-of-memory killer" in reason

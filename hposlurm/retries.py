@@ -1,0 +1,95 @@
+"""Whether a trial is tried again: what an interruption costs, and when attempts that get nowhere come to an end.
+
+Pure, and standard library only: the worker asks too, since Slurm may requeue a job for ever without any planner step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from hposlurm.trial import Attempt, JobState, Outcome
+
+#: How the reason of an attempt begins that used up its job's time.
+TIME_LIMIT = "time limit"
+#: Interruptions in a row without progress. Preemption is nobody's fault, so generous; but something must end it.
+INTERRUPTIONS = 10
+
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+
+
+@dataclass(slots=True)
+class _Reach:
+    """How far attempts got. A step may be an epoch, so the newest checkpoint within it counts as well."""
+
+    step: int | None = None
+    saved: tuple[int, int] | None = None
+
+    def extend(self, attempt: Attempt) -> bool:
+        """Takes in what the attempt reached; whether that is further than before."""
+        reported = [report.step for report in attempt.reports]
+        saved = [(step, _number(path)) for step, path in attempt.checkpoints]
+        step = max([*reported, *(step for step, _ in saved)], default=None)
+        has_advanced = False
+        if step is not None and (self.step is None or step > self.step):
+            self.step, has_advanced = step, True
+        if saved and (self.saved is None or max(saved) > self.saved):
+            self.saved, has_advanced = max(saved), True
+        return has_advanced
+
+
+def makes_progress(attempts: Sequence[Attempt]) -> bool:
+    """Whether the last of `attempts` got further than those before it, and there is a checkpoint to go on from."""
+    reach = _Reach()
+    has_advanced = [reach.extend(attempt) for attempt in attempts]
+    return reach.saved is not None and bool(has_advanced) and has_advanced[-1]
+
+
+def reached(attempts: Sequence[Attempt]) -> int | None:
+    """The largest step that any of the attempts reported or saved; None if there was none."""
+    reach = _Reach()
+    for attempt in attempts:
+        reach.extend(attempt)
+    return reach.step
+
+
+def no_progress(attempts: Sequence[Attempt]) -> str:
+    """Why the trial is not tried again although it may have retries left; "" while there is no such reason.
+
+    Either two counted failures ended at the same step in the same way (used-up time is one way, whatever the step), or
+    INTERRUPTIONS attempts in a row were interrupted without getting any further.
+    """
+    reach = _Reach()
+    interruptions = 0
+    failure: Attempt | None = None
+    for attempt in attempts:
+        if reach.extend(attempt):
+            interruptions, failure = 0, None
+        if attempt.outcome is Outcome.INTERRUPTED and attempt.job_state is not JobState.CANCELLED:
+            interruptions += 1
+            if interruptions >= INTERRUPTIONS:
+                return f"no progress: {interruptions} attempts in a row ended {_at(reach)}; the last: {attempt.reason}"
+        if attempt.outcome is Outcome.FAIL:
+            if failure is not None and _is_same(failure, attempt, reach):
+                numbers = f"{failure.number} and {attempt.number}"
+                return f"no progress: attempts {numbers} both ended {_at(reach)}: {attempt.reason}"
+            failure = attempt
+    return ""
+
+
+def _is_same(one: Attempt, other: Attempt, reach: _Reach) -> bool:
+    if one.reason.startswith(TIME_LIMIT) and other.reason.startswith(TIME_LIMIT):
+        return True
+    return reach.step is not None and bool(one.reason) and one.reason == other.reason
+
+
+def _at(reach: _Reach) -> str:
+    return "before a first step" if reach.step is None else f"at step {reach.step}"
+
+
+def _number(path: str) -> int:
+    """37 of "checkpoint-37"; -1 where the name has no number."""
+    found = _LAST_NUMBER.search(PurePath(path).name)
+    return int(found.group(1)) if found else -1
