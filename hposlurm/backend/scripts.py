@@ -54,6 +54,8 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "cpus_per_task": spec.resources.cpus_per_task,
         "mem_gb": spec.resources.mem_gb,
         "time_min": spec.resources.time_min,
+        # a run that Slurm itself starts again would use what nobody has reserved: the planner asks the budget first
+        "requeue": spec.budget.gpu_hours is None,
         "grace_s": max(1, kill_wait_s - _RECORD_S),
         "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
         "sbatch_options": _sbatch_options(spec, spec.slurm.partition),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hposlurm.cli.common import runs_directory, say
+from hposlurm.cli.cost import confirm_cost, cost_line
 from hposlurm.errors import BackendError, HposlurmError, LimitError, NotNowError, SpecError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def check(
 ) -> None:
     """Validate a study file and show its first trials; write nothing."""
     spec, chosen = _read(study, overlay, settings, search_space, backend)
-    _show_trials(_preview(spec, chosen))
+    first = _preview(spec, chosen)
+    _show_trials(first)
+    print(cost_line(spec, first.cost))
     print(f"{study} is valid.")
 
 
@@ -59,6 +62,7 @@ def launch(
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay and show the progress (the local backend always does).")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Launch without asking, however many GPU hours.")] = False,
 ) -> None:
     """Plan the first wave of a study and submit it; Slurm carries the rest."""
     from hposlurm.layout import StudyLayout
@@ -68,9 +72,12 @@ def launch(
     first = _preview(spec, chosen)  # renders everything once before anything is written
     if dry_run:
         _show_trials(first)
+        print(cost_line(spec, first.cost))
         for script in first.scripts:
             print(f"\n# ---- {script.name}\n{script.text}", end="")
         return
+    if not layout.spec().exists():  # else it is launched already, and was asked for then
+        confirm_cost(spec, first.cost, yes)
     _start(layout, spec, chosen, wait)
 
 

@@ -17,6 +17,7 @@ from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.planner import submission
 from hposlurm.planner.decide import next_plan
+from hposlurm.planner.cost import Cost, study_cost
 from hposlurm.planner.settle import element_ids
 
 if TYPE_CHECKING:
@@ -77,18 +78,20 @@ def discard(layout: StudyLayout) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What `launch` would do first: the plan of wave 0 and the scripts, exactly."""
+    """What `launch` would do first: the plan of wave 0 and the scripts, exactly; and what the study may cost."""
 
     plan: WavePlan
     scripts: tuple[Script, ...]
 
+    cost: Cost
 
 def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
     size, gpus = backend.wave_size(spec), backend.gpus(spec)
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time())
     request = submission.request_for(layout, spec, plan, "TOKEN")
-    return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else ())
+    cost = study_cost(spec, first_wave=len(plan.assignments), wave_size=size, gpus=gpus)
+    return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost)
 
 
 def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:

@@ -164,6 +164,14 @@ def test_scripts_are_the_recorded_ones(name, monkeypatch):
     assert texts[name] == (GOLDEN / name).read_text(), texts[name]
 
 
+def test_jobs_that_a_budget_of_gpu_hours_pays_for_are_not_requeued_behind_its_back(monkeypatch):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "_config", "")
+    assert "#SBATCH --requeue\n" in backend.scripts(golden_request())[0].text
+    text = backend.scripts(golden_request(budget={"gpu_hours": 8}))[0].text
+    assert "#SBATCH --no-requeue\n" in text and "--requeue" not in text
+
+
 def test_two_chunks_share_the_throttle_and_count_from_0(monkeypatch):
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
