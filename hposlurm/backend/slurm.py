@@ -91,19 +91,21 @@ class SlurmBackend:
 
     def _submit_rest(self, request: WaveRequest, arrays: list[ArrayJob]) -> None:
         """Appends to `arrays` until they cover the wave or the cluster takes no more: halves what does not fit."""
-        limit, is_full = self.max_array_size, False
-        while (covered := sum(array.count for array in arrays)) < request.count and limit:
-            part = self._parts(request, len(arrays), covered, limit)[0]
+        covered, is_full = sum(array.count for array in arrays), False
+        ahead = self._parts(request, len(arrays), covered) if covered < request.count else []
+        while ahead:
+            part = ahead[0]
             try:
                 arrays.append(ArrayJob(self._submit_array(request, part), part.offset, part.count))
             except LimitError as error:
                 is_full = is_full or not queries.is_array_too_long(error)
-                limit = part.count // 2
-                if not limit and not arrays:
-                    raise
-            else:
-                if is_full:  # what is left of the room is the planner's
+                if part.count == 1 and arrays:
                     return
+                if part.count == 1:
+                    raise
+                ahead = self._parts(request, len(arrays), part.offset, part.count // 2)
+            else:
+                ahead = [] if is_full else ahead[1:]  # the room that may be left is the planner's
 
     def _submit_array(self, request: WaveRequest, part: Part) -> str:
         wave = request.layout.wave(request.wave)

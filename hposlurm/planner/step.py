@@ -94,6 +94,8 @@ def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Histo
         token = token_of(wave)
         backend.sweep(submission.request_for(layout, spec, plan, token), jobs.arrays)
     history = read_history(layout)  # an element may have written its end between the two looks
+    if history.plans[-1].wave != plan.wave:
+        return None  # and another planner the next plan: it must not be planned a second time, as one wave more
     settled = _settle(layout, backend, plan, history, ids, states)
     following = _decide(layout, spec, backend, history, settled)
     # GPU hours are planned with what was really used; without accounting the workers' own records hold

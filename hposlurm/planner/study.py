@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from hposlurm.backend import Backend, Script
 from hposlurm.deepspeed import ds_config
 from hposlurm.errors import RequestError
+from hposlurm.failpoints import fail_point
 from hposlurm.files import create_once, to_json
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.planner import submission
-from hposlurm.planner.decide import next_plan
 from hposlurm.planner.cost import Cost, study_cost
+from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Preview:
 
     plan: WavePlan
     scripts: tuple[Script, ...]
-
     cost: Cost
+
 
 def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
@@ -124,11 +125,14 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     if trials:
         return _cancel_trials(layout, backend, history, trials)
     create_once(layout.stop, b"")
+    fail_point("stop written")
     if plan is None or jobs is None:
         return "nothing was submitted; no wave will be"
     planner = jobs.planner
     backend.cancel([planner] if planner else [])
+    fail_point("planner cancelled")
     backend.cancel([array.job_id for array in jobs.arrays])
+    fail_point("arrays cancelled")
     names = ", ".join(array.job_id for array in jobs.arrays)
     return (
         f"wave {plan.wave} (jobs {names}{f', planner {planner}' if planner else ''}); no further wave will be submitted"
@@ -156,4 +160,5 @@ def lift_stop(layout: StudyLayout) -> None:
     if layout.stop.exists():
         for index in layout.waves()[-1:]:
             create_once(layout.wave(index).cancelled, b"")
+        fail_point("cancel marked")
         layout.stop.unlink(missing_ok=True)
