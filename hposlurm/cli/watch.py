@@ -99,7 +99,16 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
             asked = time.monotonic()
             states = _ask(ask_queue, layout)
         history = read_history(layout)
-        yield progress(layout, history, spec.objectives, total=total, now=time.time(), states=states, handle=handle)
+        yield progress(
+            layout,
+            history,
+            spec.objectives,
+            total=total,
+            now=time.time(),
+            budget=spec.budget,
+            states=states,
+            handle=handle,
+        )
 
 
 def _ask(ask_queue: AskQueue, layout: StudyLayout) -> Mapping[str, JobState] | None:

@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend.jobs import read_jobs
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, best
 from hposlurm.layout import StudyLayout
 from hposlurm.publish.rows import printable
+from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import BudgetSpec
 
 # Output of more trials than these is not read from their logs: a status must stay fast when everything fails.
 _TAILS_READ = 20
@@ -71,6 +75,7 @@ class Progress:
     waves_done: int
     best: BestTrial | None
     gpu_hours: float
+    budget: Mapping[str, BudgetUse]
     eta_s: float | None
     queue: Mapping[JobState, int]
     running: tuple[RunningTrial, ...]
@@ -94,13 +99,14 @@ def progress(
     *,
     total: int | None,
     now: float,
+    budget: BudgetSpec | None = None,
     states: Mapping[str, JobState] | None = None,
     handle: str | None = None,
 ) -> Progress:
     """Where the study is at `now` (epoch seconds).
 
-    `total` is the budget of trials (None if unknown), `states` what the queue says of the last wave's elements and
-    its planner, `handle` how commands name the study.
+    `total` is how many trials there will be (None if unknown), `budget` what the study may use, `states` what the queue
+    says of the last wave's elements and its planner, `handle` how commands name the study.
     """
     name = history.plans[0].study if history.plans else layout.root.name
     phase, detail = find_phase(layout, history, states)
@@ -119,6 +125,7 @@ def progress(
         waves_done=_waves_done(history),
         best=None if leader is None else _best(leader, objectives),
         gpu_hours=history.gpu_hours + used / 3600,
+        budget={} if budget is None else budget_use(budget, history, objectives, now),
         eta_s=eta(history, total, now) if phase == "running" else None,
         queue=dict(Counter((states or {}).values())),
         running=running,

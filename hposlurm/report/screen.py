@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hposlurm.publish.rows import printable
+from hposlurm.report.budget import budget_text
 from hposlurm.report.numbers import duration, shorten, shown
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
 from hposlurm.trial import ParamValue, TrialState
@@ -58,6 +59,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     yield "best", Text(best)
     yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
     yield "GPU hours", Text(f"{view.gpu_hours:.2f}")
+    if text := budget_text(view.budget):
+        yield "budget", Text(text)
     if view.phase == "running":
         yield "ETA", Text("– (unknown)" if view.eta_s is None else f"about {duration(view.eta_s)}")
     if view.queue:

@@ -77,6 +77,20 @@ def test_status_writes_nothing(run: Run, demo: StudyLayout) -> None:
     assert {path: path.stat().st_mtime_ns for path in demo.root.rglob("*")} == before
 
 
+def test_status_shows_the_budget_and_why_it_ended(run: Run) -> None:
+    layout = study_of_completed(run.runs, 2)
+    text = layout.spec().read_text().replace("{n_trials: 2}", "{gpu_hours: 4.5}")
+    layout.spec().write_text(text + "resources: {gpus_per_node: 2}\n")
+    end = "gpu_hours: 4 of 4.5 used, the next trial could need 2"
+    add_wave(layout, [], finished=end)
+    shown = run("status", "demo").out
+    assert f"finished ({end})" in " ".join(shown.split())
+    assert "budget     gpu_hours 4 of 4.5\n" in "\n".join(line.rstrip() for line in shown.splitlines()) + "\n"
+    data = json.loads(run("status", "demo", "--format", "json").out)
+    assert data["budget"] == {"gpu_hours": {"used": 4.0, "limit": 4.5, "reserved": 0.0}}
+    assert (data["phase"], data["detail"]) == ("finished", end)
+
+
 @pytest.mark.usefixtures("demo")
 def test_the_only_study_need_not_be_named(run: Run) -> None:
     assert "demo: running" in run("status").out

@@ -187,6 +187,6 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
     data = json.loads(json.dumps(look(layout).to_json()))
     assert list(data) == [
         *("study", "directory", "phase", "detail", "counts", "total", "waves", "waves_done", "best", "gpu_hours"),
-        *("eta_s", "queue", "running", "failed", "next"),
+        *("budget", "eta_s", "queue", "running", "failed", "next"),
     ]
     assert data["counts"]["COMPLETE"] == 2

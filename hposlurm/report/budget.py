@@ -1,0 +1,49 @@
+"""How much of each of its budgets a study has used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hposlurm.history import History
+from hposlurm.search.budget import clock, spent
+from hposlurm.trial import Objective
+
+if TYPE_CHECKING:
+    from hposlurm.spec import BudgetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """Of one budget: trials, GPU hours or seconds. `reserved` is what submitted jobs may use beyond `used`."""
+
+    used: float
+    limit: float
+    reserved: float = 0.0
+
+
+def budget_use(
+    budget: BudgetSpec, history: History, objectives: Sequence[Objective], now: float
+) -> Mapping[str, BudgetUse]:
+    """By name as in the study file, those alone that are set; a study that is over is shown as it ended."""
+    so_far = spent(history, objectives, history.plans[-1].created_at if history.finished else now)
+    found = {
+        "n_trials": (so_far.trials, budget.n_trials, 0.0),
+        "gpu_hours": (so_far.gpu_hours, budget.gpu_hours, so_far.reserved_gpu_hours),
+        "wall_time": (so_far.wall_s, None if budget.wall_time_min is None else budget.wall_time_min * 60, 0.0),
+        "patience": (so_far.stale, budget.patience, 0.0),
+    }
+    return {name: BudgetUse(used, limit, kept) for name, (used, limit, kept) in found.items() if limit is not None}
+
+
+def budget_text(budget: Mapping[str, BudgetUse]) -> str:
+    """All of it in one line, without the number of trials, which is shown elsewhere; empty if there is nothing else."""
+    return ", ".join(_text(name, use) for name, use in budget.items() if name != "n_trials")
+
+
+def _text(name: str, use: BudgetUse) -> str:
+    if name == "wall_time":
+        return f"{name} {clock(use.used)} of {clock(use.limit)}"
+    kept = f" (and {use.reserved:.3g} reserved)" if use.reserved > 0 else ""
+    return f"{name} {use.used:.4g} of {use.limit:g}{kept}"
