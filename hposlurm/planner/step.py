@@ -121,7 +121,9 @@ def _decide(
 ) -> WavePlan:
     seen = past.with_settlements(history, settled)
     size, gpus = backend.wave_size(spec), backend.gpus(spec)
-    return next_plan(layout, spec, seen, settled, wave_size=size, gpus=gpus, now=time.time())
+    return next_plan(
+        layout, spec, seen, settled, wave_size=size, gpus=gpus, now=time.time(), nodes=lambda: backend.nodes(spec)
+    )
 
 
 def _settle(
@@ -135,7 +137,12 @@ def _settle(
     """Verdicts on the wave's attempts, and what the accounting says by now of these and of earlier ones."""
     wave = layout.wave(plan.wave)
     late = unsettled(history, before=plan.wave)
-    usage = backend.usage(sorted({job_id.rpartition("_")[0] for job_id in (*ids, *(a.job_id for _, a in late))})) or {}
+    usage = (
+        backend.usage(
+            sorted({job_id.rpartition("_")[0] for job_id in (*filter(None, ids), *(a.job_id for _, a in late))})
+        )
+        or {}
+    )
     verdicts = settle(
         plan,
         history,
@@ -159,8 +166,9 @@ def _await_accounting(
 ) -> tuple[Settlement, ...]:
     """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
     deadline = time.monotonic() + SETTLE_S
-    while (usage := backend.usage(sorted({job_id.rpartition("_")[0] for job_id in ids}))) is not None:
-        if all(job_id in usage for job_id in ids) or time.monotonic() > deadline:
+    submitted = [job_id for job_id in ids if job_id]
+    while (usage := backend.usage(sorted({job_id.rpartition("_")[0] for job_id in submitted}))) is not None:
+        if all(job_id in usage for job_id in submitted) or time.monotonic() > deadline:
             return _settle(layout, backend, plan, history, ids, states)
         time.sleep(_ASK_AGAIN_S)
     return settled

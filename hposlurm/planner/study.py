@@ -144,7 +144,7 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
     for plan in history.plans[-1:]:
         jobs = submission.submitted_jobs(layout.wave(plan.wave))
         ids = element_ids(plan, jobs.arrays) if jobs else []
-        running = {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False)}
+        running = {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False) if job_id}
     absent = [n for n in trials if n not in running or history.trial(n).state.is_finished]
     if absent:
         going = sorted(n for n in running if not history.trial(n).state.is_finished)

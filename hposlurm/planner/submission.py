@@ -33,7 +33,7 @@ def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
 
 
 def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str) -> WaveRequest:
-    return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token)
+    return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token, plan.exclude)
 
 
 def submit_wave(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, now: float) -> WaveJobs | None:
@@ -75,6 +75,7 @@ def _submit(request: WaveRequest, backend: Backend, wave: WaveLayout, now: float
 
 def _submit_what_fits(request: WaveRequest, backend: Backend) -> tuple[list[ArrayJob], str | None]:
     """Without a planner behind it no wave is submitted: where only that finds no room, the wave is made smaller."""
+    fewer = 1
     while True:
         arrays = backend.submit(request)
         fail_point("array submitted")
@@ -82,10 +83,10 @@ def _submit_what_fits(request: WaveRequest, backend: Backend) -> tuple[list[Arra
             return arrays, backend.submit_planner(request, arrays)
         except BackendError as error:
             backend.cancel([array.job_id for array in arrays])
-            fits = sum(array.count for array in arrays) // 2
-            if not isinstance(error, LimitError) or fits == 0:
+            fits = sum(array.count for array in arrays) - fewer
+            if not isinstance(error, LimitError) or fits < 1:
                 raise
-            request = replace(request, count=fits)
+            request, fewer = replace(request, count=fits), 2 * fewer
 
 
 def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJobs) -> None:

@@ -22,7 +22,7 @@ def begin(action: Callable[[], object], fail_point: str = "") -> int:
             os.environ[VARIABLE] = fail_point
             action()
             status = 0
-        except BaseException:  # noqa: BLE001 - the child must not return into pytest
+        except BaseException:  # the child must not return into pytest
             traceback.print_exc()
         finally:
             os._exit(status)

@@ -1,0 +1,196 @@
+"""Who may submit a wave, lost answers of sbatch, and a queue that takes only a part: SlurmBackend on fake commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hposlurm.backend import ElementState, slurm
+from hposlurm.backend.slurm import SlurmBackend
+from hposlurm.errors import LimitError, NotNowError
+from hposlurm.files import create_once, to_json
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.planner import advance, advance_patiently, claim, create, patience
+from hposlurm.trial import JobState
+from tests.planner.fake import FakeCluster, new_layout, spec
+
+SMALL = {"search": {"algorithm": "random", "seed": 7}, "budget": {"n_trials": 8}, "waves": {"size": 8}}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> StudyLayout:
+    return new_layout(tmp_path)
+
+
+def owned_by(layout: StudyLayout, cluster: FakeCluster, **changes: Any) -> str | None:
+    """What `claim` gives for a wave that an owner like this process, but with these changes, has claimed."""
+    wave = layout.wave(0)
+    wave.root.mkdir(parents=True)
+    create_once(wave.intent, to_json({"token": "first", "backend": "fake", **asdict(claim.this_process()), **changes}))
+    return claim.claim(wave, cluster)
+
+
+class Knowing(FakeCluster):
+    """Knows the states of jobs, as the queue does."""
+
+    def __init__(self, **known: JobState) -> None:
+        super().__init__()
+        self.known = {f"{name.removeprefix('job')}": ElementState(state) for name, state in known.items()}
+
+    def states(self, job_ids):
+        return {j: self.known[j] for j in job_ids if j in self.known}
+
+
+def test_a_claim_is_kept_by_its_own_process_and_by_a_living_one(layout):
+    assert owned_by(layout, FakeCluster()) == "first"
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    record = json.loads(layout.wave(0).intent.read_bytes())
+    alive = {**record, "pid": other.pid, "started": claim._start_time(other.pid)}
+    layout.wave(0).intent.write_text(json.dumps(alive))
+    assert claim.claim(layout.wave(0), FakeCluster()) is None
+    other.kill()  # not waited for: a zombie does nothing any more
+    while claim._start_time(other.pid):
+        pass
+    assert claim.claim(layout.wave(0), FakeCluster()) == "first"
+    other.communicate()
+    assert layout.wave(0).takeover(layout.wave(0).intent).exists()
+
+
+def test_a_process_id_that_was_given_out_again_is_not_the_owner(layout):
+    assert owned_by(layout, FakeCluster(), pid=os.getppid(), started="1") == "first"
+
+
+def test_a_dead_planner_is_taken_over_by_one_process_alone(layout):
+    assert owned_by(layout, FakeCluster(), pid=os.getppid(), started="1") == "first"
+    wave = layout.wave(0)
+    assert [path.name for path in wave.intents()] == ["intent.json", "intent.1.json"]
+    record = json.loads(wave.intents()[-1].read_bytes())
+    wave.intents()[-1].write_text(json.dumps({**record, "host": "elsewhere"}))
+    assert claim.claim(wave, FakeCluster()) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "token"),
+    [
+        ("RUNNING", None),
+        ("FAILED", "first"),
+        ("COMPLETED", "first"),
+        ("PENDING", "first"),  # requeued: its process is gone
+    ],
+)
+def test_a_planner_on_another_node_is_judged_by_its_job(layout, state, token):
+    assert owned_by(layout, Knowing(job77=JobState(state)), host="n7", job_id="77") == token
+
+
+def test_a_planner_job_that_was_requeued_goes_on_with_its_own_claim(layout, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert owned_by(layout, FakeCluster(), host="n7", job_id="77", restart=0) == "first"
+
+
+def test_a_planner_elsewhere_of_which_nothing_is_known_is_dead_after_a_while_by_the_clock_of_the_files(layout):
+    assert owned_by(layout, FakeCluster(), host="n7", job_id="77") is None
+    os.utime(layout.wave(0).intent, (0, 0))
+    assert claim.claim(layout.wave(0), FakeCluster()) == "first"
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(slurm, "LOOK_AFTER_S", 0)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_lost_answer_of_sbatch_finds_the_job_by_its_token(layout, fake_slurm, lost):
+    """The array's answer, or the array's and the planner's."""
+    study = spec(**SMALL)
+    create(layout, study)
+    fake_slurm.set("lost", lost)
+    step = advance(layout, study, SlurmBackend())
+    assert step.kind == "submitted"
+    assert [(job["released"], job["held"]) for job in fake_slurm.arrays()] == [(1, False)]
+    assert len(fake_slurm.planners()) == 1
+    recorded = json.loads(layout.wave(0).planner_job.read_bytes())["job_id"]
+    assert recorded == fake_slurm.planners()[0]["id"]
+
+
+def test_a_second_planner_is_not_submitted_while_the_first_waits(layout, fake_slurm):
+    study = spec(**SMALL)
+    create(layout, study)
+    advance(layout, study, SlurmBackend())
+    layout.wave(0).planner_job.unlink()  # as if the process had died before it wrote it
+    advance(layout, study, SlurmBackend())
+    assert len(fake_slurm.planners()) == 1
+    fake_slurm.change(fake_slurm.planners()[0]["id"], reason="DependencyNeverSatisfied")
+    advance(layout, study, SlurmBackend())
+    assert [job["states"] for job in fake_slurm.planners()] == [["CANCELLED"], ["PENDING"]]
+
+
+def test_a_job_that_shows_up_late_is_swept_away(layout, fake_slurm):
+    study = spec(**{**SMALL, "waves": {"size": 4}})
+    create(layout, study)
+    advance(layout, study, SlurmBackend())
+    mine = fake_slurm.arrays()[0]
+    late = {**mine, "id": "1900", "held": True, "released": 0}
+    (fake_slurm.home / "job-1900.json").write_text(json.dumps(late))
+    fake_slurm.run_released(layout)
+    advance(layout, study, SlurmBackend())
+    assert {job["id"]: set(job["states"]) for job in fake_slurm.arrays()}["1900"] == {"CANCELLED"}
+    assert [len(trial.attempts) for trial in read_history(layout).trials] == [1] * 4 + [0] * 4
+
+
+@pytest.mark.parametrize(("limit", "sizes"), [(5, [4, 4]), (3, [2, 2, 2, 2]), (2, [1] * 8), (9, [8])])
+def test_what_does_not_fit_into_the_queue_is_submitted_by_the_next_step(layout, fake_slurm, limit, sizes):
+    study = spec(**SMALL)
+    create(layout, study)
+    fake_slurm.set("limit", limit)
+    for _ in sizes:
+        assert advance(layout, study, SlurmBackend()).kind == "submitted"
+        fake_slurm.run_released(layout)
+    assert advance(layout, study, SlurmBackend()).kind == "finished"
+    assert [len(job["states"]) for job in fake_slurm.arrays() if job["released"]] == sizes
+    assert all(set(job["states"]) == {"CANCELLED"} for job in fake_slurm.arrays() if not job["released"])
+    trials = read_history(layout).trials
+    assert [(trial.state.value, len(trial.attempts)) for trial in trials] == [("COMPLETE", 1)] * 8
+
+
+def test_a_full_queue_refuses_the_step_and_leaves_the_study_as_it_is(layout, fake_slurm):
+    study = spec(**SMALL)
+    create(layout, study)
+    fake_slurm.set("limit", 1)
+    with pytest.raises(LimitError, match="AssocMaxSubmitJobLimit"):
+        advance(layout, study, SlurmBackend())
+    assert all(set(job["states"]) == {"CANCELLED"} for job in fake_slurm.jobs())
+    fake_slurm.set("limit", 100)
+    assert advance(layout, study, SlurmBackend()).kind == "submitted"
+
+
+def test_a_patient_planner_waits_for_room(layout, fake_slurm, monkeypatch):
+    study = spec(**SMALL)
+    create(layout, study)
+    fake_slurm.set("limit", 0)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: fake_slurm.set("limit", 100))
+    assert advance_patiently(layout, study, SlurmBackend()).kind == "submitted"
+
+
+@pytest.mark.usefixtures("fake_slurm", "impatient")
+def test_a_planner_job_that_finds_no_room_starts_again_later(layout, fake_slurm, monkeypatch):
+    study = spec(**SMALL)
+    create(layout, study)
+    fake_slurm.set("limit", 0)
+    monkeypatch.setattr(patience, "_SHARE", 0)
+    with pytest.raises(NotNowError):
+        advance_patiently(layout, study, SlurmBackend())
+    asked = []
+    monkeypatch.setattr(slurm.queries, "ask", lambda *words, ask=slurm.queries.ask: asked.append(words) or (
+        "" if words[1] == "requeue" else ask(*words)))  # fmt: skip
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    step = advance_patiently(layout, study, SlurmBackend())
+    assert step.kind == "busy" and ("scontrol", "requeue", "77") in asked
