@@ -80,7 +80,15 @@ def _answer(command: tuple[str, ...]) -> Answer:
     try:
         return Answer(ask(*command, timeout_s=_ASK_TIMEOUT_S))
     except BackendError as error:
-        return Answer(error=" ".join(str(error).split()))
+        return Answer(error=last_words(str(error)))
+
+
+def last_words(message: str) -> str:
+    """What a Slurm command said last, which is what stopped it, behind the command's own name."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if len(lines) < 2:
+        return " ".join(message.split())
+    return f"{lines[0].partition(':')[0]}: {re.sub(r'^[a-z_]+: (error|fatal): ', '', lines[-1])}"
 
 
 def _sacctmgr(what: str, fields: tuple[str, ...], *condition: str) -> tuple[str, ...]:

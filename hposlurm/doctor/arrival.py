@@ -27,7 +27,7 @@ def findings(request: ProbeRequest, outcome: Outcome) -> list[Finding]:
     if "torch" in parts:
         found.append(torch(parts["torch"], parts.get("node", {}), request.gpus))
     known = {finding.name: finding for finding in found}
-    return [known.get(name) or unknown(name, "not found out: the probe job left no record of it") for name in NAMES]
+    return [known.get(name) or unknown(name, "not found out: see probe job") for name in NAMES]
 
 
 def probe_job(outcome: Outcome) -> Finding:
@@ -55,7 +55,9 @@ def probe_job(outcome: Outcome) -> Finding:
 def job_sbatch(part: dict[str, Any]) -> Finding:
     """Whether a job may submit jobs, which the planner does after each wave."""
     if error := part.get("error"):
-        return warn("job_sbatch", str(error), "set driver: chain in the study file; waves are then submitted up front")
+        return warn(
+            "job_sbatch", str(error), "set slurm.driver: chain in the study file: waves are then submitted up front"
+        )
     return ok("job_sbatch", f"a job may call sbatch (job {part.get('job_id')}, held and cancelled)")
 
 
@@ -99,7 +101,7 @@ def torch(part: dict[str, Any], where: dict[str, Any], gpus: int) -> Finding:
     card = f"{found} on {part['card']} (sm_{capability[0]}{capability[1]})"
     arches = [str(arch) for arch in part.get("arch_list", [])]
     if not covers(arches, capability):
-        advice = "this torch was not built for the card: for a V100 (sm_70) take torch of the cu126 index"
+        advice = "this torch was not built for the card: for a V100 (sm_70) take torch 2.14 or older of the cu126 index"
         return fail(name, f"{card}; built for {', '.join(arches)}", advice)
     if part.get("kernel_error"):
         return fail(name, f"{card}: {part['kernel_error']}", "driver and torch do not fit: ask for a newer driver")
@@ -121,6 +123,8 @@ def _no_card(found: str, part: dict[str, Any], where: dict[str, Any]) -> Finding
 def covers(arches: list[str], capability: tuple[int, int]) -> bool:
     """Whether code for `arches` runs on a card: same major and no newer minor, or PTX (compute_XY) of no newer kind."""
     major, minor = capability
+    if not any(arch.startswith(("sm_", "compute_")) for arch in arches):
+        return True  # another make of cards (gfx…): whether a kernel runs tells
     for arch in arches:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", arch)
         if not found:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hposlurm.doctor.answers import NEEDED, Answers, NodeState, parse_nodes, parse_partitions
-from hposlurm.doctor.finding import Finding, fail, ok, unknown, warn
+from hposlurm.doctor.finding import NOT_TRIED, SEE_CONTROLLER, Finding, fail, ok, unknown, warn
 from hposlurm.errors import RequestError
 
-_PARTITIONS_SHOWN = 6
+_LINES_SHOWN = 6
 
 
 def slurm(answers: Answers) -> Finding:
     if not answers.has_slurm:
-        advice = "on a cluster: load Slurm's module or go to a login node; a command there: `which sbatch`"
+        advice = "on a cluster: load Slurm's module, or go to a login node"
         return warn("slurm", "no Slurm here: the local backend is what there is", advice)
     missing = [name for name in NEEDED if name not in answers.commands]
-    version = answers.version.text.split()[-1:] or ["unknown version"]
+    version = answers.version.text.split()[-1:] or ["version not known"]
     if missing:
         return fail(
             "slurm", f"{version[0]}, but not on the PATH: {', '.join(missing)}", "load Slurm's module completely"
@@ -39,6 +39,8 @@ def partitions(answers: Answers, wanted: str | None) -> Finding:
     """The partitions and what their nodes have; raises RequestError for a wanted one that is not there."""
     known = parse_partitions(answers.partitions.text)
     nodes = parse_nodes(answers.nodes.text)
+    if not answers.settings:
+        return unknown("partitions", SEE_CONTROLLER)
     if not known or not nodes:
         why = answers.partitions.error or answers.nodes.error or "sinfo lists no node"
         return unknown("partitions", why, "ask the administrator which partitions you may use")
@@ -46,9 +48,13 @@ def partitions(answers: Answers, wanted: str | None) -> Finding:
         raise RequestError(f"there is no partition {wanted!r} here; there are {', '.join(sorted(known))}")
     lines = {name: _partition_line(name, settings, nodes) for name, settings in known.items()}
     order = sorted(lines, key=lambda name: (name != wanted, known[name].get("Default") != "YES"))
-    text = "\n".join(lines[name] for name in order[:_PARTITIONS_SHOWN])
-    if len(order) > _PARTITIONS_SHOWN:
-        text += f"\nand {len(order) - _PARTITIONS_SHOWN} more (sinfo)"
+    alike: dict[str, list[str]] = {}
+    for name in order:
+        alike.setdefault(lines[name], []).append(name + "*" * (known[name].get("Default") == "YES"))
+    rows = [f"{', '.join(names)}: {line}" for line, names in alike.items()]
+    text = "\n".join(rows[:_LINES_SHOWN])
+    if len(rows) > _LINES_SHOWN:
+        text += f"\nand {sum(len(names) for names in list(alike.values())[_LINES_SHOWN:])} more (sinfo)"
     return _judge_partitions(text, known, nodes, wanted)
 
 
@@ -86,8 +92,7 @@ def _partition_line(name: str, settings: dict[str, str], nodes: Sequence[NodeSta
     each = " each" if len(mine) > 1 and kinds else ""
     limit = settings.get("MaxTime", "UNLIMITED")
     longest = "no time limit" if limit == "UNLIMITED" else f"at most {limit}"
-    default = "*" if settings.get("Default") == "YES" else ""
-    return f"{name}{default}: {count}, {have}{each}, {longest}"
+    return f"{count}, {have}{each}, {longest}"
 
 
 def job_sbatch(answers: Answers, partition: str | None) -> Finding:
@@ -96,6 +101,6 @@ def job_sbatch(answers: Answers, partition: str | None) -> Finding:
     used = partition or next((name for name, s in known.items() if s.get("Default") == "YES"), "")
     hosts = known.get(used, {}).get("AllocNodes", "ALL")
     if hosts not in ("ALL", "(null)"):
-        advice = "a job there may be refused when it calls sbatch; `doctor --probe` tries it. If so: driver: chain"
+        advice = "a job there may be refused when it calls sbatch; --probe tries it. If so: slurm.driver: chain"
         return warn("job_sbatch", f"partition {used} takes jobs from {hosts} only", advice)
-    return unknown("job_sbatch", "not tried whether a job may call sbatch (--probe)")
+    return unknown("job_sbatch", NOT_TRIED)

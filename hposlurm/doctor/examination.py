@@ -15,7 +15,7 @@ from pathlib import Path
 from hposlurm.doctor import arrival, cluster, limits, mounts, policy, shell
 from hposlurm.doctor.answers import Answers, ask_slurm, parse_nodes, parse_partitions
 from hposlurm.doctor.concurrency import concurrency
-from hposlurm.doctor.finding import Finding, NoAnswerError, Verdict, fail, unknown, within
+from hposlurm.doctor.finding import NOT_TRIED, SEE_CONTROLLER, Finding, NoAnswerError, Verdict, fail, unknown, within
 from hposlurm.doctor.job import ProbeRequest, run_probe
 from hposlurm.errors import RequestError
 
@@ -65,14 +65,17 @@ def examine(request: Request, tell: Callable[[str], None]) -> Report:
         if value is not None and not re.fullmatch(r"[\w.@+-]+", value):
             raise RequestError(f"{option} takes one name, not {value!r}")
     answers = ask_slurm()
-    findings = [*_of_slurm(answers, request), *_of_files(answers, request.root)]
-    if request.probe:
-        findings += _of_probe(
-            answers, request, tell, is_writable=all(f.verdict is not Verdict.FAIL for f in findings[-3:])
-        )
+    slurm = _of_slurm(answers, request)
+    files = _of_files(request.root, is_cluster=answers.has_slurm)
+    if not request.probe:
+        tried = _not_tried(answers, request)
+    elif any(finding.verdict is Verdict.FAIL for finding in files):
+        tried = [unknown(name, "not tried: see root, file system, space") for name in _names(answers)]
     else:
-        findings += _not_tried(answers, request)
-    findings += [shell.shell(os.environ), shell.python()]
+        tried = _of_probe(answers, request, tell)
+        if any(finding.name == "node" and finding.verdict is Verdict.OK for finding in tried):
+            files = _of_files(request.root, is_cluster=False)  # a node sees it, even if it looks like a local one
+    findings = [*slurm, *files, *tried, shell.shell(os.environ), shell.python()]
     return Report(request, tuple(findings), time.monotonic() - begin)
 
 
@@ -97,44 +100,43 @@ def _partition(answers: Answers, request: Request) -> str | None:
     return request.partition or next((name for name, s in known.items() if s.get("Default") == "YES"), None)
 
 
-def _of_files(answers: Answers, root: Path) -> list[Finding]:
+def _of_files(root: Path, *, is_cluster: bool) -> list[Finding]:
     """root, file_system and space; a file system whose server is gone is found out by its silence."""
 
     def look() -> list[Finding]:
         known = mounts.parse_mounts(Path("/proc/mounts").read_text()) if Path("/proc/mounts").exists() else []
-        kind = mounts.file_system(root, known, is_cluster=answers.has_slurm)
+        kind = mounts.file_system(root, known, is_cluster=is_cluster)
         return [mounts.root_directory(root), kind, mounts.space(root)]
 
     try:
         return within(_FILES_DEADLINE_S, look)
     except NoAnswerError as silence:
-        advice = "its file server does not answer: ask the administrator, or name another directory (--root)"
-        return [
-            fail("root", f"{root}: {silence}", advice),
-            *(unknown(n, str(silence)) for n in ("file_system", "space")),
-        ]
+        why, advice = str(silence), "its file server is silent: ask the administrator, or name another: --root"
+    except OSError as error:
+        why, advice = f"{error.strerror}: {error.filename}", "name another directory: --root, or HPOSLURM_RUNS"
+    return [fail("root", f"{root}: {why}", advice), *(unknown(name, "see root") for name in ("file_system", "space"))]
+
+
+def _names(answers: Answers) -> tuple[str, ...]:
+    """What only a probe finds out."""
+    return ("concurrency", *(arrival.NAMES if answers.has_slurm else ()))
 
 
 def _not_tried(answers: Answers, request: Request) -> list[Finding]:
-    found = [unknown("concurrency", "not tried: append, link and rename by processes at once (--probe)")]
-    if answers.has_slurm:
-        found.append(cluster.job_sbatch(answers, request.partition))
-        found += [unknown("node", "not tried: Python, torch and TMPDIR on a compute node (--probe)")]
-    return found
+    known = {"job_sbatch": cluster.job_sbatch(answers, request.partition)}
+    return [known.get(name) or unknown(name, NOT_TRIED) for name in _names(answers)]
 
 
-def _of_probe(answers: Answers, request: Request, tell: Callable[[str], None], *, is_writable: bool) -> list[Finding]:
-    names = ("concurrency", *(arrival.NAMES if answers.has_slurm else ()))
-    if not is_writable:
-        return [unknown(name, "not tried: see the study root above") for name in names]
+def _of_probe(answers: Answers, request: Request, tell: Callable[[str], None]) -> list[Finding]:
     try:
         directory = Path(tempfile.mkdtemp(prefix=".hposlurm-doctor-", dir=mounts.standing(request.root)))
     except OSError as error:
         advice = "name another directory: --root, or HPOSLURM_RUNS"
-        return [fail("concurrency", f"{error.strerror}: {error.filename}", advice)]
+        found = fail("concurrency", f"{error.strerror}: {error.filename}", advice)
+        return [found, *(unknown(name, "not tried: see concurrency") for name in _names(answers)[1:])]
     try:
-        found = [_contest(directory, tell)]
-        return found + (_of_job(answers, request, directory, tell) if answers.has_slurm else [])
+        found = _contest(directory, tell)
+        return [found, *(_of_job(answers, request, directory, tell) if answers.has_slurm else [])]
     finally:
         _remove(directory, tell)
 
@@ -148,6 +150,8 @@ def _contest(directory: Path, tell: Callable[[str], None]) -> Finding:
 
 
 def _of_job(answers: Answers, request: Request, directory: Path, tell: Callable[[str], None]) -> list[Finding]:
+    if answers.config.error:
+        return [unknown(name, SEE_CONTROLLER) for name in arrival.NAMES]
     used = _partition(answers, request)
     gpus = any(node.facts.gpus for node in parse_nodes(answers.nodes.text) if node.facts.partition == used)
     named = {"partition": request.partition, "account": request.account}
@@ -158,7 +162,8 @@ def _of_job(answers: Answers, request: Request, directory: Path, tell: Callable[
         return arrival.findings(probe, run_probe(probe, tell))
     except NoAnswerError as silence:
         advice = f"is it there? squeue --name {token}; and: is the controller up (scontrol ping)?"
-        return [fail("probe_job", f"sbatch: {silence}", advice)]
+        found = fail("probe_job", f"sbatch: {silence}", advice)
+        return [found, *(unknown(name, "not found out: see probe job") for name in arrival.NAMES[1:])]
 
 
 def _remove(directory: Path, tell: Callable[[str], None]) -> None:

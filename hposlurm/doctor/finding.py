@@ -10,6 +10,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: What is found where only a probe finds anything out.
+NOT_TRIED = "not tried (--probe)"
+#: What is found where scontrol gave no answer, which another line says.
+SEE_CONTROLLER = "not known: see controller"
+
 
 class Verdict(StrEnum):
     """OK; WARN: works, but something is lost; FAIL: hposlurm needs it; UNKNOWN: not tried, or no answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +26,9 @@ _ASK_TIMEOUT_S = 15.0
 _RUN_DEADLINE_S = 180.0
 # NFS may show a finished job's file a minute late
 _REPLY_DEADLINE_S = 65.0
-_POLL_S = 0.5
+# The controller is everybody's: it is asked less and less often
+_POLL_S, _SLOW_POLL_S = 0.5, 5.0
+_END_DEADLINE_S = 5.0
 
 _NOTHING_KNOWN = ElementState(JobState.UNKNOWN)
 Tell = Callable[[str], None]
@@ -60,7 +63,7 @@ def probe_script(request: ProbeRequest) -> str:
     values = {
         "version": __version__,
         "job_name": request.token,
-        "log": request.directory / "job.log",
+        "log": re.sub(r'(["\\])', r"\\\1", str(request.directory / "job.log")),
         "gpus": request.gpus,
         "sbatch_options": request.options,
         "python": sys.executable,
@@ -89,20 +92,30 @@ def run_probe(request: ProbeRequest, tell: Tell) -> Outcome:
 def _wait(request: ProbeRequest, job_id: str) -> Outcome:
     begin = time.monotonic()
     started: float | None = None
+    seen: float | None = None
+    pause = _POLL_S
     state = ElementState(JobState.PENDING)
     while not state.state.is_terminal:
         parts = _parts(request)
         if started is None and (parts or state.state is JobState.RUNNING):
             started = time.monotonic()
-        deadline = request.wait_s if started is None else started - begin + _RUN_DEADLINE_S
-        if "torch" in parts or time.monotonic() - begin > deadline:
+        if "torch" in parts and seen is None:  # all that it had to say: only its end is left
+            seen = time.monotonic()
+        if time.monotonic() > _deadline(begin + request.wait_s, started, seen):
             break
-        time.sleep(_POLL_S)
+        time.sleep(pause)
+        pause = min(_SLOW_POLL_S, pause * 1.1)
         state = _state(job_id, state)
     parts = _late_parts(request) if state.state is JobState.COMPLETED else _parts(request)
     has_started = bool(parts) or started is not None or state.state.is_terminal
     waited = (started or time.monotonic()) - begin
     return Outcome(job_id, "", has_started, waited, state, parts, _tail(request.directory / "job.log"))
+
+
+def _deadline(start: float, started: float | None, seen: float | None) -> float:
+    if seen is not None:
+        return seen + _END_DEADLINE_S
+    return start if started is None else started + _RUN_DEADLINE_S
 
 
 def _state(job_id: str, before: ElementState) -> ElementState:

@@ -1,4 +1,7 @@
-"""Checks of what Slurm allows: sizes of arrays, jobs of a user, the time between TERM and KILL. Pure."""
+"""Checks of what Slurm allows: sizes of arrays, jobs of a user, the time between TERM and KILL. Pure.
+
+A wave that does not fit at once is submitted in several arrays, so most limits are told and not warned of.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 
 from hposlurm.backend.queries import gpus_in_tres, kill_wait_s, max_array_size
 from hposlurm.doctor.answers import Answers, associations, parse_partitions, qualities
-from hposlurm.doctor.finding import Finding, fail, ok, unknown, warn
+from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, fail, ok, unknown, warn
 
 _SHORT_KILL_WAIT_S = 10
 _FEW_JOBS = 10
@@ -14,7 +17,7 @@ _FEW_JOBS = 10
 
 def arrays(answers: Answers) -> Finding:
     if not answers.settings:
-        return unknown("arrays", "scontrol show config gave no answer; hposlurm takes Slurm's default, 1001")
+        return unknown("arrays", SEE_CONTROLLER)
     size = max_array_size(answers.config.text)
     tasks = max_array_tasks(answers.settings.get("SchedulerParameters", ""))
     jobs = answers.settings.get("MaxJobCount", "?")
@@ -22,8 +25,6 @@ def arrays(answers: Answers) -> Finding:
     found = f"MaxArraySize {size}, {limit}, MaxJobCount {jobs}"
     if size < 1:
         return fail("arrays", found, "job arrays are switched off: ask the administrator for MaxArraySize=1001")
-    if tasks is not None and tasks < size:
-        return warn("arrays", found, f"a wave of more than {tasks} trials is refused: waves.size: {tasks} at most")
     return ok("arrays", found)
 
 
@@ -39,9 +40,14 @@ def submit_limits(answers: Answers, partition: str | None) -> Finding:
     enforced = set(re.split(r"[,\s]+", answers.settings.get("AccountingStorageEnforce", "").lower()))
     if answers.settings and not enforced & {"limits", "safe", "all"}:
         return ok(name, "limits of accounts and QOS are not enforced here")
+    if not answers.settings:
+        return unknown(name, SEE_CONTROLLER)
     if answers.association.error:
         advice = "sbatch tells when a limit is reached; ask for your MaxSubmitJobs and set waves.size below it"
         return unknown(name, answers.association.error, advice)
+    if not associations(answers):
+        advice = "sbatch may refuse your jobs: ask for an account, and set slurm.account"
+        return warn(name, "sacctmgr knows no account of yours", advice)
     jobs, gpus = _limits(answers, partition)
     if not jobs and not gpus:
         return ok(name, "no limit on your jobs or GPUs in your accounts and QOS")
@@ -52,7 +58,7 @@ def submit_limits(answers: Answers, partition: str | None) -> Finding:
     if lowest is not None and lowest < 2:
         return fail(name, found, "a study needs two jobs at least, an element and its planner: ask for MaxSubmitJobs")
     if lowest is not None and lowest <= _FEW_JOBS:
-        return warn(name, found, f"set waves.size to {lowest - 1} at most: each element counts, and the planner too")
+        return warn(name, found, f"each element counts, and the planner too: set waves.size to {lowest - 1} at most")
     return ok(name, found)
 
 
@@ -80,7 +86,7 @@ def _limits(answers: Answers, partition: str | None) -> tuple[list[tuple[str, in
 
 def kill_wait(answers: Answers) -> Finding:
     if not answers.settings:
-        return unknown("kill_wait", "scontrol show config gave no answer; hposlurm takes Slurm's default, 30 s")
+        return unknown("kill_wait", SEE_CONTROLLER)
     seconds = kill_wait_s(answers.config.text)
     found = f"{seconds} s from TERM to KILL"
     if seconds < _SHORT_KILL_WAIT_S:

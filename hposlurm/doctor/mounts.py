@@ -78,9 +78,7 @@ def file_system(root: Path, mounts: Sequence[Mount], *, is_cluster: bool) -> Fin
     name = "file_system"
     mount = mount_of(standing(root), mounts)
     if mount is None:
-        return unknown(
-            name, "/proc/mounts does not say", "`doctor --probe` tries out what counts: append, link, rename"
-        )
+        return unknown(name, "/proc/mounts does not say", "--probe tries out what counts: append, link, rename")
     telling = ",".join(option for option in mount.options if _TELLING.fullmatch(option))
     found = f"{mount.kind} at {mount.point} ({telling})"
     if "ro" in mount.options:
@@ -97,9 +95,9 @@ def file_system(root: Path, mounts: Sequence[Mount], *, is_cluster: bool) -> Fin
         return warn(name, found, "this is this machine's memory: studies are lost at a reboot; use a disk (--root)")
     if mount.kind in LOCAL:
         if is_cluster:
-            return warn(name, found, "a local file system: do the compute nodes see it? `doctor --probe` tells")
+            return warn(name, found, "a local file system: do the compute nodes see it? --probe tells")
         return ok(name, found)
-    return unknown(name, found, "not known to hposlurm; `doctor --probe` tries out what counts: append, link, rename")
+    return unknown(name, found, "not known to hposlurm; --probe tries out what counts: append, link, rename")
 
 
 def _nfs(found: str, mount: Mount) -> Finding:

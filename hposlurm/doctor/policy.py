@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from hposlurm.doctor.answers import Answers, parse_partitions
-from hposlurm.doctor.finding import Finding, ok, unknown, warn
+from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, ok, unknown, warn
 
 _SHORT_GRACE_S = 30
 # Below this a job can vanish from the controller's memory between two looks of a planner that has no sacct
@@ -18,16 +19,18 @@ def accounting(answers: Answers) -> Finding:
     own = "GPU hours come from hposlurm's own records then"
     if "sacct" not in answers.commands or "slurmdbd" not in settings.get("AccountingStorageType", "slurmdbd"):
         return warn(name, f"there is no sacct here{_job_age(settings)}", f"{own}; nothing to set")
+    if not settings:
+        return unknown(name, SEE_CONTROLLER)
     if answers.sacct.error:
         return warn(name, answers.sacct.error, f"{own}; ask whether slurmdbd is down, or sacct not for users")
     counted = settings.get("AccountingStorageTRES", "").split(",")
-    if settings and not any(tres.startswith("gres/gpu") for tres in counted):
+    if not any(tres.startswith("gres/gpu") for tres in counted):
         return warn(name, "sacct answers, but does not count GPUs", f"{own}; ask for AccountingStorageTRES=gres/gpu")
-    return ok(name, "sacct answers and counts GPUs (gres/gpu)") if settings else ok(name, "sacct answers")
+    return ok(name, "sacct answers and counts GPUs (gres/gpu)")
 
 
-def _job_age(settings: dict[str, str] | object) -> str:
-    age = re.match(r"\d+", settings.get("MinJobAge", "")) if isinstance(settings, dict) else None
+def _job_age(settings: Mapping[str, str]) -> str:
+    age = re.match(r"\d+", settings.get("MinJobAge", ""))
     if age and int(age.group()) < _SHORT_MIN_JOB_AGE_S:
         return f", and squeue forgets a job {age.group()} s after its end (MinJobAge)"
     return ""
@@ -37,13 +40,18 @@ def preemption(answers: Answers, partition: str | None) -> Finding:
     """How jobs are pushed out, and how long they have to save."""
     name, settings = "preemption", answers.settings
     if not settings:
-        return unknown(name, "scontrol show config gave no answer")
+        return unknown(name, SEE_CONTROLLER)
     kind, mode = settings.get("PreemptType", ""), settings.get("PreemptMode", "OFF")
     if kind in ("", "preempt/none") or mode.startswith("OFF"):
         return ok(name, "off: no job is pushed out by another")
     known = parse_partitions(answers.partitions.text)
-    chosen = {partition: known[partition]} if partition in known else known
-    grace = {p: int(s.get("GraceTime", "0")) for p, s in chosen.items() if s.get("PreemptMode", mode) != "OFF"}
+    grace = _grace_times(known, kind, mode)
+    if known and not grace:
+        return ok(name, f"{kind.removeprefix('preempt/')}, but no partition stands below another")
+    if partition in known:
+        if partition not in grace:
+            return ok(name, f"{kind.removeprefix('preempt/')}; nothing pushes jobs out of {partition}")
+        grace = {partition: grace[partition]}
     user_signal = "send_user_signal" in settings.get("PreemptParameters", "")
     requeue = "on" if settings.get("JobRequeue", "1") == "1" else "off by default (hposlurm asks for it)"
     found = (
@@ -59,6 +67,17 @@ def preemption(answers: Answers, partition: str | None) -> Finding:
         advice = f"trials pushed out of {_listed(short)} lose what follows their last checkpoint: ask for GraceTime=120"
         return warn(name, found, advice)
     return ok(name, found)
+
+
+def _grace_times(known: dict[str, dict[str, str]], kind: str, mode: str) -> dict[str, int]:
+    """GraceTime in seconds of each partition whose jobs can be pushed out."""
+    tiers = {p: int(s["PriorityTier"]) for p, s in known.items() if s.get("PriorityTier", "").isdigit()}
+    highest = max(tiers.values(), default=0) if kind == "preempt/partition_prio" else None
+    return {
+        p: int(s["GraceTime"]) if s.get("GraceTime", "").isdigit() else 0
+        for p, s in known.items()
+        if s.get("PreemptMode", mode) != "OFF" and tiers.get(p) != highest
+    }
 
 
 def _by_value(grace: dict[str, int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,13 +21,27 @@ def screen(report: Report) -> RenderableType:
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
+    alike = _alike(report.findings)
     for finding in report.findings:
-        grid.add_row(
-            Text(_WORDS.get(finding.verdict, finding.verdict.value), style=_STYLES[finding.verdict]),
-            Text(finding.name.replace("_", " ")),
-            _words(finding),
-        )
+        if finding.found not in alike:
+            word = Text(_WORDS.get(finding.verdict, finding.verdict.value), style=_STYLES[finding.verdict])
+            grid.add_row(word, Text(_spoken(finding)), _words(finding))
+    for found, names in alike.items():
+        grid.add_row(Text("?", style="dim"), Text("the rest"), Text(f"{found}: {', '.join(names)}", style="dim"))
     return Group(grid, Text(), _sum(report))
+
+
+def _alike(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    """Several that are unknown for one reason → their names by that reason: a line for them all."""
+    reasons: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.verdict is Verdict.UNKNOWN and not finding.advice:
+            reasons.setdefault(finding.found, []).append(_spoken(finding))
+    return {reason: names for reason, names in reasons.items() if len(names) > 1}
+
+
+def _spoken(finding: Finding) -> str:
+    return finding.name.replace("_", " ")
 
 
 def _words(finding: Finding) -> Text:
@@ -37,7 +53,4 @@ def _words(finding: Finding) -> Text:
 
 def _sum(report: Report) -> Text:
     counts = [f"{n} {verdict}" for verdict, n in report.counts.items() if n]
-    text = Text(f"{len(report.findings)} checks in {report.seconds:.1f} s: {', '.join(counts)}")
-    if not report.request.probe:
-        text.append("; --probe tries out more")
-    return text
+    return Text(f"{len(report.findings)} checks in {report.seconds:.1f} s: {', '.join(counts)}")
