@@ -68,7 +68,8 @@ def _choose(
 ) -> tuple[tuple[Assignment, ...], str | None]:
     """The next wave's assignments, or none and the reason why the study is over."""
     waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
-    so_far, element_gpu_hours = spent(history, spec.objectives, now), gpus * spec.resources.time_min / 60
+    so_far = spent(history, spec.objectives, now, wave_is_over=True)
+    element_gpu_hours = gpus * spec.resources.time_min / 60
     over = reason_to_end(spec.budget, so_far, element_gpu_hours)
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]

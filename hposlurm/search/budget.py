@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.history import History, losses
-from hposlurm.plan import WavePlan
 from hposlurm.trial import Attempt, Objective, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -38,10 +37,14 @@ class Spent:
     stale: int
 
 
-def spent(history: History, objectives: Sequence[Objective], now: float) -> Spent:
-    """What the study has used at `now` (epoch seconds, as the planner has it)."""
+def spent(history: History, objectives: Sequence[Objective], now: float, *, wave_is_over: bool = False) -> Spent:
+    """What the study has used at `now` (epoch seconds, as the planner has it).
+
+    `wave_is_over` says that no element of the last wave will start any more: one without a trace was never submitted.
+    """
     plans = history.plans
-    used_s, reserved_s = (sum(column) for column in zip((0.0, 0.0), *_gpu_seconds(history, now), strict=True))
+    seconds = [*_attempts(history, now), *(() if wave_is_over else _waiting(history))]
+    used_s, reserved_s = sum(used for used, _ in seconds), sum(kept for _, kept in seconds)
     return Spent(
         trials=len(history.trials),
         gpu_hours=used_s / 3600,
@@ -100,8 +103,8 @@ def clock(seconds: float) -> str:
     return f"{days}-{hour:02d}:{minute:02d}:{second:02d}" if days else f"{hour}:{minute:02d}:{second:02d}"
 
 
-def _gpu_seconds(history: History, now: float) -> Iterator[tuple[float, float]]:
-    """For every attempt, and every element that may still start, the GPU seconds used and those still reserved."""
+def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
+    """For every attempt the GPU seconds that it used and those that it may still use."""
     plans = {plan.wave: plan for plan in history.plans}
     ends = {a.wave: b.created_at for a, b in zip(history.plans, history.plans[1:], strict=False)}
     for trial in history.trials:
@@ -116,16 +119,15 @@ def _gpu_seconds(history: History, now: float) -> Iterator[tuple[float, float]]:
                 until = following[0].started_at
             used_s, reserved_s = _seconds(attempt, own_ends.get(attempt.number), plan.time_limit_s, until, now)
             yield used_s * attempt.gpus, reserved_s * attempt.gpus
+
+
+def _waiting(history: History) -> Iterator[tuple[float, float]]:
+    """The same for every element of the last wave that has not started."""
     for plan in history.plans[-1:]:
-        yield from _waiting(plan, history)
-
-
-def _waiting(plan: WavePlan, history: History) -> Iterator[tuple[float, float]]:
-    """What the elements of the last wave that have not started may use."""
-    for assignment in plan.assignments:
-        trial = history.trial(assignment.trial)
-        if not any(attempt.wave == plan.wave for attempt in trial.attempts):
-            yield 0.0, plan.gpus * (plan.time_limit_s or 0.0)
+        for assignment in plan.assignments:
+            trial = history.trial(assignment.trial)
+            if not any(attempt.wave == plan.wave for attempt in trial.attempts):
+                yield 0.0, plan.gpus * (plan.time_limit_s or 0.0)
 
 
 def _seconds(

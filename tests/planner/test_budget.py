@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hposlurm.backend import Usage
+from hposlurm.backend import ArrayJob, Usage
 from hposlurm.errors import SpecError
 from hposlurm.fold import fold_trial
 from hposlurm.history import History, read_history
@@ -20,7 +20,7 @@ from hposlurm.plan import WavePlan
 from hposlurm.planner import advance, create, revise
 from hposlurm.planner.decide import next_plan
 from hposlurm.trial import Attempt, JobState, Outcome, Settlement, TrialState
-from tests.planner.fake import FakeCluster, new_layout, spec
+from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
 
 BEGIN = 1_700_000_000.0
 LIMIT_S = 1800.0
@@ -216,6 +216,24 @@ def test_retries_come_first_and_count(layout: StudyLayout) -> None:
     use(cluster, 0.5)
     message = advance(layout, study, cluster).message
     assert message == "gpu_hours: 5 of 5 used; 3 trials were left to be tried again"
+
+
+def test_elements_that_were_never_submitted_use_nothing(layout: StudyLayout) -> None:
+    """There was room for two of four in the queue."""
+
+    class Full(FakeCluster):
+        def submit(self, request: Any) -> list[ArrayJob]:
+            return [ArrayJob(array.job_id, 0, 2) for array in super().submit(request)]
+
+    study = spec(budget={"gpu_hours": 4}, resources=TWO_GPUS)
+    create(layout, study)
+    advance(layout, study, cluster := Full())
+    for index in (0, 1):
+        write_attempt(layout, 0, index, index, f"100_{index}", 1.0)
+    cluster.arrays["100"]["state"] = JobState.COMPLETED
+    cluster.accounting = {f"100_{i}": [Usage(JobState.COMPLETED, 1800.0, 2)] for i in (0, 1)}
+    advance(layout, study, cluster)
+    assert [[a.trial for a in p.assignments] for p in read_history(layout).plans] == [[0, 1, 2, 3], [2, 3]]
 
 
 def test_without_accounting_the_workers_own_records_hold(layout: StudyLayout) -> None:
