@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hposlurm import __version__
+from hposlurm.doctor.cluster import BY_HAND
 from hposlurm.doctor.finding import Finding, fail, ok, unknown, warn
 from hposlurm.doctor.job import Outcome, ProbeRequest
 from hposlurm.doctor.mounts import size
@@ -55,9 +56,9 @@ def probe_job(outcome: Outcome) -> Finding:
 def job_sbatch(part: dict[str, Any]) -> Finding:
     """Whether a job may submit jobs, which the planner does after each wave."""
     if error := part.get("error"):
-        return warn(
-            "job_sbatch", str(error), "set slurm.driver: chain in the study file: waves are then submitted up front"
-        )
+        if part.get("is_limit"):
+            return unknown("job_sbatch", str(error), "your limit on jobs is reached: try again when fewer are queued")
+        return warn("job_sbatch", str(error), BY_HAND)
     return ok("job_sbatch", f"a job may call sbatch (job {part.get('job_id')}, held and cancelled)")
 
 

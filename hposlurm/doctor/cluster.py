@@ -9,6 +9,8 @@ from hposlurm.doctor.finding import NOT_TRIED, SEE_CONTROLLER, Finding, fail, ok
 from hposlurm.errors import RequestError
 
 _LINES_SHOWN = 6
+#: What to do where planner jobs cannot submit the next wave.
+BY_HAND = "after each wave run `hposlurm advance STUDY` on a login node"
 
 
 def slurm(answers: Answers) -> Finding:
@@ -101,6 +103,6 @@ def job_sbatch(answers: Answers, partition: str | None) -> Finding:
     used = partition or next((name for name, s in known.items() if s.get("Default") == "YES"), "")
     hosts = known.get(used, {}).get("AllocNodes", "ALL")
     if hosts not in ("ALL", "(null)"):
-        advice = "a job there may be refused when it calls sbatch; --probe tries it. If so: slurm.driver: chain"
+        advice = f"sbatch may be refused to jobs there; --probe tries it. If so: {BY_HAND}"
         return warn("job_sbatch", f"partition {used} takes jobs from {hosts} only", advice)
     return unknown("job_sbatch", NOT_TRIED)

@@ -52,7 +52,10 @@ def submit_limits(answers: Answers, partition: str | None) -> Finding:
     if not jobs and not gpus:
         return ok(name, "no limit on your jobs or GPUs in your accounts and QOS")
     found = "; ".join(
-        [*(f"at most {n} jobs ({where})" for where, n in jobs), *(f"{n} GPUs ({where})" for where, n in gpus)]
+        [
+            *(f"at most {n} {'job' if n == 1 else 'jobs'} ({where})" for where, n in jobs),
+            *(f"{n} GPUs ({where})" for where, n in gpus),
+        ]
     )
     lowest = min((n for _, n in jobs), default=None)
     if lowest is not None and lowest < 2:

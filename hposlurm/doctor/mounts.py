@@ -121,9 +121,9 @@ def space(root: Path) -> Finding:
     counted = f"{count(inodes)} inodes" if has_inodes else "inodes without number"
     found = f"{size(free)} and {counted} free (quotas apart)"
     if free < _NO_BYTES or (has_inodes and inodes < _NO_INODES):
-        return fail("space", found, "a study needs more than this: `hposlurm gc`, or another directory (--root)")
+        return fail("space", found, "a study needs more than this: make room, or name another directory (--root)")
     if free < _LITTLE_BYTES or (has_inodes and inodes < _FEW_INODES):
-        return warn("space", found, "checkpoints may fill this: `hposlurm gc STUDY`, trial.keep_checkpoints, or --root")
+        return warn("space", found, "checkpoints may fill this: make room, or name another directory (--root)")
     return ok("space", found)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from hposlurm import __version__
 from hposlurm.backend.queries import ask, scrubbed_environment
 from hposlurm.doctor.mounts import mount_of, parse_mounts
-from hposlurm.errors import BackendError
+from hposlurm.errors import BackendError, LimitError
 from hposlurm.journal import append, open_journal
 
 _SBATCH_TIMEOUT_S = 20.0
@@ -62,7 +62,7 @@ def _sbatch(token: str, options: Sequence[str]) -> dict[str, Any]:
             job_id = ask("sbatch", *held, timeout_s=_SBATCH_TIMEOUT_S).strip().partition(";")[0]
             ask("scancel", "--quiet", job_id, timeout_s=_SBATCH_TIMEOUT_S)
     except BackendError as error:
-        return {"error": " ".join(str(error).split())}
+        return {"error": " ".join(str(error).split()), "is_limit": isinstance(error, LimitError)}
     return {"job_id": job_id}
 
 

@@ -67,7 +67,14 @@ def test_a_job_is_really_submitted_held_and_cancelled(tmp_path, monkeypatch):
 
 def test_a_node_that_may_not_submit(commands):
     program(commands / "sbatch", "echo 'sbatch: error: Access/permission denied' >&2", "exit 1")
-    assert "Access/permission denied" in node._sbatch("token-1", [])["error"]
+    found = node._sbatch("token-1", [])
+    assert "Access/permission denied" in found["error"] and found["is_limit"] is False
+
+
+def test_a_limit_is_told_from_a_refusal(commands):
+    words = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, size limits)"
+    program(commands / "sbatch", f'echo "sbatch: error: {words}" >&2', "exit 1")
+    assert node._sbatch("token-1", [])["is_limit"] is True
 
 
 def test_a_torch_that_kills_its_process_is_told(python):
