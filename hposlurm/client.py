@@ -13,11 +13,16 @@ Outside of a study `report` prints a line and everything else answers "nothing",
 Training never waits for the search nor dies of it: a report is one write to a node-local file, and a full disk costs
 the report, not the run.
 
+Checkpoints go into checkpoint_dir(), each under a name of its own that ends in its step. The newest one that was
+reported is what resume_from() answers in a later attempt.
+
 A script in another language does the same with its environment: parameters from HPOSLURM_PARAM_<name> or the JSON file
 HPOSLURM_PARAMS_FILE, reports as lines {"step": 1, "metrics": {"eval_loss": 2.5}} appended to HPOSLURM_METRICS_FILE, and
 a request to save and leave by the existence of HPOSLURM_REQUEST_FILE. It appends the line {"listening": true} once, so
 that it is given the time to save; and if it leaves because of a request with status 0, it first appends the line
 {"stopping": true}: otherwise the attempt counts as run to its end.
+A checkpoint in HPOSLURM_CHECKPOINT_DIR counts once it is marked, by an empty file COMPLETE in the directory, or
+NAME.COMPLETE beside the file NAME, written last; a later attempt finds the newest one in HPOSLURM_RESUME_FROM.
 """
 
 from __future__ import annotations
@@ -31,7 +36,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+from hposlurm.files import create_once, make_durable
 from hposlurm.journal import append, metric_value
+from hposlurm.layout import marker_of
 from hposlurm.trial import ParamValue
 
 _said: set[str] = set()  # what this process told stderr, or noted for the worker, once and for all
@@ -70,10 +77,22 @@ def report(step: SupportsIndex | float, **metrics: object) -> None:
 
 
 def report_checkpoint(step: SupportsIndex | float, path: str | os.PathLike[str]) -> None:
-    """Says that a complete checkpoint of `step` lies at `path`. Raises ValueError if `step` is no whole number."""
-    number = _whole(step)
-    if _is_rank_0() and in_study():
-        _send({"checkpoint": str(Path(path).absolute()), "step": number})
+    """Marks the checkpoint of `step` at `path`, a file or a directory, as complete and says that it is there.
+
+    To be called when all ranks have written their part. A later attempt goes on from the newest that is marked, and
+    newest is by the last number in the name: checkpoint-7, step_7.pt. Raises ValueError if `step` is no whole number.
+    """
+    number, checkpoint = _whole(step), Path(path).absolute()
+    if not (_is_rank_0() and in_study()):
+        return
+    try:
+        if checkpoint.exists():
+            make_durable(checkpoint)
+            create_once(marker_of(checkpoint), b"")
+    except OSError as error:
+        _warn(f"hposlurm: a checkpoint cannot be marked as complete, training goes on: {error}")
+    else:
+        _send({"checkpoint": str(checkpoint), "step": number})
 
 
 def should_stop() -> bool:

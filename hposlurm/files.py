@@ -43,6 +43,16 @@ def sync_directory(directory: Path) -> None:
             os.close(fd)
 
 
+def make_durable(path: Path) -> None:
+    """Waits until a file, or a directory with all that is in it, is on the disk; raises OSError if it is refused."""
+    for part in (*path.rglob("*"), path):
+        fd = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def create_once(path: Path, data: bytes) -> bool:
     """Creates `path` with `data`, whole or not at all; False if it exists already (which then stays as it is)."""
     if path.exists():

@@ -6,7 +6,22 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ATTEMPT = re.compile(r"attempt-(\d+)\.jsonl")
+#: The mark of a whole checkpoint, written last.
+COMPLETE = "COMPLETE"
+
+_REVISION = re.compile(r"study\.([1-9][0-9]{0,8})\.yaml")
+_ATTEMPT = re.compile(r"attempt-(0|[1-9][0-9]{0,8})\.jsonl")
+
+
+def marker_of(checkpoint: Path) -> Path:
+    """Where the mark of a checkpoint belongs: into a directory, beside a file."""
+    return checkpoint / COMPLETE if checkpoint.is_dir() else checkpoint.with_name(f"{checkpoint.name}.{COMPLETE}")
+
+
+def number_of(name: str, digits: int) -> int | None:
+    """What a directory called `name` counts as, None if hposlurm would have written it differently: it is foreign."""
+    value = int(name) if name.isascii() and name.isdecimal() and len(name) < 18 else None
+    return value if value is not None and f"{value:0{digits}d}" == name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +146,8 @@ class StudyLayout:
     def revisions(self) -> list[int]:
         """Revisions of the spec that exist, ascending: 0 is `study.yaml`, 1 is `study.1.yaml`, …"""
         found = [0] if self.spec(0).exists() else []
-        for path in self.root.glob("study.*.yaml"):
-            middle = path.name.split(".")[1]
-            if middle.isdigit():
-                found.append(int(middle))
+        names = (path.name for path in self.root.glob("study.*.yaml"))
+        found += [int(match.group(1)) for name in names if (match := _REVISION.fullmatch(name))]
         return sorted(found)
 
     def wave(self, index: int) -> WaveLayout:
@@ -143,7 +156,7 @@ class StudyLayout:
     def waves(self) -> list[int]:
         """Indices of the waves that have a plan, ascending."""
         plans = (self.root / "waves").glob("*/wave.json")
-        return sorted(int(p.parent.name) for p in plans if p.parent.name.isdigit())
+        return sorted(index for plan in plans if (index := number_of(plan.parent.name, 4)) is not None)
 
     def trial(self, number: int) -> TrialLayout:
         return TrialLayout(self.root / "trials" / f"{number:05d}", number)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from jinja2 import meta
 
 from hposlurm.errors import RequestError
 from hposlurm.trial import Params, ParamValue
@@ -62,6 +63,11 @@ def command(template: str, params: Params, facts: Mapping[str, ParamValue]) -> s
     except jinja2.TemplateError as error:
         raise RequestError(f"trial.command: {error}; params are {dict(params)}") from error
     return _quote_marked(marked).strip()
+
+
+def mentions(template: str, name: str) -> bool:
+    """Whether a valid command template uses `name`."""
+    return name in meta.find_undeclared_variables(jinja2.Environment().parse(template))
 
 
 def _quote_marked(text: str) -> str:

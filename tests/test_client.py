@@ -130,3 +130,37 @@ def test_the_client_imports_the_standard_library_alone() -> None:
     full = subprocess.run([sys.executable, "-c", f"import json, sys; from hposlurm import client; {show}"], **CAPTURED)
     added = set(json.loads(full.stdout)) - set(json.loads(bare.stdout))
     assert added - {"hposlurm"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_a_reported_checkpoint_is_marked_as_complete(tmp_path: Path, metrics_file: Path, kind: str) -> None:
+    checkpoint = tmp_path / "step_7.pt"
+    if kind == "file":
+        checkpoint.write_bytes(b"weights")
+    else:
+        (checkpoint / "shards").mkdir(parents=True)
+        (checkpoint / "shards" / "0").write_bytes(b"weights")
+    client.report_checkpoint(1, checkpoint)
+    mark = checkpoint / "COMPLETE" if kind == "directory" else tmp_path / "step_7.pt.COMPLETE"
+    assert mark.is_file()
+    assert lines(metrics_file) == [{"checkpoint": str(checkpoint), "step": 1}]
+
+
+def test_a_checkpoint_that_cannot_be_marked_is_not_reported_and_stops_no_training(
+    tmp_path: Path, metrics_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(client, "create_once", full)
+    (tmp_path / "step_7.pt").touch()
+    client.report_checkpoint(1, tmp_path / "step_7.pt")
+    assert not metrics_file.exists()
+    assert "cannot be marked as complete, training goes on" in capsys.readouterr().err
+
+
+def test_other_ranks_mark_nothing(tmp_path: Path, metrics_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    (tmp_path / "step-7").mkdir()
+    client.report_checkpoint(1, tmp_path / "step-7")
+    assert not metrics_file.exists() and not list((tmp_path / "step-7").iterdir())

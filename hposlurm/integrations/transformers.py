@@ -9,7 +9,8 @@ The same script runs outside a study, where a report is a line on the terminal.
 from __future__ import annotations
 
 import math
-import os
+import shutil
+from collections.abc import Callable
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -18,64 +19,116 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hposlurm import client
-from hposlurm.files import create_once
-
-COMPLETE = "COMPLETE"  # the file that is written last into a checkpoint: without it a checkpoint is not to be trusted
+from hposlurm.files import create_once, make_durable
+from hposlurm.layout import COMPLETE
 
 
 class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
     """Speaks to the worker on rank 0, and lets all ranks agree before any of them stops.
 
-    The step of a report is the number of completed epochs, the unit in which a study counts its resource.
+    The step of a report is the number of completed epochs, the unit in which a study counts its resource. Where the run
+    saves by epoch, it does so before the evaluation, which may take long; a run that goes on from the end of an epoch
+    evaluates first. `keep` is how many checkpoints stay, the newest ones, once a further one is complete (None: all).
+    `is_leaving` is true from when the study asked the run to leave.
     """
+
+    def __init__(self, keep: int | None = None) -> None:
+        self._keep = keep
+        self._began_at = self._saved_step = -1
+        self.is_leaving = False
+        self._was_over = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Takes the mark off checkpoints that this run will write again: half written, they must not look whole."""
+        self._began_at, self._saved_step, self.is_leaving = state.global_step, -1, False
+        self._was_over = state.global_step > 0 and is_over(state)
         if state.is_world_process_zero and args.save_strategy != "no":
-            for marker in Path(args.output_dir or ".").glob(f"checkpoint-*/{COMPLETE}"):
-                if int(marker.parent.name.removeprefix("checkpoint-")) > state.global_step:
-                    marker.unlink()
+            for checkpoint in _checkpoints(args):
+                if _step(checkpoint) > state.global_step:
+                    (checkpoint / COMPLETE).unlink(missing_ok=True)
+        if state.global_step > 0 and args.eval_strategy == "epoch" and (_is_at_epoch_end(state) or self._was_over):
+            args.eval_on_start = True  # read right behind this
         return control
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Reports every number among the metrics (`epoch` aside, which is the step)."""
+        """Reports every number among the metrics (`epoch` aside, which is the step); then leaves if asked to."""
         metrics: dict[str, Any] = kwargs.get("metrics") or {}
         numbers = {name: value for name, value in metrics.items() if isinstance(value, Real) and name != "epoch"}
-        client.report(completed_epochs(state), **numbers)
+        if numbers:
+            client.report(completed_epochs(state), **numbers)
+        if self.may_break_off(args, state):
+            control.should_training_stop = True
+            control.should_save = args.save_strategy != "no" and self._saved_step != state.global_step
         return control
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Marks the checkpoint complete once every rank has written its part and all is on disk; reports it."""
+        self._saved_step = state.global_step
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
-            _make_durable(checkpoint)
+            make_durable(checkpoint)
+            create_once(checkpoint / COMPLETE, b"")
             client.report_checkpoint(completed_epochs(state), checkpoint)
+            for older in self._superfluous(args):
+                _remove(older)
         return control
+
+    def _superfluous(self, args: TrainingArguments) -> list[Path]:
+        """Whole checkpoints behind the newest ones that are kept."""
+        whole = sorted((c for c in _checkpoints(args) if (c / COMPLETE).exists()), key=_step)
+        return [] if self._keep is None else whole[: -self._keep]
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Stops all ranks at the same step once one of them was asked to; saves first if the run saves at all."""
-        if client.in_study() and _any_rank(client.should_stop(), args.device):
-            control.should_save = args.save_strategy != "no"
+        """Saves at the end of an epoch; stops all ranks at the same step, and saves, once one of them was asked to."""
+        if self._was_over:
+            control.should_training_stop = True  # the Trainer cannot be kept from one step
+            return control
+        if args.save_strategy == "epoch" and _is_at_epoch_end(state):
+            control.should_save = True
+        if self.must_leave(args, state):
             control.should_training_stop = True
+            control.should_save = args.save_strategy != "no"
+        _make_room(args, state, control)
         return control
+
+    def must_leave(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether to save and leave now, the same answer on all ranks, which must all ask.
+
+        Not when all the training is done: what is then left is the result.
+        """
+        if client.in_study() and not is_over(state) and _any_rank(client.should_stop, args.device):
+            self.is_leaving = True
+        return self.is_leaving
+
+    def may_break_off(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether an evaluation may end without a result, to leave now: it is repeated when the run goes on.
+
+        As `must_leave`, but not in an evaluation that is such a repetition.
+        """
+        return state.global_step > self._began_at and self.must_leave(args, state)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Ends the training after the assignment's last epoch; the schedule stays that of all epochs."""
+        if self.is_leaving or self._was_over:
+            control.should_evaluate = control.should_save = False
+        elif self._saved_step == state.global_step:
+            control.should_save = False
         last = client.max_step()
         if last is not None and completed_epochs(state) >= last:
             control.should_training_stop = True
+        _make_room(args, state, control)
         return control
 
 
@@ -84,20 +137,46 @@ def completed_epochs(state: TrainerState) -> int:
     return math.floor((state.epoch or 0.0) + 1e-6)
 
 
-def _any_rank(flag: bool, device: torch.device) -> bool:
+def is_over(state: TrainerState) -> bool:
+    """Whether all steps are done, or all epochs that are assigned."""
+    last = client.max_step()
+    return state.global_step >= state.max_steps > 0 or (last is not None and completed_epochs(state) >= last)
+
+
+def _is_at_epoch_end(state: TrainerState) -> bool:
+    return abs((state.epoch or 0.0) - round(state.epoch or 0.0)) < 1e-6
+
+
+def _checkpoints(args: TrainingArguments) -> list[Path]:
+    found = Path(args.output_dir or ".").glob("checkpoint-*")
+    return [path for path in found if path.is_dir() and path.name.removeprefix("checkpoint-").isdecimal()]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _make_room(args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+    """Removes what an earlier run left where a checkpoint is about to be written: old files would mix with new ones."""
+    if not control.should_save:
+        return
+    if state.is_world_process_zero:
+        _remove(Path(args.output_dir or ".") / f"checkpoint-{state.global_step}")
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _remove(checkpoint: Path) -> None:
+    """Its mark first: half removed, it must not look whole."""
+    (checkpoint / COMPLETE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _any_rank(ask: Callable[[], bool], device: torch.device) -> bool:
     """True on every rank if it is true on one: ranks that stopped a step apart would wait for each other for ever."""
+    flag = ask()
     if not torch.distributed.is_initialized():
         return flag
     flags = torch.tensor(int(flag), device=device)
     torch.distributed.all_reduce(flags, op=torch.distributed.ReduceOp.MAX)
     return bool(flags.item())
-
-
-def _make_durable(checkpoint: Path) -> None:
-    for path in (*checkpoint.rglob("*"), checkpoint):
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    create_once(checkpoint / COMPLETE, b"")

@@ -67,6 +67,16 @@ def completed_attempt(layout: TrialLayout) -> int | None:
     return None
 
 
+def announced_checkpoints(layout: TrialLayout) -> list[str]:
+    """The names of the checkpoints that earlier attempts of the trial reported."""
+    return [
+        Path(str(record.get("path"))).name
+        for attempt in layout.attempts()
+        for record in journal.read(layout.journal(attempt)).records
+        if record.get("kind") == "checkpoint"
+    ]
+
+
 def claim_attempt(layout: TrialLayout) -> tuple[int, int]:
     """The next attempt's number and the descriptor of its journal, which no other worker can have."""
     attempt = max(layout.attempts(), default=-1) + 1

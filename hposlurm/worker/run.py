@@ -11,7 +11,7 @@ from hposlurm.errors import StudyError
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.trial import Assignment, Outcome
-from hposlurm.worker import claim, scratch
+from hposlurm.worker import checkpoints, claim, scratch
 from hposlurm.worker.attempt import Attempt
 from hposlurm.worker.environment import Place
 from hposlurm.worker.facts import gather
@@ -52,7 +52,7 @@ def _attempt(
     trial = study.trial(assignment.trial)
     facts = gather(os.environ, plan.gpus, Path(plan.workdir))
     attempt, journal = claim.claim_attempt(trial)
-    place = Place(study, plan, assignment, attempt, facts, _resumed_from(study, assignment), node_local)
+    place = Place(study, plan, assignment, attempt, facts, _resumed_from(study, assignment, attempt), node_local)
     log = claim.open_log(trial, attempt, os.environ.get("HPOSLURM_LOG"))
     recorder = Recorder(journal)
     _record_start(recorder, place, index, log[0])
@@ -68,10 +68,12 @@ def _pattern(plan: WavePlan) -> Pattern | None:
         raise StudyError(f"trial.metric_pattern is {plan.metric_pattern!r}, no regular expression: {error}") from error
 
 
-def _resumed_from(study: StudyLayout, assignment: Assignment) -> str | None:
-    """The assigned checkpoint if it is there; a relative path counts from the study directory."""
-    if assignment.resume_from is None:
-        return None
+def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:
+    """The trial's own newest valid checkpoint, else the assigned one (a relative path: below the study)."""
+    trial = study.trial(assignment.trial)
+    own = checkpoints.resume(trial.checkpoints, attempt, claim.announced_checkpoints(trial))
+    if own is not None or assignment.resume_from is None:
+        return None if own is None else str(own)
     path = study.root / assignment.resume_from
     return str(path) if path.exists() else None
 

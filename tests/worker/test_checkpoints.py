@@ -1,0 +1,186 @@
+"""Which checkpoint an attempt goes on from, whatever lies in the trial's directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hposlurm.worker import checkpoints
+from tests.worker.study import Study, report
+
+
+def trainer(directory: Path, step: int, ranks: int = 2, *, marked: bool = True) -> Path:
+    """What the Trainer with DeepSpeed ZeRO-2 leaves."""
+    path = directory / f"checkpoint-{step}"
+    shards = path / f"global_step{step}"
+    shards.mkdir(parents=True)
+    for rank in range(ranks):
+        (shards / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt").write_bytes(b"optimizer")
+        (path / f"rng_state_{rank}.pth").write_bytes(b"random")
+    (shards / "mp_rank_00_model_states.pt").write_bytes(b"model")
+    (path / "latest").write_text(f"global_step{step}")
+    (path / "model.safetensors").write_bytes(b"model")
+    (path / "training_args.bin").write_bytes(b"arguments")
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    if marked:
+        (path / "COMPLETE").touch()
+    return path
+
+
+def shard(path: Path, rank: int) -> Path:
+    return next(path.glob(f"global_step*/zero_pp_rank_{rank}_*"))
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+    assert checkpoints.resume(tmp_path / "missing", 1) is None
+    assert checkpoints.resume(tmp_path, 1) is None
+
+
+def test_the_newest_is_that_of_the_largest_step(tmp_path: Path) -> None:
+    for step in (9, 10, 2):
+        trainer(tmp_path, step)
+    assert checkpoints.resume(tmp_path, 1) == tmp_path / "checkpoint-10"
+    assert names(tmp_path) == {"checkpoint-2", "checkpoint-9", "checkpoint-10"}
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "no mark": lambda path: (path / "COMPLETE").unlink(),
+    "a torn trainer state": lambda path: (path / "trainer_state.json").write_text('{"global_st'),
+    "a trainer state that is none": lambda path: (path / "trainer_state.json").write_text("[]"),
+    "no trainer state": lambda path: (path / "trainer_state.json").unlink(),
+    "latest names nothing": lambda path: (path / "latest").write_text("global_step999"),
+    "latest is empty": lambda path: (path / "latest").write_text(""),
+    "no latest": lambda path: (path / "latest").unlink(),
+    "rank 0's shard is missing": lambda path: shard(path, 0).unlink(),
+    "the last rank's shard is missing": lambda path: shard(path, 1).unlink(),
+    "a shard is empty": lambda path: shard(path, 1).write_bytes(b""),
+    "no model states": lambda path: next(path.glob("global_step*/mp_rank*")).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_one_is_moved_aside_and_the_one_before_it_wins(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    good = trainer(tmp_path, 10)
+    damage(trainer(tmp_path, 20))
+    assert checkpoints.resume(tmp_path, 3) == good
+    assert names(tmp_path) == {"checkpoint-10", "partial-checkpoint-20-3"}
+    assert checkpoints.resume(tmp_path, 4) == good
+
+
+def test_the_first_one_half_written_is_moved_aside_although_nothing_was_ever_marked(tmp_path: Path) -> None:
+    (trainer(tmp_path, 10, marked=False) / "trainer_state.json").unlink()
+    assert checkpoints.resume(tmp_path, 1) is None
+    assert names(tmp_path) == {"partial-checkpoint-10-1"}
+
+
+def test_what_a_trial_announced_before_is_broken_without_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "step-7").mkdir()
+    (tmp_path / "step-7" / "weights").write_bytes(b"half")
+    assert checkpoints.resume(tmp_path, 2, ["step-3"]) is None
+    assert names(tmp_path) == {"partial-step-7-2"}
+
+
+def test_a_training_code_that_marks_nothing_keeps_what_is_its_own(tmp_path: Path) -> None:
+    trainer(tmp_path, 10, marked=False)
+    (tmp_path / "epoch3.pt").write_bytes(b"weights")
+    assert checkpoints.resume(tmp_path, 1) is None
+    assert names(tmp_path) == {"checkpoint-10", "epoch3.pt"}
+
+
+def test_other_files_beside_checkpoints_stay_where_they_are(tmp_path: Path) -> None:
+    good = trainer(tmp_path, 10)
+    (tmp_path / "log-2024.txt").touch()
+    (tmp_path / "best").mkdir()
+    assert checkpoints.resume(tmp_path, 1) == good
+    assert names(tmp_path) == {"checkpoint-10", "log-2024.txt", "best"}
+
+
+@pytest.mark.parametrize("ranks", [1, 4, 11])
+def test_any_number_of_ranks_may_have_saved(tmp_path: Path, ranks: int) -> None:
+    path = trainer(tmp_path, 10, ranks)
+    if ranks == 1:
+        (path / "rng_state_0.pth").rename(path / "rng_state.pth")
+    assert checkpoints.resume(tmp_path, 1) == path
+
+
+def test_any_directory_with_a_mark_counts(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "COMPLETE").touch()
+    assert checkpoints.resume(tmp_path, 1) == tmp_path / "state"
+
+
+def test_any_file_with_a_mark_beside_it_counts(tmp_path: Path) -> None:
+    for name in ("step_7.pt", "step_7.pt.COMPLETE", "step_12.pt", "step_12.pt.COMPLETE", "step_13.pt"):
+        (tmp_path / name).touch()
+    assert checkpoints.resume(tmp_path, 1) == tmp_path / "step_12.pt"
+    assert "partial-step_13.pt-1" in names(tmp_path)
+
+
+def test_a_mark_of_nothing_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "step_7.pt.COMPLETE").touch()
+    assert checkpoints.resume(tmp_path, 1) is None
+
+
+# ------------------------------------------------------------------------------------------------ in the real worker
+
+SAVE = 'mkdir -p "$HPOSLURM_CHECKPOINT_DIR/step-{0}"; touch "$HPOSLURM_CHECKPOINT_DIR/step-{0}/COMPLETE"'
+DONE = report(1, eval_loss=2.5)
+
+
+def test_the_next_attempt_is_told_where_to_go_on(study: Study) -> None:
+    study.plan(f'echo "<$HPOSLURM_RESUME_FROM>" > seen; {SAVE.format(4)}; exit 1')
+    study.run()
+    assert study.file("seen") == "<>"
+    study.run()
+    saved = study.trial().checkpoints / "step-4"
+    assert study.file("seen") == f"<{saved}>"
+    assert study.record("start")["resumed_from"] is None
+    assert study.record("start", attempt=1)["resumed_from"] == str(saved)
+
+
+def test_the_next_attempt_runs_the_command_with_a_checkpoint(study: Study) -> None:
+    command = f'echo "$HPOSLURM_RESUME_FROM" > resumed; {DONE}'
+    study.plan(f"{SAVE.format(4)}; exit 1", assignment={"command_resumed": command})
+    study.run()
+    assert study.run()[0] == 0
+    assert study.file("resumed").endswith("checkpoints/step-4")
+
+
+def test_a_half_written_checkpoint_is_out_of_the_way_before_the_command_starts(study: Study) -> None:
+    half = 'mkdir "$HPOSLURM_CHECKPOINT_DIR/step-5"; ls "$HPOSLURM_CHECKPOINT_DIR" > seen; exit 1'
+    study.plan(f"{SAVE.format(4)}; {half}")
+    study.run()
+    _, error = study.run()
+    assert study.file("seen").split() == ["partial-step-5-1", "step-4", "step-5"]
+    assert study.record("start", attempt=1)["resumed_from"].endswith("step-4")
+    assert "step-5 is not a whole checkpoint (no COMPLETE mark): moved aside to partial-step-5-1" in error
+
+
+def test_a_trial_that_ran_into_its_timeout_goes_on_from_what_it_saved(study: Study) -> None:
+    study.plan(
+        f"{DONE}; {SAVE.format(1)}; echo '{{\"listening\": true}}' >> $HPOSLURM_METRICS_FILE; sleep 1000",
+        assignment={"command_resumed": f'echo "$HPOSLURM_RESUME_FROM" > resumed; {DONE}'},
+        timeout_s=0.5,
+        retries=1,
+    )
+    assert study.run()[0] == 1
+    assert study.end() == ("fail", "trial.timeout of 0.5 s exceeded")
+    assert study.run()[0] == 0
+    assert study.file("resumed").endswith("checkpoints/step-1")
+    assert study.end(attempt=1) == ("complete", "")
+
+
+def test_a_command_that_cannot_save_starts_from_scratch(study: Study) -> None:
+    study.plan(f'echo "<$HPOSLURM_RESUME_FROM>" >> seen; {DONE}; [ $HPOSLURM_ATTEMPT = 1 ]')
+    assert study.run()[0] == 1
+    assert study.run()[0] == 0
+    assert study.file("seen").split() == ["<>", "<>"]
