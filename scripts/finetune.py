@@ -13,7 +13,8 @@ Two ranks on a CPU:
 
 After each epoch eval_loss (per answer token), exact_match and f1 (per cent, SQuAD's official scores), runtime (s, since
 the training began), samples_per_second (training, all ranks) and peak memory (GiB) are reported: to the study that runs
-this script, or on the terminal when no study does.
+this script, or on the terminal when no study does. In a study each epoch's end is saved too, and the step at which the
+study asks the run to leave; a later attempt goes on from the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -89,7 +90,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--eval-bs", type=int, default=16, help="samples per GPU while evaluating (%(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
     # what is kept
-    parser.add_argument("--save", default="none", choices=("none", "epoch"), help="checkpoints (%(default)s)")
+    parser.add_argument(
+        "--save",
+        default="auto",
+        choices=("auto", "none", "epoch"),
+        help="checkpoints: auto is epoch in a study, with the last --keep of them, and none elsewhere (%(default)s)",
+    )
+    parser.add_argument("--keep", type=int, help="newest checkpoints to keep (default: all; --save auto: 2)")
     parser.add_argument(
         "--output-dir", type=Path, default=client.checkpoint_dir(), help="of checkpoints (default: the study's own)"
     )
@@ -99,6 +106,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("give --data, or both --train-data and --eval-data")
     if args.momentum is not None and args.optimizer != "sgd":
         parser.error("--momentum is for --optimizer sgd; AdamW has betas instead")
+    if args.save == "auto":
+        args.save, args.keep = ("epoch", args.keep or 2) if client.checkpoint_dir() else ("none", None)
+    if args.keep is not None and args.keep < 1:
+        parser.error("--keep must be at least 1")
     if args.save != "none" and args.output_dir is None:
         parser.error(f"--save {args.save} needs an --output-dir outside a study")
     return args
@@ -229,6 +240,7 @@ def main() -> None:
 
     # the model, and the data in its tokens
     model, tokenizer = load_model(args, train)
+    bridge = HposlurmCallback(keep=args.keep)
     trainer = SquadTrainer(
         model=model,
         args=training_args,
@@ -236,7 +248,7 @@ def main() -> None:
         train_dataset=encode_all(train, tokenizer, args.max_length),
         eval_dataset=encode_all(evaluation, tokenizer, args.max_length),
         data_collator=partial(collate, pad_token=tokenizer.pad_token_id),
-        callbacks=[HposlurmCallback()],
+        bridge=bridge,
         eval_bs=args.eval_bs,
         max_new_tokens=args.max_new_tokens,
     )
@@ -244,7 +256,9 @@ def main() -> None:
 
     # training, with an evaluation after each epoch
     trainer.train(resume_from_checkpoint=str(args.resume_from) if args.resume_from else None)
-    if trainer.is_world_process_zero():
+    if trainer.is_world_process_zero() and bridge.is_leaving:
+        print(f"left at step {trainer.state.global_step}, as the study asked", flush=True)
+    elif trainer.is_world_process_zero():
         print("final:", " ".join(f"{name}={value:.4g}" for name, value in trainer.last_metrics.items()), flush=True)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # NCCL warns otherwise

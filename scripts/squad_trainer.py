@@ -15,6 +15,8 @@ from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
+from hposlurm.integrations.transformers import HposlurmCallback
+
 GIB = 1024**3
 
 
@@ -35,8 +37,14 @@ def collate(batch: Sequence[Encoded], pad_token: int) -> dict[str, torch.Tensor]
 class SquadTrainer(Trainer):
     """The Trainer with an evaluation of its own: loss per answer token, generated answers, SQuAD's scores."""
 
-    def __init__(self, *args: Any, eval_bs: int, max_new_tokens: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, eval_bs: int, max_new_tokens: int, bridge: HposlurmCallback | None = None, **kwargs: Any
+    ) -> None:
+        """`bridge` says whether to break an evaluation off."""
         super().__init__(*args, **kwargs)
+        self.bridge = bridge
+        if bridge is not None:
+            self.add_callback(bridge)
         self.eval_bs, self.max_new_tokens = eval_bs, max_new_tokens
         self.last_metrics: dict[str, float] = {}
         self.clock = Clock()
@@ -44,7 +52,11 @@ class SquadTrainer(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         speed = self.clock.speed(self.state, len(self.train_dataset))  # first: the evaluation must not slow it down
-        metrics = {**self.scores(), **peak_memory(self.args.device)}
+        scores = self.scores()
+        if scores is None:
+            self.control.should_evaluate, self.control.should_training_stop = False, True
+            return {}
+        metrics = {**scores, **peak_memory(self.args.device)}
         metrics |= {"runtime": self.clock.seconds(), "samples_per_second": speed}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -53,8 +65,11 @@ class SquadTrainer(Trainer):
         return metrics
 
     @torch.no_grad()
-    def scores(self) -> dict[str, float]:
-        """eval_loss over all answer tokens of all ranks; exact_match and f1 in per cent of all questions."""
+    def scores(self) -> dict[str, float] | None:
+        """eval_loss over all answer tokens of all ranks; exact_match and f1 in per cent of all questions.
+
+        None if the study asks the run to leave meanwhile.
+        """
         model = self.accelerator.unwrap_model(self.model)
         model.eval()
         totals = torch.zeros(5, dtype=torch.float64, device=self.args.device)
@@ -66,6 +81,9 @@ class SquadTrainer(Trainer):
             f1 = sum(squad.f1(text, example.references) for text, example in pairs)
             if real:
                 totals += torch.tensor([loss, tokens, match, f1, real], dtype=torch.float64, device=totals.device)
+            if self.bridge is not None and self.bridge.may_break_off(self.args, self.state):
+                model.train()
+                return None
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(totals)
         model.train()

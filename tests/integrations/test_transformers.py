@@ -42,15 +42,27 @@ class Study:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
 
-    def call(self, event: str, *, epoch: float = 1.0, step: int = 10, save: str = "epoch", **kwargs: Any) -> Any:
+    def call(
+        self,
+        event: str,
+        *,
+        epoch: float = 0.5,
+        step: int = 10,
+        save: str = "epoch",
+        steps: int = 1000,
+        callback: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The control object after one event of a training run."""
         from transformers import TrainerControl, TrainerState, TrainingArguments
 
         from hposlurm.integrations.transformers import HposlurmCallback
 
-        args = TrainingArguments(output_dir=str(self.output), use_cpu=True, save_strategy=save, report_to="none")
-        state = TrainerState(epoch=epoch, global_step=step)
-        return getattr(HposlurmCallback(), event)(args, state, TrainerControl(), **kwargs)
+        self.args = TrainingArguments(
+            output_dir=str(self.output), use_cpu=True, save_strategy=save, eval_strategy="epoch", report_to="none"
+        )
+        state = TrainerState(epoch=epoch, global_step=step, max_steps=steps)
+        return getattr(callback or HposlurmCallback(), event)(self.args, state, TrainerControl(), **kwargs)
 
     def checkpoint(self, step: int) -> Path:
         directory = self.output / f"checkpoint-{step}"
@@ -67,7 +79,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 def test_an_evaluation_is_reported_at_the_completed_epoch(study: Study) -> None:
     study.call("on_evaluate", epoch=1.9999999999, metrics={"eval_loss": 2.5, "f1": 30, "epoch": 2.0, "note": "text"})
 
-    assert study.lines() == [{"step": 2, "metrics": {"eval_loss": 2.5, "f1": 30}}]
+    assert study.lines()[0] == {"step": 2, "metrics": {"eval_loss": 2.5, "f1": 30}}
 
 
 def test_an_epoch_under_way_is_not_counted(study: Study) -> None:
@@ -109,6 +121,60 @@ def test_a_request_stops_and_saves_if_the_run_saves_at_all(study: Study, save: s
 
     assert control.should_training_stop
     assert control.should_save is saved
+
+
+def test_the_end_of_an_epoch_is_saved_before_it_is_evaluated(study: Study) -> None:
+    from hposlurm.integrations.transformers import HposlurmCallback
+
+    callback = HposlurmCallback()
+    study.checkpoint(10)
+    control = study.call("on_step_end", epoch=1.0, callback=callback)
+    assert control.should_save and not control.should_training_stop
+    assert not (study.output / "checkpoint-10").exists()  # an earlier run's: old files would mix with new ones
+
+    study.checkpoint(10)
+    study.call("on_save", epoch=1.0, callback=callback)
+    control = study.call("on_epoch_end", epoch=1.0, callback=callback)
+    assert not control.should_save
+    assert (study.output / "checkpoint-10" / "COMPLETE").exists()
+
+
+def test_a_run_that_goes_on_from_the_end_of_an_epoch_evaluates_first(study: Study) -> None:
+    for epoch, step, evaluates in ((0.0, 0, False), (0.5, 10, False), (1.0, 10, True)):
+        study.call("on_train_begin", epoch=epoch, step=step)
+        assert study.args.eval_on_start is evaluates
+
+
+def test_a_run_that_leaves_in_an_epoch_evaluates_nothing_more(study: Study) -> None:
+    from transformers import TrainerControl, TrainerState
+
+    from hposlurm.integrations.transformers import HposlurmCallback
+
+    callback = HposlurmCallback()
+    study.request.touch()
+    assert study.call("on_step_end", callback=callback).should_training_stop
+    wanted = TrainerControl(should_evaluate=True, should_save=True)
+    control = callback.on_epoch_end(study.args, TrainerState(epoch=0.5, global_step=10, max_steps=1000), wanted)
+    assert not control.should_evaluate and not control.should_save
+
+
+def test_a_request_after_the_last_step_stops_nothing(study: Study) -> None:
+    study.request.touch()
+    control = study.call("on_step_end", epoch=1.0, step=20, steps=20)
+    assert not control.should_training_stop
+    assert not study.metrics.exists()  # it never says that it leaves because it was asked
+
+
+def test_only_the_newest_whole_checkpoints_are_kept(study: Study) -> None:
+    from hposlurm.integrations.transformers import HposlurmCallback
+
+    for step in (10, 20, 30, 40):
+        study.checkpoint(step)
+    for step in (10, 20):
+        (study.output / f"checkpoint-{step}" / "COMPLETE").touch()
+    study.call("on_save", step=40, callback=HposlurmCallback(keep=2))
+    left = sorted(path.name for path in study.output.iterdir())
+    assert left == ["checkpoint-20", "checkpoint-30", "checkpoint-40"]  # 30 never became whole: not ours to judge
 
 
 @pytest.mark.parametrize(("epoch", "stops"), [(1.0, False), (2.0, True), (3.0, True)])

@@ -43,7 +43,7 @@ class Run:
         return hashlib.sha256((last / "model.safetensors").read_bytes()).hexdigest()
 
 
-def finetune(directory: Path, *arguments: str, ranks: int = 1) -> Run:
+def finetune(directory: Path, *arguments: str, ranks: int = 1, script: Path = SCRIPT, **environ: str) -> Run:
     """Runs the script as a trial does: with a metrics file and a checkpoint directory in its environment."""
     directory.mkdir(parents=True, exist_ok=True)
     metrics = directory / "metrics.jsonl"
@@ -51,9 +51,10 @@ def finetune(directory: Path, *arguments: str, ranks: int = 1) -> Run:
         "OMP_NUM_THREADS": "1",
         "HPOSLURM_METRICS_FILE": str(metrics),
         "HPOSLURM_CHECKPOINT_DIR": str(directory / "checkpoints"),
+        **environ,
     }
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    command = [sys.executable, *launcher, str(SCRIPT), "--model", "tiny-bloom", *DATA, *arguments]
+    command = [sys.executable, *launcher, str(script), "--model", "tiny-bloom", *DATA, *arguments]
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
@@ -159,7 +160,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> N
 
     resumed = finetune(tmp_path / "again", *arguments, "--resume-from", str(whole.checkpoints / "checkpoint-8"))
 
-    assert [report["step"] for report in resumed.reports] == [2]
+    # the first epoch's evaluation comes after its checkpoint, so it is repeated
+    assert [report["step"] for report in resumed.reports] == [1, 2]
+    assert resumed.reports[0]["metrics"]["eval_loss"] == whole.reports[0]["metrics"]["eval_loss"]
     assert resumed.weights == reference
 
 
