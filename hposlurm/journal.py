@@ -75,11 +75,14 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 def metric_value(value: object) -> float | str:
     """A metric as journals hold it: a finite number, one of "nan", "inf" and "-inf", or the text of what is no number.
 
-    Scalars of NumPy and PyTorch count as numbers, and so does the text of a number. Never raises.
+    Scalars of NumPy and PyTorch count as numbers, and so does the text of a number; yes and no do not. Never raises.
     """
     try:
         item = getattr(value, "item", None)  # arrays and tensors of one element, of whatever dimension
-        number = float(item() if callable(item) else value)  # type: ignore[arg-type]
+        scalar = item() if callable(item) else value
+        if isinstance(scalar, bool):
+            return _text(scalar)
+        number = float(scalar)  # type: ignore[arg-type]
     except Exception:  # whatever a foreign type raises
         return _text(value)
     return number if math.isfinite(number) else str(number)

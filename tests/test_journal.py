@@ -131,7 +131,7 @@ class Unspeakable:
     ("value", "held"),
     [
         (1, 1.0),
-        (True, 1.0),
+        (True, "True"),
         ("2.5", 2.5),
         (Scalar(0.25), 0.25),
         (float("nan"), "nan"),
@@ -153,6 +153,7 @@ def test_scalars_of_numpy_are_numbers() -> None:
     numpy = pytest.importorskip("numpy")
     assert journal.metric_value(numpy.float32(0.5)) == 0.5
     assert journal.metric_value(numpy.array([[2.0]])) == 2.0
+    assert journal.metric_value(numpy.bool_(True)) == "True"
     assert journal.metric_value(numpy.array([1.0, 2.0])) == "[1. 2.]"
 
 

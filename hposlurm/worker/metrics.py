@@ -12,6 +12,7 @@ from typing import Any
 from hposlurm.journal import metric_value, parse_line
 
 _LONGEST_NAME = 200
+_NO_STEP = 2**63  # databases keep 64 bits of an integer
 
 
 @dataclass(slots=True)
@@ -57,17 +58,34 @@ def _record(data: Mapping[str, Any], ledger: Ledger) -> dict[str, Any] | None:
         ledger.is_listening = True
         ledger.is_stopping |= data.get("stopping") is True
         return None
-    step, metrics, checkpoint = data.get("step"), data.get("metrics"), data.get("checkpoint")
-    if not isinstance(step, int) or isinstance(step, bool):
+    step, metrics, checkpoint = _step(data.get("step")), data.get("metrics"), data.get("checkpoint")
+    if step is None:
         return None
     if isinstance(checkpoint, str):
         return {"kind": "checkpoint", "step": step, "path": checkpoint}
     if not isinstance(metrics, dict):
         return None
-    values = {name[:_LONGEST_NAME]: _value(value) for name, value in metrics.items()}
+    values = {name: _value(value) for given, value in metrics.items() if (name := _name(given))}
+    if metrics and not values:
+        return None
     record = {"kind": "report", "step": step, "metrics": values}
     ledger.take(record)
     return record
+
+
+def _step(value: object) -> int | None:
+    """`value` as a step, None if it is none: many languages write every number as a float."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _NO_STEP:
+        return None
+    return value
+
+
+def _name(given: str) -> str:
+    """A metric's name as the head of a column: one line, nothing that moves the cursor, not endless; "" for a blank."""
+    name = given if given.isprintable() else "".join(c if c.isprintable() else " " for c in given).strip()
+    return name[:_LONGEST_NAME] if name.strip() else ""
 
 
 def _value(value: object) -> float | str:
@@ -102,7 +120,6 @@ class Pattern:
         if not found:
             return None
         self._counts.update(found.keys())
-        step = metric_value(groups.get("step"))
+        step = _step(metric_value(groups.get("step")))
         counted = max(self._counts[name] for name in found)
-        is_given = isinstance(step, float) and step.is_integer()
-        return {"kind": "report", "step": int(step) if is_given else counted, "metrics": found}
+        return {"kind": "report", "step": counted if step is None else step, "metrics": found}

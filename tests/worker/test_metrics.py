@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -24,7 +25,10 @@ def test_lines_become_records_and_the_last_value_counts() -> None:
 @pytest.mark.parametrize(
     "line",
     [b"eval_loss=1", b"[]", b'{"metrics": {"a": 1}}', b'{"step": "1", "metrics": {}}', b'{"step": true, "metrics": {}}',
-     b'{"step": 1}', b'{"step": 1, "metrics": [1]}', b'{"step": 1, "checkpoint": 3}', b'{"stopping": 1}'],
+     b'{"step": 1}', b'{"step": 1, "metrics": [1]}', b'{"step": 1, "checkpoint": 3}', b'{"stopping": 1}',
+     b'{"step": 1.5, "metrics": {"a": 1}}', b'{"step": 1e400, "metrics": {"a": 1}}', b'{"step": NaN, "metrics": {"a": 1}}',
+     b'{"step": 9223372036854775808, "metrics": {"a": 1}}', b'{"step": 1e300, "metrics": {"a": 1}}',
+     b'{"step": 1, "metrics": {"": 1, " \\n": 2}}'],
 )  # fmt: skip
 def test_what_is_no_report_is_counted(line: bytes) -> None:
     ledger = Ledger()
@@ -33,11 +37,28 @@ def test_what_is_no_report_is_counted(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "held"), [("NaN", "nan"), ("1e999", "inf"), ("null", "None"), ('{"a": 1}', '{"a": 1}')]
+    ("given", "held"), [("NaN", "nan"), ("1e999", "inf"), ("null", "None"), ("true", "True"), ('{"a": 1}', '{"a": 1}')]
 )
 def test_values_of_other_languages_are_numbers_or_texts(given: str, held: object) -> None:
     (record,) = from_file([b'{"step": 1, "metrics": {"x": %s}}' % given.encode()], Ledger())
     assert record["metrics"] == {"x": held}
+
+
+@pytest.mark.parametrize(("given", "step"), [("1.0", 1), ("2e3", 2000), ("-0.0", 0), (str(2**63 - 1), 2**63 - 1)])
+def test_a_whole_step_may_be_written_as_a_float(given: str, step: int) -> None:
+    line = b'{"step": %s, "metrics": {"a": 1}}' % given.encode()
+    records = from_file([line, b'{"step": 3.0, "checkpoint": "/c"}'], Ledger())
+    assert [record["step"] for record in records] == [step, 3]
+    assert all(type(record["step"]) is int for record in records)
+
+
+def test_the_names_of_metrics_are_one_clean_line() -> None:
+    ledger = Ledger()
+    given = {"eval\nloss\r": 1, "": 2, "\x1b[31mred": 3, "eval loss": 4, "a" * 300: 5, "é": 6, "two  blanks": 7}
+    (record,) = from_file([json.dumps({"step": 1, "metrics": given}).encode()], ledger)
+    clean = {"eval loss": 4.0, "[31mred": 3.0, "a" * 200: 5.0, "é": 6.0, "two  blanks": 7.0}
+    assert record["metrics"] == clean
+    assert (set(ledger.last), ledger.unreadable) == (set(clean), 0)
 
 
 def test_the_training_s_word_that_it_stops_is_no_report() -> None:
@@ -59,8 +80,8 @@ def test_a_pattern_without_a_step_counts_for_each_metric() -> None:
 
 def test_a_step_that_is_no_number_is_counted_instead() -> None:
     pattern = Pattern(r"(?P<step>\S+): (?P<loss>\S+)")
-    records = pattern.read([b"7: 1", b"end: 2"], Ledger())
-    assert [r["step"] for r in records] == [7, 2]
+    records = pattern.read([b"7: 1", b"end: 2", b"9e99: 3"], Ledger())
+    assert [r["step"] for r in records] == [7, 2, 3]
     assert Pattern(r"step (?P<step>\d+)").read([b"step 3"], Ledger()) == []
 
 
