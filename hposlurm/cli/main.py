@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, NoReturn
 
@@ -46,6 +47,8 @@ doctor.register(app)
 
 def main() -> NoReturn:
     """Runs the command line; ends the process with 0 done, 1 failed, 2 wrong request, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal has not is no reason to fail
     try:
         app()
     except HposlurmError as error:
