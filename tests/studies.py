@@ -17,6 +17,7 @@ BEGIN = 1_700_000_000.0
 SPEC = """\
 name: {name}
 tags: {{project: tests}}
+backend: local
 objectives:
   - {{name: eval_loss, direction: minimize}}
 parameters:

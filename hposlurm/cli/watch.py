@@ -14,13 +14,13 @@ import typer
 from hposlurm.cli.common import find_study, frozen_spec, runs_directory, say
 from hposlurm.errors import HposlurmError, RequestError, StudyError
 from hposlurm.report.style import Shape
-from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
 
+    from hposlurm.backend import ElementState
     from hposlurm.layout import StudyLayout
     from hposlurm.report.overview import StudyLine
     from hposlurm.report.progress import Progress
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hposlurm.trial import Attempt, Trial
 
 #: What the queue says of a study's last wave: the state of every element and of the planner, asked in one go.
-AskQueue = Callable[["StudyLayout"], Mapping[str, JobState]]
+AskQueue = Callable[["StudyLayout"], Mapping[str, "ElementState"]]
 
 # squeue is everybody's: a watcher asks it less often than it looks at files
 _ASK_QUEUE_EVERY_S = 30.0
@@ -92,12 +92,12 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
 
     handle = layout.root.name if layout.root.parent == runs_directory() else str(layout.root)
     total = spec.budget.n_trials or spec.space.cardinality(_GRID_COUNTED)
-    states: Mapping[str, JobState] | None = None
+    queue: Mapping[str, ElementState] | None = None
     asked = -_ASK_QUEUE_EVERY_S
     while True:
         if ask_queue is not None and time.monotonic() - asked >= _ASK_QUEUE_EVERY_S:
             asked = time.monotonic()
-            states = _ask(ask_queue, layout)
+            queue = _ask(ask_queue, layout)
         history = read_history(layout)
         yield progress(
             layout,
@@ -106,12 +106,12 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
             total=total,
             now=time.time(),
             budget=spec.budget,
-            states=states,
+            queue=queue,
             handle=handle,
         )
 
 
-def _ask(ask_queue: AskQueue, layout: StudyLayout) -> Mapping[str, JobState] | None:
+def _ask(ask_queue: AskQueue, layout: StudyLayout) -> Mapping[str, ElementState] | None:
     try:
         return ask_queue(layout)
     except HposlurmError as error:

@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hposlurm.backend import ElementState
 from hposlurm.backend.jobs import read_jobs
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, best
 from hposlurm.layout import StudyLayout
+from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
 from hposlurm.report.budget import BudgetUse, budget_use
+from hposlurm.report.chain import GONE, StuckJob, stuck_jobs, why_broken
 from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 # Output of more trials than these is not read from their logs: a status must stay fast when everything fails.
 _TAILS_READ = 20
+_FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE, Outcome.DROPPED)
 _TAIL_LINES = 5
 _TAIL_BYTES = 8192
 
@@ -41,13 +45,25 @@ class RunningTrial:
 
 @dataclass(frozen=True, slots=True)
 class FailedTrial:
-    """A trial that will not be tried again; `log` is relative to the study's directory, empty if there is none."""
+    """A trial that will not be tried again; `log` is relative to the study's directory, empty if there is none.
+
+    `infeasible`: its configuration does not fit into the memory.
+    """
 
     trial: int
     attempts: int
     reason: str
     tail: tuple[str, ...]
     log: str
+    infeasible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludedNode:
+    """A node that the study's jobs keep away from."""
+
+    node: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +77,9 @@ class BestTrial:
 class Progress:
     """What `status` shows. `total` is how many trials the study will have, `eta_s` seconds; None means unknown.
 
-    `phase` is one of: not submitted, running, finished, stopped, stalled (no job of it is left, yet it is not over).
-    `gpu_hours` include the running attempts so far.
+    `phase` is one of: not submitted, running, finished, stopped, stalled (not over, and nothing would follow).
+    `gpu_hours` include the running attempts so far. `exclude_note` says why no node is excluded although some are bad.
+    `unreadable` counts the damaged lines in the journals of a trial; they were left out.
     """
 
     study: str
@@ -78,14 +95,18 @@ class Progress:
     budget: Mapping[str, BudgetUse]
     eta_s: float | None
     queue: Mapping[JobState, int]
+    stuck: tuple[StuckJob, ...]
     running: tuple[RunningTrial, ...]
     failed: tuple[FailedTrial, ...]
+    excluded: tuple[ExcludedNode, ...]
+    exclude_note: str
+    unreadable: Mapping[int, int]
     next: str
 
     @property
     def is_over(self) -> bool:
         """True if nothing more will happen by itself."""
-        return self.phase in ("finished", "stopped") and not self.running
+        return self.phase in ("finished", "stopped", "stalled") and not self.running
 
     def to_json(self) -> dict[str, Any]:
         """The same with stable keys for programs."""
@@ -100,16 +121,17 @@ def progress(
     total: int | None,
     now: float,
     budget: BudgetSpec | None = None,
-    states: Mapping[str, JobState] | None = None,
+    queue: Mapping[str, ElementState] | None = None,
     handle: str | None = None,
 ) -> Progress:
     """Where the study is at `now` (epoch seconds).
 
-    `total` is how many trials there will be (None if unknown), `budget` what the study may use, `states` what the queue
-    says of the last wave's elements and its planner, `handle` how commands name the study.
+    `total` is how many trials there will be (None if unknown), `budget` what the study may use, `queue` what the queue
+    says of the last wave's elements and its planner (None: it was not asked), `handle` how commands name the study.
     """
     name = history.plans[0].study if history.plans else layout.root.name
-    phase, detail = find_phase(layout, history, states)
+    states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
+    phase, detail = find_phase(layout, history, queue)
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
     failed = [t for t in history.trials if t.state is TrialState.FAIL]
     leader = best(history, objectives)
@@ -127,14 +149,20 @@ def progress(
         gpu_hours=history.gpu_hours + used / 3600,
         budget={} if budget is None else budget_use(budget, history, objectives, now),
         eta_s=eta(history, total, now) if phase == "running" else None,
-        queue=dict(Counter((states or {}).values())),
+        queue=dict(Counter(states.values())),
+        stuck=stuck_jobs(layout, history.plans[-1], queue, handle or name) if queue and phase != "stopped" else (),
         running=running,
         failed=tuple(_failed(layout, trial, i < _TAILS_READ) for i, trial in enumerate(failed)),
+        excluded=_excluded(history),
+        unreadable=_unreadable(history),
+        exclude_note=history.plans[-1].exclude_note if history.plans else "",
         next=_next_command(phase, handle or name),
     )
 
 
-def find_phase(layout: StudyLayout, history: History, states: Mapping[str, JobState] | None = None) -> tuple[str, str]:
+def find_phase(
+    layout: StudyLayout, history: History, queue: Mapping[str, ElementState] | None = None
+) -> tuple[str, str]:
     """The study's phase and a detail, as in Progress. The queue is believed only where it names jobs of the study."""
     if not history.plans:
         return "not submitted", "no wave was planned"
@@ -145,8 +173,8 @@ def find_phase(layout: StudyLayout, history: History, states: Mapping[str, JobSt
     last = history.plans[-1]
     if read_jobs(layout.wave(last.wave)) is None:
         return "not submitted", f"wave {last.wave} is planned, its jobs are not submitted"
-    if states and all(state.is_terminal for state in states.values()):
-        return "stalled", "none of its jobs is left in the queue"
+    if queue and (why := why_broken(layout, last, queue)):
+        return "stalled", why
     if not _open(history, last.wave):
         return "running", f"wave {last.wave} has ended; its planner is next"
     return "running", f"wave {last.wave}"
@@ -200,22 +228,33 @@ def _best(trial: Trial, objectives: Sequence[Objective]) -> BestTrial:
     return BestTrial(trial.number, dict(named), trial.params)
 
 
-def _running(trial: Trial, now: float, states: Mapping[str, JobState] | None) -> RunningTrial:
+def _running(trial: Trial, now: float, states: Mapping[str, JobState]) -> RunningTrial:
     attempt = trial.attempts[-1]
     running_s = max(0.0, now - attempt.started_at) if attempt.started_at else 0.0
     step = attempt.reports[-1].step if attempt.reports else None
-    state = (states or {}).get(attempt.job_id)
+    state = states.get(attempt.job_id)
     metrics = latest_metrics([attempt])
     return RunningTrial(trial.number, attempt.number, attempt.host, attempt.job_id, state, running_s, step, metrics)
 
 
 def _failed(layout: StudyLayout, trial: Trial, may_read: bool) -> FailedTrial:
-    culprit = next(
-        (a for a in reversed(trial.attempts) if a.outcome in (Outcome.FAIL, Outcome.DROPPED)), trial.attempts[-1]
-    )
+    culprit = next((a for a in reversed(trial.attempts) if a.outcome in _FAILURES), trial.attempts[-1])
     tail = trial.tail or (output_tail(layout, culprit) if may_read else ())
     lines = tuple(line for raw in tail if (line := printable(raw)))[-_TAIL_LINES:]
-    return FailedTrial(trial.number, len(trial.attempts), printable(trial.reason), lines, culprit.log)
+    reason = printable(trial.reason)
+    return FailedTrial(trial.number, len(trial.attempts), reason, lines, culprit.log, trial.infeasible)
+
+
+def _unreadable(history: History) -> dict[int, int]:
+    counts = {trial.number: sum(attempt.corrupt_lines for attempt in trial.attempts) for trial in history.trials}
+    return {number: count for number, count in counts.items() if count}
+
+
+def _excluded(history: History) -> tuple[ExcludedNode, ...]:
+    """What the last plan keeps away from, with what the trials tell of it by now."""
+    why = {bad.node: bad.why for bad in bad_nodes(history.trials)}
+    names = history.plans[-1].exclude if history.plans else ()
+    return tuple(ExcludedNode(name, why.get(name, "trials failed there")) for name in names)
 
 
 def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from hposlurm.trial import ParamValue, TrialState
 
 _RUNNING_SHOWN = 20
 _FAILED_SHOWN = 5
+_DAMAGED_SHOWN = 8
+_STUCK_SHOWN = 5
 _PHASE_STYLES = {"running": "green", "finished": "bold green", "stopped": "yellow", "stalled": "bold red"}
 _METRICS_SHOWN = 3
 
@@ -65,6 +67,24 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "ETA", Text("– (unknown)" if view.eta_s is None else f"about {duration(view.eta_s)}")
     if view.queue:
         yield "queue", Text(", ".join(f"{count} {state}" for state, count in view.queue.items()))
+    for stuck in view.stuck[:_STUCK_SHOWN]:
+        who = "the planner" if stuck.trial is None else f"trial {stuck.trial}"
+        yield "held", Text(f"{who} (job {stuck.job_id}, {stuck.reason}): {stuck.advice}", style="yellow")
+    if len(view.stuck) > _STUCK_SHOWN:
+        yield "held", Text(f"… and {len(view.stuck) - _STUCK_SHOWN} more: hposlurm status --format json")
+    for excluded in view.excluded:
+        yield "excluded", Text(f"node {printable(excluded.node)}: {excluded.reason}")
+    if view.exclude_note:
+        yield "note", Text(printable(view.exclude_note))
+    if view.unreadable:
+        yield "damaged", Text(_damage(view.unreadable), style="yellow")
+
+
+def _damage(unreadable: Mapping[int, int]) -> str:
+    lines = sum(unreadable.values())
+    trials = ", ".join(map(str, list(unreadable)[:_DAMAGED_SHOWN])) + ("…" if len(unreadable) > _DAMAGED_SHOWN else "")
+    what = "1 line of the journals is" if lines == 1 else f"{lines} lines of the journals are"
+    return f"{what} unreadable and left out (trial {trials})"
 
 
 def _counts(view: Progress) -> str:
@@ -108,7 +128,8 @@ def _failures(view: Progress) -> Iterator[RenderableType]:
 
 def _failure(failed: FailedTrial) -> Iterator[Text]:
     tries = f" after {failed.attempts} attempts" if failed.attempts > 1 else ""
-    yield Text.assemble((f"trial {failed.trial} failed{tries}: ", "red"), failed.reason)
+    ended = "is infeasible" if failed.infeasible else "failed"
+    yield Text.assemble((f"trial {failed.trial} {ended}{tries}: ", "red"), failed.reason)
     for line in failed.tail:
         yield Text(f"  │ {line}", style="dim", no_wrap=True, overflow="ellipsis")
     if failed.log:

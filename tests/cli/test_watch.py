@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from hposlurm.backend import ElementState
 from hposlurm.cli import watch
 from hposlurm.errors import BackendError
 from hposlurm.layout import StudyLayout
@@ -122,9 +123,10 @@ def app_with(ask: watch.AskQueue) -> typer.Typer:
 def test_status_asks_the_queue_once() -> None:
     asked: list[Path] = []
 
-    def ask(layout: StudyLayout) -> dict[str, JobState]:
+    def ask(layout: StudyLayout) -> dict[str, ElementState]:
         asked.append(layout.root)
-        return {"100_2": JobState.RUNNING, "100_3": JobState.PENDING, "150": JobState.PENDING}
+        words = {"100_2": JobState.RUNNING, "100_3": JobState.PENDING, "150": JobState.PENDING}
+        return {job_id: ElementState(state) for job_id, state in words.items()}
 
     data = json.loads(CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"]).stdout)
     assert data["queue"] == {"RUNNING": 1, "PENDING": 2}
@@ -134,7 +136,7 @@ def test_status_asks_the_queue_once() -> None:
 
 @pytest.mark.usefixtures("demo")
 def test_status_does_without_a_queue_that_does_not_answer() -> None:
-    def ask(_: StudyLayout) -> dict[str, JobState]:
+    def ask(_: StudyLayout) -> dict[str, ElementState]:
         raise BackendError("squeue: Unable to contact slurm controller")
 
     result = CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"])

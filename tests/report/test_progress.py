@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hposlurm.backend import ElementState
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
+from hposlurm.report.chain import GONE
 from hposlurm.report.progress import Progress, progress
 from hposlurm.report.screen import screen, summary
 from hposlurm.trial import JobState, Objective, Outcome, Settlement
@@ -74,12 +77,77 @@ def test_a_cancelled_study_is_stopped_and_over_when_nothing_runs(tmp_path: Path)
 def test_a_study_none_of_whose_jobs_is_left_is_stalled(tmp_path: Path) -> None:
     layout = make_study(tmp_path)
     add_wave(layout, range(2))
-    gone = {"100_0": JobState.COMPLETED, "100_1": JobState.NODE_FAIL, "150": JobState.FAILED}
-    view = look(layout, states=gone)
+    ended = {"100_0": JobState.COMPLETED, "100_1": JobState.NODE_FAIL, "150": JobState.FAILED}
+    gone = {job_id: ElementState(state) for job_id, state in ended.items()}
+    view = look(layout, queue=gone)
     assert (view.phase, view.next) == ("stalled", "hposlurm resume demo")
-    assert look(layout, states={**gone, "150": JobState.PENDING}).phase == "running"
-    assert look(layout, states={**gone, "150": JobState.UNKNOWN}).phase == "running"
-    assert look(layout, states={}).phase == "running"
+    assert look(layout, queue=dict.fromkeys(gone, GONE)).phase == "stalled"
+    assert look(layout, queue={**gone, "150": ElementState(JobState.PENDING)}).phase == "running"
+    assert look(layout, queue={**gone, "150": ElementState(JobState.UNKNOWN)}).phase == "running"
+    assert look(layout, queue={}).phase == "running"
+
+
+@pytest.mark.parametrize(
+    ("planner", "words"),
+    [
+        (ElementState(JobState.FAILED), "its planner (job 150) is FAILED"),
+        (ElementState(JobState.CANCELLED), "its planner (job 150) is CANCELLED"),
+        (GONE, "its planner (job 150) is not in the queue"),
+        (ElementState(JobState.PENDING, "DependencyNeverSatisfied"), "waits for ever"),
+    ],
+)
+@pytest.mark.parametrize("element", [JobState.RUNNING, JobState.COMPLETED])
+def test_a_study_whose_planner_is_gone_is_stalled_even_while_trials_run(
+    tmp_path: Path, planner: ElementState, words: str, element: JobState
+) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    view = look(layout, queue={"100_0": ElementState(element), "100_1": ElementState(element), "150": planner})
+    assert (view.phase, view.next) == ("stalled", "hposlurm resume demo")
+    assert words in view.detail or (element is JobState.COMPLETED and "none of its jobs is left" in view.detail)
+
+
+def test_the_queues_answer_about_an_earlier_wave_says_nothing_of_this_one(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 2)
+    add_wave(layout, [2, 3])
+    assert look(layout, queue={"100_0": GONE, "100_1": GONE, "150": GONE}).phase == "running"
+
+
+def test_a_wave_that_was_recorded_and_never_released_is_stalled(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(1))
+    held = {"100_0": ElementState(JobState.PENDING, "JobHeldUser"), "150": ElementState(JobState.PENDING, "Dependency")}
+    assert look(layout, queue=held).phase == "running"  # its submission goes on
+    assert look(layout, queue=held).stuck == ()
+    os.utime(layout.wave(0).jobs, (0, 0))
+    assert look(layout, queue=held).phase == "stalled"
+    layout.wave(0).released.touch()
+    assert look(layout, queue=held).phase == "running"
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("JobHeldUser", "scontrol release 100_1, or take the trial out: hposlurm cancel demo 1"),
+        ("JobHeldAdmin", "ask for its release"),
+        ("launch failed requeued held", "scontrol release 100_1"),
+        ("launch_failed_requeued_held", "scontrol release 100_1"),
+        ("JobHoldMaxRequeue", "scontrol release 100_1"),
+    ],
+)
+def test_a_held_job_is_shown_with_what_to_do(tmp_path: Path, reason: str, advice: str) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    layout.wave(0).released.touch()
+    queue = {
+        "100_0": ElementState(JobState.PENDING, "Resources"),
+        "100_1": ElementState(JobState.PENDING, reason),
+        "150": ElementState(JobState.PENDING, "Dependency"),
+    }
+    view = look(layout, queue=queue)
+    assert [(stuck.job_id, stuck.trial) for stuck in view.stuck] == [("100_1", 1)]
+    assert advice in view.stuck[0].advice
+    assert "trial 1 (job 100_1" in printed(view, width=200)
 
 
 def test_counts_waves_best_and_gpu_hours(tmp_path: Path) -> None:
@@ -116,7 +184,9 @@ def test_a_running_trial_shows_its_last_report_and_what_the_queue_says(tmp_path:
     add_wave(layout, range(2))
     write_journal(layout, 0, [start(0, t=BEGIN), report(3, eval_loss=1.5), report(4, eval_loss=1.25)])
     write_journal(layout, 1, [start(1, t=BEGIN)])
-    view = look(layout, now=BEGIN + 90, states={"100_1": JobState.NODE_FAIL, "150": JobState.PENDING})
+    view = look(
+        layout, now=BEGIN + 90, queue={"100_1": ElementState(JobState.NODE_FAIL), "150": ElementState(JobState.PENDING)}
+    )
     first, second = view.running
     assert (first.trial, first.step, first.metrics, first.running_s) == (0, 4, {"eval_loss": 1.25}, 90)
     assert (first.job_state, second.job_state, second.step) == (None, JobState.NODE_FAIL, None)
@@ -187,6 +257,55 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
     data = json.loads(json.dumps(look(layout).to_json()))
     assert list(data) == [
         *("study", "directory", "phase", "detail", "counts", "total", "waves", "waves_done", "best", "gpu_hours"),
-        *("budget", "eta_s", "queue", "running", "failed", "next"),
+        *("budget", "eta_s", "queue", "stuck", "running", "failed", "excluded", "exclude_note", "unreadable", "next"),
     ]
     assert data["counts"]["COMPLETE"] == 2
+
+
+def test_what_does_not_fit_is_called_so(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    write_journal(layout, 0, [start(0), end("infeasible", reason="out of GPU memory: no room", exit_code=1)])
+    view = look(layout)
+    assert [(f.trial, f.infeasible) for f in view.failed] == [(0, True)]
+    assert "trial 0 is infeasible: out of GPU memory: no room" in printed(view)
+
+
+def test_excluded_nodes_are_named_with_the_reason(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(6))
+    for number in range(6):
+        broken = number % 3 == 1
+        records = failed(number, reason="command exited with status 1") if broken else completed(number, 1.0)
+        write_journal(layout, number, [{**records[0], "host": "n1" if broken else "n2"}, *records[1:]])
+    add_wave(layout, [6], exclude=("n1", "n3"), exclude_note="")
+    view = look(layout)
+    assert json.loads(json.dumps(view.to_json()))["excluded"] == [
+        {"node": "n1", "reason": "trials 1, 4 failed there, none completed"},
+        {"node": "n3", "reason": "trials failed there"},
+    ]
+    assert "node n1: trials 1, 4 failed there, none completed" in printed(view)
+
+
+def test_that_no_node_is_excluded_since_it_would_be_most_of_them_is_said(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    note = "trials fail on n1, n2, more than half of the 3 usable nodes: none of them is excluded"
+    add_wave(layout, [0], exclude_note=note)
+    assert look(layout).to_json()["exclude_note"] == note
+    assert note in printed(look(layout), width=200)
+
+
+def test_damaged_journal_lines_are_counted_and_the_rest_is_shown(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    path = write_journal(layout, 0, completed(0, 1.5, steps=3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b'{"kind": "rep\xff\n', *lines[2:]]))  # in the middle
+    write_journal(layout, 1, [start(1), {"kind": "report", "t": 1.0}])  # a whole line that says nothing
+    with layout.trial(1).journal(0).open("ab") as file:
+        file.write(b'{"kind": "end", "t": 2.0, "outc')  # torn: not damage, its writer may be at it
+    view = look(layout)
+    assert view.unreadable == {0: 1, 1: 1}
+    assert view.best is not None and view.best.values == {"eval_loss": 1.5}
+    assert "2 lines of the journals are unreadable and left out (trial 0, 1)" in printed(view, width=120)
+    assert look(study_of_completed(tmp_path, 2, "whole")).unreadable == {}

@@ -1,0 +1,94 @@
+"""What the queue says of a study's chain: whether it goes on by itself, and which of its jobs wait for a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hposlurm.backend import NEVER_SATISFIED, ElementState
+from hposlurm.backend.jobs import WaveJobs, read_jobs
+from hposlurm.layout import StudyLayout, WaveLayout
+from hposlurm.plan import WavePlan
+from hposlurm.trial import JobState
+
+#: Of a job that was asked for and that the queue does not know (any more); other unknowns may well be alive.
+GONE = ElementState(JobState.UNKNOWN, "not in the queue")
+
+# Longer than any submission takes between its record and the release of the jobs.
+_RELEASE_S = 120
+_RELEASE_AGAIN = "scontrol release {job}"
+# Slurm's words (squeue(1), JOB REASON CODES), in lower case with blanks → what helps.
+_STUCK: Mapping[str, str] = {
+    "jobhelduser": _RELEASE_AGAIN,
+    "jobheldadmin": "an administrator holds it: ask for its release",
+    "launch failed requeued held": f"its node could not start it: {_RELEASE_AGAIN}",
+    "jobholdmaxrequeue": f"it was requeued too often: {_RELEASE_AGAIN}",
+    "job requeued in held state": _RELEASE_AGAIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StuckJob:
+    """A job that waits until a person does something; `trial` None is the planner."""
+
+    job_id: str
+    trial: int | None
+    reason: str
+    advice: str
+
+
+def why_broken(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState]) -> str | None:
+    """Why nothing will follow the wave by itself; None if something will, or the queue was asked about another wave."""
+    wave = layout.wave(plan.wave)
+    jobs = read_jobs(wave)
+    if jobs is None or any(job_id not in queue for job_id in asked_for(jobs)):
+        return None
+    if _was_never_released(wave):
+        return f"the submission of wave {plan.wave} was interrupted: its jobs are held"
+    runs = any(not _is_over(queue[job_id]) for job_id in asked_for(jobs) if job_id != jobs.planner)
+    if jobs.planner is None:
+        return None if runs else "none of its jobs is left in the queue"
+    planner = queue[jobs.planner]
+    if planner.detail == NEVER_SATISFIED:
+        return f"its planner (job {jobs.planner}) waits for ever ({NEVER_SATISFIED})"
+    if not _is_over(planner):
+        return None
+    if not runs:
+        return "none of its jobs is left in the queue"
+    ended = planner.detail if planner == GONE else f"{planner.state}"
+    return f"wave {plan.wave} is in the queue, but its planner (job {jobs.planner}) is {ended}: nothing would follow"
+
+
+def stuck_jobs(
+    layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState], handle: str
+) -> tuple[StuckJob, ...]:
+    """The wave's held jobs, with what to do; none while its submission goes on, which holds all of them."""
+    wave = layout.wave(plan.wave)
+    jobs = read_jobs(wave)
+    if jobs is None or not wave.released.exists():
+        return ()
+    trials = {job_id: a.trial for i, a in enumerate(plan.assignments) if (job_id := jobs.element(i))}
+    found = []
+    for job_id in asked_for(jobs):
+        state = queue.get(job_id, GONE)
+        advice = _STUCK.get(state.detail.lower().replace("_", " ")) if state.state is JobState.PENDING else None
+        if advice is not None:
+            trial = trials.get(job_id)
+            drop = "" if trial is None else f", or take the trial out: hposlurm cancel {handle} {trial}"
+            found.append(StuckJob(job_id, trial, state.detail, advice.format(job=job_id) + drop))
+    return tuple(found)
+
+
+def asked_for(jobs: WaveJobs) -> list[str]:
+    """The jobs of a wave that the queue is asked about: every element, and the planner where there is one."""
+    elements = [f"{array.job_id}_{i}" for array in jobs.arrays for i in range(array.count)]
+    return [*elements, *([jobs.planner] if jobs.planner else [])]
+
+
+def _is_over(found: ElementState) -> bool:
+    return found.state.is_terminal or found == GONE
+
+
+def _was_never_released(wave: WaveLayout) -> bool:
+    return not wave.released.exists() and time.time() - wave.jobs.stat().st_mtime > _RELEASE_S
