@@ -15,14 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: Permissions of what belongs to a study.
+PRIVATE = 0o600
+
 # link() is refused with one of these where a file system has no hard links (some FUSE mounts, AFS across directories)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
+def _temporary_beside(path: Path, data: bytes, mode: int = PRIVATE) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -53,11 +56,14 @@ def make_durable(path: Path) -> None:
             os.close(fd)
 
 
-def create_once(path: Path, data: bytes) -> bool:
-    """Creates `path` with `data`, whole or not at all; False if it exists already (which then stays as it is)."""
+def create_once(path: Path, data: bytes, mode: int = PRIVATE) -> bool:
+    """Creates `path` with `data`, whole or not at all; False if it exists already (which then stays as it is).
+
+    `mode` is the permissions before the umask.
+    """
     if path.exists():
         return False
-    with _temporary_beside(path, data) as temporary:
+    with _temporary_beside(path, data, mode) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -65,15 +71,15 @@ def create_once(path: Path, data: bytes) -> bool:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return _create_exclusive(path, data)
+            return _create_exclusive(path, data, mode)
     sync_directory(path.parent)
     return True
 
 
-def _create_exclusive(path: Path, data: bytes) -> bool:
+def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
     """The fallback without hard links: exclusive, but a reader may see the file before it is complete."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         return False
     with os.fdopen(fd, "wb") as file:
@@ -83,9 +89,12 @@ def _create_exclusive(path: Path, data: bytes) -> bool:
     return True
 
 
-def publish(path: Path, data: bytes) -> None:
-    """Replaces `path` by `data` in one step: a reader sees the old file or the new one, never a half."""
-    with _temporary_beside(path, data) as temporary:
+def publish(path: Path, data: bytes, mode: int = PRIVATE) -> None:
+    """Replaces `path` by `data` in one step: a reader sees the old file or the new one, never a half.
+
+    `mode` is the permissions before the umask.
+    """
+    with _temporary_beside(path, data, mode) as temporary:
         temporary.replace(path)
     sync_directory(path.parent)
 

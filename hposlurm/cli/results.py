@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hposlurm.cli.common import find_study, frozen_spec, say
-from hposlurm.errors import RequestError
+from hposlurm.cli.common import find_study, say
+from hposlurm.report.numbers import counted
 from hposlurm.report.style import SUFFIXES, Format
 
 if TYPE_CHECKING:
@@ -41,17 +41,19 @@ def collect(
     from hposlurm.report.tables import collect as collect_table
 
     if output is not None:
-        _check_writable(output)
+        from hposlurm.report.output import check_writable
+
+        check_writable(output)
     table = collect_table([_results(name) for name in dict.fromkeys(studies)])
     if output is None:
         _print(table, style or Format.TABLE)
         return
-    from hposlurm import files
     from hposlurm.report.formats import render
+    from hposlurm.report.output import write
 
     style = style or SUFFIXES.get(output.suffix.lower(), Format.TABLE)
-    files.publish(output, render(table, style, width=_FILE_WIDTH).encode())
-    say(f"{output}: {len(table.rows)} trials as {style}")
+    write(output, render(table, style, width=_FILE_WIDTH).encode())
+    say(f"{output}: {counted(len(table.rows), 'trial')} as {style}")
 
 
 def best(
@@ -83,12 +85,9 @@ def best(
 
 
 def _results(name: str) -> StudyResults:
-    from hposlurm.history import read_history
-    from hposlurm.report.tables import StudyResults
+    from hposlurm.report.tables import read_results
 
-    layout = find_study(name)
-    spec = frozen_spec(layout)
-    return StudyResults(spec.name, read_history(layout), tuple(spec.objectives))
+    return read_results(find_study(name).root)
 
 
 def _first_rows(results: StudyResults, top: int) -> Table:
@@ -121,16 +120,12 @@ def _print_one(found: Configuration) -> None:
     _print_pairs("values", {name: shown(value) for name, value in found.values.items()})
     _print_pairs("params", found.params)
     _print_pairs("metrics", {name: shown(value) for name, value in found.metrics.items()})
-    print(f"runtime: {duration(found.runtime)}   GPU hours: {found.gpu_hours:.2f}")
+    print(f"runtime: {duration(found.runtime)}   GPU hours: {shown(found.gpu_hours)}")
 
 
 def _print_pairs(title: str, pairs: Mapping[str, object]) -> None:
-    width = max((len(name) for name in pairs), default=0)
-    print("\n".join([f"{title}:", *(f"  {name:<{width}}  {value}" for name, value in pairs.items())]))
+    from hposlurm.publish.rows import printable
 
-
-def _check_writable(output: Path) -> None:
-    if output.is_dir():
-        raise RequestError(f"cannot write {output}: it is a directory")
-    if not output.parent.is_dir():
-        raise RequestError(f"cannot write {output}: there is no directory {output.parent}")
+    clean = {printable(name): printable(str(value)) for name, value in pairs.items()}
+    width = max((len(name) for name in clean), default=0)
+    print("\n".join([f"{title}:", *(f"  {name:<{width}}  {value}" for name, value in clean.items())]))

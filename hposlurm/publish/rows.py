@@ -18,6 +18,7 @@ Row = dict[str, ParamValue]
 FIRST = ("trial", "state", "wave", "attempts")
 LAST = ("runtime", "gpu_hours", "node", "reason")
 _PEAKS = ("peak_host_gb", "peak_gpu_gb")  # in front of the node
+_TELLING = 100  # so much of a line tells it from others
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -92,7 +93,11 @@ def _node(trial: Trial) -> str | None:
 
 def _reason(trial: Trial) -> str | None:
     last_line = next((plain for line in reversed(trial.tail) if (plain := printable(line))), "")
-    return ": ".join(part for part in (printable(trial.reason), last_line) if part) or None
+    reason = printable(trial.reason)
+    if reason == last_line or f": {last_line[:_TELLING]}" in reason:
+        last_line = ""  # the reason quotes it, a long one perhaps shortened
+    kind = "infeasible" if trial.infeasible else ""
+    return ": ".join(part for part in (kind, reason, last_line) if part) or None
 
 
 def printable(text: str) -> str:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hposlurm import files
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, ranked
+from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
 from hposlurm.trial import Objective, Params, Trial, TrialState
 
@@ -63,21 +63,18 @@ def configuration(study: str, trial: Trial, objectives: Sequence[Objective]) -> 
 
 
 def export(path: Path, found: Configuration, *, force: bool = False) -> None:
-    """Writes `found` to `path` as YAML, whole or not at all.
+    """Writes `found` to `path` as YAML, a file whole or not at all.
 
     An earlier export of the same study is replaced: more trials may have found a better one. Raises RequestError if
     anything else is there, unless `force`, or if the directory is not.
     """
     import yaml
 
-    if not path.parent.is_dir():
-        raise RequestError(f"cannot write {path}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise RequestError(f"cannot write {path}: it is a directory")
+    output.check_writable(path)
     text = yaml.safe_dump(found.to_json(), sort_keys=False, allow_unicode=True).encode()
-    if force or _is_export_of(path, found.study):
-        files.publish(path, text)
-    elif not files.create_once(path, text):
+    if force or output.is_special(path) or _is_export_of(path, found.study):
+        output.write(path, text)
+    elif not output.create(path, text):
         raise RequestError(f"{path} exists and is no export of study {found.study!r}; --force replaces it")
 
 

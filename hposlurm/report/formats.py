@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP = 2
+_LONGEST_HEAD = 30
 _REASONS_SHOWN = 10
 _PEAKS = ("peak_gpu_gb", "peak_host_gb")
 
@@ -62,16 +63,19 @@ def show(table: Table, console: Console) -> None:
 
 def _lines(table: Table, names: Sequence[str]) -> list[str]:
     """Header, rule and rows, in columns."""
-    columns = [_aligned(name, [_cell(name, row.get(name)) for row in table.rows], table) for name in names]
+    columns = [_aligned(_column(table, name), is_numeric=_is_numeric(table, name)) for name in names]
     lines = [(" " * _GAP).join(cells).rstrip() for cells in zip(*columns, strict=True)]
     rule = (" " * _GAP).join("─" * cell_len(cells[0]) for cells in columns)
     return [lines[0], rule, *lines[1:]]
 
 
-def _aligned(name: str, cells: Sequence[str], table: Table) -> list[str]:
-    width = max(cell_len(text) for text in (name, *cells))
-    is_numeric = _is_numeric(table, name)
-    padded = ((text, " " * (width - cell_len(text))) for text in (name, *cells))
+def _column(table: Table, name: str) -> list[str]:
+    return [_head(name), *(_cell(name, row.get(name)) for row in table.rows)]
+
+
+def _aligned(cells: Sequence[str], *, is_numeric: bool) -> list[str]:
+    width = max(map(cell_len, cells))
+    padded = ((text, " " * (width - cell_len(text))) for text in cells)
     return [pad + text if is_numeric else text + pad for text, pad in padded]
 
 
@@ -79,7 +83,7 @@ def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     """The columns that fit into `width` and those that do not; trial, state, study and the first objective stay."""
     empty = [n for n in (*_PEAKS, "node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
     names = [name for name in table.columns if name != "reason" and name not in empty]
-    widths = {n: max(cell_len(text) for text in (n, *(_cell(n, row.get(n)) for row in table.rows))) for n in names}
+    widths = {name: max(map(cell_len, _column(table, name))) for name in names}
     droppable = [*_PEAKS, "node", "wave", "attempts", *reversed(table.metrics), "gpu_hours", "runtime"]
     droppable += [*reversed(table.params), *reversed(table.objectives[1:])]
     droppable = [name for name in droppable if name in names]
@@ -93,6 +97,10 @@ def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     return [name for name in names if name not in hidden], hidden
 
 
+def _head(name: str) -> str:
+    return shorten(printable(name), _LONGEST_HEAD)
+
+
 def _cell(name: str, value: ParamValue) -> str:
     if name == "runtime" and isinstance(value, float):
         return duration(value)
@@ -100,8 +108,10 @@ def _cell(name: str, value: ParamValue) -> str:
 
 
 def _is_numeric(table: Table, name: str) -> bool:
+    """Whether most of the column are numbers: a diverged trial's "nan" makes it no column of words."""
     values = [row.get(name) for row in table.rows if row.get(name) is not None]
-    return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    return 2 * len(numbers) > len(values)
 
 
 def _reasons(table: Table, width: int) -> list[str]:
@@ -116,11 +126,12 @@ def _label(row: Row) -> str:
 
 
 def _omissions(hidden: Sequence[str]) -> list[str]:
-    return [f"not shown for lack of room: {', '.join(hidden)} (--format csv has every column)"] if hidden else []
+    names = ", ".join(map(_head, hidden))
+    return [f"not shown for lack of room: {names} (--format csv has every column)"] if hidden else []
 
 
 def _header(name: str) -> str:
-    return "runtime (s)" if name == "runtime" else name
+    return "runtime (s)" if name == "runtime" else printable(name)
 
 
 def _markdown(table: Table) -> str:

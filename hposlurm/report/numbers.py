@@ -31,3 +31,8 @@ def duration(seconds: float | None) -> str:
 def shorten(text: str, width: int) -> str:
     """`text` cut to `width` characters, with an ellipsis where something is missing."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 trial, 2 trials."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

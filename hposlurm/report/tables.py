@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.history import History, ranked
+from hposlurm.errors import StudyError
+from hposlurm.history import History, ranked, read_history
+from hposlurm.layout import StudyLayout
 from hposlurm.publish.rows import Row, columns, result_row
 from hposlurm.trial import Objective, Trial, TrialState
 
@@ -35,6 +38,17 @@ class Table:
     params: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+
+
+def read_results(directory: str | Path) -> StudyResults:
+    """The results of the study in `directory` as they are now. Raises StudyError or SpecError if it cannot be read."""
+    from hposlurm.spec import load
+
+    layout = StudyLayout(Path(directory))
+    if not layout.revisions():
+        raise StudyError(f"{directory} has no study.yaml in it, so it is no study directory")
+    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    return StudyResults(spec.name, read_history(layout), tuple(spec.objectives))
 
 
 def collect(studies: Sequence[StudyResults]) -> Table:
@@ -71,7 +85,10 @@ def _ordered(studies: Sequence[StudyResults]) -> list[Trial]:
 
 
 def to_frame(table: Table) -> pd.DataFrame:
-    """The table as a pandas frame, for notebooks and plots; an inactive parameter is missing."""
+    """The table as a pandas frame, for notebooks and plots; an inactive parameter is missing.
+
+    `to_frame(collect([read_results("runs/bloom-squad")]))` is what `hposlurm collect` shows.
+    """
     import pandas as pd
 
     return pd.DataFrame(list(table.rows), columns=list(table.columns))

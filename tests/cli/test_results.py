@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +95,69 @@ def test_collect_refuses_a_place_it_cannot_write_to(run: Run, tmp_path: Path, ta
     assert "cannot write" in result.err
 
 
+def test_a_new_file_has_the_permissions_that_the_umask_leaves(run: Run, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        run("collect", "mixed", "-o", str(tmp_path / "r.csv"))
+        run("best", "mixed", "--export", str(tmp_path / "best.yaml"))
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.csv", "best.yaml")} == {0o640}
+    (tmp_path / "r.csv").chmod(0o600)
+    run("collect", "mixed", "-o", str(tmp_path / "r.csv"))
+    assert stat.S_IMODE((tmp_path / "r.csv").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("words", [("collect", "mixed", "-o"), ("best", "mixed", "--force", "--export")])
+def test_a_link_leads_to_the_file_that_is_written(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "r.yaml", tmp_path / "r.yaml"
+    link.symlink_to(target)
+    for _ in range(2):  # the first time there is no target yet
+        assert run(*words, str(link)).status == 0
+        assert link.is_symlink()
+        assert "eval_loss" in target.read_text()
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere" / "r.yaml")
+    result = run(*words, str(link))
+    assert (result.status, "nowhere" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("collect", "mixed", "-o"), ("best", "mixed", "--export")])
+def test_a_pipe_is_written_to_and_not_replaced(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(*words, str(pipe)).status == 0
+        assert b"eval_loss" in os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert run(*words, "/dev/null").status == 0
+
+
+def test_dev_stdout_is_the_output_itself(runs: Path) -> None:
+    command = [sys.executable, "-m", "hposlurm.cli.main", "collect", "mixed", "-o", "/dev/stdout"]
+    with (runs / "out.txt").open("w+b") as out:
+        out.write(b"before\n")
+        out.flush()
+        subprocess.run(command, stdout=out, check=True)
+    lines = (runs / "out.txt").read_text().splitlines()
+    assert (lines[0], lines[1].split()[:2]) == ("before", ["trial", "state"])
+
+
+@pytest.mark.parametrize("words", [["collect"], ["best"], ["collect", "--format", "markdown"], ["status"]])
+def test_a_terminal_that_has_no_such_character_is_no_reason_to_fail(
+    words: list[str],
+) -> None:
+    command = [sys.executable, "-m", "hposlurm.cli.main", words[0], "mixed", *words[1:]]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"1" in done.stdout
+
+
 def test_an_unknown_study_is_refused_with_the_nearest_name(run: Run) -> None:
     result = run("collect", "mixd")
     assert (result.status, result.out) == (2, "")
@@ -117,7 +182,7 @@ def test_best_shows_the_best_configuration(run: Run) -> None:
         ["metrics:"],
         ["eval_loss", "1"],
         ["f1", "0.5"],
-        ["runtime:", "1h00m", "GPU", "hours:", "2.00"],
+        ["runtime:", "1h00m", "GPU", "hours:", "2"],
     ]
 
 

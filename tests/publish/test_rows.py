@@ -86,6 +86,24 @@ def test_a_failure_has_its_reason_and_its_last_words_in_one_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("reason", "last", "told"),
+    [
+        ("status 3: ValueError: boom", "ValueError: boom", "status 3: ValueError: boom"),
+        ("boom", "boom\x1b[0m", "boom"),
+        (f"status 1: E: {'x' * 150}", f"E: {'x' * 300}", f"status 1: E: {'x' * 150}"),
+        ("out of memory (status 1: E: boom)", "E: boom", "out of memory (status 1: E: boom)"),
+        ("status 1", "1", "status 1: 1"),
+    ],
+)
+def test_last_words_that_the_reason_has_are_not_repeated(tmp_path: Path, reason: str, last: str, told: str) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, failed(0, reason=reason, tail=[last]))
+    history = read_history(layout)
+    assert result_row(history.trial(0), columns([history]))["reason"] == told
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [
         ("plain", "plain"),
@@ -100,3 +118,13 @@ def test_a_failure_has_its_reason_and_its_last_words_in_one_line(tmp_path: Path)
 )
 def test_text_from_a_program_cannot_move_the_cursor(text: str, line: str) -> None:
     assert printable(text) == line
+
+
+def test_the_reason_says_what_does_not_fit(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    said = end("infeasible", reason="out of GPU memory: no room", exit_code=1, tail=["bye"])
+    write_journal(layout, 0, [start(0), said])
+    history = read_history(layout)
+    row = result_row(history.trial(0), columns([history]))
+    assert (row["state"], row["reason"]) == ("FAIL", "infeasible: out of GPU memory: no room: bye")

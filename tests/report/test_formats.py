@@ -100,6 +100,28 @@ def test_program_output_in_a_table_is_harmless() -> None:
     assert "\x1b" not in text
 
 
+def test_the_names_of_columns_are_harmless_too() -> None:
+    odd = "f1\n\x1b[2J"
+    row = {**TABLE.rows[0], odd: 0.5, "m" * 200: 0.25}
+    table = Table((*COLUMNS, odd, "m" * 200), (row,), ("lr", "opt"), ("eval_loss",), ("f1", odd, "m" * 200))
+    for style in (Format.TABLE, Format.MARKDOWN, Format.LATEX):
+        text = render(table, style, width=300)
+        assert "\x1b" not in text
+        assert len(text.splitlines()) == len(render(TABLE, style, width=300).splitlines()) - 1 - (style is Format.TABLE)
+    header, _, _ = render(table, Format.TABLE, width=300).splitlines()
+    assert header.endswith(f"f1  {'m' * 29}…")
+    assert "not shown" in render(table, Format.TABLE, width=60)
+    assert max(map(len, render(table, Format.TABLE, width=80).splitlines())) < 200
+
+
+def test_one_value_that_is_no_number_makes_no_column_of_words() -> None:
+    rows = tuple({**TABLE.rows[0], "f1": value} for value in (0.5, 0.25, "nan"))
+    text = render(Table(COLUMNS, rows, ("lr", "opt"), ("eval_loss",), ("f1",)), Format.TABLE, width=120)
+    lines = text.splitlines()
+    begin = lines[1].index("─", lines[0].index("f1") - 3)
+    assert [lines[i][begin : begin + 4] for i in (0, 2, 3, 4)] == ["  f1", " 0.5", "0.25", " nan"]
+
+
 def test_an_empty_table_is_its_header() -> None:
     empty = Table(COLUMNS, (), ("lr", "opt"), ("eval_loss",), ("f1",))
     for style in Format:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from hposlurm.errors import StudyError
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
-from hposlurm.report.tables import StudyResults, collect, to_frame
+from hposlurm.report.tables import StudyResults, collect, read_results, to_frame
 from hposlurm.trial import Direction, Objective
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, study_of_completed, write_journal
 
@@ -75,8 +78,13 @@ def test_a_study_without_trials_is_an_empty_table() -> None:
 
 
 def test_a_frame_has_the_tables_columns_and_rows(tmp_path: Path) -> None:
-    table = collect([results(mixed(tmp_path))])
+    table = collect([read_results(mixed(tmp_path).root)])
     frame = to_frame(table)
     assert tuple(frame.columns) == table.columns
     assert frame["eval_loss"].tolist()[:2] == [1.0, 2.0]
     assert frame["momentum"].isna().sum() == 4
+
+
+def test_a_directory_without_a_study_has_no_results(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no study directory"):
+        read_results(tmp_path)
