@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hposlurm import __version__
-from hposlurm.cli import control, doctor, launch, results, watch
+from hposlurm.cli import control, doctor, launch, results, retention, watch
 from hposlurm.cli.queue import ask_queue
 from hposlurm.errors import HposlurmError
 
@@ -42,6 +42,7 @@ launch.register(app)
 watch.register(app, ask_queue)
 results.register(app)
 control.register(app)
+retention.register(app)
 doctor.register(app)
 
 

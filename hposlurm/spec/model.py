@@ -162,7 +162,9 @@ class DeepSpeedSpec(Section):
 class TrialSpec(Section):
     """`timeout` in the file: "30m", "1:30:00" or a number of seconds.
 
-    `memory_warning_pct` is a share, 0.95; `memory_grace_steps` are looks at the memory, one a second.
+    `memory_warning_pct` is a share, 0.95; `memory_grace_steps` are looks at the memory, one a second. With
+    `keep_checkpoints` the planner deletes those of finished trials, except of so many best ones; without, it deletes
+    none. `checkpoint_gb` is what all checkpoints of one trial use, for the estimate of the disk alone.
     """
 
     command: Command
@@ -171,6 +173,8 @@ class TrialSpec(Section):
     memory_guard: Switch = "on"
     memory_warning_pct: Annotated[Number, Field(gt=0, le=1)] = 0.95
     memory_grace_steps: Annotated[Whole, Field(ge=0, le=3600)] = 5
+    keep_checkpoints: Annotated[Whole, Field(ge=0)] | None = None
+    checkpoint_gb: PositiveNumber | None = None
     metric_pattern: Text | None = None
     workdir: Text | None = None
     deepspeed: DeepSpeedSpec | None = None

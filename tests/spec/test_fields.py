@@ -96,3 +96,20 @@ def test_off_means_off_in_the_file_and_after_a_round_trip(tmp_path: Path) -> Non
 def test_what_the_memory_guard_cannot_use_is_refused(key: str, value: object, words: str) -> None:
     (problem,) = problems_of(changed(**{f"trial__{key}": value}))
     assert problem.startswith(f"trial.{key}: {words}")
+
+
+def test_what_is_kept_of_checkpoints_survives_a_round_trip(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(dump(parse(changed(trial__keep_checkpoints=0, trial__checkpoint_gb=9.5), "x")))
+    assert (load(file).trial.keep_checkpoints, load(file).trial.checkpoint_gb) == (0, 9.5)
+    file.write_text(dump(parse(changed(), "x")))
+    assert (load(file).trial.keep_checkpoints, load(file).trial.checkpoint_gb) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("keep_checkpoints", -1, "must be at least 0"), ("checkpoint_gb", 0, "must be more than 0")],
+)
+def test_what_cannot_be_kept_is_refused(key: str, value: object, words: str) -> None:
+    (problem,) = problems_of(changed(**{f"trial__{key}": value}))
+    assert problem.startswith(f"trial.{key}: {words}")

@@ -1,0 +1,109 @@
+"""Which checkpoints are still needed, and what takes the others away.
+
+A trial's checkpoints are needed while it is not finished (a retry goes on from them), while a planned assignment begins
+with one of them, and of the best trials, as many as are to be kept. What was moved aside half written is never needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hposlurm.history import History, ranked
+from hposlurm.layout import StudyLayout, marker_of
+from hposlurm.trial import Objective
+from hposlurm.worker.checkpoints import PARTIAL
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_COUNTED = 10_000  # configurations of a space that may end a study by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is, or would be, taken away of one trial: the paths, and how many bytes they use together."""
+
+    trial: int
+    paths: tuple[Path, ...]
+    size: int
+
+
+def no_longer_needed(history: History, objectives: Sequence[Objective], keep: int) -> frozenset[int]:
+    """Numbers of the trials whose checkpoints nothing needs any more, if those of the best `keep` are to stay."""
+    finished = {trial.number for trial in history.trials if trial.state.is_finished}
+    best = {trial.number for trial in ranked(history.trials, objectives)[:keep]}
+    return frozenset(finished - best - _parents(history))
+
+
+def _parents(history: History) -> set[int]:
+    """Trials with a checkpoint from which an assignment of the last wave begins."""
+    last = history.plans[-1].assignments if history.plans else ()
+    parts = [Path(a.resume_from).parts for a in last if a.resume_from is not None]
+    names = [p[i + 1] for p in parts for i, part in enumerate(p[:-1]) if part == "trials"]
+    return {int(name) for name in names if name.isdecimal()}
+
+
+def removals(layout: StudyLayout, history: History, objectives: Sequence[Objective], keep: int) -> list[Removal]:
+    """What can be taken away now, trial by trial; trials of which nothing is there are not in it."""
+    unneeded = no_longer_needed(history, objectives, keep)
+    found = []
+    for trial in history.trials:
+        try:
+            entries = sorted(layout.trial(trial.number).checkpoints.iterdir())
+        except OSError:
+            continue
+        paths = tuple(p for p in entries if trial.number in unneeded or p.name.startswith(PARTIAL))
+        if paths:
+            found.append(Removal(trial.number, paths, sum(map(_size, paths))))
+    return found
+
+
+def remove(removal: Removal) -> list[OSError]:
+    """Takes the checkpoints away; what could not be. Their marks go first: half removed, none must look whole."""
+    problems: list[OSError] = []
+    for path in removal.paths:
+        try:
+            marker_of(path).unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            problems.append(error)
+    return problems
+
+
+def _size(path: Path) -> int:
+    """Bytes on the disk; what vanishes meanwhile counts for nothing."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        total += sum(_used(Path(folder) / name) for name in names)
+    return total or _used(path)
+
+
+def _used(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512
+    except OSError:
+        return 0
+
+
+def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
+    """What the planner does once a wave has ended, if the study says how many are to be kept; nothing else deletes."""
+    if spec.trial.keep_checkpoints is not None:
+        for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints):
+            remove(removal)  # what fails now is tried again behind the next wave
+
+
+def disk_gb(spec: StudySpec, wave: int) -> float | None:
+    """GB that checkpoints use at most, if a wave has `wave` trials; None if that is not known, or nothing bounds it."""
+    one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
+    counts = [n for n in (spec.budget.n_trials, spec.space.cardinality(_COUNTED)) if n is not None]
+    if keep is not None:
+        counts.append(keep + wave)
+    return None if one is None or not counts else one * min(counts)
