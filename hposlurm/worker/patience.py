@@ -8,6 +8,7 @@ from dataclasses import dataclass
 GRACE_S = 25.0  # Slurm sends SIGKILL 30 s (KillWait) after its SIGTERM, and the end must be recorded before
 TIMEOUT_GRACE_S = 60.0
 DEAF_GRACE_S = 3.0  # for a command that has never looked for a request: it does not know how to save and leave
+ECHO_S = 2.0  # Slurm's requeueing sends SIGTERM to the step and to the script, whose srun forwards it to the step
 KILL_WAIT_S = 3.0  # a process that hangs in the kernel is not waited for any longer
 
 _MEANING = {
@@ -22,7 +23,7 @@ class Patience:
     """What an attempt's command may still do. Times are `time.monotonic()`'s.
 
     SIGUSR2 sets no deadline: the time limit itself comes with a SIGTERM, and until then the command may save or even
-    finish. A second SIGTERM or SIGINT ends the patience at once.
+    finish. A second SIGTERM or SIGINT ends the patience at once, unless it is the first one's echo.
     """
 
     started_at: float
@@ -32,7 +33,7 @@ class Patience:
     asked_at: float = 0.0
     timed_out: bool = False
     deadline: float | None = None
-    _was_told: bool = False
+    _last_order: tuple[signal.Signals, float] | None = None
 
     @property
     def is_asked(self) -> bool:
@@ -44,8 +45,11 @@ class Patience:
             self.asked, self.asked_at = _MEANING[number], now
         if number == signal.SIGUSR2:
             return
-        self._end_by(now if self._was_told else now + self.grace_s)
-        self._was_told = True
+        before = self._last_order
+        if before is not None and before[0] == number == signal.SIGTERM and now - before[1] < ECHO_S:
+            return
+        self._end_by(now if before else now + self.grace_s)
+        self._last_order = (number, now)
 
     def tick(self, now: float) -> None:
         """Takes in the time."""

@@ -1,6 +1,6 @@
 import signal
 
-from hposlurm.worker.patience import DEAF_GRACE_S, GRACE_S, TIMEOUT_GRACE_S, Patience
+from hposlurm.worker.patience import DEAF_GRACE_S, ECHO_S, GRACE_S, TIMEOUT_GRACE_S, Patience
 
 
 def test_nobody_is_killed_unasked() -> None:
@@ -39,6 +39,14 @@ def test_a_second_order_to_leave_ends_the_patience() -> None:
     assert patience.asked == "SIGINT"
 
 
+def test_slurm_s_sigterm_may_come_twice_at_once() -> None:
+    patience = Patience(started_at=0)
+    patience.signalled(signal.SIGTERM, 10)
+    patience.signalled(signal.SIGTERM, 10 + ECHO_S - 0.1)
+    assert not patience.is_over(10 + GRACE_S - 0.1)
+    assert patience.is_over(10 + GRACE_S)
+
+
 def test_the_timeout_is_followed_by_a_grace_no_longer_than_itself() -> None:
     for timeout_s, grace_s in ((5, 5), (3600, TIMEOUT_GRACE_S)):
         patience = Patience(started_at=100, timeout_s=timeout_s)
@@ -66,8 +74,8 @@ def test_a_signal_during_a_timeout_can_only_shorten_it() -> None:
     assert patience.timed_out
     assert patience.asked == ""
     assert patience.is_over(101 + GRACE_S)
-    patience.signalled(signal.SIGTERM, 102)
-    assert patience.is_over(102)
+    patience.signalled(signal.SIGTERM, 101 + ECHO_S)
+    assert patience.is_over(101 + ECHO_S)
 
 
 def test_a_command_that_never_looks_for_a_request_gets_a_short_grace() -> None:

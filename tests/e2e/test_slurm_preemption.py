@@ -1,0 +1,126 @@
+"""Save, leave, come back on real daemons: a job of higher priority takes the GPUs of a trial away."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hposlurm import journal
+from hposlurm.backend.queries import ask
+
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
+
+# One number per step that depends on all steps before it: whoever loses or repeats one ends elsewhere. It saves when it
+# is asked to, and every `often` steps; `trace` has every step that was really done.
+LOOP = """
+import json, os, sys, time
+from hposlurm import client
+
+steps, often, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+state, begin = 1.0, 0
+if client.resume_from():
+    saved = json.loads(client.resume_from().read_text())
+    state, begin = saved["state"], saved["step"]
+trace = open(os.path.join(os.environ["HPOSLURM_TRIAL_DIR"], "trace"), "a")
+for step in range(begin + 1, steps + 1):
+    time.sleep(seconds)
+    state = (state * 1.37 + step) % 11
+    print(os.environ["HPOSLURM_ATTEMPT"], step, file=trace, flush=True)
+    asked = client.should_stop()
+    if asked or step % often == 0:
+        path = client.checkpoint_dir() / f"step-{step}.json"
+        path.write_text(json.dumps({"state": state, "step": step}))
+        client.report_checkpoint(step, path)
+    if asked:
+        sys.exit(0)
+client.report(step=steps, eval_loss=state)
+"""
+
+
+def expected(steps: int) -> float:
+    state = 1.0
+    for step in range(1, steps + 1):
+        state = (state * 1.37 + step) % 11
+    return state
+
+
+def trial_study(write_study, name: str, *words: object, **sections):
+    arguments = " ".join(map(str, words))
+    return write_study(
+        name,
+        f"python loop.py {arguments} && echo {{{{ x }}}}",
+        budget={"n_trials": 1},
+        resources={"gpus_per_node": 4, "gpu_type": "v100", "mem_gb": 0.5, "time": "00:05:00"},
+        **sections,
+    )
+
+
+def attempts(shell, study: str) -> list[list[dict]]:
+    directory = shell.cwd / "runs" / study / "trials" / "00000"
+    return [list(journal.read(path).records) for path in sorted(directory.glob("attempt-*.jsonl"))]
+
+
+def trace(shell, study: str) -> list[tuple[int, int]]:
+    path = shell.cwd / "runs" / study / "trials" / "00000" / "trace"
+    return (
+        [(int(a), int(s)) for a, s in (line.split() for line in path.read_text().splitlines())] if path.exists() else []
+    )
+
+
+def preempt(node: str, seconds: int) -> str:
+    """Takes all GPUs of the node for so long; the job's id."""
+    options = ["--parsable", "--partition=urgent", f"--nodelist={node}", "--gpus-per-node=v100:4", "--mem=100"]
+    done = subprocess.run(
+        ["sbatch", *options, "--output=/dev/null", "--time=2", f"--wrap=sleep {seconds}"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("partition", ["grace", "batch"])
+def test_a_preempted_trial_goes_on_at_the_step_that_it_saved(shell, write_study, wait_until, partition):
+    """With a grace period of 10 s, and without one, where KillWait is what is left (5 s)."""
+    Path(shell.cwd / "loop.py").write_text(LOOP)
+    steps = 40
+    # it saves by itself only after 30 steps: what it goes on from is what it saved when it was asked to
+    study = trial_study(write_study, "taken", steps, 30, 0.25, slurm={"partition": partition})
+    shell.ok("launch", str(study))
+    wait_until(lambda: len(trace(shell, "taken")) >= 3, 90)
+    start = attempts(shell, "taken")[0][0]
+    urgent = preempt(start["host"], 3)
+    try:
+        wait_until(lambda: shell.has_finished("taken"), 400)
+    finally:
+        subprocess.run(["scancel", urgent], check=True)
+
+    (row,) = shell.rows("taken")
+    assert (row["state"], row["attempts"]) == ("COMPLETE", 2), shell.ok("status", "taken")
+    assert row["eval_loss"] == pytest.approx(expected(steps), abs=1e-9)
+    first, second = attempts(shell, "taken")
+    end = first[-1]
+    assert (end["kind"], end["outcome"], end["reason"]) == ("end", "interrupted", "SIGTERM (cancelled or preempted)")
+    done = trace(shell, "taken")
+    last_saved = max(record["step"] for record in first if record["kind"] == "checkpoint")
+    assert last_saved == max(step for attempt, step in done if attempt == 0)
+    assert [step for _, step in done] == list(range(1, steps + 1))  # none lost, none twice
+    assert second[0]["resumed_from"].endswith(f"step-{last_saved}.json")
+
+
+def test_a_trial_that_is_killed_without_a_word_goes_on_from_its_last_save(shell, write_study, wait_until):
+    Path(shell.cwd / "loop.py").write_text(LOOP)
+    steps, often = 40, 5
+    study = trial_study(write_study, "killed", steps, often, 0.2)
+    shell.ok("launch", str(study))
+    wait_until(lambda: len(trace(shell, "killed")) >= 8, 90)
+    job_id = attempts(shell, "killed")[0][0]["job_id"]
+    ask("scontrol", "requeue", job_id)
+    wait_until(lambda: shell.has_finished("killed"), 400)
+    (row,) = shell.rows("killed")
+    assert row["state"] == "COMPLETE", shell.ok("status", "killed")
+    assert row["eval_loss"] == pytest.approx(expected(steps), abs=1e-9)
+    done = trace(shell, "killed")
+    repeated = len(done) - steps
+    assert 0 <= repeated < often
+    assert {step for _, step in done} == set(range(1, steps + 1))
