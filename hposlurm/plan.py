@@ -10,7 +10,8 @@ from typing import Any
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, to_json
 from hposlurm.layout import WaveLayout
-from hposlurm.trial import Assignment, JobState, Outcome, Settlement
+from hposlurm.trial import Assignment, Settlement
+from hposlurm.typed import structure
 
 FORMAT = 1
 
@@ -22,7 +23,8 @@ class WavePlan:
     `finished` holds the reason why the study is over; such a plan has no assignments. `gpus` and `cpus` are those of
     one element, `time_limit_s` is how long its job may last (None: unknown). `workdir` is the absolute directory in
     which commands run. `memory_warning` is the share of the memory at which the guard warns, None if it is off;
-    `memory_grace_steps` is how many looks at it a trial then still has.
+    `memory_grace_steps` is how many looks at it a trial then still has. `exclude` are the nodes that the wave's jobs
+    keep away from because trials failed there; `exclude_note` says why they do not where that would be too many.
     """
 
     wave: int
@@ -42,6 +44,8 @@ class WavePlan:
     memory_grace_steps: int = 5
     assignments: tuple[Assignment, ...] = ()
     settled: tuple[Settlement, ...] = ()
+    exclude: tuple[str, ...] = ()
+    exclude_note: str = ""
     finished: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -49,30 +53,37 @@ class WavePlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WavePlan:
-        """The plan in `data`; raises KeyError, TypeError or ValueError if it is not one."""
-        fields = {key: value for key, value in data.items() if key != "format"}
-        fields["objectives"] = tuple(fields["objectives"])
-        fields["assignments"] = tuple(Assignment(**a) for a in fields["assignments"])
-        fields["settled"] = tuple(_settlement(s) for s in fields["settled"])
-        return cls(**fields)
-
-
-def _settlement(data: Mapping[str, Any]) -> Settlement:
-    outcome = None if data["outcome"] is None else Outcome(data["outcome"])
-    return Settlement(**{**data, "state": JobState(data["state"]), "outcome": outcome})
+        """The plan in `data`; raises ValueError, with the place of what is wrong, if it is not one."""
+        plan = structure(cls, {key: value for key, value in data.items() if key != "format"})
+        if not plan.objectives:
+            raise ValueError("objectives: there is none")
+        if any(assignment.trial < 0 for assignment in plan.assignments):
+            raise ValueError("assignments: a trial's number is negative")
+        return plan
 
 
 def read_plan(wave: WaveLayout) -> WavePlan:
     """The plan of `wave`; raises StudyError if it is missing or damaged."""
     try:
         data = json.loads(wave.plan.read_bytes())
-        if data["format"] != FORMAT:
-            raise StudyError(f"{wave.plan} has format {data['format']}; this hposlurm reads format {FORMAT}")
-        return WavePlan.from_json(data)
+        if not isinstance(data, dict):
+            raise ValueError("it holds no plan")
+        if data.get("format") != FORMAT:
+            raise StudyError(f"{wave.plan} has format {data.get('format')!r:.60}; this hposlurm reads format {FORMAT}")
+        plan = WavePlan.from_json(data)
+        if plan.wave != wave.index:
+            raise ValueError(f"it is the plan of wave {plan.wave}")
+        return plan
     except FileNotFoundError:
         raise StudyError(f"{wave.plan} does not exist: wave {wave.index} was never planned") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{wave.plan} is damaged: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StudyError(f"{wave.plan} is damaged: {error}; {_cure(wave)}") from error
+
+
+def _cure(wave: WaveLayout) -> str:
+    if any(path.exists() for path in (wave.intent, wave.jobs, wave.released)):
+        return "restore it from a backup (nothing was changed; the trials' own files hold what they reported)"
+    return f"none of its jobs was submitted: move {wave.root} away and run `hposlurm advance` to plan it anew"
 
 
 def record_plan(wave: WaveLayout, plan: WavePlan) -> bool:

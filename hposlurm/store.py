@@ -10,13 +10,14 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from hposlurm.plan import WavePlan
-from hposlurm.trial import Attempt, Outcome, Report
+from hposlurm.trial import Attempt, Report
+from hposlurm.typed import structure
 
 #: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
 SCHEMA_VERSION = 2
@@ -39,7 +40,8 @@ CREATE TABLE jobs (
 CREATE TABLE trials (
   trial INTEGER NOT NULL PRIMARY KEY, state TEXT NOT NULL, wave INTEGER NOT NULL, signature TEXT NOT NULL,
   seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL,
-  peak_gpu_gb REAL, reason TEXT NOT NULL, tail TEXT NOT NULL, attrs TEXT NOT NULL
+  peak_gpu_gb REAL, reason TEXT NOT NULL, tail TEXT NOT NULL, attrs TEXT NOT NULL,
+  infeasible INTEGER NOT NULL
 );
 CREATE TABLE trial_params (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
 CREATE TABLE trial_values (
@@ -60,6 +62,21 @@ CREATE TABLE attempts (
   corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
 );
 """
+
+
+# Attempt's fields by their columns
+_AS_THEY_ARE = (
+    *("wave", "job_id", "host", "gpus", "started_at", "gpu_ids", "restart", "git_commit", "resumed_from", "log"),
+    *("peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
+)
+_RENAMED = {
+    "number": "attempt",
+    "index": "element",
+    "ended_at": "journal_ended_at",
+    "outcome": "journal_outcome",
+    "reason": "journal_reason",
+    "offset": "journal_bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ def read_snapshot(path: Path, plan: WavePlan) -> Snapshot:
                 return Snapshot()
             (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
             return Snapshot(_attempts(connection, _reports(connection)), int(last_wave))
-    except (sqlite3.Error, ValueError, TypeError, LookupError):
+    except (sqlite3.Error, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return Snapshot()
 
 
@@ -105,9 +122,14 @@ def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, 
         steps = found.setdefault((trial, attempt), {})
         report = steps.get(step)
         if report is None:
+            if type(step) is not int or type(time) is not float:
+                raise ValueError(f"step {step!r:.60} at {time!r:.60}")
             report = steps[step] = Report(step, {}, time)
-        metrics: dict[str, float | str] = report.metrics  # type: ignore[assignment]  # made two lines above
-        metrics[name] = value if text is None else text
+        shown = value if text is None else text
+        if type(name) is not str or type(shown) not in (float, str):
+            raise ValueError(f"{name!r:.60} is {shown!r:.60}")
+        metrics: dict[str, float | str] = report.metrics  # type: ignore[assignment]  # made a few lines above
+        metrics[name] = shown
     return found
 
 
@@ -122,30 +144,11 @@ def _attempts(
 
 
 def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
-    outcome = row["journal_outcome"]
-    return Attempt(
-        number=row["attempt"],
-        wave=row["wave"],
-        index=row["element"],
-        job_id=row["job_id"],
-        host=row["host"],
-        gpus=row["gpus"],
-        started_at=row["started_at"],
-        gpu_ids=row["gpu_ids"],
-        restart=row["restart"],
-        git_commit=row["git_commit"],
-        resumed_from=row["resumed_from"],
-        log=row["log"],
-        reports=reports,
-        checkpoints=tuple((step, path) for step, path in json.loads(row["checkpoints"])),
-        peak_host_gb=row["peak_host_gb"],
-        peak_gpu_gb=row["peak_gpu_gb"],
-        ended_at=row["journal_ended_at"],
-        outcome=None if outcome is None else Outcome(outcome),
-        reason=row["journal_reason"],
-        exit_code=row["exit_code"],
-        metrics=json.loads(row["metrics"]),
-        tail=tuple(json.loads(row["tail"])),
-        offset=row["journal_bytes"],
-        corrupt_lines=row["corrupt_lines"],
-    )
+    """The attempt in `row`; raises ValueError where a cell holds what no journal could have said."""
+    cells = {column: row[column] for column in _AS_THEY_ARE}
+    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail")}
+    cells |= {name: row[column] for name, column in _RENAMED.items()}
+    attempt = structure(Attempt, cells)
+    if attempt.number < 0 or attempt.offset < 0:
+        raise ValueError(f"attempt {attempt.number}, read up to byte {attempt.offset}")
+    return replace(attempt, reports=reports)

@@ -20,7 +20,7 @@ class WaveRequest:
     """What is to be submitted: elements 0 … count-1 of a recorded wave.
 
     `token` is unique to this wave of this study and becomes part of the jobs' names, so that a submission whose answer
-    was lost can be found again.
+    was lost can be found again. Jobs keep away from the nodes in `exclude`.
     """
 
     layout: StudyLayout
@@ -28,6 +28,7 @@ class WaveRequest:
     wave: int
     count: int
     token: str
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,10 @@ class Backend(Protocol):
 
     def gpus(self, spec: StudySpec) -> int:
         """How many GPUs one element is given; a budget of GPU hours reserves these."""
+        ...
+
+    def nodes(self, spec: StudySpec) -> tuple[str, ...]:
+        """Names of the nodes that have what one element asks for; () where nodes have no names, or none can be told."""
         ...
 
     def scripts(self, request: WaveRequest) -> list[Script]:

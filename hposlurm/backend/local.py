@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+# By the worker's exit status; 3 is "interrupted", and the driver's own interruptions are known otherwise
+_ENDS = {0: JobState.COMPLETED, 3: JobState.CANCELLED}
 
 
 @dataclass(slots=True)
@@ -81,6 +83,9 @@ class LocalBackend:
     def gpus(self, spec: StudySpec) -> int:
         return spec.resources.gpus_per_node if self._gpu_ids else 0
 
+    def nodes(self, spec: StudySpec) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # there is only this machine
+
     def scripts(self, request: WaveRequest) -> list[Script]:
         lines = (" ".join(_worker_command(request, i)) for i in range(request.count))
         return [Script("processes on this machine", "\n".join(lines) + "\n")]
@@ -129,8 +134,8 @@ class LocalBackend:
         while any(e.process is not None and not e.state.is_terminal for e in own):
             self._reap(own)
             time.sleep(_POLL_S)
-        for driver in {_driver_of(job_id) for job_id in job_ids} - {_driver_id(os.getpid())}:
-            if (pid := _driver_pid(driver)) is not None:
+        for job_id in job_ids:
+            if (pid := _foreign_process(job_id)) is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 
@@ -184,7 +189,7 @@ class LocalBackend:
         for element in elements:
             if element.process is None or element.state.is_terminal or element.process.poll() is None:
                 continue
-            ended = JobState.COMPLETED if element.process.returncode == 0 else JobState.FAILED
+            ended = _ENDS.get(element.process.returncode, JobState.FAILED)
             element.state = JobState.CANCELLED if element.is_cancelled else ended
             self._free_gpus = sorted([*self._free_gpus, *element.gpus], key=self._gpu_ids.index)
             for file in element.files:
@@ -238,6 +243,20 @@ def _driver_pid(driver: str) -> int | None:
     """The process of a driver that lives on this host; None if it has ended or lives elsewhere."""
     host, pid, started = driver.split(".") if driver.count(".") == 2 else ("", "", "")
     return int(pid) if host == _host() and pid.isdigit() and _start_time(int(pid)) == started else None
+
+
+def _foreign_process(job_id: str) -> int | None:
+    """What to signal so that an array or element of another driver ends: the driver, or the element's worker."""
+    driver = _driver_of(job_id)
+    pid = None if driver == _driver_id(os.getpid()) else _driver_pid(driver)
+    if pid is None or "_" not in job_id:
+        return pid
+    mark = f"HPOSLURM_JOB_ID={job_id}".encode()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+                return int(child)
+    return None
 
 
 def _foreign_state(driver: str) -> ElementState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import itertools
+import math
 import os
 import re
 import subprocess
@@ -185,19 +186,32 @@ class NodeFacts:
     cpus: int
     mem_mb: int
     gpus: dict[str, int]
+    time_limit_min: float = math.inf
 
 
 def parse_sinfo(text: str) -> list[NodeFacts]:
-    """`sinfo -h -N -o %P|%N|%c|%m|%G` → facts per node and partition."""
+    """`sinfo -h -N -o %P|%N|%c|%m|%G|%l` → facts per node and partition; the last field may be missing."""
     facts = []
     for line in text.splitlines():
         fields = line.strip().split("|")
-        if len(fields) != 5:
+        if len(fields) not in (5, 6):
             continue
-        partition, node, cpus, mem, gres = fields
+        partition, node, cpus, mem, gres = fields[:5]
         numbers = int(cpus.rstrip("+") or 0), int(mem.rstrip("+") or 0)
-        facts.append(NodeFacts(partition.rstrip("*"), node, partition.endswith("*"), *numbers, gpus_in_gres(gres)))
+        limit = slurm_minutes(fields[5]) if len(fields) == 6 else math.inf
+        name, is_default = partition.rstrip("*"), partition.endswith("*")
+        facts.append(NodeFacts(name, node, is_default, *numbers, gpus_in_gres(gres), limit))
     return facts
+
+
+def slurm_minutes(text: str) -> float:
+    """Minutes of Slurm's own "[days-]hours:minutes:seconds" or "minutes:seconds"; infinity for "infinite" and "n/a"."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in parts) or not (days or "0").isdigit():
+        return math.inf
+    hours, minutes, seconds = ([0, 0, 0] + [int(part) for part in parts])[-3:]
+    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
 
 
 def gpus_in_gres(gres: str) -> dict[str, int]:

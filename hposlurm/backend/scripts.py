@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "requeue": spec.budget.gpu_hours is None,
         "grace_s": max(1, kill_wait_s - _RECORD_S),
         "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
-        "sbatch_options": _sbatch_options(spec, spec.slurm.partition),
+        "sbatch_options": _sbatch_options(spec, spec.slurm.partition, request.exclude),
     }
     return script(template_text("trial.sbatch.j2", own), str(own or "templates/trial.sbatch.j2"), values)
 
@@ -66,7 +67,10 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
 def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
     """What is submitted for the planner behind the arrays `after`."""
     planner = request.spec.slurm.planner
-    options = _sbatch_options(request.spec, planner.partition or request.spec.slurm.partition, for_planner=True)
+    # a partition of its own may have no node but one on which trials fail
+    exclude = () if planner.partition else request.exclude
+    partition = planner.partition or request.spec.slurm.partition
+    options = _sbatch_options(request.spec, partition, exclude, for_planner=True)
     values = {
         **_common_values(request),
         "job_name": planner_name(request),
@@ -88,7 +92,8 @@ def job_name(request: WaveRequest, offset: int, count: int) -> str:
 
 def planner_name(request: WaveRequest) -> str:
     """One name for all planners of a study directory: `singleton` lets one of them run at a time."""
-    directory = hashlib.sha1(str(request.layout.root).encode(), usedforsecurity=False).hexdigest()[:8]
+    root = os.path.realpath(request.layout.root)  # however somebody spelt the path
+    directory = hashlib.sha1(root.encode(), usedforsecurity=False).hexdigest()[:8]
     return f"{request.spec.name}-planner-{directory}"
 
 
@@ -108,12 +113,18 @@ def _common_values(request: WaveRequest) -> dict[str, object]:
     }
 
 
-def _sbatch_options(spec: StudySpec, partition: str | None, *, for_planner: bool = False) -> list[tuple[str, object]]:
-    """Options that the study passes on; an empty value makes a bare flag. `extra` is for the trials alone."""
+def _sbatch_options(
+    spec: StudySpec, partition: str | None, exclude: Sequence[str], *, for_planner: bool = False
+) -> list[tuple[str, object]]:
+    """Options that the study passes on; an empty value makes a bare flag. `extra` is for the trials alone.
+
+    `exclude` are nodes that are to be kept away from besides those that the study itself names.
+    """
     slurm = spec.slurm
     named = {"partition": partition, "account": slurm.account, "qos": slurm.qos}
-    if not for_planner:
-        named |= {"constraint": slurm.constraint, "exclude": slurm.exclude}
+    own = None if for_planner else slurm.exclude
+    named["constraint"] = None if for_planner else slurm.constraint
+    named["exclude"] = ",".join([own, *exclude] if own else exclude)
     options = [(name, _sbatch_word(value)) for name, value in named.items() if value]
     if for_planner:
         return list(options)

@@ -46,14 +46,25 @@ class SlurmBackend:
 
     def problems(self, spec: StudySpec) -> list[Problem]:
         """What no node of the study's partition has. Raises BackendError if sinfo gives no answer."""
-        facts = queries.parse_sinfo(queries.ask("sinfo", "-h", "-N", "-o", "%P|%N|%c|%m|%G"))
+        facts = _node_facts()
         partitions = sorted({f.partition for f in facts})
         wanted = spec.slurm.partition
-        nodes = [f for f in facts if f.partition in wanted.split(",")] if wanted else [f for f in facts if f.is_default]
+        nodes = _in_partition(spec, facts)
         if wanted and not nodes:
             message = f"there is no partition {wanted!r} here; there are {', '.join(partitions)}"
             return [Problem("slurm.partition", message)]
+        planner = spec.slurm.planner
+        if planner.partition and planner.partition not in partitions:
+            message = f"there is no partition {planner.partition!r} here; there are {', '.join(partitions)}"
+            return [Problem("slurm.planner.partition", message)]
         return _capacity_problems(spec, nodes) if nodes else []
+
+    def nodes(self, spec: StudySpec) -> tuple[str, ...]:
+        try:
+            nodes = _in_partition(spec, _node_facts())
+        except BackendError:
+            return ()
+        return tuple(sorted({n.node for n in nodes if not _capacity_problems(spec, [n])}))
 
     def wave_size(self, spec: StudySpec) -> int:
         return spec.waves.max_concurrent or 4
@@ -225,6 +236,16 @@ class SlurmBackend:
         return scripts.trial_script(request, part, queries.kill_wait_s(self._config))
 
 
+def _node_facts() -> list[queries.NodeFacts]:
+    return queries.parse_sinfo(queries.ask("sinfo", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
+
+
+def _in_partition(spec: StudySpec, facts: Sequence[queries.NodeFacts]) -> list[queries.NodeFacts]:
+    """The nodes of the study's partitions, of the default one where it names none."""
+    wanted = spec.slurm.partition
+    return [f for f in facts if f.partition in wanted.split(",")] if wanted else [f for f in facts if f.is_default]
+
+
 def _capacity_problems(spec: StudySpec, nodes: Sequence[queries.NodeFacts]) -> list[Problem]:
     resources = spec.resources
     where = f"partition {nodes[0].partition!r}"
@@ -240,6 +261,7 @@ def _capacity_problems(spec: StudySpec, nodes: Sequence[queries.NodeFacts]) -> l
         ("gpus_per_node", resources.gpus_per_node, most_gpus, "GPUs"),
         ("cpus_per_task", resources.cpus_per_task, most_cpus, "CPUs"),
         ("mem_gb", resources.mem_gb or 0, most_mem_mb / 1024, "GiB of memory"),
+        ("time", resources.time_min, max(node.time_limit_min for node in nodes), "minutes as its limit"),
     ]
     return [
         Problem(

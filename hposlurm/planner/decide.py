@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
+from hposlurm.nodes import bad_nodes, exclusion
 from hposlurm.plan import WavePlan
-from hposlurm.render import command
+from hposlurm.render import command, mentions
 from hposlurm.search import Observation, Suggestion, derive_seed, suggest
 from hposlurm.search.budget import affordable, reason_to_end, spent
 from hposlurm.space import signature
-from hposlurm.trial import Assignment, Outcome, ParamValue, Settlement, Trial, TrialState
+from hposlurm.trial import Assignment, JobState, Outcome, Params, ParamValue, Settlement, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -30,17 +32,23 @@ def next_plan(
     wave_size: int,
     gpus: int,
     now: float,
+    nodes: Callable[[], Sequence[str]] = tuple,
 ) -> WavePlan:
     """The plan behind the history's last wave; `history` must have `settled` folded in already.
 
     Trials that are open again (a retry, an interruption) come first, then new ones up to the wave's size; with a budget
     of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given.
+    `nodes` tells which nodes could run it; it is asked only where some of them look bad.
     """
     wave = len(history.plans)
     finished = _nothing_ever_starts(settled, history)
     chosen: tuple[Assignment, ...] = ()
-    if not finished:
+    if finished:
+        settled = _held_open(settled)
+    else:
         chosen, finished = _choose(layout, spec, history, wave_size, gpus, now)
+    bad = bad_nodes(history.trials)
+    exclude, note = exclusion(bad, nodes()) if bad else ((), "")
     return WavePlan(
         wave=wave,
         study=spec.name,
@@ -59,6 +67,8 @@ def next_plan(
         memory_grace_steps=spec.trial.memory_grace_steps,
         assignments=chosen,
         settled=tuple(settled),
+        exclude=exclude,
+        exclude_note=note,
         finished=finished,
     )
 
@@ -97,32 +107,46 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
 
 
 def _suggest(spec: StudySpec, history: History, n: int) -> tuple[Suggestion, ...]:
-    observations = [Observation(t.number, t.params, t.state, t.values, t.attrs) for t in history.trials]
+    trials = history.trials
+    observations = [Observation(t.number, t.params, t.state, t.values, t.attrs, t.infeasible) for t in trials]
     search = spec.search
     return suggest(spec.space, search.algorithm, spec.objectives, observations, n, search.seed, search.startup_trials)
 
 
 def _new(layout: StudyLayout, spec: StudySpec, number: int, suggestion: Suggestion) -> Assignment:
     seed = derive_seed(spec.search.seed, "trial", number)
+    begin, resumed = _commands(layout, spec, number, suggestion.params, seed)
     return Assignment(
         trial=number,
         params=suggestion.params,
         signature=signature(suggestion.params),
         seed=seed,
-        command=command(spec.trial.command, suggestion.params, facts(layout, spec, number, seed)),
+        command=begin,
+        command_resumed=resumed,
         attrs=suggestion.attrs,
     )
 
 
 def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
+    begin, resumed = _commands(layout, spec, trial.number, trial.params, trial.seed)
     return Assignment(
         trial=trial.number,
         params=trial.params,
         signature=trial.signature,
         seed=trial.seed,
-        command=command(spec.trial.command, trial.params, facts(layout, spec, trial.number, trial.seed)),
+        command=begin,
+        command_resumed=resumed,
         attrs=trial.attrs,
     )
+
+
+def _commands(layout: StudyLayout, spec: StudySpec, number: int, params: Params, seed: int) -> tuple[str, str | None]:
+    """The command of a start from scratch and that with a checkpoint, None if the study's does not tell them apart."""
+    template, known = spec.trial.command, facts(layout, spec, number, seed)
+    begin = command(template, params, known)
+    if not mentions(template, "resume_from"):
+        return begin, None
+    return begin, command(template, params, {**known, "resume_from": "a checkpoint"})
 
 
 def facts(layout: StudyLayout, spec: StudySpec, number: int, seed: int) -> dict[str, ParamValue]:
@@ -150,10 +174,15 @@ def facts(layout: StudyLayout, spec: StudySpec, number: int, seed: int) -> dict[
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:
     """A reason to stop: when no element of a wave reaches its worker, the next wave would burn the same way."""
     wave = history.plans[-1] if history.plans else None
-    lost = [s for s in settled if s.attempt is None and s.outcome is Outcome.FAIL]
+    lost = [s for s in settled if s.attempt is None and (s.outcome is Outcome.FAIL or s.state is JobState.UNKNOWN)]
     if wave is None or not lost or len(lost) < len(wave.assignments):
         return None
     return f"stopped: no element of wave {wave.wave} reached its worker; {lost[0].reason}"
+
+
+def _held_open(settled: Sequence[Settlement]) -> list[Settlement]:
+    """Where the study stops because nothing starts, it was not the trials' fault: `resume` tries them again."""
+    return [replace(s, outcome=Outcome.INTERRUPTED) if s.outcome is Outcome.FAIL else s for s in settled]
 
 
 def _why_finished(spec: StudySpec, history: History, *, exhausted: bool) -> str:

@@ -64,6 +64,12 @@ def unfinished(plan: WavePlan, history: History) -> list[int]:
     ]
 
 
+def crashed(plan: WavePlan, history: History) -> list[int]:
+    """Indices of the elements whose command failed, for a reason that perhaps only the state of the job tells."""
+    lasts = ((index, attempts_of(plan, history, index)) for index in range(len(plan.assignments)))
+    return [index for index, mine in lasts if mine and mine[-1].outcome is Outcome.FAIL and mine[-1].exit_code != 0]
+
+
 def settle(
     plan: WavePlan,
     history: History,
@@ -88,10 +94,10 @@ def settle(
         mine = attempts_of(plan, history, index)
         element = _Element(plan, assignment.trial, ids[index], state, runs)
         started = frozenset(attempt.restart for attempt in mine)
-        settled += [
-            _silent_run(element, run) for i, run in enumerate(runs) if i not in started and (mine or runs[i + 1 :])
-        ]
-        if not mine:
+        silent = [i for i in range(len(runs)) if i not in started]
+        is_last_silent = not mine or (bool(silent) and silent[-1] > max(started))
+        settled += [_silent_run(element, runs[i]) for i in (silent[:-1] if is_last_silent else silent)]
+        if is_last_silent:
             settled.append(_never_started(element, after_cancel, log_tail))
         everything = history.trial(assignment.trial).attempts
         for attempt in mine:
@@ -119,9 +125,9 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
     """What is decided about the last of `attempts`, a part of the trial's; None if there is nothing to add."""
     attempt = attempts[-1]
     run = element.run(attempt)
-    state = element.state if is_last else JobState.UNKNOWN
-    if run is not None and state is JobState.UNKNOWN:
-        state = run.state
+    state = run.state if run else element.state if is_last else JobState.UNKNOWN
+    if is_last and element.state is JobState.CANCELLED:
+        state = element.state  # it may have been requeued and cancelled before it ran again
     verdict = _verdict(attempts, state, is_last=is_last, after_cancel=after_cancel)
     if verdict is None and run is None:
         return None
@@ -198,7 +204,7 @@ def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -
 
 
 def _never_started(element: _Element, after_cancel: bool, log_tail: Callable[[str], str]) -> Settlement:
-    """Of an element none of whose runs reached its worker: the verdict, with its last run's time."""
+    """Of an element whose last run did not reach its worker, or none: the verdict, with that run's time."""
     outcome, reason = _meaning((), element.state, after_cancel)
     if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration keeps the worker itself from starting
         said = log_tail(element.job_id)

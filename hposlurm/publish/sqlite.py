@@ -100,6 +100,7 @@ def _trial(trial: Trial) -> Row:
         *(trial.runtime_s, trial.gpu_hours, trial.peak_host_gb, trial.peak_gpu_gb, trial.reason),
         json.dumps(trial.tail),
         json.dumps(trial.attrs, sort_keys=True),
+        int(trial.infeasible),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -131,6 +132,11 @@ class TestSlurm(BackendContract):
         with pytest.raises(RequestError, match=message):
             raise RequestError(str(problems[0]))
 
+    def test_the_nodes_that_have_what_one_element_asks_for(self, tmp_path, backend):
+        nodes = backend.nodes(study(tmp_path, ["true"], gpus_per_node=4)[1])
+        assert nodes == tuple(sorted(set(nodes))) and len(nodes) >= 2
+        assert backend.nodes(study(tmp_path / "large", ["true"], gpus_per_node=5)[1]) == ()
+
 
 def golden_request(**changes):
     data = {
@@ -188,4 +194,25 @@ def test_a_template_of_ones_own_owns_the_whole_script(tmp_path, monkeypatch):
     request = golden_request(slurm={"template": str(own)})
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "_config", "")
-    assert backend.scripts(request)[0].text == ("#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0-4\n")
+    assert backend.scripts(request)[0].text == (
+        "#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0-4\n"
+    )
+
+
+def test_bad_nodes_are_excluded_besides_those_that_the_study_names(monkeypatch):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "_config", "")
+
+    def lines(request):
+        texts = (s.text for s in backend.scripts(request))
+        return [[line for line in text.splitlines() if "--exclude" in line] for text in texts]
+
+    bad = dataclasses.replace(golden_request(), exclude=("n2", "n7"))
+    assert lines(golden_request()) == [[], []]
+    assert lines(bad) == [["#SBATCH --exclude=n2,n7"]] * 2
+    own = {**bad.spec.model_dump(by_alias=True)["slurm"], "exclude": "n[8-9]"}
+    both = dataclasses.replace(golden_request(slurm=own), exclude=("n2",))
+    assert lines(both) == [["#SBATCH --exclude=n[8-9],n2"], ["#SBATCH --exclude=n2"]]
+    # a partition of its own may have no other node
+    elsewhere = dataclasses.replace(golden_request(slurm={"planner": {"partition": "small"}}), exclude=("n2",))
+    assert lines(elsewhere) == [["#SBATCH --exclude=n2"], []]

@@ -34,6 +34,7 @@ class FakeCluster:
         self.die_before = ""
         self.accounting: dict[str, list[Usage]] | None = None
         self.forced: dict[str, JobState] = {}
+        self.known_nodes: tuple[str, ...] = ("n0", "n1", "n2", "n3")
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -54,6 +55,9 @@ class FakeCluster:
 
     def gpus(self, spec: StudySpec) -> int:
         return spec.resources.gpus_per_node
+
+    def nodes(self, _spec: StudySpec) -> tuple[str, ...]:
+        return self.known_nodes
 
     def scripts(self, _request: WaveRequest) -> list:
         return []
@@ -109,22 +113,41 @@ class FakeCluster:
     def wait(self, _arrays: Sequence[ArrayJob]) -> None:
         raise NotImplementedError
 
-    def run(self, loss: Callable[[dict], float | str | None] = lambda p: p["x"] ** 2) -> list[str]:
-        """Runs every released array to its end; `loss` None leaves an element without an end record."""
+    def run(
+        self,
+        loss: Callable[[dict], float | str | None] = lambda p: p["x"] ** 2,
+        host: Callable[[int], str] = lambda _index: "n1",
+        saved: int | None = None,
+    ) -> list[str]:
+        """Runs every released array to its end; `loss` None leaves an element without an end record.
+
+        `host` is where an element runs, `saved` the step of the checkpoint that each leaves.
+        """
         ran = []
         for job_id, job in self.arrays.items():
             if job["held"] or job["state"] is not JobState.PENDING:
                 continue
             layout, wave = job["request"].layout, job["request"].wave
             for index, assignment in enumerate(read_plan(layout.wave(wave)).assignments):
-                write_attempt(layout, wave, index, assignment.trial, f"{job_id}_{index}", loss(dict(assignment.params)))
+                value = loss(dict(assignment.params))
+                write_attempt(
+                    layout, wave, index, assignment.trial, f"{job_id}_{index}", value, host(index), saved=saved
+                )
             job["state"] = JobState.COMPLETED
             ran.append(job_id)
         return ran
 
 
 def write_attempt(
-    layout: StudyLayout, wave: int, index: int, trial: int, job_id: str, loss: float | str | None
+    layout: StudyLayout,
+    wave: int,
+    index: int,
+    trial: int,
+    job_id: str,
+    loss: float | str | None,
+    host: str = "n1",
+    *,
+    saved: int | None = None,
 ) -> None:
     """A journal as the worker writes it: complete with a number, failed with a text, without an end for None."""
     home = layout.trial(trial)
@@ -132,16 +155,18 @@ def write_attempt(
     number = len(home.attempts())
     now = time.time()
     lines: list[dict[str, Any]] = [
-        {"kind": "start", "t": now, "trial": trial, "attempt": number, "wave": wave, "index": index, "host": "n1",
+        {"kind": "start", "t": now, "trial": trial, "attempt": number, "wave": wave, "index": index, "host": host,
          "job_id": job_id, "restart": 0, "gpus": 2, "gpu_ids": "0,1", "git_commit": None, "resumed_from": None,
          "pid": 1, "log": f"waves/{wave:04d}/logs/{job_id}_0_log.out"},
     ]  # fmt: skip
+    if saved is not None:
+        lines.append({"kind": "checkpoint", "t": now + 1, "step": saved, "path": f"checkpoint-{saved}"})
     if isinstance(loss, float):
         lines.append({"kind": "report", "t": now + 1, "step": 1, "metrics": {"loss": loss}})
         lines.append({"kind": "end", "t": now + 2, "outcome": "complete", "reason": "", "exit_code": 0,
                       "metrics": {"loss": loss}, "tail": []})  # fmt: skip
     elif loss is not None:
-        outcome = "interrupted" if loss.startswith("SIG") else "fail"
+        outcome = "interrupted" if loss.startswith("SIG") else "infeasible" if loss.startswith("out of") else "fail"
         lines.append({"kind": "end", "t": now + 2, "outcome": outcome, "reason": loss, "exit_code": 1,
                       "metrics": {}, "tail": ["last words"]})  # fmt: skip
     home.journal(number).write_text("".join(json.dumps(line) + "\n" for line in lines))

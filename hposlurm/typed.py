@@ -1,0 +1,158 @@
+"""Frozen dataclasses out of JSON, every value held against its annotation. Standard library only: the worker needs it.
+
+What a disk or a person has damaged is found here, with its place, and not somewhere behind with a traceback.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+_Reader = Callable[[Any], Any]
+
+_LARGEST = 2**63  # what SQLite keeps of a whole number
+
+
+def structure(kind: type[T], data: object) -> T:
+    """The `kind`, a dataclass, that `data` from JSON stands for; raises ValueError with the place of what is wrong."""
+    return cast(T, _reader(cast(Any, kind))(data))
+
+
+def _refuse(value: object, wanted: str) -> ValueError:
+    shown = repr(value)
+    return ValueError(f"{shown if len(shown) <= 60 else f'{shown[:59]}…'} is no {wanted}")
+
+
+@cache
+def _reader(hint: Any) -> _Reader:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _SINGLE:
+        return _SINGLE[hint]
+    if origin in (types.UnionType, typing.Union):
+        return _any_of(tuple(_reader(choice) for choice in inner))
+    if origin is tuple:
+        return _list_of(_reader(inner[0]))
+    if origin is Mapping:
+        return _mapping_of(_reader(inner[1]))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint
+    if dataclasses.is_dataclass(hint):
+        return _fields_of(hint)
+    raise TypeError(f"cannot read {hint!r} from JSON")
+
+
+def _any_of(readers: tuple[_Reader, ...]) -> _Reader:
+    def read(value: Any) -> Any:
+        for reader in readers[:-1]:
+            try:
+                return reader(value)
+            except ValueError:
+                continue
+        return readers[-1](value)
+
+    return read
+
+
+def _list_of(reader: _Reader) -> _Reader:
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise _refuse(value, "list")
+        return tuple(_at(position, reader, item) for position, item in enumerate(value))
+
+    return read
+
+
+def _mapping_of(reader: _Reader) -> _Reader:
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise _refuse(value, "mapping")
+        return {_text(key): _at(key, reader, item) for key, item in value.items()}
+
+    return read
+
+
+def _fields_of(kind: Any) -> _Reader:
+    hints = typing.get_type_hints(kind)
+    readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+    blank = (dataclasses.MISSING, dataclasses.MISSING)
+    needed = [field.name for field in dataclasses.fields(kind) if (field.default, field.default_factory) == blank]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _refuse(value, f"mapping ({kind.__name__})")
+        if missing := [name for name in needed if name not in value]:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        if foreign := [name for name in value if name not in readers]:
+            raise ValueError(f"{foreign[0]!r:.60} is unknown")
+        return kind(**{name: _at(name, readers[name], item) for name, item in value.items()})
+
+    return read
+
+
+def _at(place: object, reader: _Reader, value: Any) -> Any:
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise ValueError(f"{place!s:.60}: {error}") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _refuse(value, "text")
+    if not value.isascii():
+        value.encode()  # half a surrogate cannot be written anywhere; UnicodeEncodeError is a ValueError
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -_LARGEST <= value < _LARGEST:
+        raise _refuse(value, "whole number") if not isinstance(value, int) else ValueError("is out of range")
+    return value
+
+
+def _number(value: Any) -> float:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+    except OverflowError:
+        raise ValueError("is out of range") from None
+    raise _refuse(value, "finite number")
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse(value, "truth value")
+    return value
+
+
+def _nothing(value: Any) -> None:
+    if value is not None:
+        raise _refuse(value, "null")
+
+
+def _anything(value: Any) -> Any:
+    """Any JSON; what a strict writer could not write again is refused."""
+    if isinstance(value, dict):
+        return {_text(key): _anything(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_anything(item) for item in value]
+    if isinstance(value, str):
+        return _text(value)
+    return value if value is None or isinstance(value, bool) else _number(value)
+
+
+_SINGLE: Mapping[Any, _Reader] = {
+    str: _text,
+    int: _whole,
+    float: _number,
+    bool: _truth,
+    type(None): _nothing,
+    object: _anything,
+}
