@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from hposlurm import journal
 from hposlurm.errors import StudyError
@@ -16,8 +19,11 @@ from hposlurm.plan import WavePlan, read_plan
 from hposlurm.trial import Assignment, Outcome
 from hposlurm.worker.recorder import say
 
+T = TypeVar("T")
+
 # NFS clients remember for up to a minute that a file was not there
 _PATIENCE_S = 75.0
+_FULL_S = 120.0  # a full disk is often somebody's mistake of a minute, and the job's place is hard to get again
 
 
 def find_assignment(
@@ -36,6 +42,22 @@ def find_assignment(
     return plan, plan.assignments[index]
 
 
+def when_there_is_room(write: Callable[[], T], patience_s: float = _FULL_S) -> T:
+    """What `write` answers; tries again while the disk or the quota is full, and raises its OSError in the end."""
+    deadline = time.monotonic() + patience_s
+    has_complained = False
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() >= deadline:
+                raise
+            if not has_complained:
+                has_complained = True
+                say(f"the attempt waits for room in the study's directory, {patience_s:g} s at most: {error}")
+        time.sleep(min(1.0, patience_s))
+
+
 def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None:
     """Creates the trial's directory and `trial.json`; raises StudyError if other parameters are recorded there."""
     layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,7 +74,7 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
         return
     try:
         known = json.loads(layout.record.read_bytes())["signature"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyError(f"{layout.record} is damaged: {error}") from error
     if known != assignment.signature:
         raise StudyError(f"{layout.record} has the signature {known!r}, but the plan says {assignment.signature!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections import deque
@@ -37,16 +38,28 @@ class Recorder:
         """Writes what waits, as far as it goes; whether all is written."""
         if time.monotonic() < self._next_try:
             return not self._waiting
+        size, waited = None, len(self._waiting)
         try:
             while self._waiting:
+                size = os.fstat(self._fd).st_size
                 journal.append(self._fd, self._waiting[0], durable=len(self._waiting) == 1)
                 self._waiting.popleft()
         except OSError as error:
+            self._take_back(size)
             self._next_try = time.monotonic() + _RETRY_S
             if not self._has_complained:
                 self._has_complained = True
                 say(f"the journal cannot be written, training goes on and records wait in memory: {error}")
+        if self._has_complained and not self._waiting:
+            self._has_complained = False
+            say(f"the journal can be written again; {waited} records had waited, none is lost")
         return not self._waiting
+
+    def _take_back(self, size: int | None) -> None:
+        """Removes half a line, which readers leave alone: once another follows it would count as damage."""
+        if size is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, size)
 
     def drain(self, patience_s: float) -> bool:
         """Writes what waits, trying for `patience_s`; whether all is written."""

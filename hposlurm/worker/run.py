@@ -31,7 +31,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     plan, assignment = claim.find_assignment(study, wave, index)
     pattern = _pattern(plan)
     trial = study.trial(assignment.trial)
-    claim.record_trial(trial, wave, assignment)
+    claim.when_there_is_room(lambda: claim.record_trial(trial, wave, assignment))
     done = claim.completed_attempt(trial)
     if done is not None:
         say(f"trial {assignment.trial} is complete already (attempt {done}): nothing to run")
@@ -51,7 +51,7 @@ def _attempt(
     assignment = plan.assignments[index]
     trial = study.trial(assignment.trial)
     facts = gather(os.environ, plan.gpus, Path(plan.workdir))
-    attempt, journal = claim.claim_attempt(trial)
+    attempt, journal = claim.when_there_is_room(lambda: claim.claim_attempt(trial))
     place = Place(study, plan, assignment, attempt, facts, _resumed_from(study, assignment, attempt), node_local)
     log = claim.open_log(trial, attempt, os.environ.get("HPOSLURM_LOG"))
     recorder = Recorder(journal)

@@ -1,3 +1,4 @@
+import errno
 import os
 import time
 from pathlib import Path
@@ -46,3 +47,17 @@ def test_without_any_writable_log_the_output_goes_nowhere(study: Study, capsys: 
     os.close(fd)
     assert path == Path(os.devnull)
     assert "training goes on without one" in capsys.readouterr().err
+
+
+def test_a_disk_that_stays_full_is_an_error_in_the_end() -> None:
+    def write() -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with pytest.raises(OSError, match="quota"):
+        claim.when_there_is_room(write, patience_s=0.05)
+
+
+def test_any_other_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+    with pytest.raises(FileNotFoundError):
+        claim.when_there_is_room(lambda: os.stat("/no/such/place"))
