@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from hposlurm import journal, store
-from hposlurm.errors import RequestError
+from hposlurm.errors import RequestError, StudyError
 from hposlurm.fold import fold, fold_trial, unread
-from hposlurm.layout import StudyLayout, TrialLayout
+from hposlurm.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.plan import WavePlan, read_plan
 from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
 
@@ -61,9 +61,9 @@ class History:
 def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     """The study's history: its published database, if that is sound, and the tails of the journals behind it.
 
-    Raises StudyError if a plan is damaged. A database that is missing, damaged or of another study is not needed.
+    Raises StudyError if a plan is damaged or gone. A missing or damaged database, or another study's, does no harm.
     """
-    plans = tuple(read_plan(layout.wave(index)) for index in layout.waves())
+    plans = _plans(layout)
     known = store.read_snapshot(layout.database, plans[0]) if plans and use_database else store.Snapshot()
     started = _started(layout)
     settled = _by_trial(plan.settled for plan in plans)
@@ -79,6 +79,18 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
         if words:
             journals[number] = words
     return History(plans, tuple(trials), journals)
+
+
+def _plans(layout: StudyLayout) -> tuple[WavePlan, ...]:
+    """All plans; raises StudyError for a gap, since trials would be numbered, and waves submitted, anew."""
+    waves = layout.waves()
+    if waves != list(range(len(waves))):
+        missing = next(index for index in range(len(waves)) if index != waves[index])
+        raise StudyError(
+            f"{layout.wave(missing).plan} is gone, yet wave {waves[-1]} is planned; restore it from a backup "
+            "(nothing was changed)"
+        )
+    return tuple(read_plan(layout.wave(index)) for index in waves)
 
 
 def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
@@ -120,8 +132,9 @@ def _started(layout: StudyLayout) -> frozenset[int]:
     """Numbers of the trials that have a directory: one listing instead of a look at every trial."""
     try:
         with os.scandir(layout.root / "trials") as entries:
-            return frozenset(int(entry.name) for entry in entries if entry.name.isdigit())
-    except FileNotFoundError:
+            found = (number_of(entry.name, 5) for entry in entries)
+            return frozenset(trial for trial in found if trial is not None)
+    except (FileNotFoundError, NotADirectoryError):
         return frozenset()
 
 

@@ -60,4 +60,4 @@ def test_a_disk_that_stays_full_is_an_error_in_the_end() -> None:
 def test_any_other_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
     with pytest.raises(FileNotFoundError):
-        claim.when_there_is_room(lambda: os.stat("/no/such/place"))
+        claim.when_there_is_room(lambda: Path("/no/such/place").stat())

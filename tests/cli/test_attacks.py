@@ -1,0 +1,116 @@
+"""Whatever lies in a study directory: no verb ends in a traceback, and what only looks changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hposlurm import backend
+from hposlurm.layout import StudyLayout
+from hposlurm.planner import step
+from tests.cli import attack
+from tests.cli.attack import READ_VERBS, WRITE_VERBS, Attack, everything, hposlurm
+from tests.planner.fake import FakeCluster
+
+LOOSE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+# What makes a study a study: no verb but the one that wrote it may ever touch it
+TRUTH = ("study.yaml", "wave.json", "trial.json", ".jsonl", "jobs.json")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study before it is damaged."""
+    return attack.build(tmp_path_factory.mktemp("whole")).root
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("runs")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        mock.patch.object(backend, "choose", lambda _name: FakeCluster()),
+        mock.patch.multiple(step, LOST_AFTER_S=0, SETTLE_S=0),
+    ):
+        patch.setenv("HPOSLURM_RUNS", str(directory))
+        patch.setenv("COLUMNS", "80")
+        patch.chdir(directory)
+        yield directory
+
+
+def attacked(runs: Path, whole: Path, *attacks: Attack) -> StudyLayout:
+    shutil.rmtree(runs / "demo", ignore_errors=True)
+    shutil.copytree(whole, runs / "demo")
+    layout = StudyLayout(runs / "demo")
+    for damage in attacks:
+        damage(layout)
+    return layout
+
+
+def look_and_go_on(runs: Path, look: tuple[str, ...], go_on: tuple[str, ...]) -> None:
+    before = everything(runs)
+    status, _, err = hposlurm(*look)
+    assert status in (0, 1, 2), f"{look}: {err}"
+    assert bool(status) <= bool(err.strip()), f"{look} failed without a word"
+    assert everything(runs) == before, f"{look} changed files"
+    status, _, err = hposlurm(*go_on)
+    assert status in (0, 1, 2), f"{go_on}: {err}"
+    assert bool(status) <= bool(err.strip()), f"{go_on} failed without a word"
+    after = everything(runs)
+    changed = [name for name in before if name.endswith(TRUTH) and after.get(name) != before[name]]
+    assert not changed, f"{go_on} changed {changed}"
+    assert not [name for name in after if name.endswith(".tmp")]
+
+
+looks, goes = st.sampled_from(READ_VERBS), st.sampled_from(WRITE_VERBS)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=LOOSE)
+@given(st.data(), looks, goes)
+def test_damaged_journals(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
+    attacked(runs, whole, data.draw(attack.damaged_journal(whole)))
+    look_and_go_on(runs, look, go_on)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=LOOSE)
+@given(st.data(), looks, goes)
+def test_damaged_databases(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
+    attacked(runs, whole, data.draw(attack.damaged_database(whole)))
+    look_and_go_on(runs, look, go_on)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=LOOSE)
+@given(st.data(), looks, goes)
+def test_damaged_plans_and_records(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
+    attacked(runs, whole, data.draw(attack.damaged_json(whole, "*/*/*.json")))
+    look_and_go_on(runs, look, go_on)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=LOOSE)
+@given(st.data(), looks, goes)
+def test_foreign_and_missing_files(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
+    things = data.draw(st.lists(attack.foreign_things(whole), min_size=1, max_size=2))
+    layout = attacked(runs, whole)
+    for damage in things:
+        with contextlib.suppress(OSError):  # an earlier one took its folder away
+            damage(layout)
+    look_and_go_on(runs, look, go_on)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=LOOSE)
+@given(st.data(), looks, goes)
+def test_damaged_study_files(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
+    content = data.draw(attack.damaged_study_file(whole))
+    layout = attacked(runs, whole, lambda layout: layout.spec().write_bytes(content) and None)
+    look_and_go_on(runs, look, go_on)
+    before = everything(runs)
+    for words in (("check",), ("launch", "--dry-run")):
+        status, _, err = hposlurm(*words, str(layout.spec()))
+        assert status in (0, 1, 2), err
+    assert everything(runs) == before
