@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.loop import LOOP, expected
+
 COMMAND = (
     "python -c 'import sys, time; from hposlurm import client; time.sleep({{ seconds }}); "
     "client.report(step=1, eval_loss=float(sys.argv[1]))' {{ x }}"
@@ -135,3 +137,17 @@ def test_a_hostile_choice_arrives_in_the_script_as_that_string(shell, write_stud
     shell.run("launch", str(study))
     assert repr([hostile]) in shell.ok("logs", "hostile", "0")
     assert not (shell.cwd / "owned").exists()
+
+
+def test_a_trial_that_hangs_is_ended_and_goes_on_from_what_it_saved(shell, write_study):
+    """Its first attempt hangs after step 4, which it saved; the second one has no reason to."""
+    hang = '    if os.environ["HPOSLURM_ATTEMPT"] == "0" and step == 5: time.sleep(1000)\n    state ='
+    (shell.cwd / "loop.py").write_text(LOOP.replace("    state =", hang))
+    trial = {"command": "python loop.py 8 2 0.02 && echo {{ x }}", "timeout": 3, "retries": 1}
+    study = write_study("hung", "", backend="local", budget={"n_trials": 1}, trial=trial)
+    shell.ok("launch", str(study))
+    (row,) = shell.rows("hung")
+    assert (row["state"], row["attempts"]) == ("COMPLETE", 2)
+    assert row["eval_loss"] == pytest.approx(expected(8), abs=1e-9)
+    directory = shell.cwd / "runs" / "hung" / "trials" / "00000"
+    assert (directory / "trace").read_text().split("\n")[:-1] == [f"{int(step > 4)} {step}" for step in range(1, 9)]
