@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 def runs_directory() -> Path:
     """Where studies lie: $HPOSLURM_RUNS, else `runs` in the current directory."""
-    return Path(os.environ.get("HPOSLURM_RUNS") or "runs").absolute()
+    return _normal(os.environ.get("HPOSLURM_RUNS") or "runs")
+
+
+def _normal(path: str) -> Path:
+    """Absolute and without `..`; links stay, since other nodes may see other ends of them."""
+    return Path(os.path.normpath(os.path.abspath(path)))  # noqa: PTH100 - Path.absolute keeps `..`
 
 
 def find_study(name_or_dir: str) -> StudyLayout:
     """The study that is named: a directory, or a name under `runs/`. Raises RequestError with the nearest names."""
-    candidates = [Path(name_or_dir).absolute(), runs_directory() / name_or_dir]
+    candidates = [_normal(name_or_dir), _normal(str(runs_directory() / name_or_dir))]
     for directory in candidates:
         layout = StudyLayout(directory)
         if layout.spec().is_file():

@@ -8,6 +8,7 @@ import typer
 
 from hposlurm.cli.common import find_study, frozen_spec
 from hposlurm.cli.launch import tell
+from hposlurm.errors import RequestError
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
 Settings = Annotated[
@@ -72,7 +73,11 @@ def advance(
 
     layout = find_study(study)
     spec = frozen_spec(layout)
-    step = (advance_patiently if patient else advance_once)(layout, spec, choose(spec.backend))
+    backend = choose(spec.backend)
+    if backend.is_foreground:
+        name = layout.root.name
+        raise RequestError(f"{name} runs on this machine, in the foreground: hposlurm resume {name} goes on with it")
+    step = (advance_patiently if patient else advance_once)(layout, spec, backend)
     print(f"{step.kind}: {step.message}")
 
 

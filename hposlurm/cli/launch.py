@@ -9,7 +9,8 @@ import typer
 
 from hposlurm.cli.common import runs_directory, say
 from hposlurm.cli.cost import confirm_cost, cost_line
-from hposlurm.errors import BackendError, HposlurmError, LimitError, NotNowError, SpecError
+from hposlurm.cli.retention import disk_line
+from hposlurm.errors import BackendError, HposlurmError, SpecError
 
 if TYPE_CHECKING:
     from hposlurm.backend import Backend
@@ -49,6 +50,7 @@ def check(
     first = _preview(spec, chosen)
     _show_trials(first)
     print(cost_line(spec, first.cost))
+    print(disk_line(spec, len(first.plan.assignments)))
     print(f"{study} is valid.")
 
 
@@ -90,6 +92,7 @@ def _read(
 ) -> tuple[StudySpec, Backend]:
     """The resolved spec and its backend; all problems of both are raised as one SpecError."""
     from hposlurm.backend import choose
+    from hposlurm.planner import trials_per_wave
     from hposlurm.spec import load
 
     given = [*(settings or []), *([f"backend={backend}"] if backend else [])]
@@ -97,7 +100,10 @@ def _read(
     chosen = choose(spec.backend)
     workdir = str(Path(spec.trial.workdir or ".").absolute())
     trial = spec.trial.model_copy(update={"workdir": workdir})
-    spec = spec.model_copy(update={"backend": chosen.name, "trial": trial})
+    size = chosen.wave_size(spec)
+    # frozen here: what another machine, or this one tomorrow, could run at once must not change what is suggested
+    waves = spec.waves.model_copy(update={"size": size}) if trials_per_wave(spec, size) == size else spec.waves
+    spec = spec.model_copy(update={"backend": chosen.name, "trial": trial, "waves": waves})
     try:
         problems = chosen.problems(spec)
     except BackendError as error:
@@ -132,7 +138,8 @@ def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -
     from hposlurm.planner import advance, create
     from hposlurm.planner.study import discard
 
-    if not create(layout, spec):
+    is_new = create(layout, spec)
+    if not is_new:
         say(f"{layout.root} is launched already with this very spec; going on with it")
     if backend.is_foreground:
         run_to_end(layout, spec, backend)
@@ -140,10 +147,10 @@ def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -
     try:
         step = advance(layout, spec, backend)
     except (HposlurmError, OSError) as error:
-        if isinstance(error, NotNowError) and not isinstance(error, LimitError):
-            say(f"{layout.root} is kept, since the cluster gave no answer; go on with: hposlurm resume {spec.name}")
-        elif discard(layout):
+        if is_new and discard(layout, error):
             say(f"nothing was submitted and nothing was left in {layout.root.parent}")
+        else:
+            say(f"{layout.root} is kept; once the cause is gone, go on with: hposlurm resume {spec.name}")
         raise
     tell(layout, step)
     if wait:

@@ -1,7 +1,8 @@
 """One planner step, idempotent: read the history → reconcile → decide → record → submit."""
 
+from hposlurm.planner.decide import trials_per_wave
 from hposlurm.planner.patience import advance_patiently
 from hposlurm.planner.step import Step, advance, drive
 from hposlurm.planner.study import cancel, create, preview, revise
 
-__all__ = ["Step", "advance", "advance_patiently", "cancel", "create", "drive", "preview", "revise"]
+__all__ = ["Step", "advance", "advance_patiently", "cancel", "create", "drive", "preview", "revise", "trials_per_wave"]

@@ -20,7 +20,8 @@ from hposlurm.plan import WavePlan, record_plan
 from hposlurm.planner import submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.decide import next_plan
-from hposlurm.planner.settle import element_ids, last_words, settle, settle_late, unfinished, unsettled
+from hposlurm.planner.retention import tidy
+from hposlurm.planner.settle import crashed, element_ids, last_words, settle, settle_late, unfinished, unsettled
 from hposlurm.publish import publish
 from hposlurm.trial import JobState, Settlement
 
@@ -62,15 +63,20 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
         plan = history.plans[-1] if history.plans else None
         if plan is None or (plan.finished and again):
             again = False
-            _record(layout, _decide(layout, spec, backend, history, ()))
-            continue
+            following = _decide(layout, spec, backend, history, ())
+            if plan is None or not following.finished:
+                _record(layout, following)
+                continue
         if plan.finished:
             publish(layout, history, spec.publish)
+            tidy(layout, spec, history)
             return Step("finished", plan.wave, plan.finished)
         step = _step(layout, spec, backend, history, plan)
         if step is not None:
             publish(layout, history, spec.publish)
             fail_point("published")
+            if step.kind == "submitted":
+                tidy(layout, spec, history)  # last: the chain must not wait for a slow disk
             return step
 
 
@@ -143,6 +149,9 @@ def _settle(
         )
         or {}
     )
+    unexplained = [ids[i] for i in crashed(plan, history) if ids[i] and ids[i] not in usage]
+    if unexplained:
+        states = {**backend.states(unexplained), **states}
     verdicts = settle(
         plan,
         history,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend, Script
 from hposlurm.deepspeed import ds_config
-from hposlurm.errors import RequestError
+from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
 from hposlurm.failpoints import fail_point
 from hposlurm.files import create_once, to_json
 from hposlurm.history import History, read_history
@@ -69,12 +69,19 @@ def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
     return False
 
 
-def discard(layout: StudyLayout) -> bool:
-    """Removes a study of which nothing was ever submitted; False, and nothing removed, once any wave has jobs."""
-    submitted = any(layout.wave(index).jobs.exists() for index in layout.waves())
-    if not submitted:
-        shutil.rmtree(layout.root, ignore_errors=True)
-    return not submitted
+def discard(layout: StudyLayout, error: Exception) -> bool:
+    """Removes a study that this process created and of which, after `error`, no job can be left; False if one can.
+
+    A refusal leaves no array behind (Backend.submit). After anything else a job may wait, held, that only the token in
+    intent.json finds again.
+    """
+    waves = [layout.wave(index) for index in layout.waves()]
+    is_answer = isinstance(error, LimitError) or not isinstance(error, NotNowError)
+    is_refusal = isinstance(error, BackendError) and is_answer
+    if any(wave.jobs.exists() for wave in waves) or (any(w.intent.exists() for w in waves) and not is_refusal):
+        return False
+    shutil.rmtree(layout.root, ignore_errors=True)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,11 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     planner = jobs.planner
     backend.cancel([planner] if planner else [])
     fail_point("planner cancelled")
+    history = read_history(layout)
+    if history.plans[-1].wave != plan.wave:  # the planner was in the middle of submitting the next wave
+        plan = history.plans[-1]
+        jobs = submission.submitted_jobs(layout.wave(plan.wave)) or jobs
+        backend.cancel([jobs.planner] if jobs.planner else [])
     backend.cancel([array.job_id for array in jobs.arrays])
     fail_point("arrays cancelled")
     names = ", ".join(array.job_id for array in jobs.arrays)
@@ -145,6 +157,9 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
         jobs = submission.submitted_jobs(layout.wave(plan.wave))
         ids = element_ids(plan, jobs.arrays) if jobs else []
         running = {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False) if job_id}
+    unborn = [n for n in trials if backend.is_foreground and n in running and not history.trial(n).attempts]
+    if unborn:
+        raise RequestError(f"trial {unborn[0]} has not started; on this machine only a running trial can be taken out")
     absent = [n for n in trials if n not in running or history.trial(n).state.is_finished]
     if absent:
         going = sorted(n for n in running if not history.trial(n).state.is_finished)

@@ -97,6 +97,11 @@ def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJ
         put_planner(request, backend, wave, jobs.arrays)
     backend.sweep(request, jobs.arrays)
     fail_point("swept")
+    if request.layout.stop.exists():
+        # `cancel` writes STOP first and looks for jobs.json then, this the other way round: one sees the other
+        now = read_jobs(wave) or jobs
+        backend.cancel([*([now.planner] if now.planner else []), *(array.job_id for array in now.arrays)])
+        return
     backend.release(jobs.arrays)
     fail_point("released")
     create_once(wave.released, b"")

@@ -1,0 +1,143 @@
+"""The audit: what must always hold, checked from outside — journals, plans and `sacct -D`, not what hposlurm says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaoslab.study import LONG_STEPS, LONG_TRIAL, NAME, Study
+from chaoslab.trial import checksum
+
+# An attempt's own clock against the allocation's whole seconds
+_OVERLAP_S = 1.0
+
+
+@dataclass
+class Verdict:
+    """Counts for the closing line, and every violation in words."""
+
+    trials: int = 0
+    lost: int = 0
+    double: int = 0
+    resumed: int = 0
+    ledger_gpu_hours: float = 0.0
+    sacct_gpu_hours: float = 0.0
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        return self.ledger_gpu_hours / self.sacct_gpu_hours if self.sacct_gpu_hours else 0.0
+
+
+def audit(study: Study, cancelled: set[str]) -> Verdict:
+    """Holds the finished study against its invariants. `cancelled` are elements that a person took out."""
+    verdict = Verdict()
+    plans = _plans(study.root)
+    journals = {path: _lines(path) for path in sorted(study.root.glob("trials/*/attempt-*.jsonl"))}
+    rows = json.loads(study.hposlurm("collect", NAME, "--format", "json").stdout)
+    planned = {a["trial"]: a for plan in plans for a in plan["assignments"]}
+    verdict.trials = len(planned)
+    verdict.resumed = sum(bool(lines and lines[0].get("resumed_from")) for lines in journals.values())
+    _check_ends(verdict, rows, planned, cancelled)
+    _check_journals(verdict, study.root, planned, journals)
+    _check_waves(verdict, study, plans)
+    _check_gpu_hours(verdict, study, rows)
+    return verdict
+
+
+def _plans(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_bytes()) for path in sorted(root.glob("waves/*/wave.json"))]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    found = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            found.append(json.loads(line)) if line else None
+        except ValueError:
+            continue  # a torn line: its writer was killed in the middle
+    return found
+
+
+def _check_ends(verdict: Verdict, rows: list[dict[str, Any]], planned: dict[int, Any], cancelled: set[str]) -> None:
+    """Every trial that was planned is in the table once, and over; only a cancelled one may have failed."""
+    numbers = Counter(row["trial"] for row in rows)
+    failed = [row for row in rows if row["state"] != "COMPLETE"]
+    for number in planned:
+        if numbers[number] != 1:
+            verdict.lost += numbers[number] == 0
+            verdict.double += numbers[number] > 1
+            verdict.violations.append(f"trial {number} is {numbers[number]} times in the table")
+    for row in failed:
+        if row["state"] == "FAIL" and "cancelled" in (row["reason"] or ""):
+            continue
+        verdict.lost += 1
+        verdict.violations.append(f"trial {row['trial']} ended {row['state']}: {row['reason']}")
+    if len(failed) > len(cancelled):
+        verdict.violations.append(f"{len(failed)} trials did not complete, {len(cancelled)} were cancelled")
+    for row in rows:
+        steps = LONG_STEPS if row["trial"] == LONG_TRIAL else row["steps"]
+        if row["state"] == "COMPLETE" and row["checksum"] != checksum(steps):
+            verdict.violations.append(f"trial {row['trial']} lost or repeated a step: checksum {row['checksum']}")
+
+
+def _check_journals(verdict: Verdict, root: Path, planned: dict[int, Any], journals: dict[Path, list[Any]]) -> None:
+    """One complete attempt per trial, none after it, no two at the same time; parameters as planned."""
+    attempts: dict[int, list[list[dict[str, Any]]]] = defaultdict(list)
+    for path, lines in journals.items():
+        if lines and lines[0]["kind"] == "start":
+            attempts[int(path.parent.name)].append(lines)
+    for number, mine in attempts.items():
+        record = json.loads((root / "trials" / f"{number:05d}" / "trial.json").read_bytes())
+        wanted = planned[number]
+        if any(record[key] != wanted[key] for key in ("params", "seed", "signature")):
+            verdict.violations.append(f"trial {number} changed: {record} was planned as {wanted}")
+        complete = [lines for lines in mine if lines[-1].get("outcome") == "complete"]
+        if len(complete) > 1:
+            verdict.double += 1
+            verdict.violations.append(f"trial {number} completed {len(complete)} times")
+        spans = sorted((lines[0]["t"], lines[-1]["t"]) for lines in mine)
+        for (_, end), (start, _) in itertools.pairwise(spans):
+            if start < end - _OVERLAP_S:
+                verdict.double += 1
+                verdict.violations.append(f"trial {number} ran twice at the same time")
+        if complete and spans[-1][0] > complete[0][-1]["t"]:
+            verdict.double += 1
+            verdict.violations.append(f"trial {number} ran again after it was complete")
+
+
+def _check_waves(verdict: Verdict, study: Study, plans: list[dict[str, Any]]) -> None:
+    """No element of a wave ran in two arrays: what ran is what jobs.json names."""
+    text = study.run("sacct", "-n", "-P", "-X", "-S", "now-1days", "-o", "JobID,JobName,ElapsedRaw").stdout
+    ran: dict[int, set[str]] = defaultdict(set)
+    for line in text.splitlines():
+        job_id, name, elapsed = line.split("|")
+        if name.startswith(f"{NAME}-w") and elapsed.isdigit() and int(elapsed) > 0:
+            ran[int(name.removeprefix(f"{NAME}-w")[:4])].add(job_id.partition("_")[0])
+    for plan in plans:
+        jobs = study.root / "waves" / f"{plan['wave']:04d}"
+        known = {a["job_id"] for path in jobs.glob("jobs*.json") for a in json.loads(path.read_bytes())["arrays"]}
+        for foreign in ran[plan["wave"]] - known:
+            verdict.double += 1
+            verdict.violations.append(f"array {foreign} ran for wave {plan['wave']} besides {sorted(known)}")
+
+
+def _check_gpu_hours(verdict: Verdict, study: Study, rows: list[dict[str, Any]]) -> None:
+    """What the table says was used is what was allocated, within 5 % or a second per run."""
+    arrays = {a["job_id"] for p in study.root.glob("waves/*/jobs*.json") for a in json.loads(p.read_bytes())["arrays"]}
+    text = study.run(
+        "sacct", "-n", "-P", "-X", "-D", "-j", ",".join(sorted(arrays)), "-o", "ElapsedRaw,AllocTRES"
+    ).stdout
+    runs = [line.split("|") for line in text.splitlines()]
+    seconds = [int(elapsed) for elapsed, tres in runs if elapsed.isdigit() and "gres/gpu" in tres]
+    verdict.sacct_gpu_hours = sum(seconds) / 3600
+    verdict.ledger_gpu_hours = sum(row["gpu_hours"] or 0.0 for row in rows)
+    difference = abs(verdict.ledger_gpu_hours - verdict.sacct_gpu_hours)
+    if difference > max(0.05 * verdict.sacct_gpu_hours, len(seconds) / 3600):
+        verdict.violations.append(
+            f"GPU hours: {verdict.ledger_gpu_hours:.3f} said, {verdict.sacct_gpu_hours:.3f} allocated"
+        )
