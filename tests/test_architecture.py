@@ -15,7 +15,9 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "hposlurm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Run on compute nodes or are imported by training scripts: the standard library alone, so that they start at once
-STANDARD_LIBRARY_ONLY = ["worker", "client", "journal", "layout", "files", "trial", "errors", "plan", "typed"]
+STANDARD_LIBRARY_ONLY = [
+    *("worker", "client", "journal", "layout", "files", "trial", "errors", "plan", "typed", "fold", "retries"),
+]
 HOMES = {
     "optuna": "search",
     "submitit": "backend",

@@ -14,8 +14,10 @@ from typing import TypeVar
 from hposlurm import journal
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, to_json
+from hposlurm.fold import bury, fold, unread
 from hposlurm.layout import StudyLayout, TrialLayout
 from hposlurm.plan import WavePlan, read_plan
+from hposlurm.retries import no_progress
 from hposlurm.trial import Assignment, Outcome
 from hposlurm.worker.recorder import say
 
@@ -87,6 +89,14 @@ def completed_attempt(layout: TrialLayout) -> int | None:
         if any(r.get("kind") == "end" and r.get("outcome") == Outcome.COMPLETE for r in records):
             return attempt
     return None
+
+
+def hopeless(layout: TrialLayout, wave: int) -> str:
+    """Why this element is not to run again, "" if it is: Slurm requeues a job for ever, with no planner in between."""
+    numbers = layout.attempts()
+    attempts = [fold(unread(number), journal.read(layout.journal(number)).records) for number in numbers]
+    ended = bury((*attempts, unread(max(numbers, default=-1) + 1)))[:-1]  # this worker follows, so none of them lives
+    return no_progress([attempt for attempt in ended if attempt.wave == wave])
 
 
 def announced_checkpoints(layout: TrialLayout) -> list[str]:

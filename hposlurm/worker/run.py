@@ -36,6 +36,9 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     if done is not None:
         say(f"trial {assignment.trial} is complete already (attempt {done}): nothing to run")
         return 0
+    if reason := claim.hopeless(trial, wave):
+        say(f"trial {assignment.trial} is not run again: {reason}")
+        return _EXIT_STATUS[Outcome.FAIL]
     node_local = scratch.create(os.environ, trial.root)
     try:
         outcome = _attempt(study, plan, index, pattern, node_local, inbox)

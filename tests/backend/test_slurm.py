@@ -133,9 +133,11 @@ class TestSlurm(BackendContract):
             raise RequestError(str(problems[0]))
 
     def test_the_nodes_that_have_what_one_element_asks_for(self, tmp_path, backend):
-        nodes = backend.nodes(study(tmp_path, ["true"], gpus_per_node=4)[1])
+        _, spec, _ = study(tmp_path, ["true"], gpus_per_node=4)
+        nodes = backend.nodes(spec)
         assert nodes == tuple(sorted(set(nodes))) and len(nodes) >= 2
-        assert backend.nodes(study(tmp_path / "large", ["true"], gpus_per_node=5)[1]) == ()
+        larger = spec.resources.model_copy(update={"gpus_per_node": 5})
+        assert backend.nodes(spec.model_copy(update={"resources": larger})) == ()
 
 
 def golden_request(**changes):

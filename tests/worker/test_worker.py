@@ -185,6 +185,23 @@ def test_gpus_are_the_plan_s_where_the_node_shows_some(study: Study) -> None:
     assert (study.record("start")["gpus"], study.record("start")["gpu_ids"]) == (2, "4,7")
 
 
+def test_an_element_that_is_requeued_without_end_and_gets_nowhere_is_not_run_again(study: Study) -> None:
+    """No planner step comes between two runs of a job that Slurm itself requeues."""
+    study.plan(f"echo ran >> ran; {OK}")
+    study.trial().root.mkdir(parents=True)
+    start = {"kind": "start", "t": 1.0, "wave": 0, "index": 0, "host": "n1", "job_id": "1_0", "gpus": 0}
+    end = {"kind": "end", "t": 2.0, "outcome": "interrupted", "reason": "SIGTERM (cancelled or preempted)"}
+    for attempt in range(10):
+        records = [start, end] if attempt % 2 else [start]  # every other one was killed without a word
+        study.trial().journal(attempt).write_text("".join(json.dumps(r) + "\n" for r in records))
+    status, said = study.run()
+    assert status == 1
+    assert "trial 0 is not run again: no progress: 10 attempts in a row ended before a first step" in said
+    assert not (study.root / "ran").exists() and study.trial().attempts() == list(range(10))
+    study.trial().journal(9).unlink()
+    assert study.run()[0] == 0
+
+
 def test_a_trial_that_is_complete_is_never_run_again(study: Study) -> None:
     study.plan(f"echo ran >> ran; {OK}")
     assert study.run()[0] == 0
