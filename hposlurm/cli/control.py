@@ -32,7 +32,7 @@ def cancel(
     layout = find_study(study)
     backend = choose(frozen_spec(layout).backend)
     print(f"cancelled: {cancel_study(layout, backend, trial or ())}")
-    if not trial:
+    if layout.stop.exists() and not trial:
         print(f"next:      hposlurm resume {layout.root.name}   (goes on where it stopped)")
 
 

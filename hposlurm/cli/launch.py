@@ -168,4 +168,5 @@ def tell(layout: StudyLayout, step: Step) -> None:
         if jobs and jobs.planner:
             print(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
     print(f"directory: {layout.root}")
-    print(f"next:      hposlurm status {layout.root.name}")
+    verb = "collect" if step.kind == "finished" else "status"
+    print(f"next:      hposlurm {verb} {layout.root.name}")

@@ -131,6 +131,8 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     jobs = submission.submitted_jobs(layout.wave(plan.wave)) if plan else None
     if trials:
         return _cancel_trials(layout, backend, history, trials)
+    if plan is not None and plan.finished:
+        return f"nothing: the study is over already ({plan.finished})"
     create_once(layout.stop, b"")
     fail_point("stop written")
     if plan is None or jobs is None:

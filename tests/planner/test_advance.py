@@ -292,6 +292,13 @@ def test_cancel_is_final_until_resume(layout):
     assert read_history(layout).counts()[TrialState.COMPLETE] == 12
 
 
+def test_a_finished_study_cannot_be_cancelled(layout):
+    cluster = FakeCluster()
+    run_study(layout, cluster, spec(budget={"n_trials": 4}))
+    assert "over already (4 of 4 trials are done)" in cancel(layout, cluster)
+    assert not layout.stop.exists() and "cancel" not in cluster.calls
+
+
 def test_a_cancelled_element_drops_its_trial_and_the_study_goes_on(layout):
     cluster, study = FakeCluster(), spec()
     create(layout, study)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SAMPLE = Path(__file__).parents[2] / "experiments" / "data"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def words(text: str) -> list[int]:
@@ -186,3 +190,32 @@ def test_the_sample_has_several_references_and_no_article_twice() -> None:
     assert not {e.context for e in train} & {e.context for e in dev}
     assert sum(len(e.answers) > 1 for e in dev) > len(dev) / 4
     assert len({e.id for e in train + dev}) == len(train + dev)
+
+
+@pytest.mark.train
+def test_a_hub_data_set_is_read_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory in the hub's own form: what `rajpurkar/squad` looks like once it is in the cache."""
+    pytest.importorskip("datasets", reason="the package datasets comes with the extra `train`")
+    rows = [
+        {
+            "id": str(i),
+            "question": f"Where is {i}?",
+            "context": f"It is in place {i}.",
+            "answers": {"text": [f"place {i}"] if i else [], "answer_start": [9] if i else []},
+        }
+        for i in range(3)
+    ]
+    (tmp_path / "hubset").mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "hubset" / "train.jsonl").write_text(lines)
+    (tmp_path / "hubset" / "validation.jsonl").write_text(lines)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    script = "import squad; print([(e.question, e.answers) for e in squad.load('hubset', 'validation')])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "[('Where is 1?', ('place 1',)), ('Where is 2?', ('place 2',))]", done.stderr
