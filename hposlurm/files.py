@@ -105,6 +105,14 @@ def age_s(path: Path) -> float:
         return now.stat().st_mtime - path.stat().st_mtime
 
 
+def from_json(data: bytes) -> Any:
+    """The value of `data`; raises ValueError if it is no JSON, or nested deeper than anything that hposlurm writes."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def to_json(value: Any) -> bytes:
     """JSON in the order given and a final newline; refuses NaN and infinity, which are not JSON."""
     return (json.dumps(value, allow_nan=False) + "\n").encode()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hposlurm.errors import StudyError
-from hposlurm.files import create_once, to_json
+from hposlurm.files import create_once, from_json, to_json
 from hposlurm.layout import WaveLayout
 from hposlurm.trial import Assignment, Settlement
 from hposlurm.typed import structure
@@ -65,7 +64,7 @@ class WavePlan:
 def read_plan(wave: WaveLayout) -> WavePlan:
     """The plan of `wave`; raises StudyError if it is missing or damaged."""
     try:
-        data = json.loads(wave.plan.read_bytes())
+        data = from_json(wave.plan.read_bytes())
         if not isinstance(data, dict):
             raise ValueError("it holds no plan")
         if data.get("format") != FORMAT:
@@ -76,7 +75,7 @@ def read_plan(wave: WaveLayout) -> WavePlan:
         return plan
     except FileNotFoundError:
         raise StudyError(f"{wave.plan} does not exist: wave {wave.index} was never planned") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"{wave.plan} is damaged: {error}; {_cure(wave)}") from error
 
 

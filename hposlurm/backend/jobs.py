@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from hposlurm.backend.base import ArrayJob
+from hposlurm.files import from_json
 from hposlurm.layout import WaveLayout
+from hposlurm.typed import structure
+
+_MOST = 10_000_000  # elements of an array: more is damage, and would not fit into the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +27,18 @@ class WaveJobs:
 def read_jobs(wave: WaveLayout) -> WaveJobs | None:
     """The jobs of `wave`; None if it was not submitted yet (or its record cannot be read)."""
     try:
-        arrays = tuple(
-            ArrayJob(str(array["job_id"]), int(array["offset"]), int(array["count"]))
-            for array in json.loads(wave.jobs.read_bytes())["arrays"]
-        )
+        arrays = tuple(_array(array) for array in from_json(wave.jobs.read_bytes())["arrays"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     try:
-        planner = json.loads(wave.planner_job.read_bytes())["job_id"]
+        planner = from_json(wave.planner_job.read_bytes())["job_id"]
     except (OSError, ValueError, KeyError, TypeError):
         planner = None
     return WaveJobs(arrays, None if planner is None else str(planner))
+
+
+def _array(data: object) -> ArrayJob:
+    array = structure(ArrayJob, data)
+    if array.offset < 0 or not 0 < array.count <= _MOST:
+        raise ValueError(f"{array.count} elements from {array.offset} on")
+    return array

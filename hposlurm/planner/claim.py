@@ -6,7 +6,6 @@ takes over. All of them carry the first one's token: by it the jobs of an interr
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import uuid
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from hposlurm.backend import Backend
 from hposlurm.errors import BackendError, StudyError
-from hposlurm.files import age_s, create_once, to_json
+from hposlurm.files import age_s, create_once, from_json, to_json
 from hposlurm.layout import WaveLayout
 from hposlurm.trial import JobState
 
@@ -70,7 +69,7 @@ def token_of(wave: WaveLayout) -> str:
 
 def _read(path: Path) -> tuple[str, Owner]:
     try:
-        found = json.loads(path.read_bytes())
+        found = from_json(path.read_bytes())
         owner = Owner(**{name: found[name] for name in Owner.__dataclass_fields__})
         return str(found["token"]), owner
     except (OSError, ValueError, KeyError, TypeError) as error:

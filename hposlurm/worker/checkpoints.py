@@ -9,12 +9,12 @@ step_37.pt), then by the time of the mark.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hposlurm.files import from_json
 from hposlurm.layout import COMPLETE, marker_of
 from hposlurm.worker.recorder import say
 
@@ -97,7 +97,7 @@ def _hugging_face_problem(path: Path) -> str:
     if not state.exists():
         return f"no {_TRAINER_STATE}" if _has_any(path, _TRAINER_PARTS) else ""
     try:
-        is_state = isinstance(json.loads(state.read_bytes()), dict)
+        is_state = isinstance(from_json(state.read_bytes()), dict)
     except ValueError:
         is_state = False
     return "" if is_state else f"{_TRAINER_STATE} is damaged"

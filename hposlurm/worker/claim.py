@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 from hposlurm import journal
 from hposlurm.errors import StudyError
-from hposlurm.files import create_once, to_json
+from hposlurm.files import create_once, from_json, to_json
 from hposlurm.fold import bury, fold, unread
 from hposlurm.layout import StudyLayout, TrialLayout
 from hposlurm.plan import WavePlan, read_plan
@@ -75,8 +74,8 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
     if create_once(layout.record, to_json(record)):
         return
     try:
-        known = json.loads(layout.record.read_bytes())["signature"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        known = from_json(layout.record.read_bytes())["signature"]
+    except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{layout.record} is damaged: {error}") from error
     if known != assignment.signature:
         raise StudyError(f"{layout.record} has the signature {known!r}, but the plan says {assignment.signature!r}")

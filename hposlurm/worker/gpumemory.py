@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from hposlurm.files import from_json
 
 _LONGEST = 300
 # What prints it is an exception that ended a process, as a line of its own, behind "[rank3]: " and torchrun's
@@ -40,7 +41,7 @@ def _error_files(scratch: Path) -> Iterator[Path]:
 def _messages(path: Path) -> list[str]:
     """The lines of an error file's message, which is a text or an object with a text; [] if there is none."""
     try:
-        message = json.loads(path.read_bytes())["message"]
+        message = from_json(path.read_bytes())["message"]
         text = message if isinstance(message, str) else message["message"]
         return str(text).splitlines()
     except (OSError, ValueError, KeyError, TypeError):
