@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -83,6 +85,24 @@ def test_damaged_journals(runs: Path, whole: Path, data: st.DataObject, look: tu
 def test_damaged_databases(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
     attacked(runs, whole, data.draw(attack.damaged_database(whole)))
     look_and_go_on(runs, look, go_on)
+
+
+def published(layout: StudyLayout) -> tuple[list[str], bytes, bytes]:
+    with closing(sqlite3.connect(layout.database)) as connection:
+        return list(connection.iterdump()), layout.results.read_bytes(), layout.reports.read_bytes()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=LOOSE)
+@given(st.data())
+def test_rebuilding_restores_what_was_published_row_for_row(runs: Path, whole: Path, data: st.DataObject) -> None:
+    layout = attacked(runs, whole)
+    assert hposlurm("rebuild", "demo")[0] == 0
+    expected = published(layout)
+    data.draw(attack.damaged_database(whole))(layout)
+    for path in (layout.results, layout.reports):
+        path.write_bytes(data.draw(st.binary(max_size=30)))
+    assert hposlurm("rebuild", "demo")[0] == 0
+    assert published(layout) == expected
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=LOOSE)
