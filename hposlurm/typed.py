@@ -112,8 +112,10 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not -_LARGEST <= value < _LARGEST:
-        raise _refuse(value, "whole number") if not isinstance(value, int) else ValueError("is out of range")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refuse(value, "whole number")
+    if not -_LARGEST <= value < _LARGEST:
+        raise ValueError("is out of range")
     return value
 
 

@@ -59,7 +59,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         metrics: dict[str, Any] = kwargs.get("metrics") or {}
         numbers = {name: value for name, value in metrics.items() if isinstance(value, Real) and name != "epoch"}
         if numbers:
-            client.report(completed_epochs(state), **numbers)
+            client.report(completed_epochs(state), **{**_peak_gpu_gb(), **numbers})
         if self.may_break_off(args, state):
             control.should_training_stop = True
             control.should_save = args.save_strategy != "no" and self._saved_step != state.global_step
@@ -170,6 +170,13 @@ def _remove(checkpoint: Path) -> None:
     """Its mark first: half removed, it must not look whole."""
     (checkpoint / COMPLETE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _peak_gpu_gb() -> dict[str, float]:
+    """The most that this rank has reserved of its GPU so far, in GiB; {} without one, or before it is used."""
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    return {"peak_gpu_gb": torch.cuda.max_memory_reserved() / 2**30}
 
 
 def _any_rank(ask: Callable[[], bool], device: torch.device) -> bool:

@@ -82,6 +82,20 @@ def test_an_evaluation_is_reported_at_the_completed_epoch(study: Study) -> None:
     assert study.lines()[0] == {"step": 2, "metrics": {"eval_loss": 2.5, "f1": 30}}
 
 
+def test_an_evaluation_carries_the_gpu_s_peak_unless_the_script_measures_it(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * 2**30)
+    study.call("on_evaluate", epoch=1.0, metrics={"eval_loss": 2.5})
+    study.call("on_evaluate", epoch=2.0, metrics={"eval_loss": 2.5, "peak_gpu_gb": 7.0})
+    reports = [line["metrics"] for line in study.lines() if "metrics" in line]
+    assert reports == [{"peak_gpu_gb": 3.0, "eval_loss": 2.5}, {"peak_gpu_gb": 7.0, "eval_loss": 2.5}]
+
+
 def test_an_epoch_under_way_is_not_counted(study: Study) -> None:
     study.call("on_evaluate", epoch=1.9, metrics={"eval_loss": 2.5})
 
