@@ -174,9 +174,8 @@ def _remove(checkpoint: Path) -> None:
 
 def _peak_gpu_gb() -> dict[str, float]:
     """The most that this rank has reserved of its GPU so far, in GiB; {} without one, or before it is used."""
-    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
-        return {}
-    return {"peak_gpu_gb": torch.cuda.max_memory_reserved() / 2**30}
+    peak = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
+    return {"peak_gpu_gb": peak / 2**30} if peak else {}
 
 
 def _any_rank(ask: Callable[[], bool], device: torch.device) -> bool:

@@ -88,7 +88,6 @@ def test_an_evaluation_carries_the_gpu_s_peak_unless_the_script_measures_it(
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * 2**30)
     study.call("on_evaluate", epoch=1.0, metrics={"eval_loss": 2.5})
     study.call("on_evaluate", epoch=2.0, metrics={"eval_loss": 2.5, "peak_gpu_gb": 7.0})

@@ -10,6 +10,7 @@ import pytest
 from hposlurm.backend import Usage
 from hposlurm.errors import BackendError
 from hposlurm.history import read_history
+from hposlurm.plan import read_plan
 from hposlurm.planner import advance, cancel, claim, create, submission
 from hposlurm.planner.study import lift_stop, revise
 from hposlurm.trial import JobState, TrialState
@@ -346,3 +347,15 @@ def test_a_refused_submission_can_be_repeated(layout):
     cluster.refuse = False
     assert advance(layout, study, cluster).kind == "submitted"
     assert len(cluster.arrays) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"), [({}, (0.95, 5)), ({"memory_warning_pct": 0.8, "memory_grace_steps": 0}, (0.8, 0)),
+                         ({"memory_guard": "off"}, (None, 5))],
+)  # fmt: skip
+def test_the_plan_tells_the_worker_how_to_guard_the_memory(layout, keys, wanted):
+    study = spec(trial={"command": "x {{ x }}", "workdir": "/", **keys})
+    create(layout, study)
+    advance(layout, study, FakeCluster())
+    plan = read_plan(layout.wave(0))
+    assert (plan.memory_warning, plan.memory_grace_steps) == wanted
