@@ -1,5 +1,25 @@
 """Where waves run: one seam, `Backend`, and its sides `slurm` and `local`."""
 
-from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, Backend, ElementState, Script, Usage, WaveRequest, choose
+from hposlurm.backend.base import (
+    DRIVER_ENDED,
+    NEVER_SATISFIED,
+    ArrayJob,
+    Backend,
+    ElementState,
+    Script,
+    Usage,
+    WaveRequest,
+    choose,
+)
 
-__all__ = ["NEVER_SATISFIED", "ArrayJob", "Backend", "ElementState", "Script", "Usage", "WaveRequest", "choose"]
+__all__ = [
+    "DRIVER_ENDED",
+    "NEVER_SATISFIED",
+    "ArrayJob",
+    "Backend",
+    "ElementState",
+    "Script",
+    "Usage",
+    "WaveRequest",
+    "choose",
+]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hposlurm.backend.base import ArrayJob, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.base import DRIVER_ENDED, ArrayJob, ElementState, Script, Usage, WaveRequest
 from hposlurm.errors import BackendError, Problem
 from hposlurm.trial import JobState
 
@@ -265,7 +265,7 @@ def _foreign_state(driver: str) -> ElementState:
         return ElementState(JobState.RUNNING, f"driven by process {driver.split('.')[1]} on this machine")
     if driver.partition(".")[0] != _host():
         return ElementState(JobState.UNKNOWN, f"driven on {driver.partition('.')[0]}")
-    return ElementState(JobState.NODE_FAIL, "the process that drove it has ended")
+    return ElementState(JobState.NODE_FAIL, DRIVER_ENDED)
 
 
 def _is_named(job_id: str, wanted: Sequence[str]) -> bool:

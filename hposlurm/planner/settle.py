@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hposlurm.backend import ArrayJob, ElementState, Usage
+from hposlurm.backend import DRIVER_ENDED, ArrayJob, ElementState, Usage
 from hposlurm.history import History
 from hposlurm.plan import WavePlan
 from hposlurm.retries import TIME_LIMIT, makes_progress, reached
@@ -89,10 +89,10 @@ def settle(
     for index, assignment in enumerate(plan.assignments):
         if not ids[index]:
             continue  # never submitted: there was no attempt
-        state = states.get(ids[index], ElementState(JobState.UNKNOWN)).state
+        known = states.get(ids[index], ElementState(JobState.UNKNOWN))
         runs = usage.get(ids[index], ())
         mine = attempts_of(plan, history, index)
-        element = _Element(plan, assignment.trial, ids[index], state, runs)
+        element = _Element(plan, assignment.trial, ids[index], known.state, runs, known.detail)
         started = frozenset(attempt.restart for attempt in mine)
         silent = [i for i in range(len(runs)) if i not in started]
         is_last_silent = not mine or (bool(silent) and silent[-1] > max(started))
@@ -116,6 +116,12 @@ class _Element:
     job_id: str
     state: JobState
     runs: Sequence[Usage]
+    detail: str = ""
+
+    def words(self, reason: str) -> str:
+        """`reason`, unless it blames a node: of a study on one machine it was the driving process that ended."""
+        blames_node = reason == END_STATES[JobState.NODE_FAIL].reason
+        return self.detail if blames_node and self.detail == DRIVER_ENDED else reason
 
     def run(self, attempt: Attempt) -> Usage | None:
         return self.runs[attempt.restart] if attempt.restart < len(self.runs) else None
@@ -141,7 +147,7 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
         elapsed_s=run.elapsed_s if run else None,
         gpus=run.gpus if run else attempt.gpus,
         outcome=outcome,
-        reason=reason,
+        reason=element.words(reason),
     )
 
 
@@ -210,7 +216,7 @@ def _never_started(element: _Element, after_cancel: bool, log_tail: Callable[[st
         said = log_tail(element.job_id)
         outcome, reason = Outcome.FAIL, _before_worker(element.state) + (f": {said}" if said else "")
     settlement = _silent_run(element, element.runs[-1] if element.runs else None)
-    return replace(settlement, state=element.state, outcome=outcome, reason=reason)
+    return replace(settlement, state=element.state, outcome=outcome, reason=element.words(reason))
 
 
 def _silent_run(element: _Element, run: Usage | None) -> Settlement:

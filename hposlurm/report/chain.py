@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hposlurm.backend import NEVER_SATISFIED, ElementState
+from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
 from hposlurm.backend.jobs import WaveJobs, read_jobs
 from hposlurm.layout import StudyLayout, WaveLayout
 from hposlurm.plan import WavePlan
@@ -25,6 +26,14 @@ _STUCK: Mapping[str, str] = {
     "launch failed requeued held": f"its node could not start it: {_RELEASE_AGAIN}",
     "jobholdmaxrequeue": f"it was requeued too often: {_RELEASE_AGAIN}",
     "job requeued in held state": _RELEASE_AGAIN,
+}
+# Reasons that do not go away by waiting → the key of the study file that asks for too much.
+_TOO_MUCH: Mapping[str, str] = {
+    "PartitionTimeLimit": "resources.time",
+    "AssocMaxWallDurationPerJobLimit": "resources.time",
+    "QOSMaxWallDurationPerJobLimit": "resources.time",
+    "PartitionNodeLimit": "resources.nodes",
+    "BadConstraints": "slurm.constraint",
 }
 
 
@@ -78,6 +87,41 @@ def stuck_jobs(
             drop = "" if trial is None else f", or take the trial out: hposlurm cancel {handle} {trial}"
             found.append(StuckJob(job_id, trial, state.detail, advice.format(job=job_id) + drop))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The wave's jobs that the queue knows: how many elements are in which state, and why how many of them wait.
+
+    `planner` is None where there is none, or the queue does not know it.
+    """
+
+    elements: Mapping[JobState, int]
+    waiting: Mapping[str, int]
+    planner: JobState | None = None
+
+
+def queue_view(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState]) -> QueueView:
+    """The queue's answer in numbers, without what it does not know and what ended with its driver."""
+    jobs = read_jobs(layout.wave(plan.wave))
+    known = {job_id: found for job_id, found in queue.items() if found != GONE and found.detail != DRIVER_ENDED}
+    planner = known.pop(jobs.planner, None) if jobs and jobs.planner else None
+    pending = [found.detail for found in known.values() if found.state is JobState.PENDING]
+    return QueueView(
+        elements=dict(Counter(found.state for found in known.values())),
+        waiting=dict(Counter(reason for reason in pending if reason not in ("", "None"))),
+        planner=None if planner is None else planner.state,
+    )
+
+
+def too_much(waiting: Mapping[str, int], handle: str) -> dict[str, str]:
+    """Those of the reasons for waiting that do not go away by themselves, with what to do."""
+    mend = f"hposlurm cancel {handle}; hposlurm resume {handle} --set"
+    return {
+        reason: f"no job that asks for so much starts: {mend} {_TOO_MUCH[reason]}=…"
+        for reason in waiting
+        if reason in _TOO_MUCH
+    }
 
 
 def asked_for(jobs: WaveJobs) -> list[str]:

@@ -22,7 +22,7 @@ def check_writable(path: Path) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """True for what is written to rather than replaced: a pipe, a device, a name for an open file such as /dev/stdout."""
+    """True for what is written to rather than replaced: a pipe, a device, another name of an open file."""
     if path.absolute().parts[1] in ("dev", "proc"):
         return True
     return path.exists() and not stat.S_ISREG(path.stat().st_mode)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.backend import ElementState
+from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.backend.jobs import read_jobs
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, best
@@ -16,7 +15,7 @@ from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
 from hposlurm.report.budget import BudgetUse, budget_use
-from hposlurm.report.chain import GONE, StuckJob, stuck_jobs, why_broken
+from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_broken
 from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -77,7 +76,9 @@ class BestTrial:
 class Progress:
     """What `status` shows. `total` is how many trials the study will have, `eta_s` seconds; None means unknown.
 
-    `phase` is one of: not submitted, running, finished, stopped, stalled (not over, and nothing would follow).
+    `phase` is one of: not submitted, running, finished, stopped, interrupted (the process that drove it on this machine
+    has ended), stalled (not over, and nothing would follow). `queue` counts the elements of the last wave that the
+    queue knows, `waiting` why how many of them wait; `advice` is what to do about reasons that do not go away.
     `gpu_hours` include the running attempts so far. `exclude_note` says why no node is excluded although some are bad.
     `unreadable` counts the damaged lines in the journals of a trial; they were left out.
     """
@@ -95,6 +96,9 @@ class Progress:
     budget: Mapping[str, BudgetUse]
     eta_s: float | None
     queue: Mapping[JobState, int]
+    waiting: Mapping[str, int]
+    planner: JobState | None
+    advice: Mapping[str, str]
     stuck: tuple[StuckJob, ...]
     running: tuple[RunningTrial, ...]
     failed: tuple[FailedTrial, ...]
@@ -106,7 +110,7 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """True if nothing more will happen by itself."""
-        return self.phase in ("finished", "stopped", "stalled") and not self.running
+        return self.phase in ("finished", "stopped", "interrupted", "stalled") and not self.running
 
     def to_json(self) -> dict[str, Any]:
         """The same with stable keys for programs."""
@@ -132,6 +136,7 @@ def progress(
     name = history.plans[0].study if history.plans else layout.root.name
     states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
     phase, detail = find_phase(layout, history, queue)
+    asked = queue_view(layout, history.plans[-1], queue) if queue and history.plans else QueueView({}, {})
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
     failed = [t for t in history.trials if t.state is TrialState.FAIL]
     leader = best(history, objectives)
@@ -149,7 +154,10 @@ def progress(
         gpu_hours=history.gpu_hours + used / 3600,
         budget={} if budget is None else budget_use(budget, history, objectives, now),
         eta_s=eta(history, total, now) if phase == "running" else None,
-        queue=dict(Counter(states.values())),
+        queue=asked.elements,
+        waiting=asked.waiting,
+        planner=asked.planner,
+        advice={} if phase == "stopped" else too_much(asked.waiting, handle or name),
         stuck=stuck_jobs(layout, history.plans[-1], queue, handle or name) if queue and phase != "stopped" else (),
         running=running,
         failed=tuple(_failed(layout, trial, i < _TAILS_READ) for i, trial in enumerate(failed)),
@@ -174,7 +182,8 @@ def find_phase(
     if read_jobs(layout.wave(last.wave)) is None:
         return "not submitted", f"wave {last.wave} is planned, its jobs are not submitted"
     if queue and (why := why_broken(layout, last, queue)):
-        return "stalled", why
+        is_left = all(found.detail == DRIVER_ENDED for found in queue.values())
+        return ("interrupted", DRIVER_ENDED) if is_left else ("stalled", why)
     if not _open(history, last.wave):
         return "running", f"wave {last.wave} has ended; its planner is next"
     return "running", f"wave {last.wave}"

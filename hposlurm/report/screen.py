@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +14,19 @@ from hposlurm.publish.rows import printable
 from hposlurm.report.budget import budget_text
 from hposlurm.report.numbers import duration, shorten, shown
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
-from hposlurm.trial import ParamValue, TrialState
+from hposlurm.trial import JobState, ParamValue, TrialState
 
 _RUNNING_SHOWN = 20
 _FAILED_SHOWN = 5
 _DAMAGED_SHOWN = 8
 _STUCK_SHOWN = 5
-_PHASE_STYLES = {"running": "green", "finished": "bold green", "stopped": "yellow", "stalled": "bold red"}
+_PHASE_STYLES = {
+    "running": "green",
+    "finished": "bold green",
+    "stopped": "yellow",
+    "interrupted": "yellow",
+    "stalled": "bold red",
+}
 _METRICS_SHOWN = 3
 
 
@@ -27,7 +34,7 @@ def screen(view: Progress) -> RenderableType:
     """Header, counts, best, running trials, failures with the last lines of their output, and the next command."""
     parts: list[RenderableType] = [_header(view)]
     if view.running:
-        parts += [Text(), _running(view.running)]
+        parts += [Text(), _running(view.running, is_driven=view.phase != "interrupted")]
     if view.failed:
         parts += [Text(), *_failures(view)]
     return Group(*parts, Text(), Text.assemble("next: ", (view.next, "bold")))
@@ -60,13 +67,15 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)})"
     yield "best", Text(best)
     yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
-    yield "GPU hours", Text(f"{view.gpu_hours:.2f}")
+    yield "GPU hours", Text(shown(view.gpu_hours))
     if text := budget_text(view.budget):
         yield "budget", Text(text)
-    if view.phase == "running":
-        yield "ETA", Text("– (unknown)" if view.eta_s is None else f"about {duration(view.eta_s)}")
-    if view.queue:
-        yield "queue", Text(", ".join(f"{count} {state}" for state, count in view.queue.items()))
+    if view.eta_s is not None:
+        yield "ETA", Text(f"about {duration(view.eta_s)}")
+    if text := _queue(view):
+        yield "queue", Text(text)
+    for reason, advice in view.advice.items():
+        yield "waiting", Text(f"{reason}: {advice}", style="yellow")
     for stuck in view.stuck[:_STUCK_SHOWN]:
         who = "the planner" if stuck.trial is None else f"trial {stuck.trial}"
         yield "held", Text(f"{who} (job {stuck.job_id}, {stuck.reason}): {stuck.advice}", style="yellow")
@@ -78,6 +87,19 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "note", Text(printable(view.exclude_note))
     if view.unreadable:
         yield "damaged", Text(_damage(view.unreadable), style="yellow")
+
+
+def _queue(view: Progress) -> str:
+    """How many elements are in which state, why those that wait do, and where the planner is."""
+    reasons = ", ".join(f"{count} {printable(reason)}" for reason, count in view.waiting.items())
+    if list(view.waiting.values()) == [view.queue.get(JobState.PENDING)]:
+        reasons = printable(next(iter(view.waiting)))  # all for the same one
+    parts = [
+        f"{count} {state}" + (f" ({reasons})" if state is JobState.PENDING and reasons else "")
+        for state, count in view.queue.items()
+    ]
+    planner = "" if view.planner is None else f"the planner {view.planner}"
+    return " and ".join(part for part in (", ".join(parts), planner) if part)
 
 
 def _damage(unreadable: Mapping[int, int]) -> str:
@@ -98,21 +120,31 @@ def _pairs(values: Mapping[str, ParamValue]) -> str:
     return ", ".join(f"{name}={printable(shown(value))}" for name, value in values.items())
 
 
-def _running(trials: tuple[RunningTrial, ...]) -> Table:
+def _running(trials: tuple[RunningTrial, ...], *, is_driven: bool) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for name, numeric in (("running", True), ("attempt", True), ("node", False), ("since", True), ("step", True)):
-        grid.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    grid.add_column("last report", overflow="ellipsis", no_wrap=True)
-    for trial in trials[:_RUNNING_SHOWN]:
-        cells = (str(trial.trial), str(trial.attempt), shorten(printable(trial.node), 20), duration(trial.running_s))
-        grid.add_row(*(Text(cell) for cell in (*cells, shown(trial.step), _last_report(trial))))
+    names = ("running", "attempt", "node", "since", "step")
+    rows = [_running_cells(trial, is_driven=is_driven) for trial in trials[:_RUNNING_SHOWN]]
+    for position, name in enumerate(names):
+        room = max(len(name), *(cell_len(row[position]) for row in rows))
+        grid.add_column(name, justify="left" if name == "node" else "right", no_wrap=True, min_width=room)
+    grid.add_column("last report")  # the rest: rich takes room only from columns that wrap, so their texts must not
+    for row in rows:
+        grid.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     if len(trials) > _RUNNING_SHOWN:
         grid.add_row(Text("…"), *[Text("")] * 4, Text(f"and {len(trials) - _RUNNING_SHOWN} more"))
     return grid
 
 
-def _last_report(trial: RunningTrial) -> str:
+def _running_cells(trial: RunningTrial, *, is_driven: bool) -> tuple[str, ...]:
+    numbers = (str(trial.trial), str(trial.attempt))
+    node = shorten(printable(trial.node), 20)
+    return (*numbers, node, duration(trial.running_s), shown(trial.step), _last_report(trial, is_driven=is_driven))
+
+
+def _last_report(trial: RunningTrial, *, is_driven: bool) -> str:
     said = _pairs(dict(list(trial.metrics.items())[:_METRICS_SHOWN])) or "nothing reported yet"
+    if not is_driven:
+        return f"it ended with the process that drove it. {said}"
     if trial.job_state is not None and trial.job_state.is_terminal:
         return f"its job ended {trial.job_state}; the planner will settle it. {said}"
     return said

@@ -129,7 +129,7 @@ def test_status_asks_the_queue_once() -> None:
         return {job_id: ElementState(state) for job_id, state in words.items()}
 
     data = json.loads(CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"]).stdout)
-    assert data["queue"] == {"RUNNING": 1, "PENDING": 2}
+    assert (data["queue"], data["planner"]) == ({"RUNNING": 1, "PENDING": 1}, "PENDING")
     assert data["running"][0]["job_state"] == "RUNNING"
     assert len(asked) == 1
 

@@ -68,6 +68,9 @@ def test_ctrl_c_leaves_a_study_that_resume_continues(shell, local_study, wait_un
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "hposlurm resume broken" in said, said
+    status = shell.ok("status", "broken")
+    assert "interrupted (the process that drove it has ended)" in status and "queue" not in status, status
+    assert "next: hposlurm resume broken" in status
     (shell.cwd / "seconds").write_text("0")
     shell.ok("resume", "broken")
     rows = shell.rows("broken")

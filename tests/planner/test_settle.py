@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.backend import ElementState, Usage
+from hposlurm.backend import DRIVER_ENDED, ElementState, Usage
 from hposlurm.fold import fold, fold_trial, unread
 from hposlurm.history import History
 from hposlurm.plan import WavePlan
@@ -136,6 +136,13 @@ def test_the_time_limit_is_free_for_an_attempt_that_can_be_gone_on_from() -> Non
     )
     on = settled([start(0), SAVED, end("interrupted")], [start(0, 1), report(4, eval_loss=1.0)], state=JobState.TIMEOUT)
     assert verdict(on)[0] is Outcome.INTERRUPTED
+
+
+def test_no_node_is_blamed_where_the_driver_of_a_local_study_ended() -> None:
+    gone = {ID: ElementState(JobState.NODE_FAIL, DRIVER_ENDED)}
+    for journals in ([], [[start(0)]]):
+        found = settle(plan(), history(*journals), [ID], gone, {})
+        assert verdict(found) == (Outcome.INTERRUPTED, DRIVER_ENDED)
 
 
 def test_what_was_cancelled_with_the_study_goes_on_when_it_is_resumed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hposlurm.backend import ElementState
+from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.report.chain import GONE
@@ -193,7 +193,74 @@ def test_a_running_trial_shows_its_last_report_and_what_the_queue_says(tmp_path:
     text = printed(view, width=120)
     assert "eval_loss=1.25" in text
     assert "its job ended NODE_FAIL; the planner will settle it" in text
-    assert "1 NODE_FAIL, 1 PENDING" in text
+    assert "1 NODE_FAIL and the planner PENDING" in text
+
+
+@pytest.mark.parametrize("width", [70, 80])
+def test_a_long_last_report_takes_no_room_from_the_other_columns(tmp_path: Path, width: int) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    write_journal(layout, 0, [start(0, t=BEGIN), report(12345, eval_loss=1.5, **{"m" * 200: 1.0})])
+    write_journal(layout, 1, [start(1, t=BEGIN, host="a-node-with-a-name"), report(2, eval_loss=1.5)])
+    lines = printed(look(layout, now=BEGIN + 90), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    begin = next(i for i, line in enumerate(lines) if line.startswith("running"))
+    assert lines[begin].split() == ["running", "attempt", "node", "since", "step", "last", "report"]
+    assert lines[begin + 2].split()[:6] == ["0", "0", "n0", "1m30s", "12345", "eval_loss=1.5,"]
+    assert lines[begin + 2].endswith("…")
+    assert lines[begin + 3].split() == ["1", "0", "a-node-with-a-name", "1m30s", "2", "eval_loss=1.5"]
+
+
+def queue_line(view: Progress) -> str:
+    return next((line for line in printed(view, 200).splitlines() if line.startswith("queue")), "").strip()
+
+
+def test_the_queue_says_why_elements_wait_and_counts_the_planner_apart(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(4))
+    waits = ElementState(JobState.PENDING, "Resources")
+    queue = {"100_0": ElementState(JobState.RUNNING, "None"), "100_1": waits, "100_2": waits, "100_3": waits}
+    queue["150"] = ElementState(JobState.PENDING, "Dependency")
+    view = look(layout, queue=queue)
+    assert queue_line(view) == "queue      1 RUNNING, 3 PENDING (Resources) and the planner PENDING"
+    assert (view.queue, view.waiting, view.planner) == ({"RUNNING": 1, "PENDING": 3}, {"Resources": 3}, "PENDING")
+    view = look(layout, queue={**queue, "100_3": ElementState(JobState.PENDING, "Priority")})
+    assert "3 PENDING (2 Resources, 1 Priority)" in queue_line(view)
+    view = look(layout, queue={**queue, **dict.fromkeys(("100_1", "100_2"), ElementState(JobState.PENDING, "None"))})
+    assert "3 PENDING (1 Resources)" in queue_line(view)
+    assert view.advice == {}
+
+
+def test_a_reason_that_no_waiting_mends_is_shown_with_what_to_do(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    waits = ElementState(JobState.PENDING, "PartitionTimeLimit")
+    queue = {"100_0": waits, "100_1": waits, "150": ElementState(JobState.PENDING, "Dependency")}
+    text = printed(look(layout, queue=queue), 200)
+    assert "hposlurm cancel demo; hposlurm resume demo --set resources.time=…" in text
+    layout.stop.touch()
+    assert look(layout, queue=queue).advice == {}
+
+
+def test_a_local_study_whose_driver_has_ended_was_interrupted(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2))
+    layout.wave(0).planner_job.unlink()
+    write_journal(layout, 0, [start(0, t=BEGIN)])
+    gone = ElementState(JobState.NODE_FAIL, DRIVER_ENDED)
+    view = look(layout, queue={"100_0": gone, "100_1": gone})
+    assert (view.phase, view.detail, view.next) == ("interrupted", DRIVER_ENDED, "hposlurm resume demo")
+    assert queue_line(view) == ""
+    assert "NODE_FAIL" not in printed(view)
+    assert "it ended with the process that drove it" in printed(view)
+    assert look(layout, queue={"100_0": gone, "100_1": ElementState(JobState.RUNNING)}).phase == "running"
+
+
+def test_small_numbers_of_gpu_hours_are_not_rounded_away(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, [start(0, t=BEGIN), end("complete", BEGIN + 1)])
+    assert "GPU hours  0.0005556" in printed(look(layout))
 
 
 def test_a_clock_that_runs_behind_the_nodes_gives_no_negative_times(tmp_path: Path) -> None:
@@ -257,7 +324,21 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
     data = json.loads(json.dumps(look(layout).to_json()))
     assert list(data) == [
         *("study", "directory", "phase", "detail", "counts", "total", "waves", "waves_done", "best", "gpu_hours"),
-        *("budget", "eta_s", "queue", "stuck", "running", "failed", "excluded", "exclude_note", "unreadable", "next"),
+        *(
+            "budget",
+            "eta_s",
+            "queue",
+            "waiting",
+            "planner",
+            "advice",
+            "stuck",
+            "running",
+            "failed",
+            "excluded",
+            "exclude_note",
+            "unreadable",
+            "next",
+        ),
     ]
     assert data["counts"]["COMPLETE"] == 2
 
