@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NAME = "chaos"
+NAME = f"chaos-{int(time.time())}"  # accounts outlive the cluster: an earlier run's jobs are not this one's
 LONG_TRIAL = 3  # runs into its time limit
 LONG_STEPS = 220
 SIZE_MB = 96
