@@ -10,7 +10,7 @@ import typer
 
 from hposlurm import __version__
 from hposlurm.cli import control, doctor, launch, results, retention, watch
-from hposlurm.cli.queue import ask_queue
+from hposlurm.cli.queue import ask_queue, ask_queues
 from hposlurm.errors import HposlurmError
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def _options(
 
 
 launch.register(app)
-watch.register(app, ask_queue)
+watch.register(app, ask_queue, ask_queues)
 results.register(app)
 control.register(app)
 retention.register(app)

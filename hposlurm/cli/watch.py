@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: What the queue says of a study's last wave: the state of every element and of the planner, asked in one go.
 AskQueue = Callable[["StudyLayout"], Mapping[str, "ElementState"]]
+#: The same of many studies by their directories; None where the queue did not answer.
+AskQueues = Callable[[list["StudyLayout"]], Mapping["Path", Mapping[str, "ElementState"] | None]]
 
 # squeue is everybody's: a watcher asks it less often than it looks at files
 _ASK_QUEUE_EVERY_S = 30.0
@@ -42,8 +44,8 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's direc
 Style = Annotated[Shape, typer.Option("--format", help="For a person or for a program.")]
 
 
-def register(app: typer.Typer, ask_queue: AskQueue | None = None) -> None:
-    """Adds the verbs; without `ask_queue` they tell what the files say and leave the cluster alone."""
+def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: AskQueues | None = None) -> None:
+    """Adds the verbs; `status` without `ask_queue` and `list` without `ask_queues` tell what the files say."""
 
     @app.command()
     def status(
@@ -70,7 +72,16 @@ def register(app: typer.Typer, ask_queue: AskQueue | None = None) -> None:
 
         Console().print(screen(view))
 
-    app.command(name="list")(list_studies)
+    @app.command(name="list")
+    def list_studies(
+        tag: Annotated[
+            list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with it.")
+        ] = None,
+        style: Style = Shape.TABLE,
+    ) -> None:
+        """List the studies under runs/ with their counts, best value and age."""
+        _list(tag or (), style, ask_queues)
+
     app.command()(logs)
 
 
@@ -91,7 +102,7 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
     from hposlurm.report.progress import progress
 
     handle = layout.root.name if layout.root.parent == runs_directory() else str(layout.root)
-    total = spec.budget.n_trials or spec.space.cardinality(_GRID_COUNTED)
+    total = _total(spec)
     queue: Mapping[str, ElementState] | None = None
     asked = -_ASK_QUEUE_EVERY_S
     while True:
@@ -109,6 +120,11 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
             queue=queue,
             handle=handle,
         )
+
+
+def _total(spec: StudySpec) -> int | None:
+    """How many trials the study will have; None if unknown."""
+    return spec.budget.n_trials or spec.space.cardinality(_GRID_COUNTED)
 
 
 def _ask(ask_queue: AskQueue, layout: StudyLayout) -> Mapping[str, ElementState] | None:
@@ -158,13 +174,9 @@ def _watch_lines(views: Iterator[Progress], console: Console) -> None:
             console.file.flush()
 
 
-def list_studies(
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with it.")] = None,
-    style: Style = Shape.TABLE,
-) -> None:
-    """List the studies under runs/ with their counts, best value and age."""
-    wanted = dict(_tag(text) for text in tag or ())
-    lines = [line for line in _lines() if wanted.items() <= line.tags.items()]
+def _list(tag: Sequence[str], style: Shape, ask_queues: AskQueues | None) -> None:
+    wanted = dict(_tag(text) for text in tag)
+    lines = [line for line in _lines(ask_queues) if wanted.items() <= line.tags.items()]
     if style is Shape.JSON:
         print(json.dumps([line.to_json() for line in lines], indent=2, ensure_ascii=False))
         return
@@ -186,22 +198,34 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _lines() -> Iterator[StudyLine]:
+def _lines(ask_queues: AskQueues | None) -> list[StudyLine]:
     """The studies, newest first; one that cannot be read is named and left out."""
     from hposlurm.history import read_history
     from hposlurm.layout import StudyLayout
     from hposlurm.report.overview import study_line
 
-    found = []
+    known = []
     for directory in _directories():
         layout = StudyLayout(directory)
         try:
             if layout.spec().is_file():
-                spec = frozen_spec(layout)
-                found.append(study_line(layout, read_history(layout), spec.objectives, spec.tags, time.time()))
+                known.append((layout, frozen_spec(layout), read_history(layout)))
         except (HposlurmError, OSError) as error:
             say(f"note: {directory} cannot be read: {error}")
-    yield from sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
+    queues = ask_queues([layout for layout, _, _ in known]) if ask_queues else {}
+    found = [
+        study_line(
+            layout,
+            history,
+            spec.objectives,
+            spec.tags,
+            time.time(),
+            total=_total(spec),
+            queue=queues.get(layout.root, {}),
+        )
+        for layout, spec, history in known
+    ]
+    return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
 
 
 def _directories() -> list[Path]:

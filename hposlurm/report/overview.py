@@ -16,14 +16,21 @@ from hposlurm.trial import Objective, TrialState
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hposlurm.backend import ElementState
+
 
 @dataclass(frozen=True, slots=True)
 class StudyLine:
-    """One study. `best` is the first objective's value; `age_s` counts from the first plan, None before it."""
+    """One study. `best` is the first objective's value; `age_s` counts from the first plan, None before it.
+
+    `phase` is as in Progress, or "unknown" where only the queue knows and did not answer. `total` is how many trials
+    the study will have, None if unknown.
+    """
 
     study: str
     phase: str
     trials: int
+    total: int | None
     counts: Mapping[TrialState, int]
     objective: str
     best: float | None
@@ -39,14 +46,26 @@ class StudyLine:
 
 
 def study_line(
-    layout: StudyLayout, history: History, objectives: Sequence[Objective], tags: Mapping[str, str], now: float
+    layout: StudyLayout,
+    history: History,
+    objectives: Sequence[Objective],
+    tags: Mapping[str, str],
+    now: float,
+    *,
+    total: int | None,
+    queue: Mapping[str, ElementState] | None,
 ) -> StudyLine:
-    """The line of one study at `now` (epoch seconds)."""
+    """The line of one study at `now` (epoch seconds).
+
+    `queue` is what it says of the last wave, {} if there was nothing to ask, None if it did not answer.
+    """
+    phase = find_phase(layout, history, queue)[0]
     leader = best(history, objectives)
     return StudyLine(
         study=history.plans[0].study if history.plans else layout.root.name,
-        phase=find_phase(layout, history)[0],
+        phase="unknown" if queue is None and phase == "running" else phase,
         trials=len(history.trials),
+        total=len(history.trials) if history.finished else total,
         counts=history.counts(),
         objective=objectives[0].metric,
         best=leader.values[0] if leader and leader.values else None,
@@ -73,11 +92,11 @@ def overview(lines: Sequence[StudyLine], width: int) -> Table:
         grid.add_column(
             name,
             justify="right" if name in ("done", "running", "failed", "age") else "left",
-            no_wrap=True,
+            no_wrap=not gives_way,  # rich takes room only from columns that wrap, so their texts must not
             min_width=len(name) if gives_way else room,
         )
     for row in rows:
-        grid.add_row(*(Text(text) for text in row))
+        grid.add_row(*(Text(text, no_wrap=True, overflow="ellipsis") for text in row))
     return grid
 
 
@@ -86,8 +105,8 @@ def _cells(line: StudyLine) -> list[str]:
     found = "–" if line.best is None else f"{line.objective}={shown(line.best)} (trial {line.best_trial})"
     return [
         shorten(printable(line.study), 28),
-        line.phase,
-        f"{done}/{line.trials}",
+        "?" if line.phase == "unknown" else line.phase,
+        str(done) if line.total is None else f"{done}/{line.total}",
         str(line.counts[TrialState.RUNNING]),
         str(line.counts[TrialState.FAIL]),
         duration(line.age_s),

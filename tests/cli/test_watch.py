@@ -8,7 +8,8 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from hposlurm.layout import StudyLayout
 from hposlurm.trial import JobState
 from tests.cli.run import Run
 from tests.studies import (
+    SPEC,
     add_wave,
     completed,
     end,
@@ -210,13 +212,70 @@ def test_on_a_terminal_the_screen_is_live(demo: StudyLayout, wait_until: Callabl
 # ---- list ----
 
 
+@dataclass
+class Queue:
+    """Stands for a cluster whose queue says the same of every job, or an error; counts the questions."""
+
+    answer: ElementState | BackendError
+    name: str = "slurm"
+    asked: list[list[str]] = field(default_factory=list)
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, ElementState]:
+        self.asked.append(list(job_ids))
+        if isinstance(self.answer, BackendError):
+            raise self.answer
+        return dict.fromkeys(job_ids, self.answer)
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
+    found = Queue(ElementState(JobState.RUNNING))
+    monkeypatch.setattr("hposlurm.backend.choose", lambda _kind: found)
+    return found
+
+
 @pytest.mark.usefixtures("demo")
+def test_list_asks_the_queue_once_for_all_studies_and_agrees_with_status(run: Run, queue: Queue) -> None:
+    add_wave(make_study(run.runs, "other"), range(3))
+    add_wave(study_of_completed(run.runs, 2, "over"), [], finished="2 of 2 trials are done")
+    queue.answer = ElementState(JobState.FAILED)
+    phases = {line["study"]: line["phase"] for line in json.loads(run("list", "--format", "json").out)}
+    assert len(queue.asked) == 1
+    assert phases == {"demo": "stalled", "other": "stalled", "over": "finished"}
+    assert "demo: stalled" in run("status", "demo").out
+
+
+@pytest.mark.usefixtures("demo")
+def test_list_says_what_only_the_queue_knows(run: Run, queue: Queue) -> None:
+    add_wave(study_of_completed(run.runs, 2, "over"), [], finished="2 of 2 trials are done")
+    queue.answer = BackendError("squeue: Unable to contact slurm controller")
+    result = run("list")
+    rows = {line.split()[0]: line.split()[1] for line in result.out.splitlines()[2:]}
+    assert (result.status, rows) == (0, {"demo": "?", "over": "finished"})
+    assert result.err.count("Unable to contact") == 1
+    assert '"phase": "unknown"' in run("list", "--format", "json").out
+
+
+@pytest.mark.usefixtures("demo", "queue")
+def test_a_long_best_value_takes_no_room_from_the_other_columns(run: Run) -> None:
+    name = "loss_that_says_everything_about_itself_" * 2
+    layout = make_study(run.runs, "long", spec=SPEC.replace("eval_loss", name))
+    add_wave(layout, [0], objectives=(name,))
+    write_journal(layout, 0, [start(0), report(1, **{name: 1.0}), end("complete", metrics={name: 1.0})])
+    lines = run("list").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["study", "phase", "done", "running", "failed", "age", "best"]
+    assert next(line for line in lines if line.startswith("long")).rstrip().endswith("…")
+
+
+@pytest.mark.usefixtures("demo", "queue")
 def test_list_shows_the_studies_newest_first(run: Run) -> None:
     other = make_study(run.runs, "other")
     add_wave(other, range(3), created_at=1_800_000_000.0)
     make_study(run.runs, "unplanned")
     lines = run("list").out.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["other", "demo", "unplanned"]
+    assert lines[2].split()[1:5] == ["running", "0/12", "0", "0"]  # of the budget, not of what is planned so far
     assert lines[3].split()[1:5] == ["running", "2/4", "1", "1"]
     assert "eval_loss=2 (trial 0)" in lines[3]
 
@@ -225,7 +284,19 @@ def test_list_shows_the_studies_newest_first(run: Run) -> None:
 def test_list_in_json_has_stable_keys(run: Run) -> None:
     (line,) = json.loads(run("list", "--format", "json").out)
     assert list(line) == [
-        *("study", "phase", "trials", "counts", "objective", "best", "best_trial", "gpu_hours", "age_s", "tags"),
+        *(
+            "study",
+            "phase",
+            "trials",
+            "total",
+            "counts",
+            "objective",
+            "best",
+            "best_trial",
+            "gpu_hours",
+            "age_s",
+            "tags",
+        ),
         "directory",
     ]
     assert (line["best"], line["best_trial"], line["tags"]) == (2.0, 0, {"project": "tests"})
