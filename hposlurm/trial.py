@@ -10,6 +10,15 @@ ParamValue = float | int | str | bool | None
 Params = Mapping[str, ParamValue]
 
 
+def param_text(value: object) -> str:
+    """A value as the text that a command receives: YAML's words for true, false and null, else Python's `str`."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
 class TrialState(StrEnum):
     """Life of a trial, in Optuna's words. PAUSED waits for promotion to a higher rung."""
 

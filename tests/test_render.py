@@ -1,105 +1,11 @@
-"""Command lines and batch scripts: every value becomes exactly one word of the shell."""
+"""Batch scripts from templates: mistakes in a template are said with its name and line."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError
-from hposlurm.render import command, script, template_text, word
-
-HOSTILE = [
-    '"; rm -rf ~"',
-    "$(touch /tmp/owned)",
-    "`id`",
-    "a b  c",
-    "'",
-    '"',
-    "\\",
-    "*",
-    "~",
-    "{{ lr }}",
-    "a;b",
-    "#",
-    "é\u202e",
-    "",
-]
-
-
-def argv(line: str) -> list[str]:
-    """What a program receives as its arguments when bash runs `line`."""
-    shown = f"{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "
-    done = subprocess.run(["bash", "-c", shown + line], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-@pytest.mark.parametrize("value", HOSTILE)
-def test_a_hostile_value_arrives_as_that_string(value):
-    assert argv(command("--x {{ x }} end", {"x": value}, {})) == ["--x", value, "end"]
-
-
-def test_any_values_arrive_as_they_are():
-    printable = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
-
-    @settings(max_examples=25, deadline=None)
-    @given(st.lists(printable, min_size=1, max_size=30))
-    def check(values):
-        params = {f"p{i}": value for i, value in enumerate(values)}
-        line = command(" ".join(f"{{{{ {name} }}}}" for name in params), params, {})
-        assert argv(line) == values
-
-    check()
-
-
-@pytest.mark.parametrize("template", ["--x '{{ x }}'", '--x "{{ x }}"', '--x "a{{ x }}b"', 'echo "it\'s {{ x }}"'])
-def test_a_placeholder_inside_quotes_is_refused(template):
-    with pytest.raises(RequestError, match=r"inside . quotes.*leave the quotes around it out"):
-        command(template, {"x": "$(id)"}, {})
-
-
-@pytest.mark.parametrize(
-    "template", ["echo 'it' {{ x }}", 'echo "a" {{ x }} "b"', r"echo \" {{ x }}", "echo 'a'\"b\" {{ x }}"]
-)
-def test_quotes_elsewhere_are_fine(template):
-    assert command(template, {"x": "$(id)"}, {}).count("'$(id)'") == 1
-
-
-def test_an_undefined_name_is_an_error_and_not_empty():
-    with pytest.raises(RequestError, match=r"'lrr' is undefined"):
-        command("--lr {{ lrr }}", {"lr": 0.1}, {})
-
-
-def test_an_inactive_parameter_can_be_asked_for():
-    template = "run{% if momentum is defined %} --momentum {{ momentum }}{% endif %}"
-    assert command(template, {}, {}) == "run"
-    assert command(template, {"momentum": 0.9}, {}) == "run --momentum 0.9"
-
-
-def test_flags_are_all_active_parameters():
-    assert (
-        command("run {{ flags }}", {"lr": 1e-05, "opt": "a b", "on": True}, {})
-        == "run --lr 1e-05 --opt 'a b' --on true"
-    )
-
-
-def test_a_filtered_value_is_quoted_after_the_filter():
-    assert command("{{ x | upper }}", {"x": "a;b"}, {}) == "'A;B'"
-    assert argv(command("{{ bs * 4 }} {{ a ~ b }}", {"bs": 2, "a": "$", "b": "HOME"}, {})) == ["8", "$HOME"]
-
-
-def test_resume_from_is_left_to_the_shell():
-    template = "run{% if resume_from %} --resume {{ resume_from }}{% endif %}"
-    assert command(template, {}, {"resume_from": ""}) == "run"
-    assert command(template, {}, {"resume_from": "/x"}) == 'run --resume "$HPOSLURM_RESUME_FROM"'
-
-
-def test_values_use_the_words_of_yaml():
-    assert [word(v) for v in (True, False, None, 1e-05, 2, "x")] == ["true", "false", "null", "1e-05", "2", "x"]
+from hposlurm.render import script, template_text
 
 
 def test_a_mistake_in_a_batch_template_names_its_line():
@@ -115,3 +21,17 @@ def test_an_unknown_name_in_a_batch_template_lists_the_known_ones():
 def test_the_templates_ship_with_the_package():
     assert template_text("trial.sbatch.j2").startswith("#!/bin/bash")
     assert template_text("planner.sbatch.j2").startswith("#!/bin/bash")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#!/bin/bash\n{{ 1 / count }}\n", r"my\.sbatch\.j2, line 2: ZeroDivisionError: "),
+        ("{{ study_dir + 1 }}", r"my\.sbatch\.j2, line 1: TypeError: "),
+        ("{{ count | nope }}", r"my\.sbatch\.j2, line 1: No filter named 'nope'"),
+        ("a\nb\n{{ count.nope.nope }}", r"my\.sbatch\.j2, line 3: .*'nope'"),
+    ],
+)
+def test_whatever_goes_wrong_in_a_batch_template_is_one_sentence(text, message):
+    with pytest.raises(RequestError, match=message):
+        script(text, "my.sbatch.j2", {"count": 0, "study_dir": "x"})

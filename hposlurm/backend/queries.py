@@ -6,7 +6,6 @@ Formats are asked for with explicit separators, not as JSON: the JSON schemas ch
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import itertools
 import math
 import os
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 
 from hposlurm.backend.base import ElementState, Usage
 from hposlurm.errors import BackendError, LimitError, NotNowError
+from hposlurm.launcher import is_leak
 from hposlurm.trial import JobState
 
 # Slurm's words (squeue(1), sacct(1), section JOB STATE CODES) → ours. A word that is not here is UNKNOWN.
@@ -46,26 +46,7 @@ SLURM_STATES: dict[str, JobState] = {
     "BOOT_FAIL": JobState.NODE_FAIL,
     "PREEMPTED": JobState.PREEMPTED,
 }
-# What a job inherits from the job or shell that submitted it, and must not. SLURM_CONF is needed by sbatch itself.
-_SCRUB: tuple[str, ...] = (
-    "SLURM_*",
-    "SBATCH_*",
-    "SRUN_*",
-    "PMI*",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-    "RANK",
-    "WORLD_SIZE",
-    "LOCAL_RANK",
-)
-_SCRUB += ("LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "TORCHELASTIC_*", "PET_*", "HPOSLURM_*", "SUBMITIT_*")
-_KEEP = ("SLURM_CONF", "HPOSLURM_RUNS")
 _ASK_TIMEOUT_S = 60
-
-
-def is_leak(name: str) -> bool:
-    """Whether an environment variable of this name must not reach a submitted job."""
-    return name not in _KEEP and any(fnmatch.fnmatch(name, pattern) for pattern in _SCRUB)
 
 
 @contextlib.contextmanager

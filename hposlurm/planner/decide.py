@@ -10,11 +10,11 @@ from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes, exclusion
 from hposlurm.plan import WavePlan
-from hposlurm.render import command, mentions
 from hposlurm.search import Observation, Suggestion, derive_seed, suggest
 from hposlurm.search.budget import affordable, reason_to_end, spent
 from hposlurm.space import signature
-from hposlurm.trial import Assignment, JobState, Outcome, Params, ParamValue, Settlement, Trial, TrialState
+from hposlurm.spec.facts import commands
+from hposlurm.trial import Assignment, JobState, Outcome, Settlement, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -115,7 +115,7 @@ def _suggest(spec: StudySpec, history: History, n: int) -> tuple[Suggestion, ...
 
 def _new(layout: StudyLayout, spec: StudySpec, number: int, suggestion: Suggestion) -> Assignment:
     seed = derive_seed(spec.search.seed, "trial", number)
-    begin, resumed = _commands(layout, spec, number, suggestion.params, seed)
+    begin, resumed = commands(layout, spec, number, suggestion.params, seed)
     return Assignment(
         trial=number,
         params=suggestion.params,
@@ -128,7 +128,7 @@ def _new(layout: StudyLayout, spec: StudySpec, number: int, suggestion: Suggesti
 
 
 def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
-    begin, resumed = _commands(layout, spec, trial.number, trial.params, trial.seed)
+    begin, resumed = commands(layout, spec, trial.number, trial.params, trial.seed)
     return Assignment(
         trial=trial.number,
         params=trial.params,
@@ -138,37 +138,6 @@ def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
         command_resumed=resumed,
         attrs=trial.attrs,
     )
-
-
-def _commands(layout: StudyLayout, spec: StudySpec, number: int, params: Params, seed: int) -> tuple[str, str | None]:
-    """The command of a start from scratch and that with a checkpoint, None if the study's does not tell them apart."""
-    template, known = spec.trial.command, facts(layout, spec, number, seed)
-    begin = command(template, params, known)
-    if not mentions(template, "resume_from"):
-        return begin, None
-    return begin, command(template, params, {**known, "resume_from": "a checkpoint"})
-
-
-def facts(layout: StudyLayout, spec: StudySpec, number: int, seed: int) -> dict[str, ParamValue]:
-    """What a command may mention besides the parameters; `resume_from` and `max_step` are empty where there is none."""
-    resources, trial = spec.resources, layout.trial(number)
-    found: dict[str, ParamValue] = {
-        "gpus": resources.gpus_per_node * resources.nodes,
-        "nodes": resources.nodes,
-        "gpus_per_node": resources.gpus_per_node,
-        "cpus_per_task": resources.cpus_per_task,
-        "trial": number,
-        "trial_dir": str(trial.root),
-        "study_dir": str(layout.root),
-        "checkpoint_dir": str(trial.checkpoints),
-        "resume_from": "",
-        "max_step": "",
-        "seed": seed,
-    }
-    optional = {"mem_gb": resources.mem_gb, "gpu_memory_gb": resources.gpu_memory_gb}
-    if spec.trial.deepspeed is not None:
-        optional["ds_config"] = str(layout.ds_config)  # type: ignore[assignment]
-    return found | {name: value for name, value in optional.items() if value is not None}
 
 
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:

@@ -10,10 +10,12 @@ import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from hposlurm.errors import Problem
+from hposlurm.errors import Problem, RequestError
 from hposlurm.expressions import Expression, ExpressionError
 from hposlurm.expressions import parse as parse_expression
+from hposlurm.layout import StudyLayout
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, inactive_problems
 from hposlurm.spec.fields import quoted
@@ -35,8 +37,21 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
         return problems
     problems = _constraint_problems(space)
     feasible = [params for params in drawn if space.is_feasible(params)]
-    facts = {*COMMAND_FACTS, *UNSET}
-    return problems + inactive_problems(spec.trial.command, space, facts, feasible)
+    inactive = inactive_problems(spec.trial.command, space, {*COMMAND_FACTS, *UNSET}, feasible)
+    return problems + (inactive or _command_problems(spec, feasible))
+
+
+def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
+    """The first configuration for which the planner could not write the trial's command."""
+    from hposlurm.spec.facts import commands
+
+    layout = StudyLayout(Path("runs", spec.name).absolute())
+    for number, params in enumerate(drawn):
+        try:
+            commands(layout, spec, number, params, number)
+        except RequestError as error:
+            return [Problem("trial.command", str(error).removeprefix("trial.command: "))]
+    return []
 
 
 def _draw(space: SearchSpace, rng: random.Random) -> dict[str, ParamValue]:

@@ -6,21 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hposlurm.launcher import is_leak
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
-from hposlurm.trial import Assignment, ParamValue
+from hposlurm.trial import Assignment, param_text
 from hposlurm.worker.facts import Facts
 from hposlurm.worker.gpumemory import error_file
 from hposlurm.worker.process import MARKER
-
-# Left in, these make torchrun, MPI and nested sbatch calls believe that they are a part of the worker's own step
-_SCRUB = ("SLURM_", "SBATCH_", "SRUN_", "PMI", "MASTER_", "TORCHELASTIC_", "HPOSLURM_PARAM_")
-_SCRUB_NAMES = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE"}) | {
-    "ROLE_RANK",
-    "ROLE_WORLD_SIZE",
-    "ROLE_NAME",
-}
-_KEEP = frozenset({"SLURM_CONF"})  # sites with an unusual place for it need it for every Slurm command
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +34,7 @@ class Place:
 
 def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` without what belongs to the launcher of the worker."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in _KEEP or not (name.startswith(_SCRUB) or name in _SCRUB_NAMES)
-    }
+    return {name: value for name, value in environ.items() if not is_leak(name)}
 
 
 def environment(environ: Mapping[str, str], place: Place, extensions: Path | None) -> dict[str, str]:
@@ -96,12 +84,3 @@ def _trial(place: Place) -> dict[str, str]:
         "HPOSLURM_MAX_STEP": "" if assignment.to_step is None else str(assignment.to_step),
         "HPOSLURM_SEED": str(assignment.seed),
     }
-
-
-def param_text(value: ParamValue) -> str:
-    """A parameter as text, the same as in the rendered command: true, false, null, else Python's `str`."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

@@ -78,6 +78,25 @@ WRONG = {
         GOOD.replace("train --lr {{ lr }}", "train --lr '{{ lr }}'"),
         ["trial.command", "quotes"],
     ),
+    "quoted placeholder in a branch that few trials take": (
+        GOOD.replace(
+            'command: "train --lr {{ lr }}"',
+            "command: 'train {% if momentum is defined %}\"{{ momentum }}\"{% endif %}'",
+        ),
+        ["trial.command", "quotes"],
+    ),
+    "placeholder in a here-document": (
+        GOOD.replace('command: "train --lr {{ lr }}"', 'command: "cat <<E\\nlr: {{ lr }}\\nE"'),
+        ["trial.command", "here-document", "printf"],
+    ),
+    "text added to a number in the command": (
+        GOOD.replace('"train --lr {{ lr }}"', "'train --lr {{ lr + \"a\" }}'"),
+        ["trial.command", "TypeError", '{{ lr + "a" }}', "params are"],
+    ),
+    "division by zero in the command": (
+        GOOD.replace("{{ lr }}", "{{ 1 / 0 }}"),
+        ["trial.command", "ZeroDivisionError", "{{ 1 / 0 }}"],
+    ),
     "algorithm of a later version": (
         GOOD.replace("algorithm: tpe", "algorithm: asha"),
         ["search.algorithm", "asha", "not yet"],

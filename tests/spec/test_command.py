@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hposlurm.spec import parse
 from hposlurm.spec.command import COMMAND_FACTS, command_problems
 from tests.spec.data import changed, problems_of, write
@@ -47,3 +49,29 @@ def test_a_fact_that_may_be_unset_can_be_asked_for() -> None:
 def test_a_condition_on_facts_may_be_false_on_a_small_machine() -> None:
     study = changed(conditionals=[{"if": "gpus > 2", "then": {"shards": {"choices": [1, 2]}}}], trial__command="true")
     assert "shards" in parse(study, "x").space.names
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ('train {% if momentum is defined %}--m "{{ momentum }}"{% endif %}', 'a placeholder stands inside " quotes'),
+        ("train {% if resume_from %}--from '{{ resume_from }}'{% endif %}", "a placeholder stands inside ' quotes"),
+        ("train {% if not resume_from %}<<E {{ lr }}{% endif %}", "a placeholder stands behind a here-document"),
+        ('train {{ lr + "a" }}', "TypeError: "),
+        ("train {{ lr / (bs - 3) }}", "ZeroDivisionError: float division by zero in {{ lr / (bs - 3) }}; params are {"),
+        ("train {% if optimizer == 'sgd' %}{{ optimizer + 1 }}{% endif %}", "TypeError: can only concatenate str"),
+        ("train {{ lr | nope }}", "No filter named 'nope'"),
+        ("train {{ trial_dir.nope.nope }}", "'str object' has no attribute 'nope'"),
+    ],
+)
+def test_what_would_stop_the_planner_at_night_is_found_at_once(command: str, message: str) -> None:
+    (problem,) = problems_of(changed(trial__command=command, trial__deepspeed=...))
+    assert problem.startswith(f"trial.command: {message}") or message in problem
+
+
+def test_the_command_is_tried_out_with_what_the_planner_knows() -> None:
+    command = (
+        "train {% if trial % 2 == 0 and seed >= 0 and nodes * gpus_per_node == gpus %}{{ lr }}{% endif %}"
+        "{% if resume_from %} {{ resume_from }}{% endif %} {{ trial_dir.split('/') | last | int }} {{ mem_gb }}"
+    )
+    parse(changed(trial__command=command), "x")

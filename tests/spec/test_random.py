@@ -63,7 +63,7 @@ def _studies(draw: st.DrawFn) -> dict[str, Any]:
     return study
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_studies())
 def test_a_dumped_study_is_read_back_equal(study: dict[str, Any]) -> None:
     spec = parse(study, "study.yaml")
@@ -109,7 +109,7 @@ _VALID = data()
 _PLACES = _places(_VALID)
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(_PLACES), _JUNK), min_size=1, max_size=4))
 def test_a_malformed_study_raises_nothing_but_spec_errors(changes: list[tuple[tuple[str | int, ...], Any]]) -> None:
     study = copy.deepcopy(_VALID)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import journal, render
+from hposlurm import journal
+from hposlurm.command import command_line
+from hposlurm.trial import param_text
 from tests.worker.study import Study, is_alive, report, until
 
 CAPTURED = {"capture_output": True, "text": True, "check": True}
@@ -57,7 +59,7 @@ def test_a_trial_that_reports_and_succeeds_is_complete(study: Study) -> None:
         ("true", "reported no metrics at all; use hposlurm.client.report or trial.metric_pattern"),
         (
             "echo garbage >> $HPOSLURM_METRICS_FILE",
-            "reported no metrics at all (1 lines of its metrics file are no reports); "
+            "reported no metrics at all (1 line of its metrics file is no report); "
             "use hposlurm.client.report or trial.metric_pattern",
         ),
         (report(1, loss=1, f1=2), "never reported eval_loss; reported: f1, loss"),
@@ -122,10 +124,10 @@ def test_hostile_parameters_arrive_exactly(study: Study) -> None:
         "{k[15:]: v for k, v in os.environ.items() if k.startswith('HPOSLURM_PARAM_')}, client.params()]))"
     )
     template = f"{sys.executable} -c {shlex.quote(show)} {{{{ {' }} {{ '.join(HOSTILE)} }}}} > arrived"
-    study.plan(render.command(template, HOSTILE, {}), assignment={"params": HOSTILE})
+    study.plan(command_line(template, HOSTILE, {}), assignment={"params": HOSTILE})
     study.run()
     argv, variables, params = json.loads(study.file("arrived"))
-    texts = {name: render.word(value) for name, value in HOSTILE.items()}
+    texts = {name: param_text(value) for name, value in HOSTILE.items()}
     assert argv == list(texts.values())
     assert variables == texts
     assert params == HOSTILE
@@ -137,15 +139,17 @@ def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> N
     step = {
         "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/x", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3",
         "SLURMD_NODENAME": "n9", "PMIX_RANK": "0", "MASTER_PORT": "1", "RANK": "0", "LOCAL_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "x", "HPOSLURM_PARAM_old": "x", "CUDA_VISIBLE_DEVICES": "1,2", "KEPT": "yes",
+        "TORCHELASTIC_RUN_ID": "x", "HPOSLURM_PARAM_old": "x", "HPOSLURM_GRACE_S": "27",
+        "PET_NPROC_PER_NODE": "9", "SUBMITIT_EXECUTOR": "x", "ROLE_NAME": "x", "GROUP_WORLD_SIZE": "2",
+        "MASTER_KEY": "k", "CUDA_VISIBLE_DEVICES": "1,2", "KEPT": "yes",
     }  # fmt: skip
     study.run(**step)
     entries = (study.root / "variables").read_bytes().decode().split("\0")
     variables = dict(entry.split("=", 1) for entry in entries if entry)
-    gone = set(step) - {"SLURM_CONF", "CUDA_VISIBLE_DEVICES", "KEPT", "SLURMD_NODENAME"}
+    gone = set(step) - {"SLURM_CONF", "CUDA_VISIBLE_DEVICES", "KEPT", "SLURMD_NODENAME", "MASTER_KEY"}
     assert not gone & set(variables)
     assert variables["SLURM_CONF"] == "/etc/x"
-    assert variables["KEPT"] == "yes"
+    assert (variables["KEPT"], variables["MASTER_KEY"]) == ("yes", "k")
     assert {k: v for k, v in variables.items() if k.startswith("HPOSLURM_") and "_FILE" not in k} == {
         "HPOSLURM_STUDY": "demo",
         "HPOSLURM_STUDY_DIR": str(study.root),
