@@ -162,6 +162,7 @@ def test_watching_a_study_that_is_over_shows_it_and_ends(run: Run) -> None:
 
 def watcher(runs: Path, *words: str, **options: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "HPOSLURM_RUNS": str(runs), "COLUMNS": "80", "TERM": "xterm"}
+    environment["PATH"] = "/nowhere"  # no squeue: an installed one without a cluster would say so
     command = [sys.executable, "-m", "hposlurm", *words]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(command, text=True, env=environment, **options)  # type: ignore[call-overload]
