@@ -72,7 +72,7 @@ def test_the_accounting_is_believed_where_the_queue_has_forgotten_the_job(state:
     assert (found.outcome, found.state, found.elapsed_s) == (TABLE[state][0], state, 60.0)
 
 
-@pytest.mark.parametrize("state", set(TABLE) - {JobState.OUT_OF_MEMORY})
+@pytest.mark.parametrize("state", sorted(set(TABLE) - {JobState.OUT_OF_MEMORY}))
 @pytest.mark.parametrize("outcome", ["complete", "fail", "infeasible"])
 def test_the_result_record_comes_first(state: JobState, outcome: str) -> None:
     records = [*completed(0, 1.0)[:-1], end(outcome, exit_code=0 if outcome == "complete" else 1)]

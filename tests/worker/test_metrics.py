@@ -26,7 +26,8 @@ def test_lines_become_records_and_the_last_value_counts() -> None:
     "line",
     [b"eval_loss=1", b"[]", b'{"metrics": {"a": 1}}', b'{"step": "1", "metrics": {}}', b'{"step": true, "metrics": {}}',
      b'{"step": 1}', b'{"step": 1, "metrics": [1]}', b'{"step": 1, "checkpoint": 3}', b'{"stopping": 1}',
-     b'{"step": 1.5, "metrics": {"a": 1}}', b'{"step": 1e400, "metrics": {"a": 1}}', b'{"step": NaN, "metrics": {"a": 1}}',
+     b'{"step": 1.5, "metrics": {"a": 1}}', b'{"step": 1e400, "metrics": {"a": 1}}',
+     b'{"step": NaN, "metrics": {"a": 1}}',
      b'{"step": 9223372036854775808, "metrics": {"a": 1}}', b'{"step": 1e300, "metrics": {"a": 1}}',
      b'{"step": 1, "metrics": {"": 1, " \\n": 2}}'],
 )  # fmt: skip
