@@ -84,7 +84,8 @@ def advance(
 def rebuild(study: StudyName) -> None:
     """Build study.db, results.csv and reports.csv again from the journals."""
     from hposlurm.publish import rebuild as build
+    from hposlurm.report.numbers import counted
 
     layout = find_study(study)
     history = build(layout, frozen_spec(layout).publish)
-    print(f"rebuilt from the journals of {len(history.trials)} trials in {layout.root}")
+    print(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {layout.root}")

@@ -11,6 +11,7 @@ from hposlurm.cli.common import runs_directory, say
 from hposlurm.cli.cost import confirm_cost, cost_line
 from hposlurm.cli.retention import disk_line
 from hposlurm.errors import BackendError, HposlurmError, SpecError
+from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
     from hposlurm.backend import Backend
@@ -123,7 +124,8 @@ def _preview(spec: StudySpec, backend: Backend) -> Preview:
 
 def _show_trials(first: Preview) -> None:
     assignments = first.plan.assignments
-    print(f"wave 0: {len(assignments)} trials" + (f" ({first.plan.finished})" if first.plan.finished else ""))
+    why_fewer = f" ({first.plan.finished})" if first.plan.finished else ""
+    print(f"wave 0: {counted(len(assignments), 'trial')}{why_fewer}")
     for assignment in assignments[:_TRIALS_SHOWN]:
         shown = "  ".join(f"{name}={value}" for name, value in assignment.params.items())
         print(f"  {assignment.trial:>4}  {shown}")
@@ -164,7 +166,8 @@ def tell(layout: StudyLayout, step: Step) -> None:
     print(step.message)
     if step.jobs is not None:
         jobs = read_jobs(layout.wave(step.wave))  # again: the planner's id came after the arrays'
-        print(f"jobs:      {', '.join(f'{a.job_id} ({a.count} elements)' for a in step.jobs.arrays)}")
+        arrays = (f"{array.job_id} ({counted(array.count, 'element')})" for array in step.jobs.arrays)
+        print(f"jobs:      {', '.join(arrays)}")
         if jobs and jobs.planner:
             print(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
     print(f"directory: {layout.root}")

@@ -255,7 +255,7 @@ def logs(
 
 
 def _print_log(layout: StudyLayout, trial: Trial, attempt: Attempt, follows: bool, err: bool) -> None:
-    from hposlurm.report.logs import content, follow, log_path
+    from hposlurm.report.logs import content, follow, log_path, whose
 
     path = log_path(layout, trial, attempt, "err" if err else "out")
     if not follows and not path.exists():
@@ -265,7 +265,7 @@ def _print_log(layout: StudyLayout, trial: Trial, attempt: Attempt, follows: boo
     if not err:
         errors = log_path(layout, trial, attempt, "err")
         if errors.exists() and errors.stat().st_size:
-            _copy([f"\n---- {errors.relative_to(layout.root)} ----\n".encode()])
+            _copy([f"\n---- {errors.relative_to(layout.root)}{whose(errors)} ----\n".encode()])
             _copy(content(errors))
 
 

@@ -158,5 +158,5 @@ def _why_finished(spec: StudySpec, history: History, *, exhausted: bool) -> str:
     done = len(history.trials)
     if exhausted or spec.budget.n_trials is None:
         left = "no further configuration meets the constraints" if spec.constraints else "the search space is exhausted"
-        return f"{left} after {done} trials"
+        return f"{left} after {done} trial{'' if done == 1 else 's'}"
     return f"{done} of {spec.budget.n_trials} trials are done"

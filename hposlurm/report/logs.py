@@ -47,6 +47,23 @@ def content(path: Path, position: int = 0) -> Iterator[bytes]:
         return
 
 
+def is_own(line: bytes) -> bool:
+    """Whether the worker itself said this in an error log, which it shares with its command."""
+    return line.startswith(b"hposlurm: ")
+
+
+def whose(errors: Path) -> str:
+    """What to add to the name of an error log where not all of it is the command's; empty if it is."""
+    try:
+        with errors.open("rb") as file:
+            found = {is_own(line) for line in file if line.strip()}
+    except FileNotFoundError:
+        return ""
+    if found == {True}:
+        return ", the worker's own words"
+    return ', with the worker\'s own words behind "hposlurm:"' if True in found else ""
+
+
 def follow(
     layout: StudyLayout, trial: Trial, attempt: Attempt, path: Path, pause: Callable[[], None]
 ) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_broken
+from hposlurm.report.logs import is_own
 from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -267,14 +268,14 @@ def _excluded(history: History) -> tuple[ExcludedNode, ...]:
 
 
 def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
-    """The last lines of an attempt's output, from the error stream if there is any; empty if there is no log."""
+    """The last lines of a command's output, from the error stream if there is any; empty if there is no log."""
     if not attempt.log:
         return ()
     out = layout.root / attempt.log
     for path in (out.with_suffix(".err"), out):
-        lines = [line for line in _last_bytes(path).decode(errors="replace").split("\n") if line.strip()]
+        lines = [line for line in _last_bytes(path).split(b"\n") if line.strip() and not is_own(line)]
         if lines:
-            return tuple(lines[-_TAIL_LINES:])
+            return tuple(line.decode(errors="replace") for line in lines[-_TAIL_LINES:])
     return ()
 
 

@@ -75,7 +75,7 @@ def reason_to_end(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -
     if budget.wall_time_min is not None and so_far.wall_s >= budget.wall_time_min * 60:
         return f"wall_time: {clock(so_far.wall_s)} of {clock(budget.wall_time_min * 60)} are over"
     if budget.patience is not None and so_far.stale >= budget.patience:
-        return f"patience: no improvement in {so_far.stale} trials"
+        return f"patience: no improvement in {so_far.stale} trial{'' if so_far.stale == 1 else 's'}"
     return None
 
 

@@ -71,7 +71,9 @@ def judge(
 def metrics_problem(objectives: Sequence[str], last: Mapping[str, tuple[int, float | str]], unreadable: int = 0) -> str:
     """Why the objectives' last values are no result; "" if they are."""
     if not last:
-        seen = f" ({unreadable} lines of its metrics file are no reports)" if unreadable else ""
+        lines = "1 line of its metrics file is no report"
+        lines = lines if unreadable == 1 else f"{unreadable} lines of its metrics file are no reports"
+        seen = f" ({lines})" if unreadable else ""
         return f"reported no metrics at all{seen}; use hposlurm.client.report or trial.metric_pattern"
     for name in objectives:
         if name not in last:

@@ -285,20 +285,8 @@ def test_list_shows_the_studies_newest_first(run: Run) -> None:
 def test_list_in_json_has_stable_keys(run: Run) -> None:
     (line,) = json.loads(run("list", "--format", "json").out)
     assert list(line) == [
-        *(
-            "study",
-            "phase",
-            "trials",
-            "total",
-            "counts",
-            "objective",
-            "best",
-            "best_trial",
-            "gpu_hours",
-            "age_s",
-            "tags",
-        ),
-        "directory",
+        *("study", "phase", "trials", "total", "counts", "objective", "best", "best_trial", "gpu_hours"),
+        *("age_s", "tags", "directory"),
     ]
     assert (line["best"], line["best_trial"], line["tags"]) == (2.0, 0, {"project": "tests"})
 
@@ -339,6 +327,20 @@ def test_logs_prints_the_output_and_below_it_the_errors(run: Run, demo: StudyLay
     write_log(demo, 2, "a warning\n", stream="err")
     assert run("logs", "demo", "2").out == "epoch 1\n\n---- waves/0000/logs/100_2_0_log.err ----\na warning\n"
     assert run("logs", "demo", "2", "--err").out == "a warning\n"
+
+
+@pytest.mark.parametrize(
+    ("errors", "whose"),
+    [
+        ("hposlurm: trial 2, attempt 0: complete\n", ", the worker's own words"),
+        ("a warning\nhposlurm: trial 2, attempt 0: complete", ', with the worker\'s own words behind "hposlurm:"'),
+        ("a warning of hposlurm: no\n", ""),
+    ],
+)
+def test_logs_says_what_of_the_errors_is_the_worker_s(run: Run, demo: StudyLayout, errors: str, whose: str) -> None:
+    write_log(demo, 2, "epoch 1\n")
+    write_log(demo, 2, errors, stream="err")
+    assert run("logs", "demo", "2").out == f"epoch 1\n\n---- waves/0000/logs/100_2_0_log.err{whose} ----\n{errors}"
 
 
 def test_logs_of_a_quiet_trial_are_its_output_alone(run: Run, demo: StudyLayout) -> None:

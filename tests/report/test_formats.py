@@ -9,7 +9,7 @@ import json
 import pytest
 
 from hposlurm.report.formats import fitting, latex_escaped, render
-from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.numbers import counted, duration, shorten, shown
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
 
@@ -158,3 +158,7 @@ def test_durations_are_read_at_a_glance(seconds: float | None, text: str) -> Non
 
 def test_what_is_cut_says_so() -> None:
     assert (shorten("abcdef", 6), shorten("abcdef", 4)) == ("abcdef", "abc…")
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "trial") for number in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]

@@ -291,6 +291,8 @@ def test_a_killed_trial_shows_the_end_of_its_log(tmp_path: Path, stream: str) ->
     write_journal(layout, 0, [start(0)])
     write_log(layout, 0, "to be hidden by the error output\n" if stream == "err" else "")
     write_log(layout, 0, "x" * 20_000 + "\nstep 7\n\nKilled\n", stream=stream)
+    if stream == "out":
+        write_log(layout, 0, "hposlurm: what the worker itself says tells nothing\n", stream="err")
     settled = Settlement(0, 0, 0, "100_0", JobState.OUT_OF_MEMORY, 9.0, 2, Outcome.FAIL, "out of memory")
     add_wave(layout, [1], settled=[settled])
     (found,) = look(layout).failed

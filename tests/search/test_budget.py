@@ -189,6 +189,7 @@ def test_no_limit_without_a_budget_or_without_gpus() -> None:
         ({"wall_time": "6:00:00"}, {"wall_s": 6 * HOUR - 1}, None),
         ({"wall_time": "6:00:00"}, {"wall_s": 6 * HOUR + 130}, "wall_time: 6:02:10 of 6:00:00 are over"),
         ({"patience": 20}, {"stale": 19}, None),
+        ({"patience": 1}, {"stale": 1}, "patience: no improvement in 1 trial"),
         ({"patience": 20}, {"stale": 23}, "patience: no improvement in 23 trials"),
         ({"n_trials": 3}, {"stale": 99, "wall_s": 99 * HOUR, "gpu_hours": 99.0}, None),
         ({"gpu_hours": 8, "patience": 2}, {"stale": 2, "gpu_hours": 8.0}, "gpu_hours: 8 of 8 used"),
