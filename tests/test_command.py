@@ -218,7 +218,7 @@ def test_any_value_in_any_command_stays_that_string_or_is_refused(tmp_path):
     piece = st.sampled_from(FRAGMENTS)
     tried = []
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(piece, max_size=6), st.lists(piece, max_size=5), st.lists(piece, max_size=4), st.booleans(), st.data()
     )

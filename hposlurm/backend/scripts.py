@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from hposlurm import __version__
 from hposlurm.backend.base import WaveRequest
+from hposlurm.backend.template import Needs, require
+from hposlurm.errors import RequestError
 from hposlurm.render import script, template_text
 
 if TYPE_CHECKING:
@@ -38,15 +40,16 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
     """What is submitted for one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL."""
     spec, wave = request.spec, request.layout.wave(request.wave)
     own = Path(spec.slurm.template) if spec.slurm.template else None
+    logs, name = _as_pattern(wave.logs), job_name(request, part.offset, part.count)
     values = {
         **_common_values(request),
-        "job_name": job_name(request, part.offset, part.count),
+        "job_name": name,
         "count": part.count,
         "offset": part.offset,
         "max_concurrent": part.max_concurrent,
         "logs": wave.logs,
-        "log_out": _sbatch_word(wave.logs / "%A_%a_0_log.out"),
-        "log_err": _sbatch_word(wave.logs / "%A_%a_0_log.err"),
+        "log_out": _sbatch_word(f"{logs}/%A_%a_0_log.out"),
+        "log_err": _sbatch_word(f"{logs}/%A_%a_0_log.err"),
         "hold": True,
         "nodes": spec.resources.nodes,
         "gpus": spec.resources.gpus_per_node * spec.resources.nodes,
@@ -61,7 +64,10 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
         "sbatch_options": _sbatch_options(spec, spec.slurm.partition, request.exclude),
     }
-    return script(template_text("trial.sbatch.j2", own), str(own or "templates/trial.sbatch.j2"), values)
+    source = str(own or "templates/trial.sbatch.j2")
+    text = script(template_text("trial.sbatch.j2", own), source, values)
+    require(text, source, Needs(name, part.count, logs, request.layout.root, request.wave, part.offset))
+    return text
 
 
 def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
@@ -76,7 +82,7 @@ def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
         "job_name": planner_name(request),
         "comment": planner_comment(request),
         "after": after,
-        "log": _sbatch_word(request.layout.wave(request.wave).logs / "planner-%j.log"),
+        "log": _sbatch_word(f"{_as_pattern(request.layout.wave(request.wave).logs)}/planner-%j.log"),
         "cpus_per_task": planner.cpus_per_task,
         "mem_gb": planner.mem_gb,
         "time_min": planner.time_min,
@@ -130,6 +136,20 @@ def _sbatch_options(
         return list(options)
     extra = [(name, None if value in (None, "", True) else _sbatch_word(value)) for name, value in slurm.extra.items()]
     return [*options, *extra]
+
+
+def _as_pattern(directory: Path) -> str:
+    """The path as sbatch is to read it in a pattern of file names; raises RequestError for what would be misread.
+
+    Slurm keeps a % that is doubled. submitit replaces its own four tags whatever is around them, and a backslash
+    anywhere makes Slurm leave %A and %a as they are.
+    """
+    if found := re.search(r"\\|%[jtAa]", str(directory)):
+        raise RequestError(
+            f"Slurm's logs cannot be written below {directory}: {found[0]} in a path has a meaning of its own there; "
+            "choose a directory without it (HPOSLURM_RUNS names one for all studies)"
+        )
+    return str(directory).replace("%", "%%")
 
 
 def _sbatch_word(value: object) -> str:

@@ -63,7 +63,7 @@ def probe_script(request: ProbeRequest) -> str:
     values = {
         "version": __version__,
         "job_name": request.token,
-        "log": re.sub(r'(["\\])', r"\\\1", str(request.directory / "job.log")),
+        "log": re.sub(r'(["\\])', r"\\\1", str(request.directory / "job.log").replace("%", "%%")),
         "gpus": request.gpus,
         "sbatch_options": request.options,
         "python": sys.executable,

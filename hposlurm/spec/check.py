@@ -17,28 +17,17 @@ from hposlurm.space import Unset, same_value
 from hposlurm.spec import model
 from hposlurm.spec.budget import budget_problems
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems, name_hint
+from hposlurm.spec.extra import extra_problems
 from hposlurm.spec.fields import quoted
 from hposlurm.trial import ParamValue
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LENGTH = 64
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./@:-]*")
-_SBATCH_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # Names that Jinja2 gives a meaning of its own, or that are columns of the result table
 _JINJA_NAMES = frozenset({"true", "false", "none", "loop", "self", "super", "varargs", "kwargs", "caller"})
 _JINJA_GLOBALS = frozenset({"cycler", "dict", "joiner", "lipsum", "namespace", "range"})
 _COLUMNS = frozenset({"state", "wave", "attempts", "runtime", "gpu_hours", "node", "reason"})
-# sbatch options that hposlurm writes itself, and where to set those that a study may choose
-_OWN_OPTIONS: Mapping[str, str] = {
-    **dict.fromkeys(("array", "dependency", "error", "hold", "job-name", "output", "parsable", "wrap"), ""),
-    **dict.fromkeys(("ntasks", "ntasks-per-node", "signal", "chdir"), ""),
-    **{key: f"slurm.{key}" for key in ("account", "constraint", "exclude", "partition", "qos")},
-    "cpus-per-task": "resources.cpus_per_task",
-    "gpus-per-node": "resources.gpus_per_node",
-    "mem": "resources.mem_gb",
-    "nodes": "resources.nodes",
-    "time": "resources.time",
-}
 _ADAPTER: TypeAdapter[model.Definition] = TypeAdapter(model.Definition)
 
 
@@ -78,7 +67,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += _objective_problems(data)
     draft.problems += budget_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)
-    draft.problems += _slurm_problems(data)
+    draft.problems += extra_problems(_section(data, "slurm").get("extra"))
     return draft.problems
 
 
@@ -251,18 +240,6 @@ def _pattern_problems(pattern: str) -> Iterator[Problem]:
         return
     if not groups:
         yield Problem(path, f"{quoted(pattern)} has no named group", r"such as (?P<eval_loss>[\d.]+)")
-
-
-def _slurm_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
-    for option, value in _section(_section(data, "slurm"), "extra").items():
-        path, known = f"slurm.extra.{option}", str(option).replace("_", "-")
-        if not _SBATCH_OPTION.fullmatch(str(option)):
-            yield Problem(path, f"{quoted(option)} is no long option of sbatch (written without --)")
-        elif known in _OWN_OPTIONS:
-            own = _OWN_OPTIONS[known]
-            yield Problem(path, f"hposlurm sets --{known} itself", f"use {own}" if own else "take it out")
-        elif value is False:
-            yield Problem(path, "an option that is false is not given at all; take it out")
 
 
 def resort(problems: Sequence[Problem]) -> list[Problem]:

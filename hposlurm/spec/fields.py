@@ -159,6 +159,12 @@ def _one_node(value: int) -> int:
     return value
 
 
+def _memory_gb(value: float) -> float:
+    if value * 1024 < 1:  # hardly more than --mem=0, which Slurm takes for all of a node's memory
+        raise complaint(f"must be at least 1 MiB (0.001), not {quoted(value)}")
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_not_a_truth_value)]
 Whole = Annotated[int, BeforeValidator(_not_a_truth_value)]
 Text = Annotated[str, AfterValidator(_plain_text)]
@@ -166,6 +172,7 @@ Command = Annotated[str, AfterValidator(_command)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 Scalar = Annotated[ParamValue, PlainValidator(_scalar)]
 ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(_scalar)]
+MemoryGb = Annotated[Number, AfterValidator(_memory_gb)]
 Switch = Annotated[str, BeforeValidator(_switch)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Minutes = Annotated[int, BeforeValidator(_minutes)]

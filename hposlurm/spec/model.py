@@ -13,6 +13,7 @@ from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.spec.fields import (
     Command,
+    MemoryGb,
     Minutes,
     NodeCount,
     Number,
@@ -188,7 +189,7 @@ class ResourcesSpec(Section):
     gpu_type: Text | None = None
     gpu_memory_gb: PositiveNumber | None = None
     cpus_per_task: PositiveWhole = 1
-    mem_gb: PositiveNumber | None = None
+    mem_gb: MemoryGb | None = None
     time_min: Minutes = Field(default=60, alias="time")
 
     @property
@@ -215,7 +216,7 @@ class PlannerSpec(Section):
 
     partition: Text | None = None
     time_min: Minutes = Field(default=10, alias="time")
-    mem_gb: PositiveNumber = 2
+    mem_gb: MemoryGb = 2
     cpus_per_task: PositiveWhole = 1
 
 

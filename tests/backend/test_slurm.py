@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from hposlurm.backend import WaveRequest, scripts
 from hposlurm.backend import slurm as module
 from hposlurm.backend.queries import ask
+from hposlurm.backend.scripts import Part, planner_script
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import BackendError, RequestError
 from hposlurm.layout import StudyLayout
@@ -48,6 +50,27 @@ class TestSlurm(BackendContract):
         ended(backend, arrays)
         assert list(backend.states([f"{arrays[0].job_id}_0"])) == [f"{arrays[0].job_id}_0"]
         assert layout.wave(0).element_log(arrays[0].job_id, 0).exists()
+
+    def test_a_percent_sign_in_the_study_s_path_is_no_pattern(self, tmp_path, backend, ended):
+        layout, spec, _ = study(tmp_path, [REPORT])
+        (tmp_path / "50% off %x%u").mkdir()
+        layout = StudyLayout(layout.root.rename(tmp_path / "50% off %x%u" / "study"))
+        arrays = backend.submit(WaveRequest(layout, spec, 0, 1, "percent"))
+        backend.release(arrays)
+        ended(backend, arrays)
+        assert layout.wave(0).element_log(arrays[0].job_id, 0).exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["50% off %x%u"]
+
+    def test_a_setup_line_that_fails_ends_the_element_with_its_words_in_the_log(self, tmp_path, backend, ended):
+        layout, spec, _ = study(tmp_path, [REPORT])
+        spec = spec.model_copy(update={"slurm": spec.slurm.model_copy(update={"setup": ("cd /nonexistent",)})})
+        arrays = backend.submit(WaveRequest(layout, spec, 0, 1, "setup"))
+        backend.release(arrays)
+        ended(backend, arrays)
+        assert backend.states([f"{arrays[0].job_id}_0"])[f"{arrays[0].job_id}_0"].state is JobState.FAILED
+        said = layout.wave(0).element_log(arrays[0].job_id, 0, "err").read_text()
+        assert said.endswith("setup line failed (status 1): cd /nonexistent\n")
+        assert layout.trial(0).attempts() == []
 
     def test_a_wave_above_max_array_size_becomes_chunks_that_start_at_0(self, tmp_path, backend, ended, monkeypatch):
         monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
@@ -190,15 +213,91 @@ def test_two_chunks_share_the_throttle_and_count_from_0(monkeypatch):
     assert "afterany:ARRAY_0:ARRAY_1,singleton" in found[2].text
 
 
-def test_a_template_of_ones_own_owns_the_whole_script(tmp_path, monkeypatch):
+OWN = """\
+#!/bin/bash -l
+# mine: {{ study }}
+#SBATCH -J {{ job_name }}
+#SBATCH --hold --array 0-{{ count - 1 }}%2
+#SBATCH -o {{ log_out }}
+
+module purge
+srun {{ python | quote }} \\
+  -P -m hposlurm.worker {{ study_dir | quote }} {{ wave }} "$(({{ offset }} + SLURM_ARRAY_TASK_ID))"
+"""
+
+
+def from_template(tmp_path, text):
+    """The trial scripts (of two chunks) from a template of one's own."""
     own = tmp_path / "my.sbatch.j2"
-    own.write_text("#!/bin/bash\n#SBATCH --array=0-{{ count - 1 }}\n# mine: {{ job_name }}\n")
-    request = golden_request(slurm={"template": str(own)})
+    own.write_text(text)
     backend = SlurmBackend()
-    monkeypatch.setitem(backend.__dict__, "_config", "")
-    assert backend.scripts(request)[0].text == (
-        "#!/bin/bash\n#SBATCH --array=0-3\n# mine: bloom-squad-w0003-TOKEN-0-4\n"
+    backend.__dict__.update(_config="", max_array_size=2)
+    return [s.text for s in backend.scripts(golden_request(slurm={"template": str(own)}))[:-1]]
+
+
+def test_a_template_of_ones_own_owns_the_whole_script(tmp_path):
+    first, second = from_template(tmp_path, OWN)
+    assert first.startswith(
+        "#!/bin/bash -l\n# mine: bloom-squad\n#SBATCH -J bloom-squad-w0003-TOKEN-0-2\n#SBATCH --hold"
     )
+    assert "--requeue" not in first and "$((2 + SLURM_ARRAY_TASK_ID))" in second
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("-J {{ job_name }}", "-J mine", "#SBATCH --job-name={{ job_name }}"),
+        ("#SBATCH -J {{ job_name }}\n", "", "#SBATCH --job-name={{ job_name }}"),
+        ("#SBATCH -o", "module purge\n#SBATCH -o", "#SBATCH --output={{ log_out }}"),
+        (" --array 0-{{ count - 1 }}%2", "", "#SBATCH --array=0-{{ count - 1 }}"),
+        ("{{ count - 1 }}", "3", "#SBATCH --array=0-{{ count - 1 }}"),
+        ("0-{{ count", "1-{{ count", "#SBATCH --array=0-{{ count - 1 }}"),
+        ("--hold ", "", "#SBATCH --hold"),
+        ("#SBATCH --hold", "# SBATCH --hold", "#SBATCH --array=0-{{ count - 1 }}\n  #SBATCH --hold"),
+        ("#SBATCH -o {{ log_out }}\n", "", "#SBATCH --output={{ log_out }}"),
+        ("{{ log_out }}", "%A_%a.log", "#SBATCH --output={{ log_out }}"),
+        ("-o {{ log_out }}", "-o {{ log_out }} --error=x", "#SBATCH --error={{ log_err }}"),
+        ("hposlurm.worker", "hposlurm.work", "hposlurm.worker {{ study_dir | quote }} {{ wave }}"),
+        ("  -P -m hposlurm.worker", "\n# -m hposlurm.worker", "hposlurm.worker {{ study_dir | quote }} {{ wave }}"),
+        ("{{ study_dir | quote }}", "{{ study_dir }}", "hposlurm.worker {{ study_dir | quote }}"),
+        ("{{ wave }}", "0", "hposlurm.worker {{ study_dir | quote }} {{ wave }}"),
+        ("{{ offset }} + ", "", "$(({{ offset }} + SLURM_ARRAY_TASK_ID))"),
+    ],
+)
+def test_a_template_without_what_the_chain_of_waves_needs_is_refused(tmp_path, old, new, line):
+    assert old in OWN
+    with pytest.raises(RequestError) as caught:
+        from_template(tmp_path, OWN.replace(old, new))
+    first, lacking = str(caught.value).split("\n", 1)
+    assert "my.sbatch.j2" in first and line in lacking
+    assert len(lacking.splitlines()) == len(line.splitlines()), lacking
+
+
+@pytest.mark.parametrize(("mem_gb", "option"), [(0.001, "2M"), (1 / 1024, "1M"), (0.1, "103M"), (64, "65536M")])
+def test_memory_is_rounded_up_and_never_to_0_which_is_the_whole_node(mem_gb, option):
+    request = golden_request(resources={"mem_gb": mem_gb}, slurm={"planner": {"mem_gb": mem_gb}})
+    texts = [scripts.trial_script(request, Part(0, 0, 4, None), 30), planner_script(request, ["1"])]
+    assert [re.findall("--mem=(.*)", text) for text in texts] == [[option]] * 2
+
+
+def test_a_percent_sign_in_the_study_s_path_is_no_pattern():
+    request = dataclasses.replace(golden_request(), layout=StudyLayout(Path("/scratch/50%x off/x")))
+    trial = scripts.trial_script(request, Part(0, 0, 4, None), 30)
+    assert '--output="/scratch/50%%x off/x/waves/0003/logs/%A_%a_0_log.out"\n' in trial
+    assert '--error="/scratch/50%%x off/x/waves/0003/logs/%A_%a_0_log.err"\n' in trial
+    assert "HPOSLURM_LOG='/scratch/50%x off/x/waves/0003/logs'/" in trial
+    assert '--output="/scratch/50%%x off/x/waves/0003/logs/planner-%j.log"\n' in planner_script(request, ["1"])
+
+
+@pytest.mark.parametrize("name", ["a\\b", "50%j", "%A", "x%a", "%t"])
+def test_what_slurm_or_submitit_would_replace_in_the_study_s_path_is_refused(name):
+    request = dataclasses.replace(golden_request(), layout=StudyLayout(Path("/scratch", name, "x")))
+    for make in (
+        lambda: scripts.trial_script(request, Part(0, 0, 4, None), 30),
+        lambda: planner_script(request, ["1"]),
+    ):
+        with pytest.raises(RequestError, match=r"cannot be written below /scratch/.*/x/waves/0003/logs.*HPOSLURM_RUNS"):
+            make()
 
 
 def test_bad_nodes_are_excluded_besides_those_that_the_study_names(monkeypatch):

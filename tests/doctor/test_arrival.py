@@ -158,8 +158,8 @@ def test_the_script_asks_for_a_gpu_where_there_are_some():
 
 
 def test_the_script_passes_partition_and_account_on_to_what_the_job_submits():
-    request = ProbeRequest(Path("/scratch/x"), "token", (("partition", "batch"), ("account", "k01")), 0, 120)
+    request = ProbeRequest(Path("/scratch/50%x"), "token", (("partition", "batch"), ("account", "k01")), 0, 120)
     text = probe_script(request)
     assert "#SBATCH --partition=batch\n#SBATCH --account=k01\n" in text
-    assert text.endswith("hposlurm.doctor.node /scratch/x token --partition=batch --account=k01\n")
-    assert "gpus-per-node" not in text
+    assert text.endswith("hposlurm.doctor.node /scratch/50%x token --partition=batch --account=k01\n")
+    assert "gpus-per-node" not in text and '--output="/scratch/50%%x/job.log"\n' in text

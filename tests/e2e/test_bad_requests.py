@@ -203,13 +203,16 @@ def test_a_read_only_directory(tmp_path):
     [
         ("#!/bin/bash\n\n{% if %}\n", ["my.sbatch.j2", "line 3"]),
         ("#!/bin/bash\n{{ jobname }}\n", ["jobname", "job_name"]),
+        ("#!/bin/bash\n{{ 1 / 0 }}\n", ["my.sbatch.j2", "line 2", "ZeroDivisionError"]),
+        ("#!/bin/bash\ntrue\n", ["my.sbatch.j2", "#SBATCH --array=0-", "#SBATCH --hold", "hposlurm.worker"]),
     ],
 )
 def test_a_broken_template(shell, template, words):
     (shell.cwd / "my.sbatch.j2").write_text(template)
     (shell.cwd / "study.yaml").write_text(GOOD + "slurm: {template: my.sbatch.j2}\n")
-    said = refused(shell, "launch", "study.yaml", "--backend", "slurm", "--dry-run")
-    assert not [word for word in words if word not in said], said
+    for words_given in (["check"], ["launch", "--dry-run"], ["launch"]):
+        said = refused(shell, *words_given, "study.yaml", "--backend", "slurm")
+        assert not [word for word in words if word not in said], said
 
 
 def test_no_slurm_where_slurm_is_asked_for(shell, tmp_path):

@@ -143,9 +143,29 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "sbatch option that is set elsewhere": (
         lambda: changed(slurm__extra={"cpus_per_task": 3, "array": "1-3"}),
         [
-            "slurm.extra.cpus_per_task: hposlurm sets --cpus-per-task itself (use resources.cpus_per_task)",
-            "slurm.extra.array: hposlurm sets --array itself",
+            "slurm.extra.cpus_per_task: hposlurm sets --cpus-per-task itself, or counts on its not being set "
+            "(use resources.cpus_per_task)",
+            "slurm.extra.array: hposlurm sets --array itself, or counts on its not being set (this is how a wave",
         ],
+    ),
+    "beginning of an sbatch option": (
+        lambda: changed(slurm__extra={"gre": "gpu:1", "DEPEND": "1"}),
+        [
+            "slurm.extra.gre: sbatch may take --gre for --gres (use resources.gpus_per_node",
+            "slurm.extra.DEPEND: sbatch may take --depend for --dependency",
+        ],
+    ),
+    "memory of a trial that is next to nothing": (
+        lambda: changed(resources__mem_gb=0.0009),
+        ["resources.mem_gb: must be at least 1 MiB (0.001), not 0.0009"],
+    ),
+    "memory of the planner that is next to nothing": (
+        lambda: changed(slurm__planner={"mem_gb": 1e-9}),
+        ["slurm.planner.mem_gb: must be at least 1 MiB (0.001), not 1e-09"],
+    ),
+    "memory of less than nothing": (
+        lambda: changed(resources__mem_gb=-1),
+        ["resources.mem_gb: must be at least 1 MiB (0.001), not -1"],
     ),
     "sbatch option that is none": (
         lambda: changed(slurm__extra={"--qos": "x"}),
@@ -235,3 +255,26 @@ def test_known_values_of_later_versions_are_answered_not_yet(path: str, value: s
     study = changed(publish=[value]) if path == "publish.*" else changed(**{path.replace(".", "__"): value})
     (problem,) = problems_of(study)
     assert problem.startswith(f"{path.replace('*', '0')}: {value!r} is not yet in this version (allowed: ")
+
+
+CONTRADICTING = [
+    "gres", "gpus", "gpus-per-task", "gpus-per-socket", "mem-per-cpu", "mem-per-gpu", "cpus-per-gpu", "export",
+    "requeue", "no-requeue", "open-mode", "test-only", "input", "wait", "array", "dependency", "hold", "output",
+    "error", "job-name", "signal", "ntasks", "ntasks-per-node", "ntasks-per-gpu", "time-min", "clusters", "chdir",
+    "wrap", "mem", "nodes", "time", "partition", "export-file", "parsable", "quiet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", CONTRADICTING)
+def test_an_sbatch_option_that_contradicts_the_study_is_refused_with_the_reason(option: str) -> None:
+    (problem,) = problems_of(changed(slurm__extra={option: "x"}))
+    assert problem.startswith(
+        f"slurm.extra.{option}: hposlurm sets --{option} itself, or counts on its not being set ("
+    )
+
+
+@pytest.mark.parametrize(
+    "option", ["exclusive", "nodelist", "gres-flags", "nice", "reservation", "comment", "tmp", "bb"]
+)
+def test_other_sbatch_options_are_passed_on(option: str) -> None:
+    assert parse(changed(slurm__extra={option: "x"}), "x").slurm.extra == {option: "x"}
