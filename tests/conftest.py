@@ -7,6 +7,7 @@ lane alone, `pytest --train` the unit and the training lane. scripts/test runs t
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,9 @@ LANES = {
     "gpu": "run the tests that need an NVIDIA GPU",
 }
 T = TypeVar("T")
+
+# A shell that starts a command in the background lets it ignore Ctrl-C, and so would everything that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
