@@ -11,8 +11,9 @@ from operator import attrgetter
 
 from hposlurm import journal, store
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.fold import fold, fold_trial, unread
+from hposlurm.fold import fold, unread
 from hposlurm.layout import StudyLayout, TrialLayout, number_of
+from hposlurm.life import fold_trial
 from hposlurm.plan import WavePlan, read_plan
 from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
 
@@ -69,13 +70,14 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     settled = _by_trial(plan.settled for plan in plans)
     trials: list[Trial] = []
     journals: dict[int, tuple[Attempt, ...]] = {}
-    for number, (assignment, first, last) in sorted(_assigned(plans).items()):
+    for number, assigned in sorted(_assigned(plans).items()):
+        last, _ = assigned[-1]
         words, about = known.attempts.get(number, ()), settled.get(number, ())
-        trial = _trial(plans, assignment, first, words, about) if words else None
+        trial = _trial(plans, assigned, words, about) if words else None
         if number in started and not (trial and _is_final(trial, words, last < known.last_wave)):
             words = _read_on(layout.trial(number), words)
             trial = None
-        trials.append(trial or _trial(plans, assignment, first, words, about))
+        trials.append(trial or _trial(plans, assigned, words, about))
         if words:
             journals[number] = words
     return History(plans, tuple(trials), journals)
@@ -102,20 +104,20 @@ def with_settlements(history: History, settled: Sequence[Settlement]) -> History
     def again(trial: Trial) -> Trial:
         if trial.number not in changed:
             return trial
-        assignment, wave, _ = assigned[trial.number]
-        return _trial(history.plans, assignment, wave, history.journals.get(trial.number, ()), about[trial.number])
+        return _trial(
+            history.plans, assigned[trial.number], history.journals.get(trial.number, ()), about[trial.number]
+        )
 
     return replace(history, trials=tuple(again(trial) for trial in history.trials))
 
 
 def _trial(
     plans: Sequence[WavePlan],
-    assignment: Assignment,
-    wave: int,
+    assigned: Sequence[tuple[int, Assignment]],
     words: Sequence[Attempt],
     about: Sequence[Sequence[Settlement]],
 ) -> Trial:
-    return fold_trial(assignment, wave, words, about, plans[-1].objectives, plans[-1].retries)
+    return fold_trial(assigned, words, about, plans[-1].objectives, plans[-1].retries)
 
 
 def _is_final(trial: Trial, words: Sequence[Attempt], had_wave_ended: bool) -> bool:
@@ -138,13 +140,12 @@ def _started(layout: StudyLayout) -> frozenset[int]:
         return frozenset()
 
 
-def _assigned(plans: Sequence[WavePlan]) -> dict[int, tuple[Assignment, int, int]]:
-    """For each trial its first assignment, and the first and the last wave that had it."""
-    found: dict[int, tuple[Assignment, int, int]] = {}
+def _assigned(plans: Sequence[WavePlan]) -> dict[int, list[tuple[int, Assignment]]]:
+    """For each trial its assignments, each with its wave, in the order of waves."""
+    found: dict[int, list[tuple[int, Assignment]]] = {}
     for plan in plans:
         for assignment in plan.assignments:
-            first, wave, _ = found.get(assignment.trial, (assignment, plan.wave, plan.wave))
-            found[assignment.trial] = (first, wave, plan.wave)
+            found.setdefault(assignment.trial, []).append((plan.wave, assignment))
     return found
 
 

@@ -24,6 +24,7 @@ class WavePlan:
     which commands run. `memory_warning` is the share of the memory at which the guard warns, None if it is off;
     `memory_grace_steps` is how many looks at it a trial then still has. `exclude` are the nodes that the wave's jobs
     keep away from because trials failed there; `exclude_note` says why they do not where that would be too many.
+    `notes` is what the search says aloud about its decision.
     """
 
     wave: int
@@ -45,6 +46,7 @@ class WavePlan:
     settled: tuple[Settlement, ...] = ()
     exclude: tuple[str, ...] = ()
     exclude_note: str = ""
+    notes: tuple[str, ...] = ()
     finished: str | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from hposlurm.trial import Attempt, Report
 from hposlurm.typed import structure
 
 #: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Columns without a type keep what they are given: parameters may be numbers, text or NULL.
 # attempts: `outcome`, `reason`, `ended_at` are what counts in the end (settlements included); `journal_*` are what the
@@ -55,8 +55,8 @@ CREATE TABLE trial_intermediate_values (
 CREATE TABLE attempts (
   trial INTEGER NOT NULL, attempt INTEGER NOT NULL, wave INTEGER NOT NULL, element INTEGER NOT NULL,
   job_id TEXT NOT NULL, job_state TEXT, host TEXT NOT NULL, gpus INTEGER NOT NULL, gpu_ids TEXT NOT NULL,
-  restart INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL, outcome TEXT, reason TEXT NOT NULL,
-  exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
+  restart INTEGER NOT NULL, stage INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL, outcome TEXT,
+  reason TEXT NOT NULL, exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
   git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
   tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_bytes INTEGER,
   corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
@@ -66,8 +66,8 @@ CREATE TABLE attempts (
 
 # Attempt's fields by their columns
 _AS_THEY_ARE = (
-    *("wave", "job_id", "host", "gpus", "started_at", "gpu_ids", "restart", "git_commit", "resumed_from", "log"),
-    *("peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
+    *("wave", "job_id", "host", "gpus", "started_at", "gpu_ids", "restart", "stage"),
+    *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
 )
 _RENAMED = {
     "number": "attempt",

@@ -57,10 +57,11 @@ class Outcome(StrEnum):
     """How one attempt ended. INTERRUPTED costs no retry; DROPPED means that a person took the trial out.
 
     INFEASIBLE: this configuration does not fit into the memory. Trying it again would not help, and the search learns
-    it as a violated constraint, not as a bad value.
+    it as a violated constraint, not as a bad value. PRUNED: the search has no further use for the trial.
     """
 
     COMPLETE = "complete"
+    PRUNED = "pruned"
     FAIL = "fail"
     INFEASIBLE = "infeasible"
     INTERRUPTED = "interrupted"
@@ -87,6 +88,10 @@ class Assignment:
     `to_step` None means the training code's own end. `command` is the rendered shell command line;
     `command_resumed` is the one to use when an attempt finds a checkpoint (its `"$HPOSLURM_RESUME_FROM"` is expanded
     by the shell), None where the study's command does not mention `resume_from`.
+
+    `stage` counts how often the trial was sent on: another try at the same stage has the same number. What completes a
+    stage that `is_final` completes the trial; else the trial is PAUSED then. `resume_from` is the checkpoint, relative
+    to the study, from which a trial starts that has none of its own.
     """
 
     trial: int
@@ -99,6 +104,20 @@ class Assignment:
     from_step: int = 0
     to_step: int | None = None
     resume_from: str | None = None
+    stage: int = 0
+    is_final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a trial's training, first assigned in `wave`; `to_step` None is the training code's own end."""
+
+    number: int
+    wave: int
+    from_step: int = 0
+    to_step: int | None = None
+    resume_from: str | None = None
+    is_final: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,7 @@ class Attempt:
     started_at: float
     gpu_ids: str = ""
     restart: int = 0
+    stage: int = 0
     git_commit: str | None = None
     resumed_from: str | None = None
     log: str = ""
@@ -179,9 +199,10 @@ class Attempt:
 class Trial:
     """One configuration and everything that is known about it.
 
-    `values` has one number per objective, in the study's order, once the trial is COMPLETE. `reports` has one entry
-    per step in ascending order; where attempts overlap, the last one wins. `infeasible`: it is FAIL because its
-    configuration does not fit into the memory.
+    `values` has one number per objective, in the study's order, once the trial is COMPLETE; of a PAUSED or PRUNED one
+    they are those of its last stage, if there are any. `reports` has one entry per step in ascending order; where
+    attempts overlap, the last one wins. `stages` has every part of the training that was assigned, in order.
+    `infeasible`: it is FAIL because its configuration does not fit into the memory.
     """
 
     number: int
@@ -194,6 +215,7 @@ class Trial:
     values: tuple[float, ...] | None = None
     reports: tuple[Report, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    stages: tuple[Stage, ...] = ()
     reason: str = ""
     tail: tuple[str, ...] = ()
     infeasible: bool = False

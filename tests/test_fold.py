@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hposlurm.fold import fold, fold_trial, latest_metrics, settle, unread
+from hposlurm.fold import fold, latest_metrics, unread
+from hposlurm.life import fold_trial, settle
 from hposlurm.trial import Attempt, JobState, Outcome, Settlement, Trial, TrialState
 from tests.studies import BEGIN, assignment, completed, end, failed, report, start
 
@@ -24,7 +25,7 @@ def trial_of(
     objectives: tuple[str, ...] = ("eval_loss",),
 ) -> Trial:
     attempts = [attempt_of(records, number) for number, records in enumerate(journals)]
-    return fold_trial(assignment(0), 0, attempts, settled or [], objectives, retries)
+    return fold_trial([(0, assignment(0))], attempts, settled or [], objectives, retries)
 
 
 def settlement(attempt: int | None = 0, outcome: Outcome | None = None, **changes: Any) -> Settlement:

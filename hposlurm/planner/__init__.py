@@ -1,6 +1,6 @@
 """One planner step, idempotent: read the history → reconcile → decide → record → submit."""
 
-from hposlurm.planner.decide import trials_per_wave
+from hposlurm.assignments import trials_per_wave
 from hposlurm.planner.patience import advance_patiently
 from hposlurm.planner.step import Step, advance, drive
 from hposlurm.planner.study import cancel, create, preview, revise

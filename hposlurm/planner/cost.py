@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.planner.decide import trials_per_wave
+from hposlurm.assignments import trials_per_wave
 from hposlurm.search.budget import most_gpu_hours
 
 if TYPE_CHECKING:

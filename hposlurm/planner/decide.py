@@ -6,21 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hposlurm.assignments import Choice, choose
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes, exclusion
 from hposlurm.plan import WavePlan
-from hposlurm.search import Observation, Suggestion, derive_seed, suggest
-from hposlurm.search.budget import affordable, reason_to_end, spent
-from hposlurm.space import signature
-from hposlurm.spec.facts import commands
-from hposlurm.trial import Assignment, JobState, Outcome, Settlement, Trial, TrialState
+from hposlurm.search import Verdict
+from hposlurm.trial import JobState, Outcome, Settlement
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
-
-# More trials than a study could run: a grid says itself where it ends.
-_MANY = 1_000_000
 
 
 def next_plan(
@@ -42,11 +37,10 @@ def next_plan(
     """
     wave = len(history.plans)
     finished = _nothing_ever_starts(settled, history)
-    chosen: tuple[Assignment, ...] = ()
     if finished:
-        settled = _held_open(settled)
+        settled, chosen = _held_open(settled), Choice(finished=finished)
     else:
-        chosen, finished = _choose(layout, spec, history, wave_size, gpus, now)
+        chosen = choose(layout, spec, history, wave_size=wave_size, gpus=gpus, now=now)
     bad = bad_nodes(history.trials)
     exclude, note = exclusion(bad, nodes()) if bad else ((), "")
     return WavePlan(
@@ -65,78 +59,26 @@ def next_plan(
         metric_pattern=spec.trial.metric_pattern,
         memory_warning=spec.trial.memory_warning_pct if spec.trial.memory_guard == "on" else None,
         memory_grace_steps=spec.trial.memory_grace_steps,
-        assignments=chosen,
-        settled=tuple(settled),
+        assignments=chosen.assignments,
+        settled=(*settled, *(_pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,
         exclude_note=note,
-        finished=finished,
+        notes=chosen.notes,
+        finished=chosen.finished,
     )
 
 
-def _choose(
-    layout: StudyLayout, spec: StudySpec, history: History, wave_size: int, gpus: int, now: float
-) -> tuple[tuple[Assignment, ...], str | None]:
-    """The next wave's assignments, or none and the reason why the study is over."""
-    waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
-    so_far = spent(history, spec.objectives, now, wave_is_over=True)
-    element_gpu_hours = gpus * spec.resources.time_min / 60
-    over = reason_to_end(spec.budget, so_far, element_gpu_hours)
-    most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
-    again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    size = trials_per_wave(spec, wave_size)
-    trials_left = _MANY if spec.budget.n_trials is None else spec.budget.n_trials - len(history.trials)
-    wanted = min((size if most is None else min(size, most)) - len(again), trials_left)
-    found = _suggest(spec, history, wanted) if wanted > 0 else ()
-    first = len(history.trials)
-    new = [_new(layout, spec, first + i, suggestion) for i, suggestion in enumerate(found)]
-    if again or new:
-        return (*again, *new), None
-    if over and (waiting or (trials_left > 0 and _suggest(spec, history, 1))):
-        count = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
-        return (), f"{over}; {count} left to be tried again" if waiting else over
-    return (), _why_finished(spec, history, exhausted=trials_left > 0)
-
-
-def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
-    """As asked; else all at once where no result changes what comes next, else what can run at once."""
-    if spec.waves.size is not None:
-        return spec.waves.size
-    budget, algorithm = spec.budget, spec.search.algorithm
-    is_known = algorithm == "grid" or (algorithm == "random" and budget.n_trials is not None)
-    return _MANY if is_known and budget.wall_time_min is None and budget.patience is None else wave_size
-
-
-def _suggest(spec: StudySpec, history: History, n: int) -> tuple[Suggestion, ...]:
-    trials = history.trials
-    observations = [Observation(t.number, t.params, t.state, t.values, t.attrs, t.infeasible) for t in trials]
-    search = spec.search
-    return suggest(spec.space, search.algorithm, spec.objectives, observations, n, search.seed, search.startup_trials)
-
-
-def _new(layout: StudyLayout, spec: StudySpec, number: int, suggestion: Suggestion) -> Assignment:
-    seed = derive_seed(spec.search.seed, "trial", number)
-    begin, resumed = commands(layout, spec, number, suggestion.params, seed)
-    return Assignment(
-        trial=number,
-        params=suggestion.params,
-        signature=signature(suggestion.params),
-        seed=seed,
-        command=begin,
-        command_resumed=resumed,
-        attrs=suggestion.attrs,
-    )
-
-
-def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
-    begin, resumed = commands(layout, spec, trial.number, trial.params, trial.seed)
-    return Assignment(
-        trial=trial.number,
-        params=trial.params,
-        signature=trial.signature,
-        seed=trial.seed,
-        command=begin,
-        command_resumed=resumed,
-        attrs=trial.attrs,
+def _pruned(history: History, verdict: Verdict) -> Settlement:
+    """The search's verdict on a trial that is paused, over the attempt that brought it there."""
+    last = history.trial(verdict.trial).attempts[-1]
+    return Settlement(
+        trial=verdict.trial,
+        attempt=last.number,
+        wave=last.wave,
+        job_id=last.job_id,
+        state=last.job_state or JobState.UNKNOWN,
+        outcome=Outcome.PRUNED,
+        reason=verdict.reason,
     )
 
 
@@ -152,11 +94,3 @@ def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str
 def _held_open(settled: Sequence[Settlement]) -> list[Settlement]:
     """Where the study stops because nothing starts, it was not the trials' fault: `resume` tries them again."""
     return [replace(s, outcome=Outcome.INTERRUPTED) if s.outcome is Outcome.FAIL else s for s in settled]
-
-
-def _why_finished(spec: StudySpec, history: History, *, exhausted: bool) -> str:
-    done = len(history.trials)
-    if exhausted or spec.budget.n_trials is None:
-        left = "no further configuration meets the constraints" if spec.constraints else "the search space is exhausted"
-        return f"{left} after {done} trial{'' if done == 1 else 's'}"
-    return f"{done} of {spec.budget.n_trials} trials are done"

@@ -124,8 +124,8 @@ def _attempt(trial: int, attempt: Attempt, words: Attempt | None) -> Row:
         own = (words.outcome, words.reason, words.ended_at, words.offset)
     return (
         *(trial, attempt.number, attempt.wave, attempt.index, attempt.job_id, attempt.job_state, attempt.host),
-        *(attempt.gpus, attempt.gpu_ids, attempt.restart, attempt.started_at, attempt.ended_at, attempt.outcome),
-        *(attempt.reason, attempt.exit_code, attempt.elapsed_s, attempt.gpu_hours),
+        *(attempt.gpus, attempt.gpu_ids, attempt.restart, attempt.stage, attempt.started_at, attempt.ended_at),
+        *(attempt.outcome, attempt.reason, attempt.exit_code, attempt.elapsed_s, attempt.gpu_hours),
         *(attempt.peak_host_gb, attempt.peak_gpu_gb, attempt.git_commit, attempt.resumed_from, attempt.log),
         *(json.dumps(attempt.checkpoints), json.dumps(attempt.metrics), json.dumps(attempt.tail)),
         *own,

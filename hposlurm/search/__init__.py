@@ -1,7 +1,18 @@
-"""The search: which parameters the next trials have, as a pure function of the history."""
+"""The search: what is to be tried next, and how far it is trained, as a pure function of the history."""
 
-from hposlurm.search.observation import Observation, Suggestion
+from hposlurm.search.jobs import next_jobs
+from hposlurm.search.observation import Answer, Job, Observation, Problem, Suggestion, Verdict
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 
-__all__ = ["Observation", "Suggestion", "derive_seed", "suggest"]
+__all__ = [
+    "Answer",
+    "Job",
+    "Observation",
+    "Problem",
+    "Suggestion",
+    "Verdict",
+    "derive_seed",
+    "next_jobs",
+    "suggest",
+]

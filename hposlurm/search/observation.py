@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from hposlurm.trial import Params, ParamValue, TrialState
+from hposlurm.space import SearchSpace
+from hposlurm.trial import Objective, Params, ParamValue, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import SearchSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One trial of the history. `values` has one finite number per objective, as reported (never negated).
 
-    `values` is None unless the trial is COMPLETE, or PRUNED with a last report. `infeasible`: the trial is FAIL because
-    its configuration does not fit into the memory.
+    `values` is None unless the trial is COMPLETE, or PAUSED or PRUNED with a last report. `infeasible`: the trial is
+    FAIL because its configuration does not fit into the memory. `curve` has (step, values) for each step at which every
+    objective is known, ascending. `to_step` is where its newest assignment ends, None for the training code's own end;
+    `is_open` says that this assignment is planned, waits or runs. `metrics` has each metric's newest finite value.
     """
 
     number: int
@@ -22,6 +29,10 @@ class Observation:
     values: tuple[float, ...] | None = None
     attrs: Mapping[str, object] = field(default_factory=dict)
     infeasible: bool = False
+    curve: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    to_step: int | None = None
+    is_open: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +44,48 @@ class Suggestion:
 
     params: dict[str, ParamValue]
     attrs: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit."""
+
+    space: SearchSpace
+    search: SearchSpec
+    objectives: tuple[Objective, ...]
+    n_trials: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the search wants done next: train a trial (None: a new one) up to `to_step` (None: its own end).
+
+    A job that is not `is_final` leaves its trial PAUSED at `to_step`. `copy_of` is the trial from whose newest
+    checkpoint a new one starts. `attrs` are kept with a new trial, and must survive JSON.
+    """
+
+    params: Mapping[str, ParamValue]
+    trial: int | None = None
+    from_step: int = 0
+    to_step: int | None = None
+    is_final: bool = True
+    copy_of: int | None = None
+    attrs: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A trial that the search ends: it becomes PRUNED, for `reason`."""
+
+    trial: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the search says at one moment. `finished` tells why nothing more will ever come; `notes` are for people."""
+
+    jobs: tuple[Job, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+    finished: str | None = None

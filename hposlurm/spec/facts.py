@@ -8,19 +8,23 @@ from hposlurm.spec.model import StudySpec
 from hposlurm.trial import Params, ParamValue
 
 
-def commands(layout: StudyLayout, spec: StudySpec, number: int, params: Params, seed: int) -> tuple[str, str | None]:
+def commands(
+    layout: StudyLayout, spec: StudySpec, number: int, params: Params, seed: int, to_step: int | None = None
+) -> tuple[str, str | None]:
     """The command of a start from scratch and that with a checkpoint, None if the study's does not tell them apart.
 
     Raises RequestError where the study's command cannot be rendered with these parameters.
     """
-    template, known = spec.trial.command, facts(layout, spec, number, seed)
+    template, known = spec.trial.command, facts(layout, spec, number, seed, to_step)
     begin = command_line(template, params, known)
     if not mentions(template, "resume_from"):
         return begin, None
     return begin, command_line(template, params, {**known, "resume_from": "a checkpoint"})
 
 
-def facts(layout: StudyLayout, spec: StudySpec, number: int, seed: int) -> dict[str, ParamValue]:
+def facts(
+    layout: StudyLayout, spec: StudySpec, number: int, seed: int, to_step: int | None = None
+) -> dict[str, ParamValue]:
     """What a command may mention besides the parameters; `resume_from` and `max_step` are empty where there is none."""
     trial = layout.trial(number)
     found: dict[str, ParamValue] = {
@@ -30,7 +34,7 @@ def facts(layout: StudyLayout, spec: StudySpec, number: int, seed: int) -> dict[
         "study_dir": str(layout.root),
         "checkpoint_dir": str(trial.checkpoints),
         "resume_from": "",
-        "max_step": "",
+        "max_step": "" if to_step is None else to_step,
         "seed": seed,
     }
     if spec.trial.deepspeed is not None:

@@ -13,8 +13,9 @@ from typing import TypeVar
 from hposlurm import journal
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, from_json, to_json
-from hposlurm.fold import bury, fold, unread
+from hposlurm.fold import fold, unread
 from hposlurm.layout import StudyLayout, TrialLayout
+from hposlurm.life import bury
 from hposlurm.plan import WavePlan, read_plan
 from hposlurm.retries import no_progress
 from hposlurm.trial import Assignment, Outcome
@@ -81,12 +82,12 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
         raise StudyError(f"{layout.record} has the signature {known!r}, but the plan says {assignment.signature!r}")
 
 
-def completed_attempt(layout: TrialLayout) -> int | None:
-    """The attempt that completed the trial; None if it is still to be run."""
-    for attempt in layout.attempts():
-        records = journal.read(layout.journal(attempt)).records
-        if any(r.get("kind") == "end" and r.get("outcome") == Outcome.COMPLETE for r in records):
-            return attempt
+def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
+    """The attempt that completed the trial's stage, or a later one; None if it is still to be run."""
+    for number in layout.attempts():
+        attempt = fold(unread(number), journal.read(layout.journal(number)).records)
+        if attempt.outcome is Outcome.COMPLETE and attempt.stage >= stage:
+            return number
     return None
 
 

@@ -32,7 +32,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     pattern = _pattern(plan)
     trial = study.trial(assignment.trial)
     claim.when_there_is_room(lambda: claim.record_trial(trial, wave, assignment))
-    done = claim.completed_attempt(trial)
+    done = claim.completed_attempt(trial, assignment.stage)
     if done is not None:
         say(f"trial {assignment.trial} is complete already (attempt {done}): nothing to run")
         return 0
@@ -95,6 +95,7 @@ def _record_start(recorder: Recorder, place: Place, index: int, log: Path) -> No
         host=facts.host,
         job_id=facts.job_id,
         restart=facts.restart,
+        stage=place.assignment.stage,
         gpus=facts.gpus,
         gpu_ids=facts.gpu_ids,
         git_commit=facts.git_commit,

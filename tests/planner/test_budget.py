@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from hposlurm.backend import ArrayJob, Usage
 from hposlurm.errors import SpecError
-from hposlurm.fold import fold_trial
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
+from hposlurm.life import fold_trial
 from hposlurm.plan import WavePlan
 from hposlurm.planner import advance, create, revise
 from hposlurm.planner.decide import next_plan
-from hposlurm.trial import Attempt, JobState, Outcome, Settlement, TrialState
+from hposlurm.trial import Assignment, Attempt, JobState, Outcome, Settlement, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
 
 BEGIN = 1_700_000_000.0
@@ -98,17 +98,17 @@ class Simulation:
         self.now = BEGIN
 
     def history(self) -> History:
-        trials = {}
+        trials: dict[int, list[tuple[int, Assignment]]] = {}
         for plan in self.plans:
             for assignment in plan.assignments:
-                trials.setdefault(assignment.trial, (assignment, plan.wave))
+                trials.setdefault(assignment.trial, []).append((plan.wave, assignment))
         folded = tuple(
             fold_trial(
-                assignment, wave, self.journals.get(number, ()),
+                assigned, self.journals.get(number, ()),
                 [mine for batch in self.settled if (mine := [s for s in batch if s.trial == number])],
                 ("loss",), self.spec.trial.retries,
             )
-            for number, (assignment, wave) in sorted(trials.items())
+            for number, assigned in sorted(trials.items())
         )  # fmt: skip
         return History(tuple(self.plans), folded, {n: tuple(a) for n, a in self.journals.items()})
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from hposlurm.assignments import choice
 from hposlurm.backend import Usage
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
-from hposlurm.planner import advance, create, decide
-from hposlurm.search import suggest
+from hposlurm.planner import advance, create
+from hposlurm.search import next_jobs
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec
 
@@ -47,7 +48,7 @@ def test_what_does_not_fit_is_never_tried_again_and_the_search_is_told(layout, m
     cluster, study = first_wave(layout, 8, **retrying(3))
     cluster.run(loss=lambda p: NO_ROOM if p["x"] == 0.5 else p["x"])
     told = []
-    monkeypatch.setattr(decide, "suggest", lambda *args: told.append(args[3]) or suggest(*args))
+    monkeypatch.setattr(choice, "next_jobs", lambda *args: told.append(args[1]) or next_jobs(*args))
     advance(layout, study, cluster)
     trial = read_history(layout).trials[0]
     assert (trial.state, trial.infeasible, trial.reason) == (TrialState.FAIL, True, NO_ROOM)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hposlurm.backend import DRIVER_ENDED, ElementState, Usage
-from hposlurm.fold import fold, fold_trial, unread
+from hposlurm.fold import fold, unread
 from hposlurm.history import History
+from hposlurm.life import fold_trial
 from hposlurm.plan import WavePlan
 from hposlurm.planner.settle import END_STATES, settle, settle_late, unfinished, unsettled
 from hposlurm.trial import JobState, Outcome, Settlement, TrialState
@@ -25,7 +26,7 @@ def plan() -> WavePlan:
 
 def history(*journals: Sequence[Mapping[str, Any]], retries: int = 0) -> History:
     attempts = tuple(fold(unread(n), records) for n, records in enumerate(journals))
-    trial = fold_trial(assignment(0), 0, attempts, [], ("eval_loss",), retries)
+    trial = fold_trial([(0, assignment(0))], attempts, [], ("eval_loss",), retries)
     return History((plan(),), (trial,), {0: attempts})
 
 
@@ -178,7 +179,7 @@ def test_every_run_of_a_requeued_element_is_settled_the_silent_ones_too() -> Non
         (1, JobState.COMPLETED, 70.0, ""),
     ]
     attempts = tuple(fold(unread(n), records) for n, records in enumerate(journals))
-    trial = fold_trial(assignment(0), 0, attempts, [found], ("eval_loss",), 0)
+    trial = fold_trial([(0, assignment(0))], attempts, [found], ("eval_loss",), 0)
     assert (trial.state, len(trial.attempts)) == (TrialState.COMPLETE, 3)
     assert trial.gpu_hours == pytest.approx(2 * 125 / 3600)
 
@@ -194,7 +195,7 @@ def test_every_run_of_an_element_that_never_started_is_an_attempt() -> None:
 
 def test_late_accounting_of_an_element_that_never_started_has_the_time_of_all_its_runs() -> None:
     silent = settled(state=JobState.FAILED)
-    trial = fold_trial(assignment(0), 0, [], [silent], ("eval_loss",), 1)
+    trial = fold_trial([(0, assignment(0))], [], [silent], ("eval_loss",), 1)
     late = unsettled(History((plan(),), (trial,), {}), before=1)
     (found,) = settle_late(late, {ID: [Usage(JobState.NODE_FAIL, 5.0, 2), Usage(JobState.FAILED, 3.0, 2)]})
     assert (found.attempt, found.elapsed_s, found.outcome) == (-1, 8.0, None)

@@ -1,0 +1,143 @@
+"""The next assignments: what is open again, then what the search wants, within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hposlurm.assignments.observe import observe
+from hposlurm.history import History
+from hposlurm.layout import StudyLayout
+from hposlurm.search import Job, Problem, Verdict, derive_seed, next_jobs
+from hposlurm.search.budget import affordable, reason_to_end, spent
+from hposlurm.space import signature
+from hposlurm.spec.facts import commands
+from hposlurm.trial import Assignment, Stage, Trial, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+# More trials than a study could run: a grid says itself where it ends.
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is assigned next. Without assignments, `finished` is the reason why the study is over."""
+
+    assignments: tuple[Assignment, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+    finished: str | None = None
+
+
+def choose(layout: StudyLayout, spec: StudySpec, history: History, *, wave_size: int, gpus: int, now: float) -> Choice:
+    """The next wave's assignments: trials that are open again first, then what the search wants, up to its size.
+
+    With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. `gpus` is
+    what one element is given, `now` in epoch seconds.
+    """
+    waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
+    so_far = spent(history, spec.objectives, now, wave_is_over=True)
+    element_gpu_hours = gpus * spec.resources.time_min / 60
+    over = reason_to_end(spec.budget, so_far, element_gpu_hours)
+    most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
+    again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
+    size = trials_per_wave(spec, wave_size)
+    wanted = (size if most is None else min(size, most)) - len(again)
+    problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
+    observations = observe(history, spec.objectives)
+    answer = next_jobs(problem, observations, max(wanted, 0))
+    assignments = (*again, *_assignments(layout, spec, history, answer.jobs))
+    if assignments:
+        return Choice(assignments, answer.verdicts, answer.notes)
+    beyond = next_jobs(problem, observations, 1) if over else answer  # what the budget alone leaves out
+    if over and (waiting or beyond.jobs):
+        count = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
+        over = f"{over}; {count} left to be tried again" if waiting else over
+        return Choice((), answer.verdicts, answer.notes, over)
+    return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
+
+
+def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
+    """As asked; else all at once where no result changes what comes next, else what can run at once."""
+    if spec.waves.size is not None:
+        return spec.waves.size
+    budget, algorithm = spec.budget, spec.search.algorithm
+    is_known = algorithm == "grid" or (algorithm == "random" and budget.n_trials is not None)
+    return _MANY if is_known and budget.wall_time_min is None and budget.patience is None else wave_size
+
+
+def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: Sequence[Job]) -> list[Assignment]:
+    found, number = [], len(history.trials)
+    for job in jobs:
+        if job.trial is None:
+            found.append(_new(layout, spec, history, number, job))
+            number += 1
+        else:
+            found.append(_further(layout, spec, history.trial(job.trial), job))
+    return found
+
+
+def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, job: Job) -> Assignment:
+    seed = derive_seed(spec.search.seed, "trial", number)
+    begin, resumed = commands(layout, spec, number, job.params, seed, job.to_step)
+    return Assignment(
+        trial=number,
+        params=job.params,
+        signature=signature(job.params),
+        seed=seed,
+        command=begin,
+        command_resumed=resumed,
+        attrs=job.attrs,
+        from_step=job.from_step,
+        to_step=job.to_step,
+        resume_from=None if job.copy_of is None else _newest_checkpoint(layout, history.trial(job.copy_of)),
+        is_final=job.is_final,
+    )
+
+
+def _further(layout: StudyLayout, spec: StudySpec, trial: Trial, job: Job) -> Assignment:
+    stage = Stage(len(trial.stages), 0, job.from_step, job.to_step, None, job.is_final)
+    return _assign(layout, spec, trial, stage)
+
+
+def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
+    return _assign(layout, spec, trial, trial.stages[-1])
+
+
+def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) -> Assignment:
+    begin, resumed = commands(layout, spec, trial.number, trial.params, trial.seed, stage.to_step)
+    return Assignment(
+        trial=trial.number,
+        params=trial.params,
+        signature=trial.signature,
+        seed=trial.seed,
+        command=begin,
+        command_resumed=resumed,
+        attrs=trial.attrs,
+        from_step=stage.from_step,
+        to_step=stage.to_step,
+        resume_from=stage.resume_from,
+        stage=stage.number,
+        is_final=stage.is_final,
+    )
+
+
+def _newest_checkpoint(layout: StudyLayout, trial: Trial) -> str | None:
+    """The trial's checkpoint with the largest step, relative to the study; None if it announced none."""
+    saved = [checkpoint for attempt in trial.attempts for checkpoint in attempt.checkpoints]
+    if not saved:
+        return None
+    _, path = max(saved, key=lambda checkpoint: checkpoint[0])
+    return str((layout.trial(trial.number).checkpoints / Path(path).name).relative_to(layout.root))
+
+
+def _why_finished(spec: StudySpec, history: History, exhausted: str | None) -> str:
+    done = len(history.trials)
+    if exhausted is None and spec.budget.n_trials is not None:
+        return f"{done} of {spec.budget.n_trials} trials are done"
+    left = "no further configuration meets the constraints" if spec.constraints else exhausted
+    return f"{left or 'the search is over'} after {done} trial{'' if done == 1 else 's'}"

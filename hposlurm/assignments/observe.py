@@ -1,0 +1,46 @@
+"""The history as the search sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hposlurm.fold import latest_metrics
+from hposlurm.history import History
+from hposlurm.search import Observation
+from hposlurm.trial import Objective, Report, Trial, TrialState
+
+
+def observe(history: History, objectives: Sequence[Objective]) -> list[Observation]:
+    """One observation per trial, in the order of their numbers."""
+    names = [objective.metric for objective in objectives]
+    return [_observation(trial, names) for trial in history.trials]
+
+
+def _observation(trial: Trial, names: Sequence[str]) -> Observation:
+    return Observation(
+        number=trial.number,
+        params=trial.params,
+        state=trial.state,
+        values=trial.values,
+        attrs=trial.attrs,
+        infeasible=trial.infeasible,
+        curve=_curve(trial.reports, names),
+        to_step=trial.stages[-1].to_step if trial.stages else None,
+        is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
+        metrics=_metrics(trial),
+    )
+
+
+def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    curve = []
+    for report in reports:
+        values = [report.metrics.get(name) for name in names]
+        if all(isinstance(value, float) for value in values):
+            curve.append((report.step, tuple(value for value in values if isinstance(value, float))))
+    return tuple(curve)
+
+
+def _metrics(trial: Trial) -> dict[str, float]:
+    latest = latest_metrics(trial.attempts)
+    known = {"peak_gpu_gb": trial.peak_gpu_gb, "peak_host_gb": trial.peak_host_gb}
+    return {name: value for name, value in {**known, **latest}.items() if isinstance(value, float)}

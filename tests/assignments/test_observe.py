@@ -1,0 +1,29 @@
+"""What the search is told of a trial: its curve, where it was sent, and whether it still runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hposlurm.assignments import observe
+from hposlurm.fold import fold, unread
+from hposlurm.history import History
+from hposlurm.life import fold_trial
+from hposlurm.trial import Objective, TrialState
+from tests.studies import BEGIN, assignment, end, report, start
+
+
+def test_the_curve_has_the_steps_at_which_every_objective_is_a_number() -> None:
+    reports = [report(1, BEGIN, loss=3.0, acc=0.1), report(2, BEGIN, loss="nan", acc=0.2), report(3, BEGIN, loss=2.0)]
+    records = [start(0), *reports, report(4, BEGIN, loss=1.0, acc=0.4, peak_gpu_gb=7.5), end("complete")]
+    paused = replace(assignment(0), to_step=4, is_final=False)
+    trial = fold_trial([(0, paused)], [fold(unread(0), records)], [], ("loss", "acc"), 0)
+    (seen,) = observe(History((), (trial,)), (Objective("loss"), Objective("acc")))
+    assert seen.curve == ((1, (3.0, 0.1)), (4, (1.0, 0.4)))
+    assert (seen.state, seen.values, seen.to_step, seen.is_open) == (TrialState.PAUSED, (1.0, 0.4), 4, False)
+    assert seen.metrics["peak_gpu_gb"] == 7.5
+
+
+def test_a_trial_that_waits_or_runs_is_open() -> None:
+    waiting = fold_trial([(0, assignment(0))], [], [], ("loss",), 0)
+    running = fold_trial([(0, assignment(1))], [fold(unread(0), [start(1)])], [], ("loss",), 0)
+    assert [o.is_open for o in observe(History((), (waiting, running)), (Objective("loss"),))] == [True, True]
