@@ -7,6 +7,7 @@ lane alone, `pytest --train` the unit and the training lane. scripts/test runs t
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ LANES = {
     "train": "run the tests with real torch, DeepSpeed and torchrun processes",
     "gpu": "run the tests that need an NVIDIA GPU",
 }
+DEFAULT_CLUSTER = "/var/tmp/hposlurm-cluster"
 T = TypeVar("T")
 
 # A shell that starts a command in the background lets it ignore Ctrl-C, and so would everything that is started here.
@@ -58,20 +60,31 @@ class SlurmCluster:
 def slurm_cluster() -> Iterator[SlurmCluster]:
     """The cluster that SLURM_CONF names, if it is one of scripts/slurm-cluster, else the one in its default directory.
 
-    It stays up after the session: the next one, and the other workers of this one, go on with it.
+    It stays up after the session, and the next one goes on with it. Where tests run side by side (`pytest -n`), each
+    process but the first has a cluster of its own beside it, which goes down again: tests count jobs and fill nodes.
     """
-    options = []
     conf = Path(os.environ.get("SLURM_CONF", ""))
-    if (conf.parent / "cluster.json").is_file():  # a site's own Slurm is never used for tests
-        options = ["--root", str(conf.parents[1])]
-    command = [sys.executable, str(REPOSITORY / "scripts" / "slurm-cluster"), "up", *options]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    if answer.returncode:
-        pytest.fail(f"the Slurm lane was asked for, but its cluster does not come up: {answer.stderr}", pytrace=False)
-    conf = Path(answer.stdout.strip().removeprefix("export SLURM_CONF="))
+    # a site's own Slurm is never used for tests
+    root = str(conf.parents[1]) if (conf.parent / "cluster.json").is_file() else DEFAULT_CLUSTER
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    is_mine = worker != "gw0"
+    root = f"{root}-{worker}" if is_mine else root
+    conf = Path(_cluster("up", root).removeprefix("export SLURM_CONF="))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(conf))
         yield SlurmCluster(conf)
+    if is_mine:
+        _cluster("down", root)
+        shutil.rmtree(root)
+
+
+def _cluster(verb: str, root: str) -> str:
+    command = [sys.executable, str(REPOSITORY / "scripts" / "slurm-cluster"), verb, "--root", root]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if answer.returncode:
+        message = f"the Slurm lane was asked for, but its cluster does not go {verb}: {answer.stderr}"
+        pytest.fail(message, pytrace=False)
+    return answer.stdout.strip()
 
 
 @pytest.fixture(scope="session")

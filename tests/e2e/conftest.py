@@ -49,7 +49,8 @@ class Shell:
         found = []
         for path in sorted((self.cwd / "runs" / study).glob("trials/*/attempt-*.jsonl")):
             lines = [json.loads(line) for line in path.read_text().splitlines()]
-            found.append({**lines[0], "until": lines[-1]["t"]})
+            if lines:  # a worker has created it a moment ago
+                found.append({**lines[0], "until": lines[-1]["t"]})
         return found
 
     def has_finished(self, study: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import subprocess
@@ -87,28 +86,6 @@ def test_a_study_goes_on_without_the_shell_that_launched_it(shell, write_study, 
     # what the workers' own clocks would have said, within a second per attempt
     for start in starts:
         assert start["until"] - start["t"] == pytest.approx(said[start["job_id"]] * 1800, abs=1.5, rel=0.05)
-
-
-@pytest.mark.train
-def test_the_classic_grid_in_its_tiny_form(shell, wait_until):
-    folder = REPOSITORY / "experiments" / "manual-grid"
-    settings = ["resources.gpus_per_node=2", "resources.gpu_type=v100", f"trial.workdir={REPOSITORY}"]
-    changes = [word for setting in settings for word in ("--set", setting)]
-    shell.ok("launch", str(folder / "study.yaml"), "--overlay", str(folder / "tiny.yaml"), *changes)
-    name = next((shell.cwd / "runs").iterdir()).name
-    wait_until(lambda: shell.has_finished(name), 1200)
-    rows = shell.rows(name)
-    assert [row["state"] for row in rows] == ["COMPLETE"] * 12, shell.ok("status", name)
-    wanted = {"lr", "bs", "wd", "eval_loss", "exact_match", "f1", "runtime", "gpu_hours"}
-    assert all(row[key] is not None for row in rows for key in wanted)
-    pairs: dict[tuple, list[float]] = {}
-    for row in rows:
-        pairs.setdefault((row["lr"], row["bs"]), []).append(row["eval_loss"])
-    assert len(pairs) == 6 and all(len(losses) == 2 for losses in pairs.values())
-    assert all(len(set(losses)) == 2 for losses in pairs.values()), pairs
-    assert all(row["gpu_hours"] > 0 for row in rows)
-    with (shell.cwd / "runs" / name / "results.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 12
 
 
 def test_bad_trials_fail_with_their_reason_and_the_study_goes_on(shell, write_study, wait_until):
