@@ -75,10 +75,14 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is optimised: the name of a reported metric, and which way is better."""
+    """What is optimised: the name of a reported metric, and which way is better.
+
+    `weight` is its share where several objectives are added up to one number.
+    """
 
     metric: str
     direction: Direction = Direction.MINIMIZE
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     """As asked; else all at once where no result changes what comes next, else what can run at once."""
     if spec.waves.size is not None:
         return spec.waves.size
-    budget, algorithm = spec.budget, spec.search.algorithm
-    is_known = algorithm == "grid" or (algorithm == "random" and budget.n_trials is not None)
+    budget, (sampler, pruner) = spec.budget, spec.search.pair
+    is_known = pruner == "none" and (sampler == "grid" or (sampler == "random" and budget.n_trials is not None))
     return _MANY if is_known and budget.wall_time_min is None and budget.patience is None else wave_size
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History
 from hposlurm.search import Observation
-from hposlurm.trial import Objective, Report, Trial, TrialState
+from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
 
 
 def observe(history: History, objectives: Sequence[Objective]) -> list[Observation]:
@@ -28,7 +28,22 @@ def _observation(trial: Trial, names: Sequence[str]) -> Observation:
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
         metrics=_metrics(trial),
+        ends=_ends(trial, names),
     )
+
+
+def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Where each completed stage ended, with the objectives' last values until then."""
+    targets = {stage.number: stage.to_step for stage in trial.stages if stage.to_step is not None}
+    ends: dict[int, tuple[float, ...]] = {}
+    for position, attempt in enumerate(trial.attempts if targets else ()):
+        target = targets.get(attempt.stage)
+        if target is not None and attempt.outcome is Outcome.COMPLETE and target not in ends:
+            latest = latest_metrics(trial.attempts[: position + 1])
+            values = [latest.get(name) for name in names]
+            if all(isinstance(value, float) for value in values):
+                ends[target] = tuple(value for value in values if isinstance(value, float))
+    return tuple(sorted(ends.items()))
 
 
 def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:

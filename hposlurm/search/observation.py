@@ -20,7 +20,8 @@ class Observation:
     `values` is None unless the trial is COMPLETE, or PAUSED or PRUNED with a last report. `infeasible`: the trial is
     FAIL because its configuration does not fit into the memory. `curve` has (step, values) for each step at which every
     objective is known, ascending. `to_step` is where its newest assignment ends, None for the training code's own end;
-    `is_open` says that this assignment is planned, waits or runs. `metrics` has each metric's newest finite value.
+    `is_open` says that this assignment is planned, waits or runs. `metrics` has each metric's newest finite value,
+    `ends` (to_step, values) of each assignment that was completed: what the trial is ranked by, however it went on.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Observation:
     to_step: int | None = None
     is_open: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
+    ends: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

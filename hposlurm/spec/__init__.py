@@ -27,7 +27,6 @@ from hposlurm.spec.model import (
     IntDefinition,
     PlannerSpec,
     ResourcesSpec,
-    SearchSpec,
     SlurmSpec,
     StudySpec,
     TrialSpec,
@@ -35,6 +34,7 @@ from hposlurm.spec.model import (
 )
 from hposlurm.spec.probe import probe_problems
 from hposlurm.spec.problems import problems_of, suggestion
+from hposlurm.spec.search import SearchSpec
 
 __all__ = [
     "BudgetSpec",

@@ -21,7 +21,7 @@ def budget_problems(
     budget, search = data.get("budget", {}), data.get("search")
     if not isinstance(budget, dict):
         return  # the model reports it
-    if isinstance(search, dict) and search.get("algorithm") == "grid":
+    if isinstance(search, dict) and "grid" in (search.get("algorithm"), search.get("sampler")):
         yield from _grid_problems(definitions, where)
     elif not any(key in budget for key in _ENDS):
         yield Problem(

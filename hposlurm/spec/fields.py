@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from hposlurm.space import Unset
@@ -22,6 +22,14 @@ _WITH_UNITS = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME_LENGTH = 64
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no infinities, `partition: 1` is the text "1"."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False, validate_default=False
+    )
 
 
 def quoted(value: Any) -> str:
@@ -167,6 +175,8 @@ def _memory_gb(value: float) -> float:
 
 Number = Annotated[float, BeforeValidator(_not_a_truth_value)]
 Whole = Annotated[int, BeforeValidator(_not_a_truth_value)]
+PositiveNumber = Annotated[Number, Field(gt=0)]
+PositiveWhole = Annotated[Whole, Field(ge=1)]
 Text = Annotated[str, AfterValidator(_plain_text)]
 Command = Annotated[str, AfterValidator(_command)]
 StudyName = Annotated[str, AfterValidator(_study_name)]

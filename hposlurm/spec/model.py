@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetPydanticSchema, Tag
+from pydantic import Discriminator, Field, GetPydanticSchema, Tag
 from pydantic_core import core_schema
 
 from hposlurm.expressions import Expression
@@ -17,29 +17,22 @@ from hposlurm.spec.fields import (
     Minutes,
     NodeCount,
     Number,
+    PositiveNumber,
+    PositiveWhole,
     Scalar,
     ScalarOrUnset,
     Seconds,
+    Section,
     StudyName,
     Switch,
     Text,
     Whole,
 )
+from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Direction, Objective, ParamValue
 
 # Whole numbers of a search space stay exact as floats, which samplers and SQLite readers turn them into
 _INT_LIMIT = 2**53
-
-PositiveWhole = Annotated[Whole, Field(ge=1)]
-PositiveNumber = Annotated[Number, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys, no infinities, `partition: 1` is the text "1"."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False, validate_default=False
-    )
 
 
 class FloatDefinition(Section):
@@ -110,6 +103,7 @@ class Conditional(Section):
 class ObjectiveEntry(Section):
     name: Text
     direction: Direction = Direction.MINIMIZE
+    weight: PositiveNumber = 1.0
 
 
 # Validated as the section above, kept as the search's own word
@@ -117,20 +111,18 @@ _ObjectiveField = Annotated[
     Objective,
     GetPydanticSchema(
         lambda _, handler: core_schema.no_info_after_validator_function(
-            lambda entry: Objective(entry.name, entry.direction),
+            lambda entry: Objective(entry.name, entry.direction, entry.weight),
             handler(ObjectiveEntry),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda objective: {"name": objective.metric, "direction": objective.direction.value}
+                lambda objective: {
+                    "name": objective.metric,
+                    "direction": objective.direction.value,
+                    **({} if objective.weight == 1 else {"weight": objective.weight}),
+                }
             ),
         )
     ),
 ]
-
-
-class SearchSpec(Section):
-    algorithm: Literal["grid", "random", "tpe"] = "tpe"
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
-    startup_trials: PositiveWhole = 10
 
 
 class BudgetSpec(Section):
@@ -227,7 +219,7 @@ class SlurmSpec(Section):
     constraint: Text | None = None
     exclude: Text | None = None
     setup: tuple[Text, ...] = ()
-    extra: dict[str, Scalar] = {}
+    extra: dict[str, Scalar] = Field(default={})
     template: Text | None = None
     planner: PlannerSpec = PlannerSpec()
 
@@ -236,7 +228,7 @@ class StudySpec(Section):
     """A whole study file. `space` is its search space, ready to be sampled."""
 
     name: StudyName
-    tags: dict[Text, Text] = {}
+    tags: dict[Text, Text] = Field(default={})
     backend: Literal["auto", "slurm", "local"] = "auto"
     objectives: tuple[_ObjectiveField, ...] = Field(min_length=1)
     parameters: dict[str, Definition] = Field(min_length=1)

@@ -27,3 +27,17 @@ def test_a_trial_that_waits_or_runs_is_open() -> None:
     waiting = fold_trial([(0, assignment(0))], [], [], ("loss",), 0)
     running = fold_trial([(0, assignment(1))], [fold(unread(0), [start(1)])], [], ("loss",), 0)
     assert [o.is_open for o in observe(History((), (waiting, running)), (Objective("loss"),))] == [True, True]
+
+
+def test_where_each_assignment_ended_is_kept_although_the_trial_went_on() -> None:
+    """Evaluations come every two steps, so the rung at 3 was judged by what was reported at 2."""
+    first = replace(assignment(0), to_step=3, is_final=False)
+    second = replace(assignment(0), from_step=3, to_step=9, stage=1)
+    journals = [
+        [start(0), report(2, BEGIN, loss=2.0), end("complete")],
+        [start(0, wave=1, stage=1), report(4, BEGIN + 9, loss=1.0)],
+    ]
+    attempts = [fold(unread(number), records) for number, records in enumerate(journals)]
+    trial = fold_trial([(0, first), (1, second)], attempts, [], ("loss",), 0)
+    (seen,) = observe(History((), (trial,)), (Objective("loss"),))
+    assert (seen.ends, seen.to_step, seen.is_open) == (((3, (2.0,)),), 9, True)

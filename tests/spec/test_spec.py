@@ -20,7 +20,7 @@ def test_a_valid_study_has_every_value_in_its_place() -> None:
     assert study.name == "bloom-squad"
     assert study.tags == {"project": "workshop", "year": "2024"}
     assert study.objectives == (Objective("eval_loss"), Objective("f1", Direction.MAXIMIZE))
-    assert study.search.model_dump() == {"algorithm": "tpe", "seed": 42, "startup_trials": 5}
+    assert (study.search.algorithm, study.search.seed, study.search.startup_trials) == ("tpe", 42, 5)
     assert study.trial.timeout_s == 1800
     assert study.resources.time_min == 30
     assert study.slurm.account == "4711"

@@ -1,0 +1,176 @@
+"""Rungs: how far trials are trained before they are compared, and who goes on. Pure, standard library only.
+
+A rung is a step of the training. Whoever got there is ranked among all that did; the best 1/reduction_factor go on to
+the next one. Everything here is a function of the records alone and takes n log n steps for n trials.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hposlurm.search.observation import Observation
+from hposlurm.trial import Direction, Objective, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import SearchSpec
+
+# A rung this close below the last one would stop nobody in time.
+_NEAREST = 1.5
+
+Score = Callable[[Sequence[tuple[float, ...]]], list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One trial in a rung. `score` is what it is ranked by: less is better, infinite where it failed before."""
+
+    number: int
+    score: float
+
+
+def rung_levels(min_resource: int, max_resource: int, reduction_factor: int) -> tuple[int, ...]:
+    """The steps at which trials are compared, ascending; the last one is `max_resource`.
+
+    Those below are min_resource · reduction_factor^k; one that comes to within 2/3 of the end is left out.
+    """
+    levels: list[int] = []
+    level = min_resource
+    while _NEAREST * level < max_resource:
+        levels.append(level)
+        level *= reduction_factor
+    return (*levels, max_resource)
+
+
+def levels_of(search: SearchSpec) -> tuple[int, ...]:
+    """The rungs of a search, the last one where training ends; () without a `max_resource`."""
+    if search.max_resource is None:
+        return ()
+    return rung_levels(search.min_resource or 1, search.max_resource, search.reduction_factor)
+
+
+def value_at(observation: Observation, level: int) -> tuple[float, ...] | None:
+    """The trial's values at a rung, one per objective as reported; None if it did not get there.
+
+    They are the last ones of an assignment that ended at the rung, else those of the first report at it or beyond.
+    """
+    for end, values in observation.ends:
+        if end == level:
+            return values
+    curve = observation.curve
+    position = bisect_left(curve, level, key=lambda point: point[0])
+    if position < len(curve):
+        return curve[position][1]
+    has_ended = observation.state in (TrialState.PAUSED, TrialState.COMPLETE)
+    return observation.values if has_ended and observation.to_step == level else None
+
+
+def is_beyond(observation: Observation, level: int) -> bool:
+    """Whether the trial was sent on past the rung, whatever became of it."""
+    return observation.to_step is None or observation.to_step > level
+
+
+def standings(
+    observations: Iterable[Observation], levels: Sequence[int], score: Score
+) -> tuple[tuple[Standing, ...], ...]:
+    """For each rung everyone who got there, best first, ties by number.
+
+    A trial that failed, for whatever reason, counts as the worst in the first rung that it did not reach.
+    """
+    numbers: list[list[int]] = [[] for _ in levels]
+    values: list[list[tuple[float, ...]]] = [[] for _ in levels]
+    failed: list[list[Standing]] = [[] for _ in levels]
+    for observation in observations:
+        for k, level in enumerate(levels):
+            found = value_at(observation, level)
+            if found is None:
+                if observation.state is TrialState.FAIL:
+                    failed[k].append(Standing(observation.number, math.inf))
+                break
+            numbers[k].append(observation.number)
+            values[k].append(found)
+    return tuple(
+        tuple(sorted((*map(Standing, here, score(known)), *lost), key=lambda s: (s.score, s.number)))
+        for here, known, lost in zip(numbers, values, failed, strict=True)
+    )
+
+
+def quota(size: int, reduction_factor: int) -> int:
+    """How many of a rung's trials go on."""
+    return size // reduction_factor
+
+
+def promotable(rung: Sequence[Standing], reduction_factor: int, is_promoted: Callable[[int], bool]) -> list[int]:
+    """Who may leave the rung now, best first: those of its best 1/reduction_factor that have not left it already.
+
+    The ones that left count in the rung as everyone else: else nearly everybody would be sent on in the end.
+    `rung` is in order, best first.
+    """
+    best = rung[: quota(len(rung), reduction_factor)]
+    return [s.number for s in best if s.score < math.inf and not is_promoted(s.number)]
+
+
+def scoring(objectives: Sequence[Objective], compare_by: str = "first") -> Score:
+    """How several trials' values at a rung become numbers, less is better.
+
+    "first" looks at the first objective alone, "weighted" at the sum of all by their weights, "domination" at how many
+    layers of trials dominate a trial (0: none does), and inside of a layer at the first objective.
+    """
+    signs = [-1.0 if o.direction is Direction.MAXIMIZE else 1.0 for o in objectives]
+    if compare_by == "weighted":
+        factors = [sign * o.weight for sign, o in zip(signs, objectives, strict=True)]
+        return lambda values: [sum(f * v for f, v in zip(factors, point, strict=True)) for point in values]
+    if compare_by == "domination" and len(objectives) > 1:
+        return lambda values: _by_layers([_signed(signs, point) for point in values])
+    return lambda values: [signs[0] * point[0] for point in values]
+
+
+def _signed(signs: Sequence[float], point: Sequence[float]) -> tuple[float, ...]:
+    return tuple(sign * value for sign, value in zip(signs, point, strict=True))
+
+
+def _by_layers(points: Sequence[tuple[float, ...]]) -> list[float]:
+    """Each point's layer, plus a fraction below 1 that grows with the point's place in lexicographic order."""
+    order = sorted(range(len(points)), key=points.__getitem__)
+    layers = _layers([points[i] for i in order])
+    place = {point: i for i, point in enumerate(sorted(set(points)))}
+    scores = [0.0] * len(points)
+    for index, layer in zip(order, layers, strict=True):
+        scores[index] = layer + place[points[index]] / (len(place) + 1)
+    return scores
+
+
+def _layers(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """The number of the non-dominated layer of each of the lexicographically sorted `points`, counted from 0."""
+    if points and len(points[0]) == 2:
+        return _layers_of_pairs(points)
+    fronts: list[list[tuple[float, ...]]] = []
+    found = []
+    for point in points:  # only an earlier one can dominate it
+        layer = next((k for k, front in enumerate(fronts) if not _is_dominated(point, front)), len(fronts))
+        if layer == len(fronts):
+            fronts.append([])
+        fronts[layer].append(point)
+        found.append(layer)
+    return found
+
+
+def _layers_of_pairs(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """With two objectives a layer is dominated by its smallest second one: n log n."""
+    smallest: list[float] = []  # of each layer's second objective, ascending
+    found: list[int] = []
+    for index, point in enumerate(points):
+        if index and point == points[index - 1]:
+            found.append(found[-1])  # equal points do not dominate each other
+            continue
+        layer = bisect_right(smallest, point[1])
+        smallest[layer : layer + 1] = [point[1]]
+        found.append(layer)
+    return found
+
+
+def _is_dominated(point: tuple[float, ...], front: Sequence[tuple[float, ...]]) -> bool:
+    return any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in reversed(front))
