@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from random import Random
 
 from hposlurm.errors import RequestError
 from hposlurm.search.grid import unseen_grid_points
+from hposlurm.search.known import KnownPoint, known_points
+from hposlurm.search.moved import refuse_what_cmaes_cannot_do
 from hposlurm.search.observation import Observation, Suggestion
-from hposlurm.search.points import Identity, Point, canonical, draw_point, given_defaults, identity, project
+from hposlurm.search.points import identity
+from hposlurm.search.proposals import Proposal, Propose, at_random, by_model, defaults_first, take
 from hposlurm.search.seeds import derive_seed
+from hposlurm.search.sobol import sobol_points
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Objective, TrialState
 
-DEFAULT_DRAWS = 1000  # for the parameters without a default, until the constraints hold
-ASKS = 50  # of TPE for one point; then a random one is taken (0.1 s each after 10,000 trials)
-REJECTIONS = 400  # of TPE's points in one call; then all are random
-ALGORITHMS = ("grid", "random", "tpe")
-
-Proposal = tuple[Point, str]
+ALGORITHMS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")
+SOBOL_SKIPS = 1000  # points of the sequence that are old or not allowed; then a random one is taken
 
 
 def suggest(
@@ -32,102 +34,117 @@ def suggest(
     n: int,
     seed: int,
     startup_trials: int,
+    population_size: int | None = None,
 ) -> tuple[Suggestion, ...]:
     """Returns up to `n` new configurations; the same arguments give the same answer in every process.
 
     `seed` is the *study's* seed for every wave: the wave's own seed is derived from it and from how many observations
-    there are, and the order of a grid must stay the same over waves. `startup_trials` is how many trials must have
-    ended with a value before TPE is used; until then it draws at random.
+    there are, and the order of a grid or a sequence must stay the same over waves. `startup_trials` is how many trials
+    must have ended with a value before tpe or gp is used; until then they draw at random. `population_size` is that of
+    cmaes (None: at least 4 + 3 ln d for d parameters, in whole first waves), nsga2 and nsga3 (None: 50).
 
     Fewer than `n`, possibly none, means that the space is exhausted: no trial's configuration is ever proposed again,
     whatever the trial's state, and no configuration breaks a constraint. (In a space that is infinite or has over
     20,000 allowed points it means that 50,000 draws found no new one.)
     Without observations the first suggestion has the default values.
 
-    Raises RequestError for an unknown algorithm, SpaceError for a grid over a continuous parameter.
+    Raises RequestError for an algorithm that is unknown, cannot do this or lacks a package, SpaceError for a grid over
+    a continuous parameter.
     """
     if algorithm not in ALGORITHMS:
         raise RequestError(f"search.algorithm: {algorithm!r} is not one of {', '.join(ALGORITHMS)}")
+    _refuse_what_cannot_be_done(space, algorithm, objectives)
     if n <= 0:
         return ()
-    seen = {identity(canonical(space, o.params)) for o in observations}
+    points = known_points(space)
+    known = [points.of(o.params) for o in observations]
+    seen = {point.identity for point in known}
     if algorithm == "grid":
-        return tuple(_suggestion(p, "grid") for p in islice(unseen_grid_points(space, seed, seen), n))
+        return tuple(Suggestion(p, {"origin": "grid"}) for p in islice(unseen_grid_points(space, seed, seen), n))
     unseen = UnseenPoints(space, Random(derive_seed(seed, "random", len(observations))), seen)
-    propose = _random(unseen)
-    if algorithm == "tpe":
-        propose = _tpe(space, objectives, observations, seed, startup_trials, unseen) or propose
+    lessons = [
+        (o, p) for o, p in zip(observations, known, strict=True) if p.point is not None and _is_sound(o, objectives)
+    ]
+    if algorithm == "qmc":
+        propose = _by_sobol(space, seed, observations, unseen)
+    elif algorithm == "random":
+        propose = at_random(unseen)
+    else:
+        wave_seed = derive_seed(seed, algorithm, len(observations))
+        asked = _Asked(space, algorithm, objectives, lessons, n, seed, wave_seed, startup_trials, population_size)
+        propose = _by_model(asked, unseen)
     if not observations:
-        propose = _defaults_first(space, Random(derive_seed(seed, "default")), unseen, propose)
-    return tuple(_take(propose, n, seen))
+        propose = defaults_first(space, Random(derive_seed(seed, "default")), unseen, propose)
+    return tuple(Suggestion(*proposal) for proposal in take(propose, n, seen, identity))
 
 
-def _take(propose: Callable[[], Proposal | None], n: int, seen: set[Identity]) -> list[Suggestion]:
-    taken: list[Suggestion] = []
-    while len(taken) < n and (proposal := propose()) is not None:
-        seen.add(identity(proposal[0]))
-        taken.append(_suggestion(*proposal))
-    return taken
+def _refuse_what_cannot_be_done(space: SearchSpace, algorithm: str, objectives: Sequence[Objective]) -> None:
+    if algorithm == "cmaes":
+        refuse_what_cmaes_cannot_do(space, len(objectives))
+    if algorithm == "gp" and find_spec("torch") is None:
+        raise RequestError(
+            "search.algorithm: gp needs PyTorch wherever waves are planned, on the login node as in jobs; "
+            "install torch there, or use tpe"
+        )
 
 
-def _suggestion(point: Point, origin: str) -> Suggestion:
-    return Suggestion(point, {"origin": origin})
+def _by_sobol(space: SearchSpace, seed: int, observations: Sequence[Observation], unseen: UnseenPoints) -> Propose:
+    """The next points of the study's sequence; where those are old or not allowed for long, random ones."""
+    indices = [index for o in observations if isinstance(index := o.attrs.get("sobol"), int)]
+    points = sobol_points(space, seed, max(indices, default=-1) + 1)
+    otherwise = at_random(unseen)
 
-
-def _random(unseen: UnseenPoints) -> Callable[[], Proposal | None]:
     def propose() -> Proposal | None:
-        point = unseen.draw()
-        return None if point is None else (point, "random")
+        for index, point in islice(points, SOBOL_SKIPS):
+            if unseen.accepts(point):
+                return point, {"origin": "qmc", "sobol": index}
+        return otherwise()
 
     return propose
 
 
-def _defaults_first(
-    space: SearchSpace, rng: Random, unseen: UnseenPoints, otherwise: Callable[[], Proposal | None]
-) -> Callable[[], Proposal | None]:
-    defaults = given_defaults(space)
-    draws = (draw_point(space, rng, defaults) for _ in range(DEFAULT_DRAWS if defaults else 0))
-    first = next((point for point in draws if unseen.accepts(point)), None)
-    pending = [] if first is None else [first]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    space: SearchSpace
+    algorithm: str
+    objectives: Sequence[Objective]
+    lessons: Sequence[tuple[Observation, KnownPoint]]
+    n: int
+    seed: int
+    wave_seed: int
+    startup_trials: int
+    population_size: int | None
 
-    def propose() -> Proposal | None:
-        return (pending.pop(), "default") if pending else otherwise()
 
-    return propose
+def _by_model(asked: _Asked, unseen: UnseenPoints) -> Propose:
+    """What the model of that name proposes. Each is imported where it is used: all others do without its packages."""
+    space, objectives, seed = asked.space, asked.objectives, asked.wave_seed
+    if asked.algorithm == "cmaes":
+        from hposlurm.search.cma import CmaStudy
 
+        cma = CmaStudy(space, objectives, seed, asked.population_size, asked.n)
+        cma.tell(asked.lessons)
+        return by_model(cma, cma.attrs, unseen)
+    if asked.algorithm in ("nsga2", "nsga3"):
+        from hposlurm.search.genetic import GeneticStudy
 
-def _tpe(
-    space: SearchSpace,
-    objectives: Sequence[Objective],
-    observations: Sequence[Observation],
-    seed: int,
-    startup_trials: int,
-    unseen: UnseenPoints,
-) -> Callable[[], Proposal | None] | None:
-    """Returns what proposes by TPE, or None while too few trials have ended with a value."""
-    lessons = [(o, p) for o in observations if _is_sound(o, objectives) and (p := project(space, o.params)) is not None]
-    ended = sum(o.state in (TrialState.COMPLETE, TrialState.PRUNED) for o, _ in lessons)
-    if ended < startup_trials:
-        return None
-    from hposlurm.search.sampler import TpeStudy  # Optuna takes 0.2 s to import, which no other search needs
+        herd = GeneticStudy(space, objectives, asked.algorithm, asked.seed, seed, asked.population_size)
+        herd.tell(asked.lessons)
+        return by_model(herd, herd.attrs, unseen)
+    with_value = (TrialState.COMPLETE,) if asked.algorithm == "gp" else (TrialState.COMPLETE, TrialState.PRUNED)
+    if sum(o.state in with_value for o, _ in asked.lessons) < asked.startup_trials:
+        return at_random(unseen)
+    if asked.algorithm == "gp":
+        from hposlurm.search.gaussian import ASKS, REJECTIONS, GpStudy
 
-    study = TpeStudy(space, objectives, derive_seed(seed, "tpe", len(observations)), startup_trials)
-    study.tell(lessons)
-    at_random = _random(unseen)
-    patience = REJECTIONS
+        process = GpStudy(space, objectives, seed, asked.startup_trials)
+        process.tell(asked.lessons)
+        return by_model(process, {"origin": "gp"}, unseen, ASKS, REJECTIONS)
+    from hposlurm.search.tpe import TpeStudy  # Optuna takes 0.2 s to import
 
-    def propose() -> Proposal | None:
-        nonlocal patience
-        for _ in range(min(ASKS, patience)):
-            if unseen.accepts(point := study.ask()):
-                return point, "tpe"
-            patience -= 1
-        proposal = at_random()
-        if proposal is not None:
-            study.expect(proposal[0])
-        return proposal
-
-    return propose
+    tpe = TpeStudy(space, objectives, seed, asked.startup_trials)
+    tpe.tell(asked.lessons)
+    return by_model(tpe, {"origin": "tpe"}, unseen)
 
 
 def _is_sound(observation: Observation, objectives: Sequence[Objective]) -> bool:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 from hposlurm.expressions import parse
 from hposlurm.search import Observation, Suggestion, suggest
-from hposlurm.search.points import draw_point, identity
+from hposlurm.search.known import KnownPoint, known_points
+from hposlurm.search.points import Point, draw_point, identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.trial import Direction, Objective, Params, TrialState
 
+if TYPE_CHECKING:
+    from hposlurm.search.tpe import TpeStudy
+
 LOSS = (Objective("loss"),)
-ALGORITHMS = ("grid", "random", "tpe")
+ALGORITHMS = ("grid", "random", "qmc", "tpe", "nsga2", "nsga3")  # for choices alone; cmaes needs numbers, gp torch
+ADAPTIVE = ("random", "qmc", "tpe", "cmaes", "nsga2", "nsga3")  # for every space with a number
 
 SQUARE = SearchSpace((FloatParameter("x", -10.0, 10.0), FloatParameter("y", -10.0, 10.0)))
 TINY_GRID = SearchSpace(
@@ -91,6 +97,21 @@ def bowl(params: Params) -> float:
 def drawn(space: SearchSpace, n: int, seed: int = 0) -> list[Params]:
     rng = Random(seed)
     return [draw_point(space, rng) for _ in range(n)]
+
+
+def lessons(space: SearchSpace, history: list[Observation]) -> list[tuple[Observation, KnownPoint]]:
+    """As samplers are told of a history."""
+    return [(o, known_points(space).of(o.params)) for o in history]
+
+
+def asked_in_turn(study: TpeStudy, n: int) -> list[Point]:
+    """What `study` answers when the points that are allowed run and all others are refused."""
+    asked = []
+    for _ in range(n):
+        point = study.ask()
+        (study.refuse if any(v > 0 for v in study._points.of(point).violations) else study.expect)(point)
+        asked.append(point)
+    return asked
 
 
 def ask_tpe(

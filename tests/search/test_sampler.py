@@ -11,11 +11,25 @@ import optuna
 import pytest
 
 from hposlurm.expressions import parse
-from hposlurm.search import Observation, Suggestion, sampler, suggest, suggestions
-from hposlurm.search.sampler import TpeStudy
+from hposlurm.search import Observation, Suggestion, proposals, suggest, tpe
+from hposlurm.search.points import identity
+from hposlurm.search.tpe import TpeStudy
 from hposlurm.space import IntParameter, SearchSpace
 from hposlurm.trial import Direction, Objective, Params, TrialState
-from tests.search.studies import LOSS, NESTED, SQUARE, ask_tpe, bowl, drawn, number, observed, params_of, play
+from tests.search.studies import (
+    LOSS,
+    NESTED,
+    SQUARE,
+    ask_tpe,
+    asked_in_turn,
+    bowl,
+    drawn,
+    lessons,
+    number,
+    observed,
+    params_of,
+    play,
+)
 
 
 def mirrored_bowl(params: Params) -> float:
@@ -92,7 +106,7 @@ def test_trials_that_are_not_done_repel(state: TrialState) -> None:
 def test_the_liar_is_told_of_points_that_were_drawn_because_tpe_had_no_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suggestions, "ASKS", 1)
+    monkeypatch.setattr(proposals, "ASKS", 1)
     told: list[Params] = []
     real = TpeStudy.expect
     monkeypatch.setattr(TpeStudy, "expect", lambda study, point: (told.append(point), real(study, point)))
@@ -101,7 +115,9 @@ def test_the_liar_is_told_of_points_that_were_drawn_because_tpe_had_no_new_one(
     found = suggest(space, "tpe", LOSS, observed(points[:8], lambda p: number(p, "a")), 9, 0, 5)
     assert len(found) == len(points) - 8
     assert told
-    assert told == [s.params for s in found if s.attrs["origin"] == "random"]
+    new = dict.fromkeys(identity(p) for p in told if p not in points[:8])
+    assert list(new) == [identity(s.params) for s in found]
+    assert {s.attrs["origin"] for s in found} == {"random", "tpe"}
 
 
 def test_a_point_that_will_run_repels_like_one_that_was_asked() -> None:
@@ -109,10 +125,10 @@ def test_a_point_that_will_run_repels_like_one_that_was_asked() -> None:
         distances = []
         for seed in range(6):
             study = TpeStudy(SQUARE, LOSS, seed, startup_trials=10)
-            study.tell([(o, dict(o.params)) for o in observed(drawn(SQUARE, 30), bowl)])
+            study.tell(lessons(SQUARE, observed(drawn(SQUARE, 30), bowl)))
             for point in expected:
                 study.expect(dict(point))
-            distances += [math.sqrt(bowl(study.ask())) for _ in range(4)]
+            distances += [math.sqrt(bowl(point)) for point in asked_in_turn(study, 4)]
         return mean(distances)
 
     assert asked([{"x": 3 + 0.1 * i, "y": -4.0} for i in range(10)]) > 1.15 * asked([])
@@ -220,8 +236,8 @@ def test_every_flag_of_tpe_is_set_or_deprecated(monkeypatch: pytest.MonkeyPatch)
     }
     flags = set(inspect.signature(optuna.samplers.TPESampler.__init__).parameters) - {"self"}
     given: dict[str, object] = {}
-    monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **kwargs: given.update(kwargs))
-    sampler.tpe_sampler(seed=7, startup_trials=3, is_conditional=True)
+    monkeypatch.setattr(tpe, "QuickTpeSampler", lambda **kwargs: given.update(kwargs))
+    tpe.tpe_sampler(seed=7, startup_trials=3, is_conditional=True)
     assert set(given) == flags - deprecated
     assert given["multivariate"] is given["group"] is given["constant_liar"] is True
     assert (given["seed"], given["n_startup_trials"]) == (7, 3)
@@ -229,10 +245,8 @@ def test_every_flag_of_tpe_is_set_or_deprecated(monkeypatch: pytest.MonkeyPatch)
 
 def test_groups_are_for_conditional_spaces_only(monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[object] = []
-    real = optuna.samplers.TPESampler
-    monkeypatch.setattr(
-        optuna.samplers, "TPESampler", lambda **kwargs: groups.append(kwargs["group"]) or real(**kwargs)
-    )
+    real = tpe.QuickTpeSampler
+    monkeypatch.setattr(tpe, "QuickTpeSampler", lambda **kwargs: groups.append(kwargs["group"]) or real(**kwargs))
     TpeStudy(SQUARE, LOSS, 0, 5)
     TpeStudy(NESTED, LOSS, 0, 5)
     assert groups == [False, True]

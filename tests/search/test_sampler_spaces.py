@@ -8,10 +8,22 @@ import pytest
 
 from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
-from hposlurm.search.sampler import TpeStudy
+from hposlurm.search.tpe import TpeStudy
 from hposlurm.space import CategoricalParameter, FloatParameter, SearchSpace
 from hposlurm.trial import Direction, Objective, Params, TrialState
-from tests.search.studies import LOSS, NARROW, SQUARE, ask_tpe, bowl, drawn, number, observed, play
+from tests.search.studies import (
+    LOSS,
+    NARROW,
+    SQUARE,
+    ask_tpe,
+    asked_in_turn,
+    bowl,
+    drawn,
+    lessons,
+    number,
+    observed,
+    play,
+)
 
 
 def test_choices_that_python_calls_equal_are_told_apart() -> None:
@@ -47,8 +59,8 @@ def test_points_that_are_not_allowed_teach_tpe_where_they_are() -> None:
         points = [p for p in drawn(space, 200, seed) if space.is_feasible(p)][:20]
         study = TpeStudy(space, LOSS, seed, startup_trials=5)
         # the best values lie where nothing is allowed
-        study.tell([(o, dict(o.params)) for o in observed(points, lambda p: 1 - number(p, "x") - number(p, "y"))])
-        allowed = [space.is_feasible(study.ask()) for _ in range(60)]
+        study.tell(lessons(space, observed(points, lambda p: 1 - number(p, "x") - number(p, "y"))))
+        allowed = [space.is_feasible(point) for point in asked_in_turn(study, 60)]
         early += sum(allowed[:20])
         late += sum(allowed[40:])
     assert late > 1.5 * early
@@ -66,7 +78,7 @@ def test_a_trial_that_a_new_constraint_forbids_is_no_good_example() -> None:
     allowed = 0
     for seed in range(20):
         study = TpeStudy(bounded, LOSS, seed, startup_trials=10)
-        study.tell([(o, dict(o.params)) for o in observed(drawn(SQUARE, 40), bowl)])  # the best ones have x near 3
+        study.tell(lessons(bounded, observed(drawn(SQUARE, 40), bowl)))  # the best ones have x near 3
         allowed += bounded.is_feasible(study.ask())
     assert allowed > 12
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hposlurm.search import Observation, suggest
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.trial import TrialState
 from tests.search.studies import (
+    ADAPTIVE,
     ALGORITHMS,
     LOSS,
     NARROW,
@@ -26,8 +28,6 @@ from tests.search.studies import (
     params_of,
     play,
 )
-
-ADAPTIVE = ("random", "tpe")
 
 SUGGEST_EVERYTHING = """
 from tests.search.studies import *
@@ -44,7 +44,7 @@ def everything() -> str:
         history = observed(points[:9], lambda p: sum(len(str(v)) for v in p.values()))
         history += [Observation(9 + i, p, TrialState.RUNNING) for i, p in enumerate(points[9:])]
         algorithms = ALGORITHMS if space is TINY_GRID else ADAPTIVE
-        answers += [suggest(space, algorithm, LOSS, history, 5, 5, 4) for algorithm in algorithms]
+        answers += [suggest(space, algorithm, LOSS, history, 5, 5, 4, 6) for algorithm in algorithms]
     return repr(answers)
 
 
@@ -84,7 +84,7 @@ def test_nothing_asked_nothing_suggested(algorithm: str, n: int) -> None:
 
 
 def test_an_unknown_algorithm_is_named() -> None:
-    with pytest.raises(RequestError, match="'tbe' is not one of grid, random, tpe"):
+    with pytest.raises(RequestError, match="'tbe' is not one of grid, random, qmc, tpe, cmaes, gp, nsga2, nsga3"):
         suggest(SQUARE, "tbe", LOSS, [], 1, 0, 10)
 
 
@@ -92,7 +92,8 @@ def test_an_unknown_algorithm_is_named() -> None:
 def test_the_origin_is_kept_with_the_suggestion(algorithm: str) -> None:
     history = play(TINY_GRID, algorithm, lambda p: float(p["wd"] or 0), waves=1, size=4, startup_trials=4)
     (found,) = suggest(TINY_GRID, algorithm, LOSS, history, 1, 0, 4)
-    assert found.attrs == {"origin": algorithm}
+    assert found.attrs["origin"] == algorithm
+    assert json.loads(json.dumps(found.attrs)) == found.attrs
 
 
 # Exhaustion and duplicates
@@ -256,13 +257,13 @@ def test_without_a_default_nothing_is_called_one() -> None:
 # Cost of an import
 
 
-def test_only_tpe_with_enough_trials_imports_optuna() -> None:
+def test_a_search_imports_no_more_than_it_uses() -> None:
     code = (
         "import sys; from tests.search.studies import *\n"
-        "for a in ALGORITHMS: suggest(TINY_GRID, a, LOSS, [], 3, 0, 5)\n"
-        "assert 'optuna' not in sys.modules and 'numpy' not in sys.modules\n"
+        "for a in ('grid', 'random', 'tpe'): suggest(TINY_GRID, a, LOSS, [], 3, 0, 5)\n"
+        "assert not {'optuna', 'numpy', 'scipy', 'cmaes'} & set(sys.modules)\n"
         "suggest(TINY_GRID, 'tpe', LOSS, [], 3, 0, 0)\n"
-        "assert 'optuna' in sys.modules"
+        "assert 'optuna' in sys.modules and not {'torch', 'scipy', 'cmaes'} & set(sys.modules)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
