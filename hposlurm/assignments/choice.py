@@ -66,7 +66,9 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     if spec.waves.size is not None:
         return spec.waves.size
     budget, (sampler, pruner) = spec.budget, spec.search.pair
-    is_known = pruner == "none" and (sampler == "grid" or (sampler == "random" and budget.n_trials is not None))
+    is_known = pruner == "none" and (
+        sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
+    )
     return _MANY if is_known and budget.wall_time_min is None and budget.patience is None else wave_size
 
 

@@ -16,7 +16,14 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
     left = n if problem.n_trials is None else min(n, problem.n_trials - len(observations))
     search = problem.search
     found = suggest(
-        problem.space, search.pair[0], problem.objectives, observations, left, search.seed, search.startup_trials
+        problem.space,
+        search.pair[0],
+        problem.objectives,
+        observations,
+        left,
+        search.seed,
+        search.startup_trials,
+        search.population_size,
     )
     jobs = tuple(Job(suggestion.params, attrs=suggestion.attrs) for suggestion in found)
     return Answer(jobs, finished="the search space is exhausted" if len(found) < left else None)

@@ -17,10 +17,10 @@ def refuse_what_cmaes_cannot_do(space: SearchSpace, n_objectives: int) -> None:
     """Raises RequestError for several objectives, and for a space without a number to move."""
     if n_objectives > 1:
         raise RequestError(
-            "search.algorithm: cmaes has one objective only; with several use tpe, gp, nsga2, nsga3, qmc or random"
+            "search: cmaes has one objective only; with several use tpe, gp, nsga2, nsga3, qmc or random"
         )
     if not moved_parameters(space):
         raise RequestError(
-            "search.algorithm: cmaes moves numbers (float and int parameters outside of conditionals), and there is "
+            "search: cmaes moves numbers (float and int parameters outside of conditionals), and there is "
             "none; use tpe, gp, nsga2, qmc, random or grid"
         )

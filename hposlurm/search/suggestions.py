@@ -52,7 +52,7 @@ def suggest(
     a continuous parameter.
     """
     if algorithm not in ALGORITHMS:
-        raise RequestError(f"search.algorithm: {algorithm!r} is not one of {', '.join(ALGORITHMS)}")
+        raise RequestError(f"search: {algorithm!r} is not one of {', '.join(ALGORITHMS)}")
     _refuse_what_cannot_be_done(space, algorithm, objectives)
     if n <= 0:
         return ()
@@ -83,7 +83,7 @@ def _refuse_what_cannot_be_done(space: SearchSpace, algorithm: str, objectives: 
         refuse_what_cmaes_cannot_do(space, len(objectives))
     if algorithm == "gp" and find_spec("torch") is None:
         raise RequestError(
-            "search.algorithm: gp needs PyTorch wherever waves are planned, on the login node as in jobs; "
+            "search: gp needs PyTorch wherever waves are planned, on the login node as in jobs; "
             "install torch there, or use tpe"
         )
 

@@ -19,6 +19,7 @@ from hposlurm.spec.budget import budget_problems
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems, name_hint
 from hposlurm.spec.extra import extra_problems
 from hposlurm.spec.fields import quoted
+from hposlurm.spec.sampling import sampling_problems
 from hposlurm.spec.search import search_problems
 from hposlurm.trial import ParamValue
 
@@ -68,6 +69,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += _objective_problems(data)
     draft.problems += search_problems(data)
     draft.problems += budget_problems(data, draft.definitions, draft.where)
+    draft.problems += sampling_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)
     draft.problems += extra_problems(_section(data, "slurm").get("extra"))
     return draft.problems

@@ -24,7 +24,7 @@ LATER_KEYS = frozenset(
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "search.algorithm": frozenset({"cmaes", "gp", "nsga2", "pbt", "qmc"}),
+    "search.algorithm": frozenset({"pbt"}),
     "waves.mode": frozenset({"overlap", "refill"}),
 }
 

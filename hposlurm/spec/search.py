@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from hposlurm.errors import Problem
 from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
 
-Sampler = Literal["grid", "random", "tpe"]
+Sampler = Literal["grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"]
 Pruner = Literal[
     "none",
     "asha",
@@ -26,7 +26,12 @@ Pruner = Literal[
 Algorithm = Literal[
     "grid",
     "random",
+    "qmc",
     "tpe",
+    "cmaes",
+    "gp",
+    "nsga2",
+    "nsga3",
     "asha",
     "asha_stopping",
     "bohb",
@@ -42,9 +47,7 @@ Algorithm = Literal[
 DEFAULT = "tpe"
 # An algorithm is a pair: which points, and how far each goes
 PAIRS: Mapping[str, tuple[str, str]] = {
-    "grid": ("grid", "none"),
-    "random": ("random", "none"),
-    "tpe": ("tpe", "none"),
+    **{name: (name, "none") for name in ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")},
     "asha": ("random", "asha"),
     "asha_stopping": ("random", "asha_stopping"),
     "successive_halving": ("random", "successive_halving"),
@@ -59,6 +62,9 @@ AT_REPORTS = frozenset({"median", "patient", "percentile", "threshold", "wilcoxo
 
 class SearchSpec(Section):
     """`algorithm` names a pair of a sampler and a pruner; `sampler` and `pruner` name the two apart in its place.
+
+    `startup_trials` are drawn at random before tpe and gp begin. `population_size` is that of cmaes (None: at least
+    4 + 3 ln d for d parameters, in whole waves), nsga2 and nsga3 (None: 50).
 
     Resources are steps as the training reports them. Rungs are at min_resource (1 if it is None) · reduction_factor^k
     below `max_resource`, where training ends. `brackets` is how many of Hyperband's are used, all if it is None.
@@ -76,6 +82,7 @@ class SearchSpec(Section):
     pruner: Pruner | None = None
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     startup_trials: PositiveWhole = 10
+    population_size: Annotated[Whole, Field(ge=4)] | None = None
     min_resource: PositiveWhole | None = None
     max_resource: PositiveWhole | None = None
     reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3

@@ -49,6 +49,33 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: changed(objectives=[{"name": "f1", "direction": "maximise"}]),
         ["objectives.0.direction: 'maximise' is not allowed (did you mean maximize? allowed: minimize, maximize)"],
     ),
+    "cmaes with several objectives": (
+        lambda: changed(search__algorithm="cmaes", objectives=[{"name": "f1"}, {"name": "f2"}]),
+        ["search.algorithm: cmaes has one objective only (with several use tpe, gp, nsga2, nsga3, qmc or random)"],
+    ),
+    "cmaes without a number": (
+        lambda: changed(
+            search__algorithm="cmaes",
+            objectives=[{"name": "f1"}],
+            parameters={"lr": {"choices": [1, 2]}, "one": {"type": "int", "min": 1, "max": 1}},
+            conditionals=[{"if": "lr == 1", "then": {"momentum": {"type": "float", "min": 0, "max": 1}}}],
+            constraints=[],
+            trial__command="true",
+        ),
+        ["search.algorithm: cmaes moves numbers (float and int parameters outside of conditionals), and there is none"],
+    ),
+    "cmaes as a sampler with several objectives": (
+        lambda: changed(search={"sampler": "cmaes"}, objectives=[{"name": "f1"}, {"name": "f2"}]),
+        ["search.sampler: cmaes has one objective only"],
+    ),
+    "a population for what has none": (
+        lambda: changed(search__population_size=20),
+        ["search.population_size: is for cmaes, nsga2, nsga3, not for tpe (take it out)"],
+    ),
+    "a population of next to nobody": (
+        lambda: changed(search__algorithm="nsga2", search__population_size=3),
+        ["search.population_size: must be at least 4, not 3"],
+    ),
     "no parameters": (
         lambda: changed(parameters={}, conditionals=[], constraints=[], trial__command="true"),
         ["parameters: must not be empty"],
@@ -115,7 +142,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "algorithm": (
         lambda: changed(search__algorithm="tpee"),
-        ["search.algorithm: 'tpee' is not allowed (did you mean tpe? allowed: grid, random, tpe,"],
+        ["search.algorithm: 'tpee' is not allowed (did you mean tpe? allowed: grid, random, qmc,"],
     ),
     "seed": (lambda: changed(search__seed=-1), ["search.seed: must be at least 0, not -1"]),
     "wave size": (lambda: changed(waves__size=0), ["waves.size: must be at least 1, not 0"]),
