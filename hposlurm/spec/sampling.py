@@ -19,10 +19,12 @@ def sampling_problems(
 ) -> Iterator[Problem]:
     """What is wrong with `search` in `data`; `where` has the path of each of the valid `definitions`."""
     search = data.get("search", {})
-    key = "sampler" if isinstance(search, dict) and "sampler" in search else "algorithm"
+    if not isinstance(search, dict):
+        return  # the model reports it
+    key = "sampler" if "sampler" in search else "algorithm"
     try:
         spec = SearchSpec.model_validate({k: search[k] for k in ("algorithm", "sampler") if k in search})
-    except (ValidationError, TypeError):
+    except ValidationError:
         return  # the model reports it
     sampler = spec.pair[0]
     if sampler == "cmaes":
