@@ -49,7 +49,7 @@ def command_line(template: str, params: Params, facts: Mapping[str, ParamValue])
     Raises RequestError for everything that goes wrong while rendering (a name that is undefined here, a division by
     zero), and for a placeholder where its value would not stay one word: inside quotes, in a comment, behind `<<` …
     """
-    flags = _Shell(" ".join(f"--{name} {quoted(param_text(value))}" for name, value in params.items()))
+    flags = _Shell(" ".join(_flag(name, param_text(value)) for name, value in params.items()))
     values: dict[str, Any] = {**facts, **params, "flags": flags}
     if facts.get("resume_from"):
         values["resume_from"] = _Shell('"$HPOSLURM_RESUME_FROM"')
@@ -63,6 +63,11 @@ def command_line(template: str, params: Params, facts: Mapping[str, ParamValue])
         raise RequestError(f"trial.command: {what}{f' in {where}' if where else ''}; params are {dict(params)}") from (
             error
         )
+
+
+def _flag(name: str, text: str) -> str:
+    """`--name value`; with "=" where the value begins with a minus: argparse takes -9e-05 for an option."""
+    return f"--{name}{'=' if text.startswith('-') else ' '}{quoted(text)}"
 
 
 def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) -> str:

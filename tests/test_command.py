@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,11 @@ def test_an_inactive_parameter_can_be_asked_for():
     template = "run{% if momentum is defined %} --momentum {{ momentum }}{% endif %}"
     assert command(template, {}, {}) == "run"
     assert command(template, {"momentum": 0.9}, {}) == "run --momentum 0.9"
+
+
+def test_a_flag_with_a_negative_value_is_one_word_which_argparse_needs():
+    line = command("run {{ flags }}", {"x": -9e-05, "y": "-a b"}, {})
+    assert shlex.split(line) == ["run", "--x=-9e-05", "--y=-a b"]
 
 
 def test_flags_are_all_active_parameters():

@@ -28,7 +28,7 @@ budget: {{n_trials: {trials}}}
 waves: {{size: 8, max_concurrent: 8}}
 trial:
   command: >-
-    {python} {script} --x {{{{ x }}}}
+    {python} {script} --x={{{{ x }}}}
     --steps {{% if trial == {long_trial} %}}{long_steps}{{% else %}}{{{{ steps }}}}{{% endif %}}
   retries: 30
 resources: {{gpus_per_node: 1, gpu_type: v100, mem_gb: 0.5, time: "00:01:00"}}
