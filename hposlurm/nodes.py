@@ -37,6 +37,9 @@ def bad_nodes(trials: Iterable[Trial]) -> tuple[BadNode, ...]:
     A trial that failed on several nodes and completed on none has only itself to blame. Where the command fails
     everywhere no node is bad, and none is before trials have completed on another one.
     """
+    trials = list(trials)
+    if sum(any(_blames_node(a) for a in trial.attempts) for trial in trials) < _AT_LEAST:
+        return ()  # as nearly always, and asked before every wave
     failed: dict[str, set[int]] = {}
     completed: dict[str, set[int]] = {}
     for trial in trials:

@@ -11,7 +11,7 @@ from hposlurm.assignments.observe import observe
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.search import Job, Problem, Verdict, derive_seed, next_jobs
-from hposlurm.search.budget import affordable, reason_to_end, spent
+from hposlurm.search.budget import Spent, affordable, is_limited, reason_to_end, spent
 from hposlurm.space import signature
 from hposlurm.spec.facts import commands
 from hposlurm.trial import Assignment, Stage, Trial, TrialState
@@ -40,7 +40,9 @@ def choose(layout: StudyLayout, spec: StudySpec, history: History, *, wave_size:
     what one element is given, `now` in epoch seconds.
     """
     waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
-    so_far = spent(history, spec.objectives, now, wave_is_over=True)
+    # adding up costs as much as all attempts, and refill asks for every single assignment
+    limits = is_limited(spec.budget)
+    so_far = spent(history, spec.objectives, now, wave_is_over=True) if limits else Spent(0, 0.0, 0.0, 0.0, 0)
     element_gpu_hours = gpus * spec.resources.time_min / 60
     over = reason_to_end(spec.budget, so_far, element_gpu_hours)
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)

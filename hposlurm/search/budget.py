@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Sums of hours carry rounding errors; 8 h must be enough for 16 times half an hour.
 _TOLERANCE_H = 1e-6
+_NO_LIMITS = ("n_trials", "confirm_gpu_hours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,12 @@ class Spent:
     reserved_gpu_hours: float
     wall_s: float
     stale: int
+
+
+def is_limited(budget: BudgetSpec) -> bool:
+    """Whether anything but the number of trials ends the study, so that what it has spent is of interest."""
+    fields = type(budget).model_fields
+    return any(getattr(budget, name) != fields[name].default for name in fields if name not in _NO_LIMITS)
 
 
 def spent(history: History, objectives: Sequence[Objective], now: float, *, wave_is_over: bool = False) -> Spent:

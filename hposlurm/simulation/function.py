@@ -1,0 +1,147 @@
+"""The trial of a simulated study: a Python function of the parameters and the steps, asked row by row."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from hposlurm.errors import RequestError
+from hposlurm.journal import metric_value
+from hposlurm.trial import Params
+
+#: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step` None
+#: means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on from
+#: carried, None at the beginning) by name as well.
+TrialFunction = Callable[..., Iterable[tuple[Any, ...]]]
+
+_EXTRAS = ("seed", "checkpoint")
+
+
+class Row(NamedTuple):
+    """One report: the step, its metrics, and the seconds of training since `from_step` (not those before it).
+
+    A function may give plain tuples (step, metrics, seconds). Steps ascend, from behind `from_step` to `to_step` at
+    most. `checkpoint` is anything that the function wants back when training goes on behind this row.
+    """
+
+    step: int
+    metrics: Mapping[str, float | str]
+    seconds: float
+    checkpoint: object = None
+
+
+class Trainer:
+    """A trial function whose signature and answers are checked; `name` is what errors call it."""
+
+    def __init__(self, function: TrialFunction, name: str = "") -> None:
+        self._function = function
+        self._name = name or getattr(function, "__qualname__", repr(function))
+        self._extras = _check_signature(function, self._name)
+
+    def rows(
+        self, params: Params, from_step: int, to_step: int | None, *, seed: int, checkpoint: object = None
+    ) -> Iterator[Row]:
+        """The rows of one training, each asked for only when it is needed.
+
+        Raises RequestError for an answer that breaks the contract, and whatever the function itself raises.
+        """
+        extras = {"seed": seed, "checkpoint": checkpoint}
+        answer = self._function(dict(params), from_step, to_step, **{name: extras[name] for name in self._extras})
+        try:
+            given = iter(answer)
+        except TypeError:
+            raise self._wrong(params, f"{answer!r:.80} instead of rows (step, metrics, seconds)") from None
+        last = Row(from_step, {}, 0.0)
+        for answered in given:
+            row = self._row(params, answered)
+            if row.step <= last.step:
+                raise self._wrong(params, f"step {row.step} behind step {last.step}; steps ascend")
+            if to_step is not None and row.step > to_step:
+                raise self._wrong(params, f"step {row.step}, though it was to stop at step {to_step}")
+            if row.seconds < last.seconds:
+                raise self._wrong(params, f"{row.seconds:g} s at step {row.step} behind {last.seconds:g} s: they add up")
+            last = row
+            yield row
+
+    def _row(self, params: Params, answered: object) -> Row:
+        if not isinstance(answered, tuple | list) or not 3 <= len(answered) <= 4:
+            raise self._wrong(params, f"{answered!r:.80} as a row; it is (step, metrics, seconds)")
+        step, metrics, seconds = answered[:3]
+        try:
+            step = int(step.__index__())
+        except (AttributeError, TypeError):
+            raise self._wrong(params, f"the step {step!r:.40}; it is a whole number") from None
+        if not isinstance(metrics, Mapping) or not all(isinstance(name, str) for name in metrics):
+            raise self._wrong(params, f"the metrics {metrics!r:.80} at step {step}; they are a dict of names and numbers")
+        time = metric_value(seconds)
+        if isinstance(time, str) or not math.isfinite(time) or time < 0:
+            raise self._wrong(params, f"{seconds!r:.40} s at step {step}; they are a number from 0 on")
+        shown = {name: metric_value(value) for name, value in metrics.items()}
+        return Row(step, shown, time, answered[3] if len(answered) > 3 else None)
+
+    def _wrong(self, params: Params, what: str) -> RequestError:
+        shown = ", ".join(f"{name}={value}" for name, value in params.items())
+        return RequestError(f"{self._name} answered {what} (parameters: {shown:.300})")
+
+
+def _check_signature(function: TrialFunction, name: str) -> tuple[str, ...]:
+    """Which of `seed` and `checkpoint` the function takes; raises RequestError if it cannot be called at all."""
+    if not callable(function):
+        raise RequestError(f"{name} is {function!r:.60}, which cannot be called")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none
+        return ()
+    named = signature.parameters.values()
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in named)
+    extras = tuple(extra for extra in _EXTRAS if takes_all or extra in signature.parameters)
+    try:
+        signature.bind({}, 0, None, **dict.fromkeys(extras))
+    except TypeError as error:
+        raise RequestError(f"{name}{signature} cannot be called as (params, from_step, to_step): {error}") from None
+    return extras
+
+
+def load_function(place: str) -> Trainer:
+    """The function that `MODULE:NAME` or `FILE.py:NAME` names; raises RequestError with the reason where it is not."""
+    module_name, _, name = place.rpartition(":")
+    if not module_name or not name:
+        raise RequestError(f"{place!r} names no function; it is MODULE:FUNCTION or FILE.py:FUNCTION")
+    try:
+        module = _from_file(module_name) if module_name.endswith(".py") else _imported(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.split(".")[0] == error.name.split(".")[0]:
+            raise RequestError(f"there is no module {error.name!r} (looked here and in {sys.path[-1]})") from None
+        raise RequestError(f"importing {module_name} failed: {error}") from error
+    except Exception as error:  # whatever somebody's module raises
+        raise RequestError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
+    try:
+        return Trainer(getattr(module, name), place)
+    except AttributeError:
+        own = (key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_"))
+        there = ", ".join(sorted(own)) or "none"
+        raise RequestError(f"{module_name} has no {name!r}; functions there: {there}") from None
+
+
+def _imported(name: str) -> Any:
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+def _from_file(path: str) -> Any:
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise RequestError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location("simulated_trial", path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

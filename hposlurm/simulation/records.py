@@ -1,0 +1,83 @@
+"""Plans and journals of a simulated study, kept in memory and folded as those on a disk are, but only what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from hposlurm.fold import fold, unread
+from hposlurm.history import History
+from hposlurm.life import fold_trial
+from hposlurm.plan import WavePlan
+from hposlurm.trial import Assignment, Attempt, Settlement, Trial
+
+Record = Mapping[str, Any]
+
+
+class Records:
+    """What a study's files would hold. `history()` is what `read_history` would read from them at this moment."""
+
+    def __init__(self, *, keep_journals: bool = True) -> None:
+        self.plans: list[WavePlan] = []
+        self.journals: dict[tuple[int, int], list[Record]] | None = {} if keep_journals else None
+        self._trials: list[Trial] = []
+        self._assigned: list[list[tuple[int, Assignment]]] = []
+        self._words: dict[int, tuple[Attempt, ...]] = {}
+        self._settled: dict[int, list[list[Settlement]]] = {}
+        self._unfolded: dict[tuple[int, int], list[Record]] = {}
+        self._started: dict[int, int] = {}
+        self._changed: set[int] = set()
+
+    def plan(self, plan: WavePlan) -> None:
+        """Takes in the next plan. What it settled, but for the search's own verdicts, was told by `settle` before."""
+        self.plans.append(plan)
+        for assignment in plan.assignments:
+            if assignment.trial == len(self._assigned):
+                self._assigned.append([])
+            self._assigned[assignment.trial].append((plan.wave, assignment))
+            self._changed.add(assignment.trial)
+
+    def settle(self, settled: Sequence[Settlement]) -> None:
+        """Takes in what one plan settles, or will settle."""
+        mine: dict[int, list[Settlement]] = {}
+        for settlement in settled:
+            mine.setdefault(settlement.trial, []).append(settlement)
+        for trial, settlements in mine.items():
+            self._settled.setdefault(trial, []).append(settlements)
+        self._changed.update(mine)
+
+    def next_attempt(self, trial: int) -> int:
+        """The number of a new attempt of the trial."""
+        number = self._started.get(trial, 0)
+        self._started[trial] = number + 1
+        return number
+
+    def add(self, trial: int, attempt: int, record: Record) -> None:
+        """Appends a record to the journal of an attempt."""
+        self._unfolded.setdefault((trial, attempt), []).append(record)
+        if self.journals is not None:
+            self.journals.setdefault((trial, attempt), []).append(record)
+
+    def history(self) -> History:
+        """The history as of now; costs what is new, and one copy of the lists of plans and trials."""
+        for (trial, number), records in self._unfolded.items():
+            words = self._words.get(trial, ())
+            known = words[number] if number < len(words) else unread(number)
+            folded = fold(known, records)
+            self._words[trial] = (*words[:number], folded, *words[number + 1 :])
+            self._changed.add(trial)
+        self._unfolded.clear()
+        for number in sorted(self._changed):
+            trial = self._fold(number)
+            if number < len(self._trials):
+                self._trials[number] = trial
+            else:
+                self._trials.append(trial)
+        self._changed.clear()
+        return History(tuple(self.plans), tuple(self._trials), MappingProxyType(self._words))
+
+    def _fold(self, number: int) -> Trial:
+        last = self.plans[-1]
+        words, settled = self._words.get(number, ()), self._settled.get(number, ())
+        return fold_trial(self._assigned[number], words, settled, last.objectives, last.retries)

@@ -1,0 +1,62 @@
+"""What a simulated study came to: its history, its best values over time, and what the real one would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.history import History, best
+from hposlurm.layout import StudyLayout
+from hposlurm.trial import Direction, Trial
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A simulated study. Times are virtual seconds; `begin` is the virtual clock's epoch second of its start.
+
+    `slots` is how many elements run at a time, `wall_s` how long it all took, `trained_s` what all elements together
+    trained, `busy_s` when the last one started: from then on slots run empty because there is nothing left to do.
+    """
+
+    spec: StudySpec
+    layout: StudyLayout
+    mode: str
+    slots: int
+    begin: float
+    wall_s: float
+    busy_s: float
+    trained_s: float
+    history: History
+    journals: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]] | None
+
+    @property
+    def training_share(self) -> float:
+        """Which part of the slots' time was spent training, from the first second to the last."""
+        return self.trained_s / (self.slots * self.wall_s) if self.wall_s else 0.0
+
+    @property
+    def best(self) -> Trial | None:
+        return best(self.history, self.spec.objectives)
+
+    def incumbents(self, metric: str | None = None) -> list[tuple[float, float]]:
+        """(seconds, value) of every report of the first objective that was better than all before it."""
+        objective = self.spec.objectives[0]
+        name = metric or objective.metric
+        sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+        reports = sorted(
+            (report.time - self.begin, sign * value)
+            for trial in self.history.trials
+            for report in trial.reports
+            if isinstance(value := report.metrics.get(name), float)
+        )
+        found: list[tuple[float, float]] = []
+        lowest = float("inf")
+        for time, loss in reports:
+            if loss < lowest:
+                lowest = loss
+                found.append((time, sign * loss))
+        return found
