@@ -9,7 +9,6 @@ from hposlurm.history import History
 from hposlurm.search import Observation
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
 
-
 # What the newest trial of each number was seen as: a history that grew differs from the last one in few trials only.
 # It holds the trials themselves, so that none can be taken for another that lies where it lay in memory.
 _SEEN: dict[int, tuple[Trial, tuple[str, ...], Observation]] = {}

@@ -59,7 +59,11 @@ class Cluster:
 
     def fault(self, trial: int, attempt: int) -> tuple[float, Fault] | None:
         """What goes wrong first with an attempt if it runs for ever, and after how many seconds; None: nothing."""
-        rates = ((Fault.CRASH, self.crashes), (Fault.NODE_FAIL, self.node_failures), (Fault.PREEMPTION, self.preemptions))
+        rates = (
+            (Fault.CRASH, self.crashes),
+            (Fault.NODE_FAIL, self.node_failures),
+            (Fault.PREEMPTION, self.preemptions),
+        )
         random = self._random("fault", trial, attempt)
         return min(((random.expovariate(rate) * 3600, fault) for fault, rate in rates if rate), default=None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import math
 import os
@@ -14,8 +14,8 @@ from hposlurm.errors import RequestError
 from hposlurm.journal import metric_value
 from hposlurm.trial import Params
 
-#: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step` None
-#: means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on from
+#: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step`
+#: None means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on from
 #: carried, None at the beginning) by name as well.
 TrialFunction = Callable[..., Iterable[tuple[Any, ...]]]
 
@@ -64,7 +64,9 @@ class Trainer:
             if to_step is not None and row.step > to_step:
                 raise self._wrong(params, f"step {row.step}, though it was to stop at step {to_step}")
             if row.seconds < last.seconds:
-                raise self._wrong(params, f"{row.seconds:g} s at step {row.step} behind {last.seconds:g} s: they add up")
+                raise self._wrong(
+                    params, f"{row.seconds:g} s at step {row.step} behind {last.seconds:g} s: they add up"
+                )
             last = row
             yield row
 
@@ -77,7 +79,9 @@ class Trainer:
         except (AttributeError, TypeError):
             raise self._wrong(params, f"the step {step!r:.40}; it is a whole number") from None
         if not isinstance(metrics, Mapping) or not all(isinstance(name, str) for name in metrics):
-            raise self._wrong(params, f"the metrics {metrics!r:.80} at step {step}; they are a dict of names and numbers")
+            raise self._wrong(
+                params, f"the metrics {metrics!r:.80} at step {step}; they are a dict of names and numbers"
+            )
         time = metric_value(seconds)
         if isinstance(time, str) or not math.isfinite(time) or time < 0:
             raise self._wrong(params, f"{seconds!r:.40} s at step {step}; they are a number from 0 on")

@@ -69,11 +69,11 @@ class Records:
             self._changed.add(trial)
         self._unfolded.clear()
         for number in sorted(self._changed):
-            trial = self._fold(number)
+            folded_trial = self._fold(number)
             if number < len(self._trials):
-                self._trials[number] = trial
+                self._trials[number] = folded_trial
             else:
-                self._trials.append(trial)
+                self._trials.append(folded_trial)
         self._changed.clear()
         return History(tuple(self.plans), tuple(self._trials), MappingProxyType(self._words))
 

@@ -126,9 +126,7 @@ class _Run:
         """The next plan, taken into the records; but one without assignments (`is_idle`) while others still run."""
         self._settle()
         history = self._records.history()
-        plan = next_plan(
-            self._layout, spec, history, self._settled, wave_size=size, gpus=self._gpus, now=self._now
-        )
+        plan = next_plan(self._layout, spec, history, self._settled, wave_size=size, gpus=self._gpus, now=self._now)
         if plan.assignments or not is_idle:
             self._records.settle(plan.settled[len(self._settled) :])
             self._records.plan(plan)

@@ -1,0 +1,195 @@
+"""simulate(): virtual time, verdicts, and the same decisions as the planner's own."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from hposlurm.assignments.observe import _SEEN, observe
+from hposlurm.errors import RequestError
+from hposlurm.history import History
+from hposlurm.planner.decide import next_plan
+from hposlurm.simulation import Cluster, simulate
+from hposlurm.trial import JobState, Outcome, TrialState
+from tests.simulation.studies import STEPS, study, train
+
+MODES = ("barrier", "refill")
+FAULTY = Cluster(gpus=4, queue_s=5, start_s=1, planner_s=2, crashes=60, node_failures=90, preemptions=60, seed=5)
+
+
+def test_every_trial_trains_to_its_end_and_takes_its_own_time():
+    found = simulate(study(12), train, Cluster(gpus=4), mode="refill")
+    assert [t.state for t in found.history.trials] == [TrialState.COMPLETE] * 12
+    for trial in found.history.trials:
+        assert trial.runtime_s == pytest.approx(STEPS * (1 + trial.params["y"]))
+        assert trial.values == pytest.approx([(trial.params["x"] - 0.3) ** 2 + 1 / STEPS])
+    total = sum(STEPS * (1 + t.params["y"]) for t in found.history.trials)
+    assert found.trained_s == pytest.approx(total)
+    assert found.history.gpu_hours == pytest.approx(total / 3600)
+
+
+def test_a_barrier_waits_for_the_slowest_of_each_wave():
+    found = simulate(study(12, waves={"size": 4}), train, Cluster(gpus=4), mode="barrier")
+    slowest = [
+        max(STEPS * (1 + t.params["y"]) for t in found.history.trials if t.wave == wave)
+        for wave in (plan.wave for plan in found.history.plans if plan.assignments)
+    ]
+    assert len(slowest) == 3
+    assert found.wall_s == pytest.approx(sum(slowest))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_more_elements_run_at_a_time_than_there_are_slots(mode):
+    found = simulate(study(30), train, Cluster(gpus=7), mode=mode)
+    spans = [(a.started_at, a.ended_at) for t in found.history.trials for a in t.attempts]
+    assert max(sum(a <= start < b for a, b in spans) for start, _ in spans) == 7
+    assert len({a.host for t in found.history.trials for a in t.attempts}) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_study_is_the_same_to_the_last_record(mode):
+    spec = study(25, trial={"retries": 2}, search={"algorithm": "tpe", "startup_trials": 8})
+    one, other = (simulate(spec, train, FAULTY, mode=mode) for _ in range(2))
+    assert one.history.plans == other.history.plans
+    assert one.journals == other.journals
+    assert any(a.outcome is not Outcome.COMPLETE for t in one.history.trials for a in t.attempts)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode):
+    spec = study(14, search={"algorithm": "tpe", "startup_trials": 5}, waves={"size": 1 if mode == "refill" else 4})
+    found = simulate(spec, train, Cluster(gpus=4), mode=mode)
+    for plan in found.history.plans:
+        before = _as_of(found, plan.wave, plan.created_at)
+        _SEEN.clear()
+        again = next_plan(
+            found.layout, spec, before, (), wave_size=(plan.assignments and 4) or 1, gpus=1, now=plan.created_at
+        )
+        assert again == plan
+
+
+def _as_of(found, wave, time) -> History:
+    """The history of the plans before `wave` and the journal records up to `time`."""
+    from hposlurm.simulation.records import Records
+
+    records = Records()
+    for plan in found.history.plans[:wave]:
+        records.plan(plan)
+    for (trial, attempt), journal in found.journals.items():
+        for record in itertools.takewhile(lambda r: r["t"] <= time and r.get("wave", 0) < wave, journal):
+            records.add(trial, attempt, record)
+    return records.history()
+
+
+def test_what_was_seen_once_is_seen_the_same_again():
+    found = simulate(study(20, trial={"retries": 1}), train, FAULTY, mode="refill")
+    objectives = study().objectives
+    quick = observe(found.history, objectives)
+    _SEEN.clear()
+    assert observe(found.history, objectives) == quick
+
+
+def test_interruptions_are_free_and_training_goes_on_from_the_last_report():
+    found = simulate(study(20), train, Cluster(gpus=4, node_failures=200, seed=1), mode="refill")
+    attempts = [t.attempts for t in found.history.trials]
+    assert {t.state for t in found.history.trials} == {TrialState.COMPLETE}
+    cut = [mine for mine in attempts if len(mine) > 1]
+    assert cut
+    for mine in cut:
+        assert all(a.outcome is Outcome.INTERRUPTED and a.job_state is JobState.NODE_FAIL for a in mine[:-1])
+        steps = [report.step for a in mine for report in a.reports]
+        assert steps == list(range(1, STEPS + 1))
+
+
+def test_crashes_use_up_retries():
+    found = simulate(study(30, trial={"retries": 1}), train, Cluster(gpus=4, crashes=300, seed=2), mode="refill")
+    states = found.history.counts()
+    assert states[TrialState.FAIL] and states[TrialState.COMPLETE]
+    for trial in found.history.trials:
+        failures = sum(a.outcome is Outcome.FAIL for a in trial.attempts)
+        assert failures == 2 if trial.state is TrialState.FAIL else failures < 2
+
+
+def test_a_job_that_uses_up_its_time_goes_on_in_the_next_one():
+    def slow(params, from_step, _to_step):
+        for step in range(from_step + 1, STEPS + 1):
+            yield step, {"loss": params["x"]}, (step - from_step) * 20.0
+
+    spec = study(3, resources={"time": 1})
+    found = simulate(spec, slow, Cluster(gpus=2), mode="barrier")
+    assert {t.state for t in found.history.trials} == {TrialState.COMPLETE}
+    for trial in found.history.trials:
+        assert [a.outcome for a in trial.attempts] == [Outcome.INTERRUPTED] * 2 + [Outcome.COMPLETE]
+        assert [a.job_state for a in trial.attempts[:2]] == [JobState.TIMEOUT] * 2
+
+
+def test_what_the_function_raises_is_the_trials_failure():
+    def broken(params, from_step, to_step):
+        if params["x"] > 0.7:
+            raise ValueError("the loss is no number")
+        if params["x"] < 0.3:
+            raise MemoryError("the batch is too large")
+        return train(params, from_step, to_step)
+
+    found = simulate(study(20), broken, Cluster(gpus=4), mode="refill")
+    for trial in found.history.trials:
+        if trial.params["x"] > 0.7:
+            assert trial.state is TrialState.FAIL and "ValueError: the loss is no number" in trial.reason
+        elif trial.params["x"] < 0.3:
+            assert trial.infeasible and trial.reason == "out of GPU memory: the batch is too large"
+        else:
+            assert trial.state is TrialState.COMPLETE
+
+
+def test_it_ends_when_its_time_is_over():
+    found = simulate(study(None, search={"algorithm": "random"}, budget={"n_trials": 10_000}), train, Cluster(gpus=4),
+                     mode="refill", until_s=60)  # fmt: skip
+    assert found.wall_s == 60
+    assert found.training_share == pytest.approx(1)
+    assert all(r.time - found.begin <= 60 for t in found.history.trials for r in t.reports)
+    assert found.history.counts()[TrialState.RUNNING] == 4
+
+
+def test_incumbents_are_the_best_so_far():
+    found = simulate(study(20), train, Cluster(gpus=2), mode="refill")
+    values = [value for _, value in found.incumbents()]
+    assert values == sorted(values, reverse=True)
+    assert values[-1] == min(r.metrics["loss"] for t in found.history.trials for r in t.reports)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (5, "5 instead of rows"),
+        ([(1, {"loss": 1.0})], "as a row"),
+        ([(1, {"loss": 1.0}, 1.0), (1, {"loss": 1.0}, 2.0)], "step 1 behind step 1"),
+        ([(1, {"loss": 1.0}, 2.0), (2, {"loss": 1.0}, 1.0)], "they add up"),
+        ([(1.5, {"loss": 1.0}, 1.0)], "whole number"),
+        ([(1, 0.5, 1.0)], "dict of names and numbers"),
+        ([(1, {"loss": 1.0}, float("nan"))], "a number from 0 on"),
+    ],
+)
+def test_a_wrong_answer_is_named(answer, said):
+    with pytest.raises(RequestError, match=said):
+        simulate(study(2), lambda _params, _from_step, _to_step: answer, Cluster(gpus=1), mode="refill")
+
+
+def test_a_function_that_cannot_be_called_is_refused_before_anything_runs():
+    with pytest.raises(RequestError, match=r"cannot be called as \(params, from_step, to_step\)"):
+        simulate(study(2), lambda _params: [], Cluster(gpus=1))
+    with pytest.raises(RequestError, match="one GPU at least"):
+        Cluster(gpus=0)
+
+
+def test_seed_and_checkpoint_are_given_where_they_are_taken():
+    seen = []
+
+    def stateful(_params, from_step, _to_step, *, seed, checkpoint):
+        seen.append((seed, from_step, checkpoint))
+        for step in range(from_step + 1, STEPS + 1):
+            yield step, {"loss": 1.0}, (step - from_step) * 20.0, f"after {step}"
+
+    simulate(study(1, resources={"time": 1}), stateful, Cluster(gpus=1), mode="barrier")
+    assert [(step, checkpoint) for _, step, checkpoint in seen] == [(0, None), (3, "after 3"), (6, "after 6")]
+    assert len({seed for seed, _, _ in seen}) == 1
