@@ -135,7 +135,11 @@ def test_hostile_parameters_arrive_exactly(study: Study) -> None:
 
 
 def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> None:
-    study.plan("env -0 > variables; pwd > where; cat > stdin; echo >> stdin", assignment={"from_step": 2, "to_step": 4})
+    study.plan(
+        "env -0 > variables; pwd > where; cat > stdin; echo >> stdin",
+        assignment={"from_step": 2, "to_step": 4},
+        max_resource=9,
+    )
     step = {
         "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/x", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3",
         "SLURMD_NODENAME": "n9", "PMIX_RANK": "0", "MASTER_PORT": "1", "RANK": "0", "LOCAL_RANK": "0",
@@ -161,6 +165,7 @@ def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> N
         "HPOSLURM_RESUME_FROM": "",
         "HPOSLURM_FROM_STEP": "2",
         "HPOSLURM_MAX_STEP": "4",
+        "HPOSLURM_MAX_RESOURCE": "9",
         "HPOSLURM_SEED": "5",
         "HPOSLURM_JOB_ID": "7_3",
         "HPOSLURM_HOST": "n9",
