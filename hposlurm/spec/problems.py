@@ -21,10 +21,12 @@ LATER_KEYS = frozenset(
         "slurm.driver",
     }
 )
+_STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "search.algorithm": frozenset({"pbt"}),
+    "search.algorithm": frozenset({"pbt", *_STOPPING}),
+    "search.pruner": _STOPPING,
     "waves.mode": frozenset({"overlap", "refill"}),
 }
 
