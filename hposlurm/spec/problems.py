@@ -18,7 +18,6 @@ from hposlurm.spec.search import SearchSpec
 LATER_KEYS = frozenset(
     {
         "search.warm_start",
-        "slurm.driver",
     }
 )
 _STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})

@@ -11,7 +11,7 @@ from hposlurm.errors import StudyError
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.trial import Assignment, Outcome
-from hposlurm.worker import checkpoints, claim, scratch
+from hposlurm.worker import binding, checkpoints, claim, scratch
 from hposlurm.worker.attempt import Attempt
 from hposlurm.worker.environment import Place
 from hposlurm.worker.facts import gather
@@ -28,7 +28,10 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     """Runs the element; the worker's exit status. Raises StudyError or OSError if no attempt can be started."""
     inbox = Inbox()
     study = StudyLayout(study_dir)
-    plan, assignment = claim.find_assignment(study, wave, index)
+    found = binding.find_assignment(study, wave, index)
+    if found is None:
+        return 0
+    plan, assignment = found
     pattern = _pattern(plan)
     trial = study.trial(assignment.trial)
     claim.when_there_is_room(lambda: claim.record_trial(trial, wave, assignment))
