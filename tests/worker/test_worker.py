@@ -232,15 +232,17 @@ def test_a_failed_trial_gets_its_next_attempt(study: Study) -> None:
 
 
 def test_a_checkpoint_that_exists_is_resumed_from(study: Study) -> None:
-    checkpoint = study.root / "step-2"
-    commands = {"command_resumed": f'echo "$HPOSLURM_RESUME_FROM" > resumed; {OK}', "resume_from": str(checkpoint)}
+    checkpoint = study.trial().checkpoints / "step-2"
+    commands = {"command_resumed": f'echo "$HPOSLURM_RESUME_FROM" > resumed; {OK}'}
     study.plan(f"echo scratch > resumed; {report(1, other=1)}", assignment=commands)
     study.run()
     assert study.file("resumed") == "scratch"
-    checkpoint.mkdir()
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "COMPLETE").touch()
     study.run()
     assert study.file("resumed") == str(checkpoint)
     assert study.record("start", attempt=1)["resumed_from"] == str(checkpoint)
+    assert study.record("start", attempt=1)["copied_from"] is None
 
 
 def test_workers_of_one_assignment_get_journals_of_their_own(study: Study) -> None:
