@@ -137,17 +137,17 @@ def _show_trials(first: Preview) -> None:
 
 def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -> None:
     from hposlurm.cli.progress import run_to_end
-    from hposlurm.planner import create, set_going, stays
+    from hposlurm.planner import advance, create
     from hposlurm.planner.study import discard
 
     is_new = create(layout, spec)
     if not is_new:
         say(f"{layout.root} is launched already with this very spec; going on with it")
-    if stays(spec, backend):
+    if backend.is_foreground:
         run_to_end(layout, spec, backend)
         return
     try:
-        step = set_going(layout, spec, backend)
+        step = advance(layout, spec, backend)
     except (HposlurmError, OSError) as error:
         if is_new and discard(layout, error):
             say(f"nothing was submitted and nothing was left in {layout.root.parent}")

@@ -18,14 +18,13 @@ from hposlurm.spec.search import SearchSpec
 LATER_KEYS = frozenset(
     {
         "search.warm_start",
+        "slurm.driver",
     }
 )
-_STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "search.algorithm": frozenset({"pbt", *_STOPPING}),
-    "search.pruner": _STOPPING,
+    "search.algorithm": frozenset({"pbt"}),
     "waves.mode": frozenset({"overlap", "refill"}),
 }
 

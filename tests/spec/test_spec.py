@@ -56,7 +56,7 @@ def test_what_is_not_given_has_its_default() -> None:
         "trial": {"command": "true"},
     }
     study = parse(minimal, "study.yaml")
-    assert (study.backend, study.search.algorithm, study.publish) == ("auto", "tpe", ("sqlite", "csv"))
+    assert (study.backend, study.search.algorithm, study.publish) == ("auto", "auto", ("sqlite", "csv"))
     assert (study.waves.size, study.trial.timeout_s, study.trial.retries) == (None, None, 0)
     assert (study.resources.gpus_per_node, study.resources.time_min, study.slurm.planner.time_min) == (0, 60, 10)
     assert study.objectives == (Objective("loss", Direction.MINIMIZE),)

@@ -1,0 +1,83 @@
+"""Where the Gaussian process expects the most: what it learns from, candidates, and their expected improvement."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from hposlurm.search.auto.encoding import Encoder, Floats
+
+UNIFORM = 250
+MUTATIONS = 250
+SCALES = (0.02, 0.5)  # of a mutation, in units of a parameter's range
+MUTATED = 0.5  # share of the parameters
+FAR = -8.0  # standard deviations; beyond them the logarithm of the improvement has an asymptote
+WORST = 20.0  # spreads from the median: a loss worse than that says no more
+
+Indices = NDArray[np.int64]
+
+
+def standardised(losses: Floats) -> Floats:
+    """The losses, good ones in full and bad ones compressed, of mean 0 and spread 1; infinite ones are worst."""
+    finite = losses[np.isfinite(losses)]
+    if not len(finite):
+        return np.zeros(len(losses))
+    middle = float(np.median(finite))
+    scale = middle - float(np.quantile(finite, 0.1))
+    if scale <= 0:
+        scale = float(np.std(finite)) or 1.0
+    z = (losses - middle) / scale
+    z = np.where(z > 0, np.log1p(np.clip(z, 0.0, WORST)), z)
+    return np.asarray((z - z.mean()) / (float(z.std()) or 1.0))
+
+
+def chosen_data(losses: Floats, rungs: Indices, rng: np.random.Generator, most: int) -> Indices:
+    """Which (trial, rung, loss) triples to learn from: all, or the best of every rung and a sample of the others."""
+    n = len(losses)
+    if n <= most:
+        return np.arange(n)
+    rank = np.empty(n)
+    for k in np.unique(rungs):
+        own = np.flatnonzero(rungs == k)
+        rank[own[np.argsort(losses[own], kind="stable")]] = np.arange(len(own))
+    order = np.lexsort((-rungs, rank))
+    best, rest = order[: most // 2], np.sort(order[most // 2 :])
+    weights = 1.0 + rungs[rest]
+    others = rng.choice(rest, size=most - len(best), replace=False, p=weights / weights.sum())
+    return np.sort(np.concatenate([best, others]))
+
+
+def candidates(encoder: Encoder, rng: np.random.Generator, parents: Floats) -> Floats:
+    """Rows of points: random ones and mutations of `parents`."""
+    return np.vstack([encoder.uniform(rng, UNIFORM), mutations(encoder, rng, parents, MUTATIONS)])
+
+
+def mutations(encoder: Encoder, rng: np.random.Generator, parents: Floats, n: int) -> Floats:
+    """Rows near those of `parents`: some parameters moved, by as much as was drawn for the row, and kept in the box.
+
+    Clipped at the faces of the box, not reflected: many an optimum lies on one.
+    """
+    if not encoder.size or not len(parents):
+        return np.empty((0, encoder.size))
+    rows = parents[rng.integers(len(parents), size=n)]
+    scale = np.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1]), size=(n, 1)))
+    is_moved = rng.random(rows.shape) < MUTATED
+    is_moved[np.arange(n), rng.integers(encoder.size, size=n)] = True
+    moved = np.clip(rows + scale * rng.standard_normal(rows.shape), 0.0, 1.0)
+    for j, axis in enumerate(encoder.axes):
+        if axis.is_choice:
+            moved[:, j] = rng.integers(axis.choices, size=n)
+    return encoder.snapped(np.where(is_moved, moved, rows))
+
+
+def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
+    """The logarithm of how much below `best` a loss is expected to lie, counting nothing where it lies above."""
+    u = (best - mean) / deviation
+    near = np.maximum(u, FAR)
+    inner = near * ndtr(near) + np.exp(-0.5 * near * near) / math.sqrt(2 * math.pi)
+    far = np.minimum(u, FAR)
+    beyond = -0.5 * far * far - 0.5 * math.log(2 * math.pi) - 2 * np.log(-far)
+    return np.asarray(np.log(deviation) + np.where(u > FAR, np.log(np.maximum(inner, 1e-300)), beyond))

@@ -1,0 +1,233 @@
+"""Points of a search space as rows of the unit cube, and back.
+
+A row has one number per parameter: where a number lies between its bounds (in log space where the parameter is
+logarithmic), the index of a choice, NaN where the parameter is inactive. Whole numbers and steps own cells of equal
+width, so that the outermost ones get their full share. A row that `snapped` returns belongs to exactly one point, and
+two points of a space have the same row only if they are the same configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hposlurm.search.points import Point, choice_index, snap
+from hposlurm.space import (
+    UNSET,
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    SearchSpace,
+    Unset,
+)
+from hposlurm.trial import Params, ParamValue
+
+Floats = NDArray[np.float64]
+MISSING = 0.5  # where an inactive number stands for the model: as near to any value as can be
+MOST_KNOWN = 100_000  # places that an axis remembers
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One parameter's place in a row. `cells` is None where the parameter is continuous."""
+
+    parameter: Parameter
+    low: float
+    high: float
+    log: bool
+    cells: int | None
+    memo: dict[tuple[object, type], float] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_choice(self) -> bool:
+        return isinstance(self.parameter, CategoricalParameter)
+
+    @property
+    def choices(self) -> int:
+        return self.cells or 1
+
+    def place(self, value: ParamValue) -> float:
+        """The place of a value that the parameter has."""
+        if isinstance(self.parameter, CategoricalParameter):
+            return float(choice_index(self.parameter, value))
+        if self.low == self.high:
+            return MISSING
+        assert isinstance(value, int | float)
+        number = math.log(value) if self.log else float(value)
+        return min(max((number - self.low) / (self.high - self.low), 0.0), 1.0)
+
+    def places(self, values: Sequence[object]) -> Floats:
+        """The place of each value; NaN for one that the parameter cannot have."""
+        kinds, parameter = set(map(type, values)), self.parameter
+        if kinds == {float} and isinstance(parameter, FloatParameter) and parameter.size is None:
+            numbers = np.array(values, dtype=float)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                column = ((np.log(numbers) if self.log else numbers) - self.low) / (self.high - self.low)
+            is_valid = (numbers >= parameter.low) & (numbers <= parameter.high)
+            return np.where(is_valid, np.clip(column, 0.0, 1.0), np.nan)
+        keys = list(zip(values, map(type, values), strict=True))
+        if len(self.memo) > MOST_KNOWN:
+            self.memo.clear()
+        for key in set(keys) - self.memo.keys():
+            exact = UNSET if key[0] is _ABSENT else snap(parameter, key[0])  # type: ignore[arg-type]
+            self.memo[key] = math.nan if isinstance(exact, Unset) else self.place(exact)
+        return np.array(list(map(self.memo.__getitem__, keys)), dtype=float)
+
+    def value(self, place: float) -> ParamValue:
+        """The value in whose cell a place lies."""
+        parameter = self.parameter
+        if isinstance(parameter, CategoricalParameter):
+            return parameter.choices[min(max(int(place), 0), len(parameter.choices) - 1)]
+        if self.low == self.high:
+            return parameter.low
+        inner = self.low + min(max(place, 0.0), 1.0) * (self.high - self.low)
+        number = math.exp(inner) if self.log else inner
+        if isinstance(parameter, FloatParameter):
+            return parameter.snap(number)
+        values = parameter.values()
+        return values[min(max(round((number - parameter.low) / parameter.step), 0), len(values) - 1)]
+
+
+class Encoder:
+    """Translates between the points of one space and rows; `axes` has the parameters in the space's order."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.axes = tuple(_axis(parameter) for parameter in space.parameters)
+        self.is_choice = np.array([axis.is_choice for axis in self.axes], dtype=bool)
+        self.is_free = not space.constraints and all(p.condition is None for p in space.parameters)
+        self._tables = [_table(axis) for axis in self.axes]
+        self._activity: list[dict[tuple[ParamValue, ...], bool]] = [{} for _ in self.axes]
+        self._is_conditional = any(p.condition is not None for p in space.parameters)
+
+    @property
+    def size(self) -> int:
+        return len(self.axes)
+
+    def rows(self, points: Sequence[Params]) -> tuple[Floats, NDArray[np.bool_]]:
+        """The row of each point, and whether it lies in the space.
+
+        A point that does not (a trial of an earlier, different space) gets a row of NaN.
+        """
+        rows = np.full((len(points), self.size), np.nan)
+        inside = np.ones(len(points), dtype=bool)
+        everywhere = range(len(points))
+        for j, axis in enumerate(self.axes):
+            name = axis.parameter.name
+            at: Sequence[int] = everywhere
+            if axis.parameter.condition is not None:
+                at = [i for i in everywhere if self._is_active(j, points[i])]
+            column = axis.places([points[i].get(name, _ABSENT) for i in at])
+            rows[at, j] = column
+            inside[at] &= ~np.isnan(column)
+        rows[~inside] = np.nan
+        return rows, inside
+
+    def point(self, row: Floats) -> Point:
+        """The point in whose cell a row lies; conditions decide which parameters it has."""
+        point: Point = {}
+        for axis, place in zip(self.axes, row.tolist(), strict=True):
+            if axis.parameter.condition is None or self.space.is_active(axis.parameter, point):
+                point[axis.parameter.name] = axis.value(MISSING if math.isnan(place) else place)
+        return point
+
+    def row(self, point: Params) -> Floats:
+        """The row of a point of this space."""
+        places = [
+            axis.place(point[axis.parameter.name]) if axis.parameter.name in point else math.nan for axis in self.axes
+        ]
+        return np.array(places)
+
+    def snapped(self, rows: Floats) -> Floats:
+        """The rows of the points in whose cells `rows` lie; NaN counts as the middle where the parameter is active."""
+        result = np.where(np.isnan(rows), MISSING, rows)
+        for j, table in enumerate(self._tables):
+            if table is not None:
+                result[:, j] = table(result[:, j])
+        if self._is_conditional:
+            for i in range(len(result)):
+                self._blank(result[i])
+        return result
+
+    def features(self, rows: Floats) -> Floats:
+        """What a distance can be taken of: numbers as they are, a choice as one of several axes at equal distances."""
+        blocks = []
+        for j, axis in enumerate(self.axes):
+            column = rows[:, j]
+            if axis.is_choice:
+                blocks.append((column[:, None] == np.arange(axis.choices)) / math.sqrt(2.0))
+            else:
+                blocks.append(np.where(np.isnan(column), MISSING, column)[:, None])
+        return np.hstack(blocks) if blocks else np.zeros((len(rows), 0))
+
+    def uniform(self, rng: np.random.Generator, n: int) -> Floats:
+        """Rows of `n` random points, each parameter as `draw_point` would draw it; constraints are not looked at."""
+        rows = rng.random((n, self.size))
+        for j, axis in enumerate(self.axes):
+            if axis.is_choice:
+                rows[:, j] = np.floor(rows[:, j] * axis.choices)
+        return self.snapped(rows)
+
+    def _is_active(self, index: int, params: Params) -> bool:
+        """Whether a conditional parameter is active; remembers what few values its condition depends on."""
+        parameter = self.axes[index].parameter
+        assert parameter.condition is not None
+        key = tuple(params.get(name) for name in sorted(parameter.condition.names))
+        known = self._activity[index]
+        key = (*key, *(type(k) is bool for k in key))
+        if key not in known:
+            if len(known) > 5000:
+                known.clear()
+            known[key] = self.space.is_active(parameter, self._active_only(index, params))
+        return known[key]
+
+    def _active_only(self, index: int, params: Params) -> Params:
+        return {a.parameter.name: params[a.parameter.name] for a in self.axes[:index] if a.parameter.name in params}
+
+    def _blank(self, row: Floats) -> None:
+        """Puts NaN where the row's point has no value."""
+        point: Point = {}
+        for j, axis in enumerate(self.axes):
+            if axis.parameter.condition is None or self._is_active(j, point):
+                point[axis.parameter.name] = axis.value(row[j])
+            else:
+                row[j] = np.nan
+
+
+def _axis(parameter: Parameter) -> Axis:
+    if isinstance(parameter, CategoricalParameter):
+        return Axis(parameter, 0.0, 0.0, False, parameter.size)
+    low, high = float(parameter.low), float(parameter.high)
+    step = float(parameter.step or 0.0)
+    if parameter.size == 1:
+        return Axis(parameter, low, low, False, 1)
+    if step and parameter.size is not None:
+        high = low + (parameter.size - 1) * step
+        low, high = (low - step / 2 if not parameter.log or low > step / 2 else low / 1.5), high + step / 2
+    if parameter.log:
+        low, high = math.log(low), math.log(high)
+    return Axis(parameter, low, high, parameter.log, parameter.size)
+
+
+def _table(axis: Axis) -> Callable[[Floats], Floats] | None:
+    """What snaps a column of places; None where every place is its own."""
+    if axis.cells is None:
+        return None
+    parameter = axis.parameter
+    if axis.is_choice:
+        return lambda column: np.clip(np.floor(column), 0, axis.choices - 1)
+    if axis.cells > 100_000:
+        return lambda column: np.array([axis.place(axis.value(place)) for place in column.tolist()])
+    places = np.array([axis.place(value) for value in parameter.values()])
+    if not axis.log:
+        return lambda column: places[np.clip((column * len(places)).astype(int), 0, len(places) - 1)]
+    assert isinstance(parameter, FloatParameter | IntParameter)
+    # a logarithmic cell ends half a step beyond its value
+    ends = np.array([axis.place(value + (parameter.step or 1) / 2) for value in parameter.values()])[:-1]
+    return lambda column: places[np.searchsorted(ends, column)]

@@ -1,0 +1,146 @@
+"""The default search: which trials go on, which are new, and how far each is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
+
+from hposlurm.search.auto.encoding import Encoder
+from hposlurm.search.auto.ladder import best_first, levels_of, promotions
+from hposlurm.search.auto.premise import Premise, check
+from hposlurm.search.auto.proposals import Proposal, Proposer
+from hposlurm.search.auto.records import THROUGH, Records, read_records
+from hposlurm.search.observation import Answer, Job, Observation, Problem
+from hposlurm.search.seeds import derive_seed
+from hposlurm.search.suggestions import suggest
+from hposlurm.space import SearchSpace
+
+THROUGH_SHARE = 0.1
+FIRST_THROUGH_SHARE = 0.3  # of the random first trials: the sooner they end, the sooner the premise is checked
+
+_encoders: list[Encoder] = []  # of the last few spaces, for speed alone
+
+
+def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+    """Up to `n` jobs: first trials that go on, then new ones; the same arguments give the same answer everywhere.
+
+    Trials go on from rung to rung as in asynchronous successive halving, as far as rungs predict the end in this
+    study. Some are let through to the end whatever their rungs say; those are what that is judged by. Once no new
+    trial may come and none is under way, every rung that sent nobody on sends its best one; once the space has no new
+    point, whoever waits goes on. With several objectives every trial is trained to its end, and TPE proposes.
+    """
+    if len(problem.objectives) > 1:
+        return _several(problem, observations, n)
+    search = problem.search
+    levels = levels_of(search)
+    encoder = _encoder(problem.space)
+    records = read_records(encoder, problem.objectives[0], levels, observations)
+    premise = check(records)
+    onward = promotions(records, premise.lowest, search.reduction_factor)
+    jobs = [_onward(records, observations, i) for i in islice(onward, max(n, 0))]
+    new, is_exhausted = _new_jobs(problem, observations, encoder, records, premise, n - len(jobs))
+    jobs += new
+    if is_exhausted:
+        onward = best_first(records)
+    elif jobs or records.is_open.any():
+        onward = iter(())
+    else:
+        onward = promotions(records, premise.lowest, search.reduction_factor, is_last=True)
+    taken = {job.trial for job in jobs}
+    waiting = (i for i in onward if observations[i].number not in taken)
+    jobs += [_onward(records, observations, i) for i in islice(waiting, n - len(jobs))]
+    is_over = is_exhausted and not jobs and not records.is_open.any()
+    return Answer(tuple(jobs), notes=premise.notes(), finished="the search space is exhausted" if is_over else None)
+
+
+def _several(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+    left = n if problem.n_trials is None else max(0, min(n, problem.n_trials - len(observations)))
+    search = problem.search
+    found = suggest(problem.space, "tpe", problem.objectives, observations, left, search.seed, search.startup_trials)
+    notes = () if observations else ("auto with several objectives: TPE proposes, and every trial is trained fully",)
+    jobs = tuple(Job(suggestion.params, to_step=search.max_resource, attrs=suggestion.attrs) for suggestion in found)
+    return Answer(jobs, notes=notes, finished="the search space is exhausted" if len(found) < left else None)
+
+
+def premise_of(problem: Problem, observations: Sequence[Observation]) -> Premise:
+    """What these records say about the rungs: whether early values predict late ones."""
+    search = problem.search
+    levels = levels_of(search)
+    return check(read_records(_encoder(problem.space), problem.objectives[0], levels, observations))
+
+
+def _new_jobs(
+    problem: Problem,
+    observations: Sequence[Observation],
+    encoder: Encoder,
+    records: Records,
+    premise: Premise,
+    n: int,
+) -> tuple[list[Job], bool]:
+    """New trials, up to `n` and to what the study may have, and whether the space had no more."""
+    n = n if problem.n_trials is None else min(n, problem.n_trials - len(observations))
+    if n <= 0:
+        return [], False
+    search = problem.search
+    behind = records.is_paused & ~records.is_open & (records.target < premise.lowest)
+    proposer = Proposer(
+        encoder,
+        records,
+        premise.lowest,
+        [o.params for o in observations],
+        [o.attrs for o in observations],
+        np.flatnonzero(behind).tolist(),
+        search.seed,
+        search.startup_trials,
+    )
+    jobs: list[Job] = []
+    number = len(observations)
+    for _ in range(n):
+        proposal = proposer.propose()
+        if proposal is None:
+            return jobs, True
+        if proposal.again is not None:
+            jobs.append(_onward(records, observations, proposal.again, premise.lowest))
+            continue
+        jobs.append(_start(proposal, _is_through(problem, number, premise), premise))
+        number += 1
+    return jobs, False
+
+
+def _onward(records: Records, observations: Sequence[Observation], i: int, rung: int | None = None) -> Job:
+    """Trial `i` from where it is to the next rung, or to a higher one."""
+    at = int(records.target[i])
+    rung = at + 1 if rung is None else rung
+    observation = observations[i]
+    return Job(
+        observation.params,
+        observation.number,
+        from_step=observation.to_step or 0,
+        to_step=records.levels[rung],
+        is_final=rung == records.top,
+    )
+
+
+def _start(proposal: Proposal, is_through: bool, premise: Premise) -> Job:
+    attrs = {**proposal.attrs, **({THROUGH: True} if is_through else {})}
+    return Job(proposal.point, to_step=premise.levels[premise.lowest], is_final=premise.is_full, attrs=attrs)
+
+
+def _is_through(problem: Problem, number: int, premise: Premise) -> bool:
+    """Drawn for the trial's number; every trial where none is stopped any more, since all then go to the end."""
+    if len(premise.levels) == 1:
+        return False
+    share = FIRST_THROUGH_SHARE if number < problem.search.startup_trials else THROUGH_SHARE
+    draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
+    return premise.is_full or bool(draw < share)
+
+
+def _encoder(space: SearchSpace) -> Encoder:
+    for encoder in _encoders:
+        if encoder.space is space or encoder.space == space:
+            return encoder
+    _encoders.insert(0, Encoder(space))
+    del _encoders[8:]
+    return _encoders[0]

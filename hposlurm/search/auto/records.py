@@ -1,0 +1,115 @@
+"""The observations as arrays: one row per trial, one column of losses per rung."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hposlurm.search.auto.encoding import Encoder, Floats
+from hposlurm.search.observation import Observation
+from hposlurm.trial import Direction, Objective, TrialState
+
+THROUGH = "through"  # the attribute of a trial that goes on to the end whatever its rungs say
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the search reads from the history.
+
+    `losses[i, k]` is trial i's value at rung k, negated where the objective is maximised, NaN where there is none
+    (yet), infinite where the trial ended its assignment without one. `target[i]` is the rung at which the newest
+    assignment ends. `inside`: the configuration lies in the space as it is now.
+    """
+
+    levels: tuple[int | None, ...]
+    numbers: NDArray[np.int64]
+    rows: Floats
+    inside: NDArray[np.bool_]
+    losses: Floats
+    target: NDArray[np.int64]
+    is_open: NDArray[np.bool_]
+    is_paused: NDArray[np.bool_]
+    is_complete: NDArray[np.bool_]
+    is_failed: NDArray[np.bool_]
+    is_infeasible: NDArray[np.bool_]
+    is_through: NDArray[np.bool_]
+
+    def from_rung(self, lowest: int) -> Records:
+        """The same, without what trials reported below a rung."""
+        if lowest == 0:
+            return self
+        hidden = np.arange(len(self.levels)) < lowest
+        return replace(self, losses=np.where(hidden, np.nan, self.losses))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def top(self) -> int:
+        """The index of the last rung."""
+        return len(self.levels) - 1
+
+
+def read_records(
+    encoder: Encoder, objective: Objective, levels: tuple[int | None, ...], observations: Sequence[Observation]
+) -> Records:
+    """Returns the observations as arrays; the last of `levels` is where training ends (None: by itself)."""
+    rows, inside = encoder.rows([o.params for o in observations])
+    sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+    places = {level: k for k, level in enumerate(levels) if level is not None}
+    starts = [(level,) for level in levels if level is not None]
+    targets: dict[int | None, int] = {step: _target(step, levels) for step in {o.to_step for o in observations}}
+    losses = np.array(
+        [_at_rungs(o, targets[o.to_step], starts, len(levels), places) for o in observations], dtype=float
+    ).reshape(-1, len(levels))
+    states = [o.state for o in observations]
+    return Records(
+        levels=levels,
+        numbers=np.array([o.number for o in observations], dtype=np.int64),
+        rows=rows,
+        inside=inside,
+        losses=np.where(np.isinf(losses), losses, sign * losses),
+        target=np.array([targets[o.to_step] for o in observations], dtype=np.int64),
+        is_open=np.array([o.is_open for o in observations], dtype=bool),
+        is_paused=np.array([s is TrialState.PAUSED for s in states], dtype=bool),
+        is_complete=np.array([s is TrialState.COMPLETE for s in states], dtype=bool),
+        is_failed=np.array([s is TrialState.FAIL for s in states], dtype=bool),
+        is_infeasible=np.array([o.infeasible for o in observations], dtype=bool),
+        is_through=np.array([bool(o.attrs.get(THROUGH)) for o in observations], dtype=bool),
+    )
+
+
+def _at_rungs(
+    observation: Observation, target: int, starts: Sequence[tuple[int]], rungs: int, places: Mapping[int, int]
+) -> list[float]:
+    """The values at the rungs, as reported. `starts` has (level,) for each rung with a level, `places` its index."""
+    curve, values = observation.curve, [math.nan] * rungs
+    if curve:
+        position, end = 0, len(curve)
+        for k, start in enumerate(starts):
+            position = bisect_left(curve, start, position)
+            if position == end:
+                break
+            values[k] = curve[position][1][0]
+    if observation.state is TrialState.COMPLETE:
+        final = observation.values[0] if observation.values else math.nan
+        values[-1] = final
+        if curve:  # training that ends early was not interrupted: later reports would say the same
+            values = [final if math.isnan(v) else v for v in values]
+    elif observation.state is TrialState.PAUSED and not observation.is_open and math.isnan(values[target]):
+        values[target] = curve[-1][1][0] if curve else math.inf  # its assignment is over: no later report will come
+    for end, last in observation.ends:  # what it was ranked by there, however it went on
+        if end in places:
+            values[places[end]] = last[0]
+    return values
+
+
+def _target(to_step: int | None, levels: tuple[int | None, ...]) -> int:
+    if to_step is None:
+        return len(levels) - 1
+    return next((k for k, level in enumerate(levels) if level is None or level >= to_step), len(levels) - 1)

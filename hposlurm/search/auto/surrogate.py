@@ -1,0 +1,106 @@
+"""The model of losses over points and rungs: what it learns from, and where it expects the most at the last rung."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hposlurm.search.auto import gaussian
+from hposlurm.search.auto.acquisition import Indices, candidates, chosen_data, log_expected_improvement, standardised
+from hposlurm.search.auto.encoding import Encoder, Floats
+from hposlurm.search.auto.gaussian import Process, Settings
+from hposlurm.search.auto.records import Records
+
+MOST_DATA = 150
+PARENTS = 5
+GROWTH = 1.1  # the settings are found again once there are so many times more trials …
+MORE = 2  # … and so many more
+FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many trials stay below
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Settings of the process as they are kept with a trial, and how many trials there were when they were found."""
+
+    trials: int
+    settings: Settings
+
+    def to_json(self) -> dict[str, object]:
+        return {"trials": self.trials, "settings": self.settings.vector().tolist()}
+
+    @classmethod
+    def newest(cls, attrs: Sequence[Mapping[str, object]], name: str, features: int) -> Kept | None:
+        """The last ones under `name` that are of this many features; None if there are none."""
+        for kept in reversed(attrs):
+            match kept.get(name):
+                case {"trials": int(trials), "settings": [*numbers]} if len(numbers) == features + 2:
+                    if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+                        return cls(trials, Settings.from_vector(numbers))
+        return None
+
+    def is_fresh(self, trials: int) -> bool:
+        return trials <= GROWTH * self.trials + MORE
+
+
+class Surrogate:
+    """A Gaussian process over all (point, rung, loss) triples, or the telling ones of many.
+
+    Trials that run count as if the loss that it expects of them were known, so that it does not ask for them again.
+    """
+
+    def __init__(self, encoder: Encoder, records: Records, kept: Kept | None, trials: int, rng: np.random.Generator):
+        trial, rung, loss = _lessons(records)
+        chosen = chosen_data(loss, rung, rng, MOST_DATA)
+        self._encoder = encoder
+        self._top = records.top
+        self._target = int(rung.max())  # predictions beyond the last rung that anybody saw would be guesses
+        self._seen = records.rows[np.unique(trial[chosen])]
+        x = self._inputs(records.rows[trial[chosen]], rung[chosen])
+        y = standardised(loss[chosen])
+        if kept is None or not kept.is_fresh(trials):
+            start = Settings.default(x.shape[1]) if kept is None else kept.settings
+            found = gaussian.fit(x, y, start)
+            kept = Kept(trials, Settings.from_vector([round(number, 6) for number in found.vector().tolist()]))
+        self.kept = kept
+        self._process = Process(kept.settings, x, y)
+        self.expect(records.rows[records.is_open & records.inside])
+
+    @staticmethod
+    def features(encoder: Encoder, top: int) -> int:
+        """How many features the process has for a space and an index of the last rung."""
+        return sum(axis.choices if axis.is_choice else 1 for axis in encoder.axes) + (top > 0)
+
+    def expect(self, rows: Floats) -> None:
+        """From now on the points of `rows` are taken for running."""
+        self._process = self._process.believing(self._at_target(rows))
+
+    def ranked(self, rng: np.random.Generator, extra: Floats) -> Floats:
+        """Rows of candidates and of `extra`, those with the largest expected improvement first."""
+        means = self._process.mean(self._at_target(self._seen))
+        parents = self._seen[np.argsort(means, kind="stable")[:PARENTS]]
+        rows = np.vstack([candidates(self._encoder, rng, parents), extra])
+        mean, deviation = self._process.predict(self._at_target(rows))
+        gain = log_expected_improvement(mean, deviation, float(means.min()))
+        return np.asarray(rows[np.argsort(-gain, kind="stable")])
+
+    def _at_target(self, rows: Floats) -> Floats:
+        return self._inputs(rows, np.full(len(rows), self._target))
+
+    def _inputs(self, rows: Floats, rungs: Indices) -> Floats:
+        features = self._encoder.features(rows)
+        return np.hstack([features, (rungs / self._top)[:, None]]) if self._top else features
+
+
+def _lessons(records: Records) -> tuple[Indices, Indices, Floats]:
+    """All (trial, rung, loss) triples. What did not fit into memory is the worst there is, what failed is bad."""
+    losses = records.losses.copy()
+    finite = losses[np.isfinite(losses)]
+    unknown = np.isnan(losses).all(axis=1)
+    losses[unknown & records.is_infeasible, 0] = np.inf
+    if len(finite):
+        losses[unknown & records.is_failed & ~records.is_infeasible, 0] = np.quantile(finite, FAILED_LIKE)
+    trial, rung = np.nonzero(~np.isnan(losses) & records.inside[:, None])
+    return trial, rung, losses[trial, rung]

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from hposlurm.search import Observation, next_jobs
+from hposlurm.search.points import draw_point, identity
+from hposlurm.search.seeds import derive_seed
+from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.spec.search import SearchSpec
+from hposlurm.trial import Direction, Objective, Params, TrialState
+from tests.search.auto.playing import END, Study, problem
+from tests.search.studies import NARROW, NESTED
+
+BOX = SearchSpace(tuple(FloatParameter(name, 0.0, 1.0) for name in "abcd"))
+LEVELS = (1, 3, 9, 27)
+
+
+def bowl(params: Params, step: int) -> float:
+    distance = sum((float(value or 0) - 0.7) ** 2 for value in params.values() if isinstance(value, float | int))
+    return math.sqrt(distance) + 1 / step
+
+
+def noise(params: Params, step: int) -> float:
+    """Says nothing about the configuration, but the same at every step."""
+    return Random(derive_seed(json.dumps(dict(params)))).random() + 1 / step
+
+
+def misleading(params: Params, step: int) -> float:
+    """What is reported before the end has nothing to do with the end."""
+    return bowl(params, END) if step == END else 1.5 + Random(derive_seed(json.dumps(dict(params)))).random()
+
+
+def history() -> list[Observation]:
+    return Study(problem(NESTED), bowl).play(60).observations
+
+
+EVERYWHERE = """
+from tests.search.auto.test_recipe import *
+print(next_jobs(problem(NESTED), history(), 7))
+"""
+
+
+def test_the_same_records_give_the_same_answer_in_every_process() -> None:
+    mine = next_jobs(problem(NESTED), history(), 7)
+    others = [
+        subprocess.run([sys.executable, "-c", EVERYWHERE], capture_output=True, text=True, check=True).stdout.strip()
+        for _ in range(2)
+    ]
+    assert others == [str(mine)] * 2
+    assert {job.attrs.get("origin") for job in mine.jobs if job.trial is None} >= {"gp"}
+
+
+def test_an_answer_is_that_of_the_observations_alone() -> None:
+    study = Study(problem(BOX), bowl).play(60)
+    copied = [dataclasses.replace(o, attrs=json.loads(json.dumps(dict(o.attrs)))) for o in study.observations]
+    assert next_jobs(study.problem, copied, 5) == next_jobs(study.problem, study.observations, 5)
+    assert next_jobs(problem(BOX, seed=1), copied, 5) != next_jobs(study.problem, copied, 5)
+
+
+def test_the_process_is_fitted_again_only_once_the_trials_are_a_tenth_more() -> None:
+    study = Study(problem(BOX), bowl).play(120)
+    fits = [o.attrs["gp"]["trials"] for o in study.observations if "gp" in o.attrs]  # type: ignore[index]
+    assert len(fits) >= 3
+    assert all(later > 1.1 * earlier + 2 for earlier, later in pairwise(fits))
+
+
+@pytest.mark.parametrize("broken", [{"trials": 3}, {"trials": 1, "settings": ["nan"] * 7}, "text", None])
+def test_settings_that_are_none_are_found_anew(broken: object) -> None:
+    observations = Study(problem(BOX), bowl).play(60).observations
+    observations[-1] = dataclasses.replace(observations[-1], attrs={"gp": broken})
+    assert next_jobs(problem(BOX), observations, 5).jobs
+
+
+@pytest.mark.parametrize("space", [BOX, NESTED, NARROW])
+def test_every_new_trial_is_a_new_allowed_configuration(space: SearchSpace) -> None:
+    study = Study(problem(space), bowl).play(100)
+    study.ask(12)
+    points = [o.params for o in study.observations]
+    assert len({identity(point) for point in points}) == len(points) > 30
+    assert all(space.contains(point) and space.is_feasible(point) for point in points)
+
+
+def test_a_wave_is_of_different_points_that_lie_apart() -> None:
+    study = Study(problem(BOX), bowl).play(60)
+    points = [job.params for job in next_jobs(study.problem, study.observations, 30).jobs if job.trial is None]
+    assert len({identity(point) for point in points}) == len(points) >= 20
+
+
+def test_a_small_space_is_tried_out_to_the_end_and_nothing_twice() -> None:
+    space = SearchSpace((IntParameter("n", 0, 5), CategoricalParameter("c", ("a", "b"))))
+    study = Study(problem(space), noise).play(1000)
+    assert len(study.observations) == len({identity(o.params) for o in study.observations}) == 12
+    assert all(o.state is TrialState.COMPLETE for o in study.observations)
+    assert study.answers[-1].finished == "the search space is exhausted"
+    assert [answer.finished for answer in study.answers[:-1]] == [None] * (len(study.answers) - 1)
+
+
+def test_a_rung_sends_a_third_on() -> None:
+    """The values say nothing about the configuration, so that the proposals cannot get better with time."""
+    study = Study(problem(BOX), noise).play(400, workers=8)
+    through = [o for o in study.observations if o.attrs.get("through")]
+    for low, high in pairwise(LEVELS):
+        below, above = study.reached(low), study.reached(high)
+        let = sum(bool(o.curve) and o.curve[-1][0] >= high for o in through)
+        assert 0.2 * below <= above - let <= 0.4 * below
+    assert study.reached(1) > 150
+
+
+def test_trials_that_are_let_through_go_to_the_end_whatever_they_report() -> None:
+    study = Study(problem(BOX), noise).play(300, workers=8)
+    through = [o for o in study.observations if o.attrs.get("through")]
+    share = len(through) / len(study.observations)
+    assert 0.05 < share < 0.2
+    assert all(o.is_open or o.state is TrialState.COMPLETE for o in through)
+    worst = max(through, key=lambda o: o.curve[0][1] if o.curve else (0.0,))
+    assert worst.curve[0][1][0] > 1.8
+
+
+def test_who_is_promoted_is_among_the_best_third_of_the_rung() -> None:
+    study = Study(problem(BOX), bowl)
+    for _ in range(150):
+        answer = study.ask(1)
+        for job in answer.jobs:
+            if job.trial is None or study.observations[job.trial].attrs.get("through"):
+                continue
+            at = LEVELS[LEVELS.index(job.to_step or 0) - 1]
+            values = {o.number: dict(o.ends)[at][0] for o in study.observations if at in dict(o.ends)}
+            place = sorted(values, key=lambda number: (values[number], number)).index(job.trial)
+            assert place < len(values) // 3
+            assert job.from_step == at
+        study.end_one()
+
+
+def test_a_study_of_few_trials_trains_one_of_them_to_the_end() -> None:
+    for seed in range(4):
+        study = Study(problem(BOX, seed=seed, n_trials=2), bowl).play(500)
+        assert len(study.observations) == 2
+        assert any(o.state is TrialState.COMPLETE for o in study.observations)
+        assert study.answers[-1].jobs == ()
+
+
+def test_without_resources_every_trial_is_trained_fully() -> None:
+    study = Study(problem(BOX, rungs=False), bowl).play(200)
+    assert {job.to_step for answer in study.answers for job in answer.jobs} == {None}
+    assert all(job.is_final for answer in study.answers for job in answer.jobs)
+    assert {o.attrs["origin"] for o in study.observations} >= {"gp", "random"}
+    assert not any("through" in o.attrs for o in study.observations)
+
+
+def test_maximising_is_minimising_the_negative() -> None:
+    down = Study(problem(BOX), bowl).play(80)
+    up = Study(problem(BOX, direction=Direction.MAXIMIZE), lambda params, step: -bowl(params, step)).play(80)
+    assert [o.params for o in down.observations] == [o.params for o in up.observations]
+
+
+def test_it_finds_what_random_search_does_not() -> None:
+    mine, by_chance = [], []
+    for seed in range(3):
+        mine.append(Study(problem(BOX, seed=seed), bowl).play(27 * 8).best)
+        random = Random(seed)
+        by_chance.append(min(bowl(draw_point(BOX, random), END) for _ in range(4 * 8)))
+    excess = [value - 1 / END for value in (*mine, *by_chance)]
+    assert max(excess[:3]) < 0.5 * min(excess[3:])
+
+
+@pytest.mark.parametrize("rungs", [True, False])
+def test_failures_and_configurations_that_do_not_fit_are_avoided(rungs: bool) -> None:
+    """Half of the box does not fit into the memory."""
+    study = Study(problem(BOX, rungs=rungs), bowl).play(150 if rungs else 200)
+    lost = [
+        dataclasses.replace(o, state=TrialState.FAIL, values=None, curve=(), ends=(), infeasible=True, is_open=False)
+        if float(o.params["a"] or 0) < 0.5
+        else o
+        for o in study.observations
+    ]
+    assert 3 <= sum(o.infeasible for o in lost) <= len(lost) - 10
+    wanted = [job.params["a"] for job in next_jobs(study.problem, lost, 30).jobs if job.attrs.get("origin") == "gp"]
+    assert sum(float(a or 0) > 0.5 for a in wanted) > 0.8 * len(wanted) > 0
+
+
+def test_rungs_that_say_nothing_are_given_up_and_that_is_said() -> None:
+    study = Study(problem(BOX), misleading).play(27 * 10, workers=8)
+    last = study.ask(8)
+    assert "no trial is stopped any more" in last.notes[0] and "at step 9" in last.notes[0]
+    assert all(job.to_step == END and job.is_final for job in last.jobs)
+    assert last.notes == next_jobs(study.problem, study.observations, 0).notes
+
+
+def test_only_the_rungs_that_say_nothing_are_given_up() -> None:
+    def late(params: Params, step: int) -> float:
+        return bowl(params, step) if step >= 9 else misleading(params, step)
+
+    study = Study(problem(BOX), late).play(27 * 10, workers=8)
+    last = study.ask(8)
+    assert "the lowest rung is now step 9" in last.notes[0]
+    assert {job.to_step for job in last.jobs} <= {9, 27}
+
+
+def test_rungs_that_predict_are_kept_and_nothing_is_said() -> None:
+    study = Study(problem(BOX), bowl).play(27 * 10, workers=8)
+    assert {answer.notes for answer in study.answers} == {()}
+
+
+def test_misleading_rungs_cost_little_against_none() -> None:
+    with_rungs = [Study(problem(BOX, seed=s), misleading).play(27 * 12, workers=8).best for s in range(3)]
+    without = [Study(problem(BOX, seed=s, rungs=False), misleading).play(27 * 12, workers=8).best for s in range(3)]
+    random = [min(bowl(draw_point(BOX, Random(s)), END) for _ in range(96)) for s in range(3)]
+    gain = sum(random) - sum(without)
+    assert sum(random) - sum(with_rungs) > 0.8 * gain > 0
+
+
+def test_several_objectives_are_left_to_tpe_and_that_is_said_once() -> None:
+    several = dataclasses.replace(problem(BOX, rungs=False), objectives=(Objective("loss"), Objective("size")))
+    answer = next_jobs(several, [], 3)
+    assert len(answer.jobs) == 3 and "TPE" in answer.notes[0]
+    seen = [Observation(i, j.params, TrialState.COMPLETE, (float(i), 1.0)) for i, j in enumerate(answer.jobs)]
+    assert next_jobs(several, seen, 1).notes == ()
+
+
+def test_trials_of_an_earlier_space_neither_harm_nor_help() -> None:
+    study = Study(problem(BOX), bowl).play(60)
+    smaller = SearchSpace(tuple(FloatParameter(name, 0.0, 0.2) for name in "abce"))
+    jobs = next_jobs(problem(smaller), study.observations, 5).jobs
+    new = [job for job in jobs if job.trial is None]
+    assert all(smaller.contains(job.params) for job in new)
+
+
+def test_the_default_algorithm_is_auto() -> None:
+    assert SearchSpec().algorithm == "auto"
