@@ -64,9 +64,15 @@ def choose(layout: StudyLayout, spec: StudySpec, history: History, *, wave_size:
 
 
 def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
-    """As asked; else all at once where no result changes what comes next, else what can run at once."""
+    """As asked; else all at once where no result changes what comes next, else what can run at once.
+
+    Where a wave is a rung, it is the first one: later ones are smaller.
+    """
     if spec.waves.size is not None:
         return spec.waves.size
+    rung = jobs_per_wave(Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
+    if rung is not None:
+        return rung
     budget, (sampler, pruner) = spec.budget, spec.search.pair
     is_known = pruner == "none" and (
         sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)

@@ -103,7 +103,8 @@ def _read(
     trial = spec.trial.model_copy(update={"workdir": workdir})
     size = chosen.wave_size(spec)
     # frozen here: what another machine, or this one tomorrow, could run at once must not change what is suggested
-    waves = spec.waves.model_copy(update={"size": size}) if trials_per_wave(spec, size) == size else spec.waves
+    is_by_slots = trials_per_wave(spec, size) == size and trials_per_wave(spec, size + 1) == size + 1
+    waves = spec.waves.model_copy(update={"size": size}) if is_by_slots else spec.waves
     spec = spec.model_copy(update={"backend": chosen.name, "trial": trial, "waves": waves})
     try:
         problems = chosen.problems(spec)
