@@ -15,8 +15,8 @@ from hposlurm.journal import metric_value
 from hposlurm.trial import Params
 
 #: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step`
-#: None means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on from
-#: carried, None at the beginning) by name as well.
+#: None means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on
+#: from carried, None at the beginning) by name as well.
 TrialFunction = Callable[..., Iterable[tuple[Any, ...]]]
 
 _EXTRAS = ("seed", "checkpoint")
