@@ -52,6 +52,8 @@ def check(
     _show_trials(first)
     print(cost_line(spec, first.cost))
     print(disk_line(spec, len(first.plan.assignments)))
+    if line := _driver_line(spec, chosen):
+        print(line)
     print(f"{study} is valid.")
 
 
@@ -134,6 +136,18 @@ def _show_trials(first: Preview) -> None:
         print(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
     if assignments:
         print(f"command of trial {assignments[0].trial}: {assignments[0].command}")
+
+
+def _driver_line(spec: StudySpec, backend: Backend) -> str:
+    """Who submits the waves behind the first one; empty where the study runs on this machine anyway."""
+    if backend.is_foreground:
+        return ""
+    who = {
+        "planner": "a planner job behind each wave submits the next one",
+        "chain": "all waves are submitted at launch; jobs submit nothing",
+        "foreground": "`hposlurm launch` stays and submits each wave; jobs submit nothing",
+    }
+    return f"driver: {spec.slurm.driver}: {who[spec.slurm.driver]}"
 
 
 def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -> None:

@@ -10,7 +10,10 @@ from hposlurm.errors import RequestError
 
 _LINES_SHOWN = 6
 #: What to do where planner jobs cannot submit the next wave.
-BY_HAND = "after each wave run `hposlurm advance STUDY` on a login node"
+BY_HAND = (
+    "set slurm.driver: chain (all waves are submitted at launch), or foreground (`hposlurm launch` stays and submits "
+    "them); or after each wave run `hposlurm resume STUDY` on a login node"
+)
 
 
 def slurm(answers: Answers) -> Finding:

@@ -85,7 +85,7 @@ def test_a_job_that_ended_early(state, parts, verdict, part):
 
 def test_a_job_that_may_not_submit():
     finding = arrival.job_sbatch({"error": "sbatch failed: Access/permission denied"})
-    assert finding.verdict == "warn" and "denied" in finding.found and "hposlurm advance" in finding.advice
+    assert finding.verdict == "warn" and "denied" in finding.found and "slurm.driver: chain" in finding.advice
 
 
 def test_a_limit_that_is_reached_says_nothing_about_who_may_submit():

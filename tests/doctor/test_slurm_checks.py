@@ -109,7 +109,7 @@ def test_a_partition_that_is_not_there_is_a_wrong_request():
 
 def test_a_partition_that_takes_jobs_from_login_nodes_only():
     login = answers(partitions=PARTITIONS.replace("AllocNodes=ALL", "AllocNodes=login[1-2]"))
-    says(cluster.job_sbatch(login, None), "warn", "login[1-2]", "hposlurm advance")
+    says(cluster.job_sbatch(login, None), "warn", "login[1-2]", "slurm.driver: chain")
     says(cluster.job_sbatch(answers(), None), "unknown", "--probe")
 
 
