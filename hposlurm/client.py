@@ -2,12 +2,19 @@
 
     from hposlurm import client
 
-    for epoch in range(client.from_step(), client.max_step() or 5):
-        ...
-        client.report(step=epoch + 1, eval_loss=loss)
+    epochs = client.max_resource() or 5              # what the learning-rate schedule is made for
+    done = load(client.resume_from())                # the checkpoint's epoch, 0 without one
+    for epoch in range(done + 1, (client.max_step() or epochs) + 1):
+        train_one_epoch()
+        if folder := client.checkpoint_dir():
+            client.report_checkpoint(epoch, save(folder / f"epoch-{epoch}"))
+        client.report(epoch, eval_loss=evaluate())
         if client.should_stop():
-            client.report_checkpoint(epoch + 1, save(client.checkpoint_dir()))
             break
+
+The steps of its reports are what a study counts its resource in, epochs here. A search that trains in stages asks for
+the steps up to max_step() and may come back later, from the last checkpoint, with a further one; what depends on the
+length of the whole training is made for max_resource().
 
 Outside of a study `report` prints a line and everything else answers "nothing", so the same script runs by hand.
 Training never waits for the search nor dies of it: a report is one write to a node-local file, and a full disk costs
@@ -42,6 +49,7 @@ from hposlurm.layout import marker_of
 from hposlurm.trial import ParamValue
 
 _said: set[str] = set()  # what this process told stderr, or noted for the worker, once and for all
+_reported: dict[str, int] = {}  # "step": the largest that this process reported, on whatever rank
 
 
 def in_study() -> bool:
@@ -66,6 +74,7 @@ def report(step: SupportsIndex | float, **metrics: object) -> None:
     """
     number = _whole(step)
     values = {name: metric_value(value) for name, value in metrics.items()}
+    _reported["step"] = max(number, _reported.get("step", number))
     if not _is_rank_0():
         return
     if in_study():
@@ -98,15 +107,16 @@ def report_checkpoint(step: SupportsIndex | float, path: str | os.PathLike[str])
 def should_stop() -> bool:
     """Whether the training should save and leave now; False outside of a study.
 
-    Ranks may see the request one after the other: agree on it (an all-reduced maximum) before a collective save.
-    A trial that leaves after a True here counts as interrupted, not as complete, and goes on later.
+    Because the study asks for it, or because this process has reported max_step(). Ranks may see the one or the other
+    at different times: agree on it (an all-reduced maximum) before a collective save. A trial that leaves before
+    max_step() after a True here counts as interrupted, not as complete, and goes on later.
     """
     request = os.environ.get("HPOSLURM_REQUEST_FILE")
     if not request:
         return False
     _sign("listening")  # a command that never asks is not given time to save
     if not os.path.exists(request):  # noqa: PTH110 - never raises, unlike Path.exists
-        return False
+        return _has_arrived()
     _sign("stopping")  # from any rank: rank 0 may leave because another one saw the request
     return True
 
@@ -127,8 +137,16 @@ def from_step() -> int:
 
 
 def max_step() -> int | None:
-    """The step to train to; None means the training code's own end."""
+    """The step to train to, saved and reported; None means the training code's own end."""
     return _integer("HPOSLURM_MAX_STEP")
+
+
+def max_resource() -> int | None:
+    """The last step that any trial of the study is trained to; None where the study sets no such end.
+
+    What a learning-rate schedule is made for: a trial that stops at max_step() may be sent on from there.
+    """
+    return _integer("HPOSLURM_MAX_RESOURCE")
 
 
 def seed() -> int | None:
@@ -150,6 +168,11 @@ def _whole(step: SupportsIndex | float) -> int:
         return int(step) if isinstance(step, float) and step.is_integer() else operator.index(step)  # type: ignore[arg-type]
     except TypeError:
         raise ValueError(f"step is {step!r}; allowed are whole numbers: 1, 2, 3, …") from None
+
+
+def _has_arrived() -> bool:
+    last = max_step()
+    return last is not None and "step" in _reported and _reported["step"] >= last
 
 
 def _shown(value: float | str) -> str:

@@ -28,6 +28,8 @@ ADVANCE: tuple[str, ...] = (
     "one published",  # study.db is there, the tables are not
     "published",  # everything is published, and the process would end
 )
+#: Every place that only a chain of arrays and planners has: between two pairs, behind a wave smaller than its array.
+CHAIN: tuple[str, ...] = ("pair laid", "surplus cancelled")
 #: Every place between two effects of cancelling a study and of making it ready to go on.
 CANCEL: tuple[str, ...] = ("stop written", "planner cancelled", "arrays cancelled", "cancel marked")
 

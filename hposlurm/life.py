@@ -63,7 +63,7 @@ def _stages(assigned: Sequence[tuple[int, Assignment]]) -> tuple[Stage, ...]:
     """One entry per stage, in order; an assignment that tries a stage again changes nothing."""
     found: dict[int, Stage] = {}
     for wave, a in assigned:
-        found.setdefault(a.stage, Stage(a.stage, wave, a.from_step, a.to_step, a.resume_from, a.is_final))
+        found.setdefault(a.stage, Stage(a.stage, wave, a.from_step, a.to_step, a.resume_from, a.is_final, a.why))
     return tuple(found[number] for number in sorted(found))
 
 

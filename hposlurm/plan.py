@@ -24,7 +24,8 @@ class WavePlan:
     which commands run. `memory_warning` is the share of the memory at which the guard warns, None if it is off;
     `memory_grace_steps` is how many looks at it a trial then still has. `exclude` are the nodes that the wave's jobs
     keep away from because trials failed there; `exclude_note` says why they do not where that would be too many.
-    `notes` is what the search says aloud about its decision.
+    `notes` is what the search says aloud about its decision. `max_resource` is the step that no trial is trained
+    beyond, however far a single assignment goes (None: the training code's own end).
     """
 
     wave: int
@@ -42,6 +43,7 @@ class WavePlan:
     metric_pattern: str | None = None
     memory_warning: float | None = 0.95
     memory_grace_steps: int = 5
+    max_resource: int | None = None
     assignments: tuple[Assignment, ...] = ()
     settled: tuple[Settlement, ...] = ()
     exclude: tuple[str, ...] = ()

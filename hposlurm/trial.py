@@ -95,7 +95,8 @@ class Assignment:
 
     `stage` counts how often the trial was sent on: another try at the same stage has the same number. What completes a
     stage that `is_final` completes the trial; else the trial is PAUSED then. `resume_from` is the checkpoint, relative
-    to the study, from which a trial starts that has none of its own.
+    to the study, from which a trial starts that has none of its own. `why` is what the search said when it sent the
+    trial on.
     """
 
     trial: int
@@ -110,11 +111,15 @@ class Assignment:
     resume_from: str | None = None
     stage: int = 0
     is_final: bool = True
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a trial's training, first assigned in `wave`; `to_step` None is the training code's own end."""
+    """A part of a trial's training, first assigned in `wave`; `to_step` None is the training code's own end.
+
+    `why` is what the search said when it sent the trial on, "" for a new trial.
+    """
 
     number: int
     wave: int
@@ -122,6 +127,7 @@ class Stage:
     to_step: int | None = None
     resume_from: str | None = None
     is_final: bool = True
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

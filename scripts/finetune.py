@@ -15,6 +15,10 @@ After each epoch eval_loss (per answer token), exact_match and f1 (per cent, SQu
 the training began), samples_per_second (training, all ranks) and peak memory (GiB) are reported: to the study that runs
 this script, or on the terminal when no study does. In a study each epoch's end is saved too, and the step at which the
 study asks the run to leave; a later attempt goes on from the newest checkpoint.
+
+The study's resource (search.max_resource and its like) therefore counts epochs; with --eval-steps N it counts optimizer
+steps, and an evaluation follows every N of them. A study that trains in stages ends this run at its stage's last one,
+while warm-up and decay are those of the whole training.
 """
 
 from __future__ import annotations
@@ -80,13 +84,19 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
     parser.add_argument("--momentum", type=float, help="of sgd only (default: 0)")
-    parser.add_argument("--epochs", type=int, default=5, help="(%(default)s)")
-    parser.add_argument("--max-steps", type=int, default=-1, help="ends earlier; -1: does not (%(default)s)")
+    parser.add_argument("--epochs", type=int, help="default: the study's search.max_resource, or 5")
+    parser.add_argument("--max-steps", type=int, help="ends earlier; -1: does not (default: -1, but see --eval-steps)")
     parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the trial's own, or 0")
     # how it runs
     sharding = parser.add_mutually_exclusive_group()
     sharding.add_argument("--zero-stage", type=int, choices=(0, 1, 2, 3), help="0: without DeepSpeed (default: 2)")
     sharding.add_argument("--ds-config", type=Path, help="DeepSpeed JSON file instead of --zero-stage")
+    parser.add_argument(
+        "--eval-steps",
+        type=int,
+        help="evaluate, save and report every so many optimizer steps instead of each epoch; a study's resource then "
+        "counts them, and --max-steps is its search.max_resource (default: each epoch)",
+    )
     parser.add_argument("--eval-bs", type=int, default=16, help="samples per GPU while evaluating (%(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
     # what is kept
@@ -94,7 +104,8 @@ def parse_arguments() -> argparse.Namespace:
         "--save",
         default="auto",
         choices=("auto", "none", "epoch"),
-        help="checkpoints: auto is epoch in a study, with the last --keep of them, and none elsewhere (%(default)s)",
+        help="checkpoints: auto is epoch (one before each report) in a study, with the last --keep of them, and none "
+        "elsewhere (%(default)s)",
     )
     parser.add_argument("--keep", type=int, help="newest checkpoints to keep (default: all; --save auto: 2)")
     parser.add_argument(
@@ -106,6 +117,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("give --data, or both --train-data and --eval-data")
     if args.momentum is not None and args.optimizer != "sgd":
         parser.error("--momentum is for --optimizer sgd; AdamW has betas instead")
+    set_horizon(parser, args)
     if args.save == "auto":
         args.save, args.keep = ("epoch", args.keep or 2) if client.checkpoint_dir() else ("none", None)
     if args.keep is not None and args.keep < 1:
@@ -113,6 +125,21 @@ def parse_arguments() -> argparse.Namespace:
     if args.save != "none" and args.output_dir is None:
         parser.error(f"--save {args.save} needs an --output-dir outside a study")
     return args
+
+
+def set_horizon(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """How long the whole training is, of which a study may ask for a part at a time: its schedule is made for that."""
+    if args.eval_steps is not None and args.eval_steps < 1:
+        parser.error("--eval-steps must be at least 1")
+    name, given = ("--epochs", args.epochs) if args.eval_steps is None else ("--max-steps", args.max_steps)
+    resource = client.max_resource()
+    if resource is not None and given is not None and 0 <= given < resource:
+        parser.error(f"{name} {given} ends before the study's search.max_resource of {resource}; leave it out")
+    if args.eval_steps is None:
+        args.epochs = args.epochs or resource or 5
+        args.max_steps = args.max_steps or -1
+    else:
+        args.epochs, args.max_steps = args.epochs or 5, args.max_steps or resource or -1
 
 
 # ------------------------------------------------------------------------------------------------ model and data
@@ -227,9 +254,11 @@ def main() -> None:
         use_cpu=not GPU,
         deepspeed=config,
         activation_checkpointing=args.gradient_checkpointing,
-        eval_strategy="epoch",
+        eval_strategy="steps" if args.eval_steps else "epoch",
+        eval_steps=args.eval_steps,
         logging_strategy="no",
-        save_strategy="no" if args.save == "none" else args.save,
+        save_strategy="no" if args.save == "none" else "steps" if args.eval_steps else "epoch",
+        save_steps=args.eval_steps or 500,  # the Trainer's own default, unused then
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
@@ -240,7 +269,9 @@ def main() -> None:
 
     # the model, and the data in its tokens
     model, tokenizer = load_model(args, train)
-    bridge = HposlurmCallback(keep=args.keep)
+    bridge = HposlurmCallback(
+        keep=args.keep, unit="step" if args.eval_steps else "epoch", learning_rate=args.lr, weight_decay=args.wd
+    )
     trainer = SquadTrainer(
         model=model,
         args=training_args,

@@ -17,6 +17,7 @@ def _outside_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("HPOSLURM_") or name == "RANK":
             monkeypatch.delenv(name)
     monkeypatch.setattr(client, "_said", set())
+    monkeypatch.setattr(client, "_reported", {})
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_outside_of_a_study_everything_answers_nothing() -> None:
     assert client.checkpoint_dir() is None
     assert client.resume_from() is None
     assert client.max_step() is None
+    assert client.max_resource() is None
     assert client.from_step() == 0
     assert client.seed() is None
     assert client.trial_number() is None
@@ -58,6 +60,7 @@ def test_in_a_study_the_environment_answers(tmp_path: Path, monkeypatch: pytest.
         "SEED": "77",
         "FROM_STEP": "2",
         "MAX_STEP": "5",
+        "MAX_RESOURCE": "9",
         "CHECKPOINT_DIR": "/c",
         "RESUME_FROM": "/c/step-2",
     }.items():
@@ -65,12 +68,27 @@ def test_in_a_study_the_environment_answers(tmp_path: Path, monkeypatch: pytest.
     assert client.in_study()
     assert client.params() == {"lr": 1e-05, "name": "a b", "flag": True, "none": None}
     assert (client.trial_number(), client.seed()) == (12, 77)
-    assert (client.from_step(), client.max_step()) == (2, 5)
+    assert (client.from_step(), client.max_step(), client.max_resource()) == (2, 5, 9)
     assert (client.checkpoint_dir(), client.resume_from()) == (Path("/c"), Path("/c/step-2"))
     monkeypatch.setenv("HPOSLURM_MAX_STEP", "")
     monkeypatch.setenv("HPOSLURM_RESUME_FROM", "")
     assert client.max_step() is None
     assert client.resume_from() is None
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_whoever_has_reported_the_last_step_is_to_stop_and_not_interrupted(
+    metrics_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("HPOSLURM_REQUEST_FILE", str(tmp_path / "request"))
+    monkeypatch.setenv("HPOSLURM_MAX_STEP", "2")
+    stops = []
+    for step in (1, 2):
+        stops.append(client.should_stop())
+        client.report(step, loss=1.0)
+    assert [*stops, client.should_stop()] == [False, False, True]
+    assert {"stopping": True} not in lines(metrics_file)
 
 
 def test_reports_are_lines_that_json_can_hold(metrics_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

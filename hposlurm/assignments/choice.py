@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hposlurm.assignments.observe import observe
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
-from hposlurm.search import Job, Problem, Verdict, derive_seed, next_jobs
+from hposlurm.search import Job, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
 from hposlurm.search.budget import Spent, affordable, is_limited, reason_to_end, spent
 from hposlurm.space import signature
 from hposlurm.spec.facts import commands
@@ -47,10 +47,11 @@ def choose(layout: StudyLayout, spec: StudySpec, history: History, *, wave_size:
     over = reason_to_end(spec.budget, so_far, element_gpu_hours)
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    size = trials_per_wave(spec, wave_size)
-    wanted = (size if most is None else min(size, most)) - len(again)
     problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
     observations = observe(history, spec.objectives)
+    rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
+    size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
+    wanted = (size if most is None else min(size, most)) - len(again)
     answer = next_jobs(problem, observations, max(wanted, 0))
     assignments = (*again, *_assignments(layout, spec, history, answer.jobs))
     if assignments:
@@ -106,11 +107,12 @@ def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, jo
         to_step=job.to_step,
         resume_from=None if job.copy_of is None else _newest_checkpoint(layout, history.trial(job.copy_of)),
         is_final=job.is_final,
+        why=job.why,
     )
 
 
 def _further(layout: StudyLayout, spec: StudySpec, trial: Trial, job: Job) -> Assignment:
-    stage = Stage(len(trial.stages), 0, job.from_step, job.to_step, None, job.is_final)
+    stage = Stage(len(trial.stages), 0, job.from_step, job.to_step, None, job.is_final, job.why)
     return _assign(layout, spec, trial, stage)
 
 
@@ -133,6 +135,7 @@ def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) ->
         resume_from=stage.resume_from,
         stage=stage.number,
         is_final=stage.is_final,
+        why=stage.why,
     )
 
 

@@ -21,6 +21,9 @@ class WaveRequest:
 
     `token` is unique to this wave of this study and becomes part of the jobs' names, so that a submission whose answer
     was lost can be found again. Jobs keep away from the nodes in `exclude`.
+
+    `is_late` (driver: chain): the wave need not be planned yet, and may turn out smaller. `after` is the job that has
+    to end before it starts, the planner of the wave before.
     """
 
     layout: StudyLayout
@@ -29,6 +32,8 @@ class WaveRequest:
     count: int
     token: str
     exclude: tuple[str, ...] = ()
+    is_late: bool = False
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,14 @@ _MOST = 10_000_000  # elements of an array: more is damage, and would not fit in
 
 @dataclass(frozen=True, slots=True)
 class WaveJobs:
-    """The arrays of a submitted wave and its planner job (None where none was needed, or not submitted yet)."""
+    """The arrays of a submitted wave and its planner job (None where none was needed, or not submitted yet).
+
+    `is_late`: they were submitted before the wave was planned, and may have more elements than it has assignments.
+    """
 
     arrays: tuple[ArrayJob, ...]
     planner: str | None = None
+    is_late: bool = False
 
     def element(self, index: int) -> str | None:
         """The job id of the wave's element `index`."""
@@ -27,14 +31,15 @@ class WaveJobs:
 def read_jobs(wave: WaveLayout) -> WaveJobs | None:
     """The jobs of `wave`; None if it was not submitted yet (or its record cannot be read)."""
     try:
-        arrays = tuple(_array(array) for array in from_json(wave.jobs.read_bytes())["arrays"])
+        found = from_json(wave.jobs.read_bytes())
+        arrays = tuple(_array(array) for array in found["arrays"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     try:
         planner = from_json(wave.planner_job.read_bytes())["job_id"]
     except (OSError, ValueError, KeyError, TypeError):
         planner = None
-    return WaveJobs(arrays, None if planner is None else str(planner))
+    return WaveJobs(arrays, None if planner is None else str(planner), found.get("late") is True)
 
 
 def _array(data: object) -> ArrayJob:

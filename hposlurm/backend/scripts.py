@@ -51,6 +51,7 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "log_out": _sbatch_word(f"{logs}/%A_%a_0_log.out"),
         "log_err": _sbatch_word(f"{logs}/%A_%a_0_log.err"),
         "hold": True,
+        "after": request.after,
         "nodes": spec.resources.nodes,
         "gpus": spec.resources.gpus_per_node * spec.resources.nodes,
         "gpus_per_node": spec.resources.gpus_per_node,
@@ -66,7 +67,8 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
     }
     source = str(own or "templates/trial.sbatch.j2")
     text = script(template_text("trial.sbatch.j2", own), source, values)
-    require(text, source, Needs(name, part.count, logs, request.layout.root, request.wave, part.offset))
+    needs = Needs(name, part.count, logs, request.layout.root, request.wave, part.offset, request.after)
+    require(text, source, needs)
     return text
 
 
@@ -82,6 +84,7 @@ def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
         "job_name": planner_name(request),
         "comment": planner_comment(request),
         "after": after,
+        "is_late": request.is_late,
         "log": _sbatch_word(f"{_as_pattern(request.layout.wave(request.wave).logs)}/planner-%j.log"),
         "cpus_per_task": planner.cpus_per_task,
         "mem_gb": planner.mem_gb,

@@ -16,6 +16,7 @@ from hposlurm.errors import BackendError, LimitError, NotNowError, Problem
 from hposlurm.failpoints import fail_point
 from hposlurm.files import publish
 from hposlurm.layout import WaveLayout
+from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # How long a job is looked for after its submission got no answer: the controller may still be working on it
 LOOK_AFTER_S = 20
 _LOOK_EVERY_S = 2
+# How often a process that waits for a wave asks the queue, which is everybody's
+_WAIT_FIRST_S, _WAIT_MOST_S = 2.0, 30.0
 
 
 class SlurmBackend:
@@ -85,6 +88,8 @@ class SlurmBackend:
         parts = self._parts(request)
         wave = request.layout.wave(request.wave)
         arrays = [Script(wave.script(part.number).name, self._trial_script(request, part)) for part in parts]
+        if request.spec.slurm.driver == "foreground":
+            return arrays
         after = [f"ARRAY_{i}" for i in range(len(parts))]
         return [*arrays, Script(wave.planner_script.name, planner_script(request, after))]
 
@@ -166,6 +171,8 @@ class SlurmBackend:
         self.cancel([job_id for job_id, _ in self._queue_of(request) if job_id not in known])
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
+        if request.spec.slurm.driver == "foreground":
+            return None
         wave = request.layout.wave(request.wave)
         is_repeated = wave.planner_script.exists()
         if is_repeated and (waiting := self._waiting_planners(request)):
@@ -215,6 +222,8 @@ class SlurmBackend:
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
+        if not array_ids:
+            return {}
         try:
             # -D: without it only the last run of a requeued job is shown, and earlier GPU hours vanish
             form = ("-n", "-P", "-X", "-D", "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList")
@@ -230,7 +239,15 @@ class SlurmBackend:
         return True
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        raise NotImplementedError("Slurm runs its arrays without being waited for")
+        ids = [f"{array.job_id}_{i}" for array in arrays for i in range(array.count)]
+        pause_s = _WAIT_FIRST_S
+        while True:
+            with contextlib.suppress(NotNowError):  # a controller that is away comes back
+                known = self.states(ids).values()
+                if not any(found.state in (JobState.PENDING, JobState.RUNNING) for found in known):
+                    return
+            time.sleep(pause_s)
+            pause_s = min(_WAIT_MOST_S, 1.5 * pause_s)
 
     def _trial_script(self, request: WaveRequest, part: Part) -> str:
         return scripts.trial_script(request, part, queries.kill_wait_s(self._config))

@@ -24,6 +24,7 @@ class Needs:
     study_dir: Path
     wave: int
     offset: int
+    after: str | None = None
 
 
 def require(text: str, source: str, needs: Needs) -> None:
@@ -40,6 +41,8 @@ def require(text: str, source: str, needs: Needs) -> None:
         )
         if not is_there
     ]
+    if needs.after and given.get("--dependency") != f"afterany:{needs.after}":
+        lacking.append("{% if after %}#SBATCH --dependency=afterany:{{ after }}{% endif %}   (slurm.driver: chain)")
     if not _runs_worker(text, needs):
         lacking.append(
             "srun {{ python | quote }} -P -m hposlurm.worker {{ study_dir | quote }} {{ wave }} "

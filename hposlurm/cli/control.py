@@ -44,18 +44,17 @@ def resume(
     """Go on with a study: after a cancel, after Ctrl-C, with a raised budget, or when its chain is gone."""
     from hposlurm.backend import choose
     from hposlurm.cli.progress import run_to_end
-    from hposlurm.planner import advance as step_on
-    from hposlurm.planner import revise
+    from hposlurm.planner import revise, set_going, stays
     from hposlurm.planner.study import lift_stop
 
     layout = find_study(study)
     spec = revise(layout, settings) if settings else frozen_spec(layout)
     backend = choose(spec.backend)
     lift_stop(layout)
-    if backend.is_foreground:
+    if stays(spec, backend):
         run_to_end(layout, spec, backend, again=True)
         return
-    tell(layout, step_on(layout, spec, backend, again=True))
+    tell(layout, set_going(layout, spec, backend, again=True))
     if wait:
         run_to_end(layout, spec, backend)
 
@@ -65,6 +64,9 @@ def advance(
     patient: Annotated[
         bool, typer.Option("--patient", help="Try again while the cluster takes no jobs; a job requeues itself.")
     ] = False,
+    behind: Annotated[
+        int | None, typer.Option("--behind", metavar="WAVE", help="With --patient: stay until this wave is settled.")
+    ] = None,
 ) -> None:
     """Plumbing: one planner step. Safe to run at any time, by anyone, any number of times."""
     from hposlurm.backend import choose
@@ -77,7 +79,7 @@ def advance(
     if backend.is_foreground:
         name = layout.root.name
         raise RequestError(f"{name} runs on this machine, in the foreground: hposlurm resume {name} goes on with it")
-    step = (advance_patiently if patient else advance_once)(layout, spec, backend)
+    step = advance_patiently(layout, spec, backend, behind=behind) if patient else advance_once(layout, spec, backend)
     print(f"{step.kind}: {step.message}")
 
 

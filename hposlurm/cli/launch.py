@@ -152,17 +152,17 @@ def _driver_line(spec: StudySpec, backend: Backend) -> str:
 
 def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -> None:
     from hposlurm.cli.progress import run_to_end
-    from hposlurm.planner import advance, create
+    from hposlurm.planner import create, set_going, stays
     from hposlurm.planner.study import discard
 
     is_new = create(layout, spec)
     if not is_new:
         say(f"{layout.root} is launched already with this very spec; going on with it")
-    if backend.is_foreground:
+    if stays(spec, backend):
         run_to_end(layout, spec, backend)
         return
     try:
-        step = advance(layout, spec, backend)
+        step = set_going(layout, spec, backend)
     except (HposlurmError, OSError) as error:
         if is_new and discard(layout, error):
             say(f"nothing was submitted and nothing was left in {layout.root.parent}")

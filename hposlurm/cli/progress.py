@@ -33,20 +33,27 @@ def run_to_end(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again:
     Ctrl-C leaves a study that `resume` continues: on the local backend its workers save and leave first, on Slurm its
     jobs just go on. Exits with 1 if no trial completed.
     """
+    from hposlurm.planner import stays
+
+    drives = stays(spec, backend)
     try:
-        if backend.is_foreground:
+        if drives:
             _drive(layout, spec, backend, again)
         else:
             with _shown(layout, spec, _LOOK_EVERY_REMOTE_S) as monitor:
                 monitor.finished.wait()
     except KeyboardInterrupt:
-        say(
-            f"interrupted: `hposlurm resume {layout.root.name}` goes on where it stopped"
-            if backend.is_foreground
-            else f"left: the jobs go on; `hposlurm status {layout.root.name}` shows them"
-        )
-        raise typer.Exit(130 if backend.is_foreground else 0) from None
+        say(_left(layout.root.name, drives=drives, takes_jobs_along=backend.is_foreground))
+        raise typer.Exit(130 if drives else 0) from None
     _summarise(layout)
+
+
+def _left(name: str, *, drives: bool, takes_jobs_along: bool) -> str:
+    if takes_jobs_along:
+        return f"interrupted: `hposlurm resume {name}` goes on where it stopped"
+    if drives:
+        return f"left: the jobs in the queue go on, and nothing follows them until `hposlurm resume {name}`"
+    return f"left: the jobs go on; `hposlurm status {name}` shows them"
 
 
 def _drive(layout: StudyLayout, spec: StudySpec, backend: Backend, again: bool) -> None:

@@ -57,13 +57,14 @@ def _asked(layout: StudyLayout) -> list[str]:
     """The jobs to ask about; none of a study that is over."""
     from hposlurm.backend.jobs import read_jobs
     from hposlurm.plan import read_plan
-    from hposlurm.report.chain import asked_for
+    from hposlurm.report.chain import asked_for, later_planners
 
     waves = layout.waves()
     jobs = read_jobs(layout.wave(waves[-1])) if waves else None
-    if jobs is None or read_plan(layout.wave(waves[-1])).finished or layout.stop.exists():
+    plan = read_plan(layout.wave(waves[-1])) if jobs else None
+    if jobs is None or plan is None or plan.finished or layout.stop.exists():
         return []
-    return asked_for(jobs)
+    return [*asked_for(jobs, plan), *later_planners(layout, plan)]
 
 
 def _answers(asked: Sequence[str], states: Mapping[str, ElementState]) -> dict[str, ElementState]:

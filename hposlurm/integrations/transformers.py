@@ -1,6 +1,6 @@
 """The Hugging Face Trainer's bridge: evaluations are reported, checkpoints announced, a wish to stop is obeyed.
 
-    trainer = Trainer(…, callbacks=[HposlurmCallback()])
+    trainer = Trainer(…, callbacks=[HposlurmCallback(learning_rate=args.lr, weight_decay=args.wd)])
 
 The same script runs outside a study, where a report is a line on the terminal.
 """
@@ -10,30 +10,44 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hposlurm import client
 from hposlurm.files import create_once, make_durable
+from hposlurm.integrations.optimizer import Setting, set_learning_rate, set_weight_decay, value_from
 from hposlurm.layout import COMPLETE
 
 
 class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
     """Speaks to the worker on rank 0, and lets all ranks agree before any of them stops.
 
-    The step of a report is the number of completed epochs, the unit in which a study counts its resource. Where the run
-    saves by epoch, it does so before the evaluation, which may take long; a run that goes on from the end of an epoch
-    evaluates first. `keep` is how many checkpoints stay, the newest ones, once a further one is complete (None: all).
-    `is_leaving` is true from when the study asked the run to leave.
+    The step of a report is the number of completed epochs, or with `unit` "step" that of optimizer steps: the unit in
+    which a study counts its resource. The training ends at the assignment's last one, saved and evaluated, while its
+    schedule stays that of the arguments. Where the run saves by epoch, it does so before the evaluation, which may take
+    long; a run that goes on from where it should have evaluated does that first.
+
+    `learning_rate` and `weight_decay` are written over what a checkpoint brings with it: the values of this run, or
+    {0: …, 3: …} for those from each step on. None leaves them as they are. `keep` is how many checkpoints stay, the
+    newest ones, once a further one is complete (None: all). `is_leaving` is true from when the study asked the run to
+    leave.
     """
 
-    def __init__(self, keep: int | None = None) -> None:
-        self._keep = keep
+    def __init__(
+        self,
+        keep: int | None = None,
+        *,
+        unit: Literal["epoch", "step"] = "epoch",
+        learning_rate: Setting | None = None,
+        weight_decay: Setting | None = None,
+    ) -> None:
+        self._keep, self._unit = keep, unit
+        self._learning_rate, self._weight_decay = learning_rate, weight_decay
         self._began_at = self._saved_step = -1
         self.is_leaving = False
         self._was_over = False
@@ -41,16 +55,57 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Takes the mark off checkpoints that this run will write again: half written, they must not look whole."""
+        """Takes the mark off checkpoints that this run will write again: half written, they must not look whole.
+
+        Raises ValueError if the run cannot go on from its checkpoint as it is.
+        """
         self._began_at, self._saved_step, self.is_leaving = state.global_step, -1, False
-        self._was_over = state.global_step > 0 and is_over(state)
+        self._was_over = state.global_step > 0 and self.is_over(state)
         if state.is_world_process_zero and args.save_strategy != "no":
             for checkpoint in _checkpoints(args):
                 if _step(checkpoint) > state.global_step:
                     (checkpoint / COMPLETE).unlink(missing_ok=True)
-        if state.global_step > 0 and args.eval_strategy == "epoch" and (_is_at_epoch_end(state) or self._was_over):
-            args.eval_on_start = True  # read right behind this
+        if state.global_step > 0:
+            _check_batch_size(args, state)
+            self._set(state, kwargs)
+            args.eval_on_start = self._is_unevaluated(args, state)  # read right behind this
         return control
+
+    def _is_unevaluated(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether a run that goes on here has yet to evaluate first, as far as it can know."""
+        if args.eval_strategy == "no" or self._was_over:
+            return self._was_over and args.eval_strategy != "no"
+        if args.eval_strategy == "steps":
+            is_due = state.global_step % int(args.eval_steps or 1) == 0
+        else:
+            is_due = _is_at_epoch_end(state)
+        return is_due and self.position(state) > client.from_step()
+
+    def position(self, state: TrainerState) -> int:
+        """The step that a report of now is for: completed epochs or optimizer steps."""
+        return completed_epochs(state) if self._unit == "epoch" else state.global_step
+
+    def is_over(self, state: TrainerState) -> bool:
+        """Whether all steps are done, or all that are assigned."""
+        last = client.max_step()
+        return state.global_step >= state.max_steps > 0 or (last is not None and self.position(state) >= last)
+
+    def _set(self, state: TrainerState, trainer: dict[str, Any]) -> None:
+        """Writes the values of here into the optimizer and the schedule."""
+        optimizer, here = trainer.get("optimizer"), self.position(state)
+        if optimizer is None:
+            return
+        if self._learning_rate is not None:
+            set_learning_rate(optimizer, trainer.get("lr_scheduler"), value_from(self._learning_rate, here))
+        if self._weight_decay is not None:
+            set_weight_decay(optimizer, value_from(self._weight_decay, here))
+
+    def _is_turning_point(self, state: TrainerState) -> bool:
+        """Whether another value begins to hold here."""
+        if self._unit == "epoch" and not _is_at_epoch_end(state):
+            return False
+        settings = (self._learning_rate, self._weight_decay)
+        return any(self.position(state) in setting for setting in settings if isinstance(setting, Mapping))
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -59,7 +114,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         metrics: dict[str, Any] = kwargs.get("metrics") or {}
         numbers = {name: value for name, value in metrics.items() if isinstance(value, Real) and name != "epoch"}
         if numbers:
-            client.report(completed_epochs(state), **{**_peak_gpu_gb(), **numbers})
+            client.report(self.position(state), **{**_peak_gpu_gb(), **numbers})
         if self.may_break_off(args, state):
             control.should_training_stop = True
             control.should_save = args.save_strategy != "no" and self._saved_step != state.global_step
@@ -76,7 +131,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
             checkpoint = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
             make_durable(checkpoint)
             create_once(checkpoint / COMPLETE, b"")
-            client.report_checkpoint(completed_epochs(state), checkpoint)
+            client.report_checkpoint(self.position(state), checkpoint)
             for older in self._superfluous(args):
                 _remove(older)
         return control
@@ -93,8 +148,13 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         if self._was_over:
             control.should_training_stop = True  # the Trainer cannot be kept from one step
             return control
+        if self._is_turning_point(state):
+            self._set(state, kwargs)
         if args.save_strategy == "epoch" and _is_at_epoch_end(state):
             control.should_save = True
+        if self._unit == "step" and self.is_over(state):
+            control.should_training_stop = True
+            control.should_save, control.should_evaluate = args.save_strategy != "no", args.eval_strategy != "no"
         if self.must_leave(args, state):
             control.should_training_stop = True
             control.should_save = args.save_strategy != "no"
@@ -106,7 +166,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
 
         Not when all the training is done: what is then left is the result.
         """
-        if client.in_study() and not is_over(state) and _any_rank(client.should_stop, args.device):
+        if client.in_study() and not self.is_over(state) and _any_rank(client.should_stop, args.device):
             self.is_leaving = True
         return self.is_leaving
 
@@ -125,8 +185,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
             control.should_evaluate = control.should_save = False
         elif self._saved_step == state.global_step:
             control.should_save = False
-        last = client.max_step()
-        if last is not None and completed_epochs(state) >= last:
+        if self.is_over(state):
             control.should_training_stop = True
         _make_room(args, state, control)
         return control
@@ -137,10 +196,14 @@ def completed_epochs(state: TrainerState) -> int:
     return math.floor((state.epoch or 0.0) + 1e-6)
 
 
-def is_over(state: TrainerState) -> bool:
-    """Whether all steps are done, or all epochs that are assigned."""
-    last = client.max_step()
-    return state.global_step >= state.max_steps > 0 or (last is not None and completed_epochs(state) >= last)
+def _check_batch_size(args: TrainingArguments, state: TrainerState) -> None:
+    """The Trainer counts epochs, and skips data, by the batch size of now: it would go on in another place."""
+    before = state.train_batch_size
+    if before not in (None, args.train_batch_size):
+        raise ValueError(
+            f"the checkpoint was trained with batches of {before}, this run has {args.train_batch_size}: "
+            "a run cannot change its batch size on the way"
+        )
 
 
 def _is_at_epoch_end(state: TrainerState) -> bool:

@@ -1,8 +1,21 @@
 """One planner step, idempotent: read the history → reconcile → decide → record → submit."""
 
 from hposlurm.assignments import trials_per_wave
+from hposlurm.planner.drivers import drive, set_going, stays
 from hposlurm.planner.patience import advance_patiently
-from hposlurm.planner.step import Step, advance, drive
+from hposlurm.planner.step import Step, advance
 from hposlurm.planner.study import cancel, create, preview, revise
 
-__all__ = ["Step", "advance", "advance_patiently", "cancel", "create", "drive", "preview", "revise", "trials_per_wave"]
+__all__ = [
+    "Step",
+    "advance",
+    "advance_patiently",
+    "cancel",
+    "create",
+    "drive",
+    "preview",
+    "revise",
+    "set_going",
+    "stays",
+    "trials_per_wave",
+]

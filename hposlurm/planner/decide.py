@@ -59,6 +59,7 @@ def next_plan(
         metric_pattern=spec.trial.metric_pattern,
         memory_warning=spec.trial.memory_warning_pct if spec.trial.memory_guard == "on" else None,
         memory_grace_steps=spec.trial.memory_grace_steps,
+        max_resource=spec.search.max_resource,
         assignments=chosen.assignments,
         settled=(*settled, *(_pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,

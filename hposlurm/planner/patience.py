@@ -19,9 +19,10 @@ _TRY_AGAIN_S = 15
 _SHARE = 0.5
 
 
-def advance_patiently(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Step:
+def advance_patiently(layout: StudyLayout, spec: StudySpec, backend: Backend, *, behind: int | None = None) -> Step:
     """Takes one step, again and again while it cannot be taken now; at last lets the job that it runs in start anew.
 
+    The planner `behind` a wave of a chain does not end before that wave is settled: its end starts the next one.
     Raises NotNowError if this process runs in no such job.
     """
     deadline = time.monotonic() + _SHARE * 60 * spec.slurm.planner.time_min
@@ -29,7 +30,8 @@ def advance_patiently(layout: StudyLayout, spec: StudySpec, backend: Backend) ->
         error: NotNowError | None = None
         try:
             step = advance(layout, spec, backend)
-            if step.kind != "busy":
+            is_early = behind is not None and step.kind == "waiting" and step.wave <= behind
+            if step.kind != "busy" and not is_early:
                 return step
         except NotNowError as caught:
             error = caught

@@ -41,9 +41,10 @@ def no_longer_needed(history: History, objectives: Sequence[Objective], keep: in
 
 
 def _parents(history: History) -> set[int]:
-    """Trials with a checkpoint from which an assignment of the last wave begins."""
+    """Trials with a checkpoint that another one begins with, which may not have its own copy yet."""
+    begin = [t.stages[0].resume_from for t in history.trials if len(t.stages) == 1 and not t.state.is_finished]
     last = history.plans[-1].assignments if history.plans else ()
-    parts = [Path(a.resume_from).parts for a in last if a.resume_from is not None]
+    parts = [Path(path).parts for path in (*begin, *(a.resume_from for a in last)) if path is not None]
     names = [p[i + 1] for p in parts for i, part in enumerate(p[:-1]) if part == "trials"]
     return {int(name) for name in names if name.isdecimal()}
 

@@ -78,12 +78,14 @@ def settle(
     usage: Mapping[str, Sequence[Usage]],
     *,
     after_cancel: bool = False,
+    is_late: bool = False,
     log_tail: Callable[[str], str] = lambda _: "",
 ) -> tuple[Settlement, ...]:
     """What is decided about every attempt of an ended wave. Elements that still run must not be in it.
 
     After a cancelled study is resumed (`after_cancel`), what was cancelled with it goes on; otherwise a cancelled
-    element is a trial that a person took out. `log_tail` gives the last words of an element that never started.
+    element is a trial that a person took out. Elements that were submitted before the plan (`is_late`) and saw none of
+    it ended for nobody's fault. `log_tail` gives the last words of an element that never started.
     """
     settled: list[Settlement] = []
     for index, assignment in enumerate(plan.assignments):
@@ -98,7 +100,7 @@ def settle(
         is_last_silent = not mine or (bool(silent) and silent[-1] > max(started))
         settled += [_silent_run(element, runs[i]) for i in (silent[:-1] if is_last_silent else silent)]
         if is_last_silent:
-            settled.append(_never_started(element, after_cancel, log_tail))
+            settled.append(_never_started(element, after_cancel, is_late, log_tail))
         everything = history.trial(assignment.trial).attempts
         for attempt in mine:
             until_then = everything[: everything.index(attempt) + 1]
@@ -209,9 +211,11 @@ def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -
     return end.without_progress, f"{end.reason}{place}, {lack}"
 
 
-def _never_started(element: _Element, after_cancel: bool, log_tail: Callable[[str], str]) -> Settlement:
+def _never_started(element: _Element, after_cancel: bool, is_late: bool, log_tail: Callable[[str], str]) -> Settlement:
     """Of an element whose last run did not reach its worker, or none: the verdict, with that run's time."""
     outcome, reason = _meaning((), element.state, after_cancel)
+    if is_late and element.state is JobState.COMPLETED:
+        outcome, reason = Outcome.INTERRUPTED, "its job came before the plan could be seen, and left"
     if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration keeps the worker itself from starting
         said = log_tail(element.job_id)
         outcome, reason = Outcome.FAIL, _before_worker(element.state) + (f": {said}" if said else "")

@@ -17,7 +17,7 @@ from hposlurm.failpoints import fail_point
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan, record_plan
-from hposlurm.planner import submission
+from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.retention import tidy
@@ -40,10 +40,11 @@ _ASK_AGAIN_S = 2
 class Step:
     """What a planner step did. `wave` is the wave that runs now, or the last one.
 
-    "waiting" is for the wave's jobs, "busy" that another process takes this very step.
+    "waiting" is for the wave's jobs, "busy" that another process takes this very step, "unsubmitted" that the wave is
+    planned and this step may not submit it (driver: chain).
     """
 
-    kind: Literal["submitted", "waiting", "busy", "finished", "stopped"]
+    kind: Literal["submitted", "waiting", "busy", "unsubmitted", "finished", "stopped"]
     wave: int
     message: str
     jobs: WaveJobs | None = None
@@ -65,11 +66,12 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
             again = False
             following = _decide(layout, spec, backend, history, ())
             if plan is None or not following.finished:
-                _record(layout, following)
+                _record(layout, backend, following)
                 continue
         if plan.finished:
             publish(layout, history, spec.publish)
             tidy(layout, spec, history)
+            chain.dismiss(layout, backend, plan)
             return Step("finished", plan.wave, plan.finished)
         step = _step(layout, spec, backend, history, plan)
         if step is not None:
@@ -85,7 +87,10 @@ def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Histo
     wave = layout.wave(plan.wave)
     jobs = submission.submitted_jobs(wave)
     if jobs is None or not wave.released.exists():
-        jobs = submission.submit_wave(layout, spec, backend, plan, time.time())
+        if chain.is_used(spec, backend):
+            what = f"wave {plan.wave} is planned, and the chain of arrays has run out"
+            return Step("unsubmitted", plan.wave, f"{what}: hposlurm resume {layout.root.name}")
+        jobs = submission.submit_wave(submission.request_for(layout, spec, plan), backend, time.time())
         if jobs is None:
             return Step("busy", plan.wave, f"another planner is submitting wave {plan.wave}")
         return Step("submitted", plan.wave, f"wave {plan.wave}: {_trials(plan)}", jobs)
@@ -94,7 +99,9 @@ def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Histo
     states = _await_known(layout, backend, plan, ids, open_elements) if open_elements else {}
     alive = [i for i in open_elements if states.get(ids[i], _UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
     if alive:
-        _keep_planner(layout, spec, backend, plan, jobs)
+        chain.trim(backend, plan, jobs)
+        if not chain.is_used(spec, backend):
+            _keep_planner(layout, spec, backend, plan, jobs)
         return Step("waiting", plan.wave, f"wave {plan.wave}: {len(alive)} of {_trials(plan)} still run", jobs)
     with contextlib.suppress(BackendError):  # what a lost answer left behind would stay held in the queue for ever
         token = token_of(wave)
@@ -102,18 +109,19 @@ def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Histo
     history = read_history(layout)  # an element may have written its end between the two looks
     if history.plans[-1].wave != plan.wave:
         return None  # and another planner the next plan: it must not be planned a second time, as one wave more
-    settled = _settle(layout, backend, plan, history, ids, states)
+    settled = _settle(layout, backend, plan, history, ids, states, is_late=jobs.is_late)
     following = _decide(layout, spec, backend, history, settled)
     # GPU hours are planned with what was really used; without accounting the workers' own records hold
     if following.finished or spec.budget.gpu_hours is not None:
-        settled = _await_accounting(layout, backend, plan, history, ids, states, settled)
+        settled = _await_accounting(layout, backend, plan, history, ids, states, settled, is_late=jobs.is_late)
         following = _decide(layout, spec, backend, history, settled)
-    _record(layout, following)
+    _record(layout, backend, following)
     return None
 
 
-def _record(layout: StudyLayout, plan: WavePlan) -> None:
+def _record(layout: StudyLayout, backend: Backend, plan: WavePlan) -> None:
     """Makes the plan the next wave's, unless another planner was first: then that one's holds."""
+    plan = chain.unless_missed(layout, backend, plan)
     fail_point("decided")
     record_plan(layout.wave(plan.wave), plan)
     fail_point("planned")
@@ -139,6 +147,8 @@ def _settle(
     history: History,
     ids: Sequence[str],
     states: Mapping[str, ElementState],
+    *,
+    is_late: bool,
 ) -> tuple[Settlement, ...]:
     """Verdicts on the wave's attempts, and what the accounting says by now of these and of earlier ones."""
     wave = layout.wave(plan.wave)
@@ -159,6 +169,7 @@ def _settle(
         states,
         usage,
         after_cancel=wave.cancelled.exists(),
+        is_late=is_late,
         log_tail=lambda job_id: last_words(wave.element_log(*_split(job_id), "err")),
     )
     return (*verdicts, *settle_late(late, usage))
@@ -172,13 +183,15 @@ def _await_accounting(
     ids: Sequence[str],
     states: Mapping[str, ElementState],
     settled: tuple[Settlement, ...],
+    *,
+    is_late: bool,
 ) -> tuple[Settlement, ...]:
     """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
     deadline = time.monotonic() + SETTLE_S
     submitted = [job_id for job_id in ids if job_id]
     while (usage := backend.usage(sorted({job_id.rpartition("_")[0] for job_id in submitted}))) is not None:
         if all(job_id in usage for job_id in submitted) or time.monotonic() > deadline:
-            return _settle(layout, backend, plan, history, ids, states)
+            return _settle(layout, backend, plan, history, ids, states, is_late=is_late)
         time.sleep(_ASK_AGAIN_S)
     return settled
 
@@ -225,16 +238,3 @@ def _split(job_id: str) -> tuple[str, int]:
 def _trials(plan: WavePlan) -> str:
     count = len(plan.assignments)
     return f"{count} trial" if count == 1 else f"{count} trials"
-
-
-def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
-    """Runs the study to its end in this process (foreground backends): step, wait, step, …
-
-    Returns early, with a step of kind "waiting", where another process drives the study already.
-    """
-    while True:
-        step = advance(layout, spec, backend, again=again)
-        again = False
-        if step.kind != "submitted" or step.jobs is None:
-            return step
-        backend.wait(step.jobs.arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend, Script
@@ -16,7 +16,7 @@ from hposlurm.files import create_once, to_json
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
-from hposlurm.planner import submission
+from hposlurm.planner import chain, submission
 from hposlurm.planner.cost import Cost, study_cost
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids
@@ -97,7 +97,7 @@ def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
     size, gpus = backend.wave_size(spec), backend.gpus(spec)
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time())
-    request = submission.request_for(layout, spec, plan, "TOKEN")
+    request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, backend))
     cost = study_cost(spec, first_wave=len(plan.assignments), wave_size=size, gpus=gpus)
     return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost)
 
@@ -138,14 +138,16 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     if plan is None or jobs is None:
         return "nothing was submitted; no wave will be"
     planner = jobs.planner
-    backend.cancel([planner] if planner else [])
+    later = chain.later_jobs(layout, plan.wave)
+    backend.cancel([job.planner for job in (jobs, *later) if job.planner])
     fail_point("planner cancelled")
     history = read_history(layout)
     if history.plans[-1].wave != plan.wave:  # the planner was in the middle of submitting the next wave
         plan = history.plans[-1]
         jobs = submission.submitted_jobs(layout.wave(plan.wave)) or jobs
         backend.cancel([jobs.planner] if jobs.planner else [])
-    backend.cancel([array.job_id for array in jobs.arrays])
+    later = chain.later_jobs(layout, plan.wave)
+    backend.cancel([array.job_id for job in (jobs, *later) for array in job.arrays])
     fail_point("arrays cancelled")
     names = ", ".join(array.job_id for array in jobs.arrays)
     return (

@@ -32,21 +32,23 @@ def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
     return jobs
 
 
-def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str) -> WaveRequest:
+def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str = "") -> WaveRequest:
     return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token, plan.exclude)
 
 
-def submit_wave(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, now: float) -> WaveJobs | None:
+def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs | None:
     """Submits the wave, or finishes a submission that somebody began; None while another planner is at it.
 
-    The arrays may cover only the first elements of the wave, where the cluster's limits leave room for no more.
+    The request's token does not matter, the wave has its own. The arrays may cover only the first elements of the wave,
+    where the cluster's limits leave room for no more.
     """
-    wave = layout.wave(plan.wave)
+    wave = request.layout.wave(request.wave)
+    wave.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     token = claim(wave, backend)
     if token is None:
         return None
     fail_point("claimed")
-    request = request_for(layout, spec, plan, token)
+    request = replace(request, token=token)
     jobs = submitted_jobs(wave) or _submit(request, backend, wave, now)
     if jobs is not None:
         _start(request, backend, wave, jobs)
@@ -58,6 +60,7 @@ def _submit(request: WaveRequest, backend: Backend, wave: WaveLayout, now: float
     arrays, planner = _submit_what_fits(request, backend)
     fail_point("planner submitted")
     mine = {"arrays": [asdict(a) for a in arrays], "backend": backend.name, "submitted_at": now}
+    mine |= {"late": True} if request.is_late else {}
     is_mine = create_once(wave.jobs, to_json(mine))
     jobs = submitted_jobs(wave)
     if jobs is None:

@@ -51,11 +51,13 @@ def why_broken(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementS
     """Why nothing will follow the wave by itself; None if something will, or the queue was asked about another wave."""
     wave = layout.wave(plan.wave)
     jobs = read_jobs(wave)
-    if jobs is None or any(job_id not in queue for job_id in asked_for(jobs)):
+    if jobs is None or any(job_id not in queue for job_id in asked_for(jobs, plan)):
         return None
+    if any(planner in queue and not _is_over(queue[planner]) for planner in later_planners(layout, plan)):
+        return None  # of a chain: it takes the step that an earlier one left
     if _was_never_released(wave):
         return f"the submission of wave {plan.wave} was interrupted: its jobs are held"
-    runs = any(not _is_over(queue[job_id]) for job_id in asked_for(jobs) if job_id != jobs.planner)
+    runs = any(not _is_over(queue[job_id]) for job_id in asked_for(jobs, plan) if job_id != jobs.planner)
     if jobs.planner is None:
         return None if runs else "none of its jobs is left in the queue"
     planner = queue[jobs.planner]
@@ -79,7 +81,7 @@ def stuck_jobs(
         return ()
     trials = {job_id: a.trial for i, a in enumerate(plan.assignments) if (job_id := jobs.element(i))}
     found = []
-    for job_id in asked_for(jobs):
+    for job_id in asked_for(jobs, plan):
         state = queue.get(job_id, GONE)
         advice = _STUCK.get(state.detail.lower().replace("_", " ")) if state.state is JobState.PENDING else None
         if advice is not None:
@@ -104,7 +106,12 @@ class QueueView:
 def queue_view(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState]) -> QueueView:
     """The queue's answer in numbers, without what it does not know and what ended with its driver."""
     jobs = read_jobs(layout.wave(plan.wave))
-    known = {job_id: found for job_id, found in queue.items() if found != GONE and found.detail != DRIVER_ENDED}
+    mine = {*asked_for(jobs, plan)} if jobs else set()
+    known = {
+        job_id: found
+        for job_id, found in queue.items()
+        if job_id in mine and found != GONE and found.detail != DRIVER_ENDED
+    }
     planner = known.pop(jobs.planner, None) if jobs and jobs.planner else None
     pending = [found.detail for found in known.values() if found.state is JobState.PENDING]
     return QueueView(
@@ -124,10 +131,20 @@ def too_much(waiting: Mapping[str, int], handle: str) -> dict[str, str]:
     }
 
 
-def asked_for(jobs: WaveJobs) -> list[str]:
-    """The jobs of a wave that the queue is asked about: every element, and the planner where there is one."""
-    elements = [f"{array.job_id}_{i}" for array in jobs.arrays for i in range(array.count)]
+def asked_for(jobs: WaveJobs, plan: WavePlan) -> list[str]:
+    """The jobs of a wave that the queue is asked about: every planned element, and the planner where there is one."""
+    elements = [job_id for i in range(len(plan.assignments)) if (job_id := jobs.element(i))]
     return [*elements, *([jobs.planner] if jobs.planner else [])]
+
+
+def later_planners(layout: StudyLayout, plan: WavePlan) -> list[str]:
+    """The planners of what was submitted behind the wave already (driver: chain)."""
+    found: list[str] = []
+    index = plan.wave + 1
+    while jobs := read_jobs(layout.wave(index)):
+        found += [jobs.planner] if jobs.planner else []
+        index += 1
+    return found
 
 
 def _is_over(found: ElementState) -> bool:

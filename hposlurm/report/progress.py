@@ -180,6 +180,9 @@ def find_phase(
     if layout.stop.exists():
         return "stopped", "it was cancelled; no further wave will be submitted"
     last = history.plans[-1]
+    before = read_jobs(layout.wave(last.wave - 1))
+    if read_jobs(layout.wave(last.wave)) is None and before and before.is_late:
+        return "stalled", f"wave {last.wave} is planned, and the chain of arrays has run out"
     if read_jobs(layout.wave(last.wave)) is None:
         return "not submitted", f"wave {last.wave} is planned, its jobs are not submitted"
     if queue and (why := why_broken(layout, last, queue)):

@@ -1,6 +1,6 @@
 """The search: what is to be tried next, and how far it is trained, as a pure function of the history."""
 
-from hposlurm.search.jobs import next_jobs
+from hposlurm.search.jobs import jobs_per_wave, next_jobs
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Suggestion, Verdict
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
@@ -13,6 +13,7 @@ __all__ = [
     "Suggestion",
     "Verdict",
     "derive_seed",
+    "jobs_per_wave",
     "next_jobs",
     "suggest",
 ]

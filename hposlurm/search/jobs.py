@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from hposlurm.search.observation import Answer, Job, Observation, Problem
-from hposlurm.search.suggestions import suggest
+from hposlurm.search.asha import asha
+from hposlurm.search.fresh import fresh
+from hposlurm.search.halving import halving, rung_size
+from hposlurm.search.observation import Answer, Observation, Problem
+
+Schedule = Callable[[Problem, Sequence[Observation], int], Answer]
 
 
 def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
@@ -13,21 +17,31 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
 
     `observations` are in the order of the trials' numbers. None of a trial's open assignments is repeated here.
     """
-    if problem.search.pair[0] == "auto":
-        from hposlurm.search import auto  # scipy takes 0.2 s to import
+    schedule = _SCHEDULES.get(problem.search.pair[1], _to_the_end)
+    return schedule(problem, observations, max(n, 0))
 
-        return auto.next_jobs(problem, observations, n)
-    left = n if problem.n_trials is None else min(n, problem.n_trials - len(observations))
-    search = problem.search
-    found = suggest(
-        problem.space,
-        search.pair[0],
-        problem.objectives,
-        observations,
-        left,
-        search.seed,
-        search.startup_trials,
-        search.population_size,
-    )
-    jobs = tuple(Job(suggestion.params, attrs=suggestion.attrs) for suggestion in found)
-    return Answer(jobs, finished="the search space is exhausted" if len(found) < left else None)
+
+def jobs_per_wave(problem: Problem, observations: Sequence[Observation]) -> int | None:
+    """How many jobs belong into one wave where everyone waits for everyone: a rung; None if any number will do."""
+    is_halving = _SCHEDULES.get(problem.search.pair[1]) is halving
+    return rung_size(problem, observations) if is_halving else None
+
+
+def _to_the_end(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+    """New trials alone, each trained to the end."""
+    new = fresh(problem, observations, n, to_step=problem.search.max_resource)
+    return Answer(new.jobs, finished=new.finished)
+
+
+def _auto(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+    from hposlurm.search import auto  # scipy takes 0.2 s to import
+
+    return auto.next_jobs(problem, observations, n)
+
+
+_SCHEDULES: Mapping[str, Schedule] = {
+    "auto": _auto,
+    "asha": asha,
+    "successive_halving": halving,
+    "hyperband": halving,
+}

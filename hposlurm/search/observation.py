@@ -63,7 +63,8 @@ class Job:
     """What the search wants done next: train a trial (None: a new one) up to `to_step` (None: its own end).
 
     A job that is not `is_final` leaves its trial PAUSED at `to_step`. `copy_of` is the trial from whose newest
-    checkpoint a new one starts. `attrs` are kept with a new trial, and must survive JSON.
+    checkpoint a new one starts. `attrs` are kept with a new trial, and must survive JSON. `why` says, for people, what
+    the decision to send a trial on was made by.
     """
 
     params: Mapping[str, ParamValue]
@@ -73,6 +74,7 @@ class Job:
     is_final: bool = True
     copy_of: int | None = None
     attrs: Mapping[str, object] = field(default_factory=dict)
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,9 +68,9 @@ def value_at(observation: Observation, level: int) -> tuple[float, ...] | None:
     return observation.values if has_ended and observation.to_step == level else None
 
 
-def is_beyond(observation: Observation, level: int) -> bool:
-    """Whether the trial was sent on past the rung, whatever became of it."""
-    return observation.to_step is None or observation.to_step > level
+def is_sent_to(observation: Observation, level: int) -> bool:
+    """Whether the trial was ever sent on to the rung, whatever became of it."""
+    return observation.to_step is None or observation.to_step >= level
 
 
 def standings(
@@ -111,6 +111,55 @@ def promotable(rung: Sequence[Standing], reduction_factor: int, is_promoted: Cal
     """
     best = rung[: quota(len(rung), reduction_factor)]
     return [s.number for s in best if s.score < math.inf and not is_promoted(s.number)]
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where a trial stood in a rung when it was decided who goes on. Values are as reported, one per objective.
+
+    `threshold` are the values of the last one that goes on, None if nobody does; `values` is None if it failed.
+    """
+
+    level: int
+    place: int
+    size: int
+    goers: int
+    values: tuple[float, ...] | None
+    threshold: tuple[float, ...] | None
+
+    @property
+    def goes_on(self) -> bool:
+        return self.values is not None and self.place <= self.goers
+
+    def text(self, objectives: Sequence[Objective]) -> str:
+        """The decision in words."""
+        mine = "failed" if self.values is None else _named(self.values, objectives)
+        limit = "" if self.threshold is None else f" (threshold {_named(self.threshold, objectives, bare=True)})"
+        goers = (
+            "none goes on"
+            if not self.goers
+            else "the best goes on"
+            if self.goers == 1
+            else f"the best {self.goers} go on"
+        )
+        return f"rung {self.level}: {mine}, place {self.place} of {self.size}, {goers}{limit}"
+
+
+def placings(
+    rung: Sequence[Standing], level: int, goers: int, values: Callable[[int], tuple[float, ...] | None]
+) -> dict[int, Placing]:
+    """By number, where each stands in a rung from which the best `goers` go on."""
+    last = rung[min(goers, len(rung)) - 1] if goers and rung else None
+    threshold = values(last.number) if last is not None and last.score < math.inf else None
+    return {
+        s.number: Placing(level, place, len(rung), goers, values(s.number) if s.score < math.inf else None, threshold)
+        for place, s in enumerate(rung, 1)
+    }
+
+
+def _named(values: Sequence[float], objectives: Sequence[Objective], *, bare: bool = False) -> str:
+    named = (f"{v:.6g}" if bare else f"{o.metric} {v:.6g}" for o, v in zip(objectives, values, strict=True))
+    return ", ".join(named)
 
 
 def scoring(objectives: Sequence[Objective], compare_by: str = "first") -> Score:

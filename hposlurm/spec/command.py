@@ -23,6 +23,7 @@ COMMAND_FACTS = frozenset(
         "flags",
         "gpus",
         "gpus_per_node",
+        "max_resource",
         "max_step",
         "nodes",
         "resume_from",

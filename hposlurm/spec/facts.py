@@ -25,7 +25,7 @@ def commands(
 def facts(
     layout: StudyLayout, spec: StudySpec, number: int, seed: int, to_step: int | None = None
 ) -> dict[str, ParamValue]:
-    """What a command may mention besides the parameters; `resume_from` and `max_step` are empty where there is none."""
+    """What a command may mention besides the parameters; those that there are not are empty: `resume_from`, …"""
     trial = layout.trial(number)
     found: dict[str, ParamValue] = {
         **spec.resources.facts,
@@ -35,6 +35,7 @@ def facts(
         "checkpoint_dir": str(trial.checkpoints),
         "resume_from": "",
         "max_step": "" if to_step is None else to_step,
+        "max_resource": "" if spec.search.max_resource is None else spec.search.max_resource,
         "seed": seed,
     }
     if spec.trial.deepspeed is not None:

@@ -213,12 +213,19 @@ class PlannerSpec(Section):
 
 
 class SlurmSpec(Section):
+    """How the study's jobs are submitted; `driver` is who submits the waves behind the first one.
+
+    planner: a small job behind each wave. chain: nobody, all are submitted at once and learn late what they run.
+    foreground: the process that launched the study, which stays.
+    """
+
     partition: Text | None = None
     account: Text | None = None
     qos: Text | None = None
     constraint: Text | None = None
     exclude: Text | None = None
     setup: tuple[Text, ...] = ()
+    driver: Literal["planner", "chain", "foreground"] = "planner"
     extra: dict[str, Scalar] = Field(default={})
     template: Text | None = None
     planner: PlannerSpec = PlannerSpec()

@@ -18,13 +18,14 @@ from hposlurm.spec.search import SearchSpec
 LATER_KEYS = frozenset(
     {
         "search.warm_start",
-        "slurm.driver",
     }
 )
+_STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "search.algorithm": frozenset({"pbt"}),
+    "search.algorithm": frozenset({"pbt", *_STOPPING}),
+    "search.pruner": _STOPPING,
     "waves.mode": frozenset({"overlap", "refill"}),
 }
 

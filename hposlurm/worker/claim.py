@@ -14,34 +14,15 @@ from hposlurm import journal
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, from_json, to_json
 from hposlurm.fold import fold, unread
-from hposlurm.layout import StudyLayout, TrialLayout
+from hposlurm.layout import TrialLayout
 from hposlurm.life import bury
-from hposlurm.plan import WavePlan, read_plan
 from hposlurm.retries import no_progress
 from hposlurm.trial import Assignment, Outcome
 from hposlurm.worker.recorder import say
 
 T = TypeVar("T")
 
-# NFS clients remember for up to a minute that a file was not there
-_PATIENCE_S = 75.0
 _FULL_S = 120.0  # a full disk is often somebody's mistake of a minute, and the job's place is hard to get again
-
-
-def find_assignment(
-    study: StudyLayout, wave: int, index: int, patience_s: float = _PATIENCE_S
-) -> tuple[WavePlan, Assignment]:
-    """Element `index` of a wave; raises StudyError if there is none. Waits for a plan that cannot be seen yet."""
-    if not study.root.is_dir():
-        raise StudyError(f"{study.root} is not a directory; a study directory was expected")
-    layout = study.wave(wave)
-    deadline = time.monotonic() + patience_s
-    while not layout.plan.exists() and time.monotonic() < deadline:
-        time.sleep(min(1.0, patience_s))
-    plan = read_plan(layout)
-    if index >= len(plan.assignments):
-        raise StudyError(f"wave {wave} has {len(plan.assignments)} assignments, counted from 0; there is no {index}")
-    return plan, plan.assignments[index]
 
 
 def when_there_is_room(write: Callable[[], T], patience_s: float = _FULL_S) -> T:

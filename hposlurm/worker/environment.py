@@ -82,5 +82,6 @@ def _trial(place: Place) -> dict[str, str]:
         "HPOSLURM_RESUME_FROM": place.resumed_from or "",
         "HPOSLURM_FROM_STEP": str(assignment.from_step),
         "HPOSLURM_MAX_STEP": "" if assignment.to_step is None else str(assignment.to_step),
+        "HPOSLURM_MAX_RESOURCE": "" if place.plan.max_resource is None else str(place.plan.max_resource),
         "HPOSLURM_SEED": str(assignment.seed),
     }

@@ -11,10 +11,11 @@ from hposlurm.errors import StudyError
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.trial import Assignment, Outcome
-from hposlurm.worker import checkpoints, claim, scratch
+from hposlurm.worker import binding, checkpoints, claim, scratch
 from hposlurm.worker.attempt import Attempt
 from hposlurm.worker.environment import Place
 from hposlurm.worker.facts import gather
+from hposlurm.worker.handover import hand_over, take_over
 from hposlurm.worker.inbox import Inbox
 from hposlurm.worker.metrics import Pattern
 from hposlurm.worker.recorder import Recorder, say
@@ -22,13 +23,17 @@ from hposlurm.worker.recorder import Recorder, say
 NOTHING_TO_RUN = 2
 _EXIT_STATUS = {Outcome.COMPLETE: 0, Outcome.FAIL: 1, Outcome.INTERRUPTED: 3, Outcome.INFEASIBLE: 4}
 _NOT_RECORDED = 1
+_DRAIN_S = 30.0
 
 
 def run(study_dir: Path, wave: int, index: int) -> int:
     """Runs the element; the worker's exit status. Raises StudyError or OSError if no attempt can be started."""
     inbox = Inbox()
     study = StudyLayout(study_dir)
-    plan, assignment = claim.find_assignment(study, wave, index)
+    found = binding.find_assignment(study, wave, index)
+    if found is None:
+        return 0
+    plan, assignment = found
     pattern = _pattern(plan)
     trial = study.trial(assignment.trial)
     claim.when_there_is_room(lambda: claim.record_trial(trial, wave, assignment))
@@ -55,10 +60,20 @@ def _attempt(
     trial = study.trial(assignment.trial)
     facts = gather(os.environ, plan.gpus, Path(plan.workdir))
     attempt, journal = claim.when_there_is_room(lambda: claim.claim_attempt(trial))
-    place = Place(study, plan, assignment, attempt, facts, _resumed_from(study, assignment, attempt), node_local)
+    hand_over(study, plan, assignment.trial, attempt)
+    problem, resumed_from = "", None
+    try:
+        resumed_from = _resumed_from(study, assignment, attempt)
+    except (OSError, StudyError) as error:
+        problem = str(error)
+    place = Place(study, plan, assignment, attempt, facts, resumed_from, node_local)
     log = claim.open_log(trial, attempt, os.environ.get("HPOSLURM_LOG"))
     recorder = Recorder(journal)
     _record_start(recorder, place, index, log[0])
+    if problem:
+        say(f"trial {assignment.trial}, attempt {attempt}: {problem}")
+        recorder.add("end", outcome=Outcome.FAIL, reason=problem, exit_code=None, metrics={}, tail=[])
+        return Outcome.FAIL if recorder.drain(_DRAIN_S) else None
     return Attempt(place, pattern, log, recorder, inbox, os.environ).run()
 
 
@@ -72,13 +87,20 @@ def _pattern(plan: WavePlan) -> Pattern | None:
 
 
 def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:
-    """The trial's own newest valid checkpoint, else the assigned one (a relative path: below the study)."""
+    """The trial's own newest valid checkpoint, else its copy of the assigned one; None where there is neither.
+
+    Raises StudyError or OSError if the assigned one cannot be had: from scratch it would be another trial.
+    """
     trial = study.trial(assignment.trial)
     own = checkpoints.resume(trial.checkpoints, attempt, claim.announced_checkpoints(trial))
-    if own is not None or assignment.resume_from is None:
-        return None if own is None else str(own)
-    path = study.root / assignment.resume_from
-    return str(path) if path.exists() else None
+    newest = own or take_over(study, assignment, attempt)
+    return None if newest is None else str(newest)
+
+
+def _copied_from(place: Place) -> str | None:
+    """The other trial's checkpoint that this attempt begins with a copy of."""
+    assigned, used = place.assignment.resume_from, place.resumed_from
+    return assigned if assigned and used and Path(assigned).name == Path(used).name else None
 
 
 def _record_start(recorder: Recorder, place: Place, index: int, log: Path) -> None:
@@ -100,6 +122,7 @@ def _record_start(recorder: Recorder, place: Place, index: int, log: Path) -> No
         gpu_ids=facts.gpu_ids,
         git_commit=facts.git_commit,
         resumed_from=place.resumed_from,
+        copied_from=_copied_from(place),
         pid=os.getpid(),
         log=str(shown),
     )

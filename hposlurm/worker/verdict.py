@@ -40,12 +40,15 @@ def judge(
     exception: str = "",
     out_of_gpu_memory: str = "",
 ) -> tuple[Outcome, str]:
-    """The outcome and its reason ("" if complete) from the last (step, value) of each metric.
+    """The outcome and its reason ("" if complete as assigned) from the last (step, value) of each metric.
 
     A command that was asked to leave and ends with status 0 and all its metrics counts as complete, unless it said that
     it leaves because it was asked: one that knows nothing of requests may just have finished. One that left for the
     memory guard has failed: it costs a retry, since another attempt may meet the same limit again. `out_of_gpu_memory`
     is what any rank said of that: such a configuration is not tried again.
+
+    A command that ends by itself before `to_step`, or goes on past it, is complete: it knows its own end, and what it
+    reported holds. The reason then tells how far it went.
     """
     if out_of_gpu_memory and ending.exit_code != 0 and not ending.asked:
         return Outcome.INFEASIBLE, f"out of GPU memory: {out_of_gpu_memory}"
@@ -55,7 +58,7 @@ def judge(
     if (ending.asked or ending.memory) and ending.exit_code == 0 and not problem:
         has_arrived = to_step is not None and min(last[name][0] for name in objectives) >= to_step
         if has_arrived or not ending.is_stopping:
-            return Outcome.COMPLETE, ""
+            return Outcome.COMPLETE, distance(objectives, last, to_step)
     if ending.asked:
         killed = ending.killed_after_s
         return Outcome.INTERRUPTED, ending.asked + (f"; killed after {killed:.0f} s" if killed is not None else "")
@@ -65,7 +68,17 @@ def judge(
     if ending.exit_code != 0:
         is_own_doing = exception and ending.exit_code is not None and ending.exit_code > 0
         return Outcome.FAIL, exit_reason(ending.exit_code) + (f": {exception}" if is_own_doing else "")
-    return (Outcome.FAIL, problem) if problem else (Outcome.COMPLETE, "")
+    return (Outcome.FAIL, problem) if problem else (Outcome.COMPLETE, distance(objectives, last, to_step))
+
+
+def distance(objectives: Sequence[str], last: Mapping[str, tuple[int, float | str]], to_step: int | None) -> str:
+    """How the last step at which every objective was reported misses `to_step`; "" if it does not."""
+    steps = [last[name][0] for name in objectives]
+    if to_step is None or not steps or min(steps) == to_step:
+        return ""
+    if min(steps) < to_step:
+        return f"it ended by itself at step {min(steps)}, before the {to_step} that was assigned"
+    return f"it went on to step {min(steps)}, past the {to_step} that was assigned and that max_step told"
 
 
 def metrics_problem(objectives: Sequence[str], last: Mapping[str, tuple[int, float | str]], unreadable: int = 0) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.conftest import REPOSITORY, SlurmCluster
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,22 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def cluster_without_accounting(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """A cluster of its own without slurmdbd; SLURM_CONF points to it while the test runs."""
+    root = Path(f"/var/tmp/hposlurm-noacct-{os.getpid()}")
+    cluster = [sys.executable, str(REPOSITORY / "scripts" / "slurm-cluster")]
+    up = [*cluster, "up", "--root", str(root), "--no-accounting", "--nodes", "2"]
+    try:
+        answer = subprocess.run(up, capture_output=True, text=True, timeout=600, check=True)
+        conf = answer.stdout.strip().removeprefix("export SLURM_CONF=")
+        monkeypatch.setenv("SLURM_CONF", conf)
+        yield SlurmCluster(Path(conf))
+    finally:
+        subprocess.run([*cluster, "down", "--root", str(root)], capture_output=True, timeout=120)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture

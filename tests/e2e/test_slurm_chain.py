@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from hposlurm.backend.queries import ask
 from hposlurm.failpoints import ADVANCE, VARIABLE
-from tests.e2e.conftest import REPOSITORY, Shell
 
 pytestmark = pytest.mark.slurm
 
@@ -81,20 +78,11 @@ def test_one_trial_is_taken_out_and_a_held_one_is_shown(shell, write_study, wait
     assert rows == {0: "COMPLETE", 1: "FAIL", 2: "COMPLETE", 3: "COMPLETE"}
 
 
-def test_a_study_runs_to_its_end_without_accounting(tmp_path, write_study, wait_until, monkeypatch):
-    root = Path(f"/var/tmp/hposlurm-noacct-{os.getpid()}")
-    cluster = [sys.executable, str(REPOSITORY / "scripts" / "slurm-cluster")]
-    up = [*cluster, "up", "--root", str(root), "--no-accounting", "--nodes", "2"]
-    try:
-        answer = subprocess.run(up, capture_output=True, text=True, timeout=600, check=True)
-        monkeypatch.setenv("SLURM_CONF", answer.stdout.strip().removeprefix("export SLURM_CONF="))
-        shell = Shell(tmp_path)
-        command = f'[ "$HPOSLURM_TRIAL$HPOSLURM_ATTEMPT" = 10 ] && kill -9 $$; {REPORT}'
-        shell.ok("launch", str(write_study("noacct", command, **WAVES_OF_TWO)))
-        wait_until(lambda: shell.has_finished("noacct"), 120)
-        states = {row["trial"]: row["state"] for row in shell.rows("noacct")}
-        assert states == {0: "COMPLETE", 1: "FAIL", 2: "COMPLETE", 3: "COMPLETE"}
-        assert shell.status("noacct")["phase"] == "finished"
-    finally:
-        subprocess.run([*cluster, "down", "--root", str(root)], capture_output=True, timeout=120)
-        shutil.rmtree(root, ignore_errors=True)
+@pytest.mark.usefixtures("cluster_without_accounting")
+def test_a_study_runs_to_its_end_without_accounting(shell, write_study, wait_until):
+    command = f'[ "$HPOSLURM_TRIAL$HPOSLURM_ATTEMPT" = 10 ] && kill -9 $$; {REPORT}'
+    shell.ok("launch", str(write_study("noacct", command, **WAVES_OF_TWO)))
+    wait_until(lambda: shell.has_finished("noacct"), 120)
+    states = {row["trial"]: row["state"] for row in shell.rows("noacct")}
+    assert states == {0: "COMPLETE", 1: "FAIL", 2: "COMPLETE", 3: "COMPLETE"}
+    assert shell.status("noacct")["phase"] == "finished"

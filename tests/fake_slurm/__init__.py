@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hposlurm.layout import StudyLayout
-from hposlurm.plan import read_plan
+from hposlurm.worker.binding import find_assignment
 from tests.planner.fake import write_attempt
 
 BIN = Path(__file__).parent / "bin"
@@ -41,16 +41,17 @@ class FakeSlurm:
         (self.home / name).write_text(str(value))
 
     def run_released(self, layout: StudyLayout, loss: Callable[[dict], float | str | None] = lambda p: p["x"]) -> int:
-        """Runs every released array to its end, as workers do; how many elements ran."""
+        """Runs every released array that waits for no job to its end, as workers do; how many elements ran a trial."""
         ran = 0
+        known = {job["id"]: job for job in self.jobs()}
         for job in self.arrays():
-            if job["held"] or not job["released"] or "PENDING" not in job["states"]:
+            waits = any("PENDING" in known[other]["states"] for other in job["after"])
+            if job["held"] or not job["released"] or waits or "PENDING" not in job["states"]:
                 continue
             wave, offset = int(job["name"].split("-w")[1][:4]), int(job["name"].split("-")[-2])
-            plan = read_plan(layout.wave(wave))
             for i, state in enumerate(job["states"]):
-                if state == "PENDING":
-                    assignment = plan.assignments[offset + i]
+                if state == "PENDING" and (found := find_assignment(layout, wave, offset + i, patience_s=0)):
+                    assignment = found[1]
                     value = loss(dict(assignment.params))
                     write_attempt(layout, wave, offset + i, assignment.trial, f"{job['id']}_{i}", value)
                     ran += 1

@@ -50,6 +50,7 @@ class Study:
         step: int = 10,
         save: str = "epoch",
         steps: int = 1000,
+        every: int | None = None,
         callback: Any = None,
         **kwargs: Any,
     ) -> Any:
@@ -59,7 +60,12 @@ class Study:
         from hposlurm.integrations.transformers import HposlurmCallback
 
         self.args = TrainingArguments(
-            output_dir=str(self.output), use_cpu=True, save_strategy=save, eval_strategy="epoch", report_to="none"
+            output_dir=str(self.output),
+            use_cpu=True,
+            save_strategy=save,
+            eval_strategy="steps" if every else "epoch",
+            eval_steps=every,
+            report_to="none",
         )
         state = TrainerState(epoch=epoch, global_step=step, max_steps=steps)
         return getattr(callback or HposlurmCallback(), event)(self.args, state, TrainerControl(), **kwargs)
@@ -197,6 +203,49 @@ def test_the_training_ends_after_the_assignments_last_epoch(
     monkeypatch.setenv("HPOSLURM_MAX_STEP", "2")
 
     assert study.call("on_epoch_end", epoch=epoch).should_training_stop is stops
+
+
+def test_a_stage_begins_without_the_evaluation_that_ended_the_one_before(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPOSLURM_FROM_STEP", "2")
+    monkeypatch.setenv("HPOSLURM_MAX_STEP", "4")
+    for epoch, evaluates in ((2.0, False), (3.0, True), (4.0, True)):
+        study.call("on_train_begin", epoch=epoch)
+        assert study.args.eval_on_start is evaluates
+
+
+def test_optimizer_steps_can_be_what_is_counted(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hposlurm.integrations.transformers import HposlurmCallback
+
+    monkeypatch.setenv("HPOSLURM_FROM_STEP", "10")
+    monkeypatch.setenv("HPOSLURM_MAX_STEP", "20")
+
+    def call(event: str, step: int, **kwargs: Any) -> Any:
+        return study.call(event, step=step, save="steps", every=5, callback=HposlurmCallback(unit="step"), **kwargs)
+
+    study.checkpoint(15)
+    call("on_save", 15)
+    call("on_evaluate", 15, metrics={"eval_loss": 2.5})
+    reported, saved = [next(line for line in study.lines() if key in line) for key in ("metrics", "checkpoint")]
+    assert (reported["step"], saved["step"]) == (15, 15)
+    for step, ends in ((19, False), (20, True)):
+        control = call("on_step_end", step)
+        assert [control.should_training_stop, control.should_save, control.should_evaluate] == [ends] * 3
+    for step, evaluates in ((10, False), (12, False), (15, True)):
+        call("on_train_begin", step)
+        assert study.args.eval_on_start is evaluates
+
+
+def test_a_checkpoint_of_another_batch_size_is_refused(study: Study) -> None:
+    from transformers import TrainerControl, TrainerState
+
+    from hposlurm.integrations.transformers import HposlurmCallback
+
+    study.call("on_step_end")  # makes the arguments
+    state = TrainerState(epoch=1.0, global_step=10, max_steps=1000, train_batch_size=4)
+    with pytest.raises(ValueError, match="batches of 4, this run has 8"):
+        HposlurmCallback().on_train_begin(study.args, state, TrainerControl())
 
 
 def test_without_a_last_epoch_the_training_ends_by_itself(study: Study) -> None:

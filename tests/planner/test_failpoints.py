@@ -41,7 +41,7 @@ def test_every_fail_point_is_named_in_the_list_and_in_the_source_once():
     called = []
     for path in sorted((REPOSITORY / "hposlurm").rglob("*.py")):
         called += re.findall(r'\bfail_point\("([^"]+)"\)', path.read_text())
-    assert set(called) == {*failpoints.ADVANCE, *failpoints.CANCEL}
+    assert set(called) == {*failpoints.ADVANCE, *failpoints.CHAIN, *failpoints.CANCEL}
 
 
 @pytest.mark.parametrize("wave", range(WAVES))

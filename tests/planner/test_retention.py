@@ -78,6 +78,17 @@ def test_a_checkpoint_from_which_a_planned_assignment_begins_stays(study: StudyL
     assert 0 in left(study)
 
 
+def test_what_a_copy_of_an_earlier_wave_has_not_begun_with_yet_is_needed(study: StudyLayout) -> None:
+    child = Assignment(**{**_fields(assignment(7)), "resume_from": "trials/00000/checkpoints/checkpoint-8"})
+    add_wave(study, [child])
+    add_wave(study, [8])
+    collect(study, keep=1)
+    assert 0 in left(study)
+    write_journal(study, 7, completed(7, 4.0, wave=1))
+    collect(study, keep=1)
+    assert 0 not in left(study)
+
+
 def _fields(one: Assignment) -> dict:
     return {name: getattr(one, name) for name in Assignment.__dataclass_fields__}
 

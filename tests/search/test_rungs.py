@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hposlurm.search.observation import Observation
-from hposlurm.search.rungs import Standing, is_beyond, promotable, rung_levels, scoring, standings, value_at
+from hposlurm.search.rungs import Standing, is_sent_to, promotable, rung_levels, scoring, standings, value_at
 from hposlurm.trial import Direction, Objective, TrialState
 
 LOSS = (Objective("loss"),)
@@ -69,10 +69,10 @@ def test_ties_are_broken_by_number() -> None:
     assert [s.number for s in rung] == [2, 0, 1]
 
 
-def test_who_was_sent_on_is_beyond_the_rung_even_if_it_failed_there() -> None:
+def test_who_was_sent_to_a_rung_stays_so_even_if_it_failed_on_its_way() -> None:
     trial = Observation(0, {}, TrialState.FAIL, to_step=9)
-    assert [is_beyond(trial, level) for level in (3, 9)] == [True, False]
-    assert is_beyond(Observation(0, {}, TrialState.RUNNING), 10**6)  # to the training code's own end
+    assert [is_sent_to(trial, level) for level in (3, 9, 27)] == [True, True, False]
+    assert is_sent_to(Observation(0, {}, TrialState.RUNNING), 10**6)  # to the training code's own end
 
 
 def test_what_was_promoted_still_counts_so_that_about_one_in_eta_goes_on() -> None:

@@ -6,26 +6,14 @@ from pathlib import Path
 import pytest
 
 from hposlurm.errors import StudyError
+from hposlurm.plan import read_plan
 from hposlurm.worker import claim
 from tests.worker.study import Study
 
 
-def test_a_plan_that_the_file_system_does_not_show_yet_is_waited_for(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: study.plan("true"))
-    plan, assignment = claim.find_assignment(study.layout, 0, 0)
-    assert (plan.study, assignment.command) == ("demo", "true")
-
-
-def test_a_plan_that_never_comes_is_an_error(study: Study) -> None:
-    with pytest.raises(StudyError, match="was never planned"):
-        claim.find_assignment(study.layout, 0, 0, patience_s=0.01)
-
-
 def test_a_damaged_record_of_the_trial_is_an_error(study: Study) -> None:
     study.plan("true")
-    _, assignment = claim.find_assignment(study.layout, 0, 0)
+    assignment = read_plan(study.layout.wave(0)).assignments[0]
     study.trial().root.mkdir(parents=True)
     study.trial().record.write_text("{")
     with pytest.raises(StudyError, match=r"trial\.json is damaged"):

@@ -29,6 +29,27 @@ def test_outcome(ending: Ending, last: dict, to_step: int | None, outcome: Outco
     assert bool(reason) == (outcome is not Outcome.COMPLETE)
 
 
+@pytest.mark.parametrize(
+    ("to_step", "reason"),
+    [
+        (None, ""),
+        (3, ""),
+        (4, "it ended by itself at step 3, before the 4 that was assigned"),
+        (2, "it went on to step 3, past the 2 that was assigned and that max_step told"),
+    ],
+)
+def test_a_command_that_ends_elsewhere_than_assigned_is_complete_and_it_is_said(
+    to_step: int | None, reason: str
+) -> None:
+    assert judge(Ending(0), ["eval_loss"], GOOD, to_step) == (Outcome.COMPLETE, reason)
+
+
+def test_the_objective_that_was_reported_least_far_tells_where_a_command_ended() -> None:
+    last = {"eval_loss": (4, 1.0), "f1": (2, 30.0), "train_loss": (9, 0.1)}
+    _, reason = judge(Ending(0), ["eval_loss", "f1"], last, 4)
+    assert reason == "it ended by itself at step 2, before the 4 that was assigned"
+
+
 def test_every_objective_needs_a_number() -> None:
     last = {"eval_loss": (1, 1.0), "f1": (1, "inf")}
     assert judge(Ending(0), ["eval_loss", "f1"], last) == (Outcome.FAIL, "f1 at step 1 is inf")

@@ -135,7 +135,11 @@ def test_hostile_parameters_arrive_exactly(study: Study) -> None:
 
 
 def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> None:
-    study.plan("env -0 > variables; pwd > where; cat > stdin; echo >> stdin", assignment={"from_step": 2, "to_step": 4})
+    study.plan(
+        "env -0 > variables; pwd > where; cat > stdin; echo >> stdin",
+        assignment={"from_step": 2, "to_step": 4},
+        max_resource=9,
+    )
     step = {
         "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/x", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3",
         "SLURMD_NODENAME": "n9", "PMIX_RANK": "0", "MASTER_PORT": "1", "RANK": "0", "LOCAL_RANK": "0",
@@ -161,6 +165,7 @@ def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> N
         "HPOSLURM_RESUME_FROM": "",
         "HPOSLURM_FROM_STEP": "2",
         "HPOSLURM_MAX_STEP": "4",
+        "HPOSLURM_MAX_RESOURCE": "9",
         "HPOSLURM_SEED": "5",
         "HPOSLURM_JOB_ID": "7_3",
         "HPOSLURM_HOST": "n9",
@@ -227,15 +232,17 @@ def test_a_failed_trial_gets_its_next_attempt(study: Study) -> None:
 
 
 def test_a_checkpoint_that_exists_is_resumed_from(study: Study) -> None:
-    checkpoint = study.root / "step-2"
-    commands = {"command_resumed": f'echo "$HPOSLURM_RESUME_FROM" > resumed; {OK}', "resume_from": str(checkpoint)}
+    checkpoint = study.trial().checkpoints / "step-2"
+    commands = {"command_resumed": f'echo "$HPOSLURM_RESUME_FROM" > resumed; {OK}'}
     study.plan(f"echo scratch > resumed; {report(1, other=1)}", assignment=commands)
     study.run()
     assert study.file("resumed") == "scratch"
-    checkpoint.mkdir()
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "COMPLETE").touch()
     study.run()
     assert study.file("resumed") == str(checkpoint)
     assert study.record("start", attempt=1)["resumed_from"] == str(checkpoint)
+    assert study.record("start", attempt=1)["copied_from"] is None
 
 
 def test_workers_of_one_assignment_get_journals_of_their_own(study: Study) -> None:

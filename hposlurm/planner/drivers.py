@@ -1,0 +1,70 @@
+"""Who takes the steps of a study: a planner job behind each wave, a chain laid ahead, or this very process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from hposlurm.backend import Backend
+from hposlurm.errors import NotNowError
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.planner import chain
+from hposlurm.planner.step import Step, advance
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_TRY_AGAIN_S = 15
+
+
+def stays(spec: StudySpec, backend: Backend) -> bool:
+    """Whether the process that launches the study has to stay and drive it."""
+    return backend.is_foreground or spec.slurm.driver == "foreground"
+
+
+def set_going(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+    """Takes one step and, with `driver: chain`, lays the pairs that carry the study on; from a shell that may submit.
+
+    Raises BackendError if the cluster refuses; the next call goes on from there.
+    """
+    step = advance(layout, spec, backend, again=again)
+    if not chain.is_used(spec, backend) or step.kind not in ("waiting", "unsubmitted"):
+        return step
+    laid = chain.extend(layout, spec, backend, read_history(layout))
+    if laid.is_busy:
+        return Step("busy", step.wave, f"another process is laying the chain behind wave {step.wave}")
+    message = f"{_planned(step)}; {laid.pairs} pairs of array and planner in the queue"
+    if laid.why_fewer:
+        name = layout.root.name
+        message += f" of {laid.wanted}: there is no room for more ({laid.why_fewer}); later: hposlurm resume {name}"
+    return Step("submitted", step.wave, message, chain.first_jobs(layout, step.wave))
+
+
+def _planned(step: Step) -> str:
+    return step.message if step.kind == "waiting" else f"wave {step.wave} is planned"
+
+
+def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+    """Runs the study to its end in this process: step, wait, step, …
+
+    On this machine it returns early, with a step of kind "waiting", where another process drives the study already. On
+    Slurm it waits for jobs whoever submitted them, and for a cluster that does not answer or is full.
+    """
+    while True:
+        try:
+            step = advance(layout, spec, backend, again=again)
+            again = False
+        except NotNowError as error:
+            if backend.is_foreground:
+                raise
+            print(f"not now: {error}", file=sys.stderr, flush=True)
+            time.sleep(_TRY_AGAIN_S)
+            continue
+        if step.kind == "busy" and not backend.is_foreground:
+            time.sleep(_TRY_AGAIN_S)
+        elif step.jobs is not None and (step.kind == "submitted" or not backend.is_foreground):
+            backend.wait(step.jobs.arrays)
+        else:
+            return step

@@ -1,0 +1,182 @@
+"""Successive halving and Hyperband: brackets of trials that are compared rung by rung, all of them at once.
+
+A rung is decided when everyone in it has got there: its best go on, the others end. A bracket's trials are known by
+their attribute "bracket", a number that counts up; which shape a bracket has follows from its number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hposlurm.search.fresh import Fresh, fresh, room
+from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
+from hposlurm.search.rungs import Score, is_sent_to, levels_of, placings, scoring, standings, value_at
+from hposlurm.trial import TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`size` trials start at rung `first`, counted from the lowest."""
+
+    first: int
+    size: int
+
+    def sizes(self, rungs: int, reduction_factor: int) -> list[int]:
+        """How many trials are in each rung from the first one on."""
+        return [goers(self.size, k, reduction_factor) for k in range(rungs - self.first)]
+
+
+def goers(size: int, steps: int, reduction_factor: int) -> int:
+    """How many of `size` trials are left after so many rungs, one at least."""
+    for _ in range(steps):
+        size //= reduction_factor
+    return max(1, size)
+
+
+def shapes(rungs: int, reduction_factor: int, brackets: int | None) -> tuple[Shape, ...]:
+    """Hyperband's brackets, the one with the most trials and the lowest first rung first; all of them for None.
+
+    With R of them, bracket s (from R - 1 down to 0) starts ceil(R · reduction_factor^s / (s + 1)) trials (Li et al.,
+    JMLR 2018).
+    """
+    found = []
+    for s in range(rungs - 1, -1, -1):
+        found.append(Shape(rungs - 1 - s, -(-rungs * reduction_factor**s // (s + 1))))
+    return tuple(found[:brackets])
+
+
+def shapes_of(problem: Problem) -> tuple[Shape, ...]:
+    """The shapes that brackets 0, 1, 2, … of a search have in turn. Successive halving has one: one trial survives."""
+    search = problem.search
+    rungs = len(levels_of(search))
+    if search.pair[1] == "successive_halving":
+        return (Shape(0, search.reduction_factor ** (rungs - 1)),)
+    return shapes(rungs, search.reduction_factor, search.brackets)
+
+
+def halving(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+    """Up to `n` jobs: who survived a decided rung goes on first; then brackets are filled, further ones are opened.
+
+    The verdicts are on all that lost in a decided rung.
+    """
+    brackets = _brackets(problem, observations)
+    is_closed = room(problem, observations, 1) == 0
+    going, lost = _decided(problem, brackets, is_closed=is_closed)
+    new = _new(problem, observations, brackets, n - len(going))
+    if new.finished and not new.jobs and not is_closed:  # no further trial ever comes: what waits for more goes ahead
+        going, lost = _decided(problem, brackets, is_closed=True)
+    return Answer((*going[:n], *new.jobs[: max(0, n - len(going))]), tuple(lost), finished=new.finished)
+
+
+def rung_size(problem: Problem, observations: Sequence[Observation]) -> int:
+    """How many jobs make one rung: all that survived decided rungs, else what all brackets lack at their first one."""
+    brackets = _brackets(problem, observations)
+    going, _ = _decided(problem, brackets, is_closed=room(problem, observations, 1) == 0)
+    if going:
+        return len(going)
+    places = _places(problem, brackets)
+    count = len(shapes_of(problem))
+    first = next(places)
+    last = first - first % count + count  # to the end of this round of brackets
+    wanted = 1
+    for bracket in places:
+        if bracket >= last:
+            break
+        wanted += 1
+    return wanted
+
+
+class _Bracket:
+    """One bracket at one moment; `members` by number."""
+
+    def __init__(self, shape: Shape, members: Sequence[Observation], levels: Sequence[int], score: Score) -> None:
+        self.shape = shape
+        self.members = members
+        self.levels = levels
+        self.rungs = standings(members, levels, score)
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether it has room, and nothing in it was decided yet."""
+        return len(self.members) < self.shape.size and not any(map(self._was_judged, self.members))
+
+    def _was_judged(self, o: Observation) -> bool:
+        first = self.shape.first
+        was_sent_on = first + 1 < len(self.levels) and is_sent_to(o, self.levels[first + 1])
+        return was_sent_on or (o.state is TrialState.PRUNED and value_at(o, self.levels[first]) is not None)
+
+    def decided(self, problem: Problem, *, is_closed: bool) -> Iterator[Job | Verdict]:
+        """Who goes on and who ends, rung by rung; a rung waits until the one below has sent on all that it will."""
+        if self.is_joinable and not is_closed:
+            return
+        for k in range(self.shape.first, len(self.levels) - 1):
+            if any(o.is_open and is_sent_to(o, self.levels[k]) and not self._is_past(o, k) for o in self.members):
+                return
+            words = list(self._judged(problem, k))
+            yield from words
+            if any(isinstance(word, Job) for word in words):
+                return
+
+    def _is_past(self, o: Observation, k: int) -> bool:
+        return is_sent_to(o, self.levels[k + 1])
+
+    def _judged(self, problem: Problem, k: int) -> Iterator[Job | Verdict]:
+        """What is decided of those that wait at rung `k`."""
+        level, by_number = self.levels[k], {o.number: o for o in self.members}
+        count = goers(len(self.members), k + 1 - self.shape.first, problem.search.reduction_factor)
+        places = placings(self.rungs[k], level, count, lambda number: value_at(by_number[number], level))
+        for number, placing in places.items():
+            o = by_number[number]
+            if o.state is not TrialState.PAUSED or self._is_past(o, k):
+                continue
+            text = placing.text(problem.objectives)
+            if placing.goes_on:
+                is_final = k + 2 == len(self.levels)
+                yield Job(o.params, number, o.to_step or level, self.levels[k + 1], is_final, why=text)
+            else:
+                yield Verdict(number, text)
+
+
+def _brackets(problem: Problem, observations: Sequence[Observation]) -> dict[int, _Bracket]:
+    members: dict[int, list[Observation]] = defaultdict(list)
+    for o in observations:
+        number = o.attrs.get("bracket")
+        if isinstance(number, int):
+            members[number].append(o)
+    found, levels = shapes_of(problem), levels_of(problem.search)
+    score = scoring(problem.objectives, problem.search.compare_by)
+    return {b: _Bracket(found[b % len(found)], members[b], levels, score) for b in sorted(members)}
+
+
+def _decided(problem: Problem, brackets: dict[int, _Bracket], *, is_closed: bool) -> tuple[list[Job], list[Verdict]]:
+    """What every bracket decides; those that were trained furthest go on first."""
+    found = [word for bracket in brackets.values() for word in bracket.decided(problem, is_closed=is_closed)]
+    jobs = sorted((w for w in found if isinstance(w, Job)), key=lambda job: -(job.to_step or 0))
+    return jobs, [w for w in found if isinstance(w, Verdict)]
+
+
+def _places(problem: Problem, brackets: dict[int, _Bracket]) -> Iterator[int]:
+    """The bracket of each further new trial, without end: open places in the order of brackets, then new brackets."""
+    found = shapes_of(problem)
+    for b, bracket in brackets.items():
+        if bracket.is_joinable:
+            yield from [b] * (bracket.shape.size - len(bracket.members))
+    b = max(brackets, default=-1) + 1
+    while True:
+        yield from [b] * found[b % len(found)].size
+        b += 1
+
+
+def _new(problem: Problem, observations: Sequence[Observation], brackets: dict[int, _Bracket], n: int) -> Fresh:
+    """Up to `n` new trials, each to its bracket's first rung."""
+    levels, found = levels_of(problem.search), shapes_of(problem)
+    places = _places(problem, brackets)
+    chosen = [next(places) for _ in range(max(0, room(problem, observations, n)))]
+    new = fresh(problem, observations, len(chosen), levels=levels, attrs=[{"bracket": b} for b in chosen])
+    jobs = []
+    for job, b in zip(new.jobs, chosen, strict=False):
+        first = found[b % len(found)].first
+        jobs.append(Job(job.params, to_step=levels[first], is_final=first == len(levels) - 1, attrs=job.attrs))
+    return Fresh(tuple(jobs), new.finished)

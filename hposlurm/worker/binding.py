@@ -1,0 +1,63 @@
+"""Which assignment an element runs, where the plan of its wave may come late and have less to do than elements."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from hposlurm.errors import StudyError
+from hposlurm.files import from_json
+from hposlurm.layout import StudyLayout, WaveLayout
+from hposlurm.plan import WavePlan, read_plan
+from hposlurm.trial import Assignment
+from hposlurm.worker.recorder import say
+
+# NFS clients remember for up to a minute that a file was not there
+_PATIENCE_S = 75.0
+_LOOK_EVERY_S = 1.0
+
+
+def find_assignment(
+    study: StudyLayout, wave: int, index: int, patience_s: float = _PATIENCE_S
+) -> tuple[WavePlan, Assignment] | None:
+    """Element `index` of a wave; None if there is nothing for it to do, which happens where arrays are submitted ahead.
+
+    Waits for a plan that cannot be seen yet. Raises StudyError if there is no such element.
+    """
+    if not study.root.is_dir():
+        raise StudyError(f"{study.root} is not a directory; a study directory was expected")
+    layout = study.wave(wave)
+    deadline = time.monotonic() + patience_s
+    while not layout.plan.exists() and time.monotonic() < deadline:
+        if reason := _over(study):
+            say(f"nothing to run: {reason}")
+            return None
+        time.sleep(min(_LOOK_EVERY_S, patience_s))
+    if not layout.plan.exists() and is_late(layout):
+        say(f"nothing to run: {layout.plan} did not come within {patience_s:g} s")
+        return None
+    plan = read_plan(layout)
+    if index < len(plan.assignments):
+        return plan, plan.assignments[index]
+    if is_late(layout):
+        say(f"nothing to run: wave {wave} has {len(plan.assignments)} assignments, counted from 0")
+        return None
+    raise StudyError(f"wave {wave} has {len(plan.assignments)} assignments, counted from 0; there is no {index}")
+
+
+def is_late(wave: WaveLayout) -> bool:
+    """Whether the wave's arrays were submitted before its plan was made (jobs.json)."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return from_json(wave.jobs.read_bytes())["late"] is True
+    return False
+
+
+def _over(study: StudyLayout) -> str:
+    """Why no plan will come, "" if one may."""
+    if study.stop.exists():
+        return "the study was cancelled"
+    for index in study.waves()[-1:]:
+        with contextlib.suppress(StudyError):
+            if finished := read_plan(study.wave(index)).finished:
+                return finished
+    return ""

@@ -1,0 +1,90 @@
+"""A trial that begins with another one's checkpoint gets a copy of it in its own directory. Standard library only.
+
+A copy and no link: training code may write into its files again, and may delete old checkpoints, which is why whoever
+runs first makes it, the new trial or the one that it is copied from.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from hposlurm.errors import StudyError
+from hposlurm.files import create_once, make_durable
+from hposlurm.layout import StudyLayout, marker_of
+from hposlurm.plan import WavePlan
+from hposlurm.trial import Assignment
+from hposlurm.worker.checkpoints import problem_of
+from hposlurm.worker.recorder import say
+
+
+def hand_over(study: StudyLayout, plan: WavePlan, trial: int, attempt: int) -> None:
+    """Copies what other trials of the wave begin with and lies in this one's directory, before it is trained on."""
+    own = study.trial(trial).checkpoints
+    for assignment in plan.assignments:
+        if assignment.resume_from is None or assignment.trial == trial:
+            continue
+        if (study.root / assignment.resume_from).parent != own:
+            continue
+        try:
+            take_over(study, assignment, attempt)
+        except (OSError, StudyError) as error:  # the other trial will try for itself, and fail if it cannot
+            say(f"trial {assignment.trial} cannot be given a copy of {assignment.resume_from}: {error}")
+
+
+def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path | None:
+    """The copy of the checkpoint that the assignment begins with, made if it is not there; None if there is none.
+
+    Raises StudyError if that checkpoint is gone or not whole, and OSError if it cannot be copied.
+    """
+    if assignment.resume_from is None:
+        return None
+    source, directory = study.root / assignment.resume_from, study.trial(assignment.trial).checkpoints
+    target = directory / source.name
+    if marker_of(target).exists():
+        return target
+    problem = problem_of(source) if source.exists() and marker_of(source).exists() else "it is gone, or not marked"
+    if problem:
+        raise StudyError(f"the checkpoint to begin with, {assignment.resume_from}, cannot be used: {problem}")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    copy = directory / f".copy-{source.name}-{os.getpid()}-{attempt}"
+    try:
+        if source.is_dir():
+            shutil.copytree(source, copy, copy_function=_copy)
+        else:
+            _copy(source, copy)
+        make_durable(copy)
+        try:
+            copy.rename(target)
+        except OSError:
+            if not target.exists():  # else the other one was first
+                raise
+        if not target.is_dir():
+            create_once(marker_of(target), b"")
+    finally:
+        _remove(copy)
+    return target
+
+
+def _copy(source: str | Path, target: str | Path) -> None:
+    """By the kernel where it can: shared blocks on some file systems, no way over the network on others."""
+    with open(source, "rb") as read, open(target, "xb") as written:
+        left = os.fstat(read.fileno()).st_size
+        try:
+            while left > 0 and (done := os.copy_file_range(read.fileno(), written.fileno(), left)):
+                left -= done
+        except (OSError, AttributeError):
+            read.seek(0)
+            written.seek(0)
+            written.truncate()
+            shutil.copyfileobj(read, written, 1024 * 1024)
+            return
+        shutil.copyfileobj(read, written, 1024 * 1024)  # what the kernel stopped short of
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

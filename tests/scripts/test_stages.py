@@ -1,0 +1,114 @@
+"""A fine-tune in stages: it stops where it is told, goes on there, and its schedule is that of the whole training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hposlurm.worker import checkpoints
+from tests.scripts.test_finetune import DATA, SCRIPT, SHORT, Run, finetune
+from tests.scripts.test_resume import KINDS, steps
+
+# torch and transformers warn of their own renamings at import, which is not ours to fail
+pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
+
+# 16 samples: 2 steps an epoch with two ranks, 4 with one
+ARGUMENTS = [*SHORT, "--train-samples", "16", "--bs", "4", "--warmup", "2", "--seed", "3"]
+FIRST, SECOND = ["--lr", "5e-3", "--wd", "0.1"], ["--lr", "2e-3", "--wd", "0.3"]
+
+# What each optimizer step really uses, from the optimizer itself: rank, learning rate and weight decay of its groups.
+RECORDER = """
+import json, os, runpy, sys
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+place = os.environ["RECORD_STEPS"] + "-" + os.environ.get("RANK", "0")
+
+def record(optimizer, *_):
+    with open(place, "a") as file:
+        groups = [[float(group["lr"]), group["weight_decay"]] for group in optimizer.param_groups]
+        print(json.dumps(groups), file=file)
+
+register_optimizer_step_pre_hook(record)
+sys.argv[0] = os.environ["SCRIPT"]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class Trial:
+    """One trial's directory; each `train` is an attempt that goes on from its newest checkpoint."""
+
+    def __init__(self, place: Path, kind: str) -> None:
+        self.place, (self.arguments, self.ranks) = place, KINDS[kind]
+        place.mkdir(parents=True, exist_ok=True)
+
+    def train(self, *arguments: str, **stage: object) -> Run:
+        script = self.place / "recorder.py"
+        script.write_text(RECORDER)
+        newest = checkpoints.resume(self.place / "checkpoints", 1)
+        variables = {f"HPOSLURM_{name.upper()}": str(value) for name, value in stage.items()}
+        variables |= {"HPOSLURM_RESUME_FROM": str(newest or ""), "SCRIPT": str(SCRIPT)}
+        variables["RECORD_STEPS"] = str(self.place / "steps")
+        given = [*ARGUMENTS, *self.arguments, *arguments]
+        return finetune(self.place, *given, ranks=self.ranks, script=script, **variables)
+
+    def steps(self) -> list[Any]:
+        """(learning rate, weight decay) of each optimizer step so far, the same on every rank."""
+        texts = [(self.place / f"steps-{rank}").read_text() for rank in range(self.ranks)]
+        assert len(set(texts)) == 1
+        groups = [json.loads(line) for line in texts[0].splitlines()]
+        assert all(rate == found[0][0] for found in groups for rate, _ in found)
+        return [found[0] for found in groups]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Run]:
+    """Three epochs without a stop."""
+    trial = Trial(tmp_path_factory.mktemp("whole"), request.param)
+    trial.kind = request.param  # type: ignore[attr-defined]
+    return trial, trial.train(*FIRST, "--epochs", "3")
+
+
+def test_stages_make_up_one_training(tmp_path: Path, whole: tuple[Trial, Run]) -> None:
+    """Paused at a rung and sent on: every step is trained once, with the schedule of the full horizon."""
+    reference, uninterrupted = whole
+    trial = Trial(tmp_path, reference.kind)  # type: ignore[attr-defined]
+    first = trial.train(*FIRST, max_step=1, max_resource=3)
+    assert [report["step"] for report in first.reports] == [1]
+    assert steps(first.checkpoints) == [4 // trial.ranks]
+    last = trial.train(*FIRST, from_step=1, max_step=3, max_resource=3)
+    assert [report["step"] for report in last.reports] == [1, 2, 3]
+    assert trial.steps() == reference.steps()
+    assert last.weights == uninterrupted.weights
+
+
+def test_a_copy_trains_on_with_its_own_learning_rate_and_weight_decay(tmp_path: Path, whole: tuple[Trial, Run]) -> None:
+    """From the checkpoint of another trial with other values: those are in the checkpoint, but must not be used."""
+    reference, _ = whole
+    trial = Trial(tmp_path, reference.kind)  # type: ignore[attr-defined]
+    trial.train(*FIRST, max_step=1, max_resource=3)
+    per_epoch = len(trial.steps())
+    trial.train(*SECOND, from_step=1, max_step=3, max_resource=3)
+    own, other = trial.steps()[per_epoch:], reference.steps()[per_epoch:]
+    assert [rate for rate, _ in own] == pytest.approx([rate * 2e-3 / 5e-3 for rate, _ in other])
+    assert [decay for _, decay in own] == [0.3] * len(own)
+
+
+def test_optimizer_steps_as_the_resource(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, "the plain Trainer")
+    first = trial.train(*FIRST, "--eval-steps", "3", max_step=5, max_resource=7)
+    assert [report["step"] for report in first.reports] == [3, 5]
+    assert steps(first.checkpoints) == [3, 5]
+    last = trial.train(*FIRST, "--eval-steps", "3", from_step=5, max_step=7, max_resource=7)
+    assert [report["step"] for report in last.reports] == [3, 5, 6, 7]
+    whole = Trial(tmp_path / "whole", "the plain Trainer")
+    assert whole.train(*FIRST, "--eval-steps", "3", "--max-steps", "7").weights == last.weights
+    assert trial.steps() == whole.steps()
+
+
+def test_a_horizon_that_ends_before_the_last_rung_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"--epochs 2 ends before the study's search\.max_resource of 3"):
+        finetune(tmp_path, *DATA, "--epochs", "2", HPOSLURM_MAX_RESOURCE="3")

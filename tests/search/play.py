@@ -1,0 +1,105 @@
+"""Plays a search in memory: jobs are run by so many workers that take as long as they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from heapq import heappop, heappush
+from typing import Any
+
+from hposlurm.search import Job, Observation, Problem, Verdict, next_jobs
+from hposlurm.space import FloatParameter, SearchSpace
+from hposlurm.spec import SearchSpec
+from hposlurm.trial import Objective, Params, TrialState
+
+LINE = SearchSpace((FloatParameter("x", 0.0, 1.0),))
+LOSS = (Objective("loss"),)
+
+
+def problem_of(n_trials: int | None = 27, *, space: SearchSpace = LINE, **search: Any) -> Problem:
+    return Problem(space, SearchSpec(**search), LOSS, n_trials)
+
+
+def shrinking(params: Params, step: int) -> float:
+    """A loss that keeps the trials' order at every step: x is best at 0."""
+    return float(params["x"]) + 1.0 / step  # type: ignore[arg-type]
+
+
+class Play:
+    """A study: what is known of its trials, and which jobs were given out, in order."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        loss: Callable[[Params, int], float] = shrinking,
+        *,
+        fails: Callable[[Job, int], bool] = lambda *_: False,
+    ) -> None:
+        self.problem = problem
+        self.loss = loss
+        self.fails = fails
+        self.observations: list[Observation] = []
+        self.jobs: list[tuple[int, Job]] = []
+        self.verdicts: list[Verdict] = []
+
+    def start(self, n: int) -> list[tuple[int, Job]]:
+        """Gives out up to `n` jobs, each with its trial's number."""
+        answer = next_jobs(self.problem, self.observations, n)
+        for verdict in answer.verdicts:
+            self._set(verdict.trial, state=TrialState.PRUNED)
+        self.verdicts += answer.verdicts
+        started = []
+        for job in answer.jobs:
+            number = len(self.observations) if job.trial is None else job.trial
+            if job.trial is None:
+                self.observations.append(Observation(number, job.params, TrialState.RUNNING, attrs=job.attrs))
+            self._set(number, state=TrialState.RUNNING, values=None, to_step=job.to_step, is_open=True)
+            started.append((number, job))
+        self.jobs += started
+        return started
+
+    def end(self, number: int, job: Job) -> None:
+        """The job arrives where it was sent, or fails."""
+        if self.fails(job, number):
+            self._set(number, state=TrialState.FAIL, is_open=False)
+            return
+        before = self.observations[number]
+        last = job.to_step or 1
+        points = tuple((step, (self.loss(job.params, step),)) for step in range(job.from_step + 1, last + 1))
+        state = TrialState.COMPLETE if job.is_final else TrialState.PAUSED
+        self._set(
+            number,
+            state=state,
+            is_open=False,
+            curve=before.curve + points,
+            values=points[-1][1],
+            ends=(*before.ends, (last, points[-1][1])),
+        )
+
+    def waves(self, size: Callable[[Play], int], most: int = 500) -> list[list[tuple[int, Job]]]:
+        """Plays wave by wave to the end."""
+        found: list[list[tuple[int, Job]]] = []
+        while len(found) < most and (wave := self.start(size(self))):
+            found.append(wave)
+            for number, job in wave:
+                self.end(number, job)
+        return found
+
+    def workers(self, count: int, seconds: Callable[[int, Job], float], most: int = 100_000) -> float:
+        """Plays with so many workers until nothing is left; the time that it took."""
+        now, running = 0.0, list[tuple[float, int, Job]]()
+        while len(self.jobs) < most:
+            for number, job in self.start(count - len(running)):
+                heappush(running, (now + seconds(number, job), number, job))
+            if not running:
+                break
+            now, number, job = heappop(running)
+            self.end(number, job)
+        return now
+
+    def census(self, levels: Sequence[int]) -> list[int]:
+        """How many jobs were sent to each rung."""
+        return [sum(job.to_step == level for _, job in self.jobs) for level in levels]
+
+    def _set(self, number: int, **changes: Any) -> None:
+        self.observations[number] = replace(self.observations[number], **changes)
