@@ -19,7 +19,7 @@ def search(**keys: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "pair", "name"),
     [
-        ({}, ("tpe", "none"), "tpe"),
+        ({}, ("auto", "auto"), "auto"),
         ({"algorithm": "grid"}, ("grid", "none"), "grid"),
         ({"algorithm": "bohb"}, ("tpe", "hyperband"), "bohb"),
         ({"sampler": "qmc"}, ("qmc", "none"), "qmc"),

@@ -12,7 +12,7 @@ from hposlurm.search.auto.encoding import Encoder, Floats
 
 UNIFORM = 250
 MUTATIONS = 250
-SCALES = (0.02, 0.5)  # of a mutation, in units of a parameter's range
+SCALES = (0.01, 0.3)  # of a mutation, in units of a parameter's range
 MUTATED = 0.5  # share of the parameters
 FAR = -8.0  # standard deviations; beyond them the logarithm of the improvement has an asymptote
 WORST = 20.0  # spreads from the median: a loss worse than that says no more

@@ -18,8 +18,8 @@ from hposlurm.search.unseen import UnseenPoints
 from hposlurm.trial import Params
 
 SETTINGS = "gp"  # the attribute with the process's settings, of the trial whose suggestion found them
-RANDOM_SHARE = 0.1
-PROCESS_SHARE = 0.45
+RANDOM_SHARE = 0.05
+PROCESS_SHARE = 0.85
 RANDOM_DRAWS = 50
 DEFAULT_DRAWS = 1000  # for the parameters without a default, until the constraints hold
 
