@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision of the planner: how many trials there were, what it assigned, and the real seconds that it took."""
+
+    trials: int
+    assignments: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Simulated:
     """A simulated study. Times are virtual seconds; `begin` is the virtual clock's epoch second of its start.
 
     `slots` is how many elements run at a time, `wall_s` how long it all took, `trained_s` what all elements together
     trained, `busy_s` when the last one started: from then on slots run empty because there is nothing left to do.
+    `decisions` are all that the planner was asked for, in order.
     """
 
     spec: StudySpec
@@ -32,6 +42,7 @@ class Simulated:
     trained_s: float
     history: History
     journals: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]] | None
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def training_share(self) -> float:

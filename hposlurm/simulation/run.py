@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from hposlurm.simulation.cluster import Cluster, Fault
 from hposlurm.simulation.element import Element
 from hposlurm.simulation.function import Row, Trainer, TrialFunction
 from hposlurm.simulation.records import Records
-from hposlurm.simulation.result import Simulated
+from hposlurm.simulation.result import Decision, Simulated
 from hposlurm.trial import JobState, Settlement
 
 if TYPE_CHECKING:
@@ -55,13 +55,6 @@ def simulate(
     return run.result(mode or spec.waves.mode)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Event:
-    time: float
-    order: int
-    element: Element
-
-
 class _Run:
     def __init__(
         self,
@@ -92,6 +85,7 @@ class _Run:
         self._trained_s = 0.0
         self._last_start = begin
         self._last_end = begin
+        self._decisions: list[Decision] = []
 
     # ---- modes
 
@@ -126,7 +120,10 @@ class _Run:
         """The next plan, taken into the records; but one without assignments (`is_idle`) while others still run."""
         self._settle()
         history = self._records.history()
+        asked = time.perf_counter()
         plan = next_plan(self._layout, spec, history, self._settled, wave_size=size, gpus=self._gpus, now=self._now)
+        took = time.perf_counter() - asked
+        self._decisions.append(Decision(len(history.trials), len(plan.assignments), took))
         if plan.assignments or not is_idle:
             self._records.settle(plan.settled[len(self._settled) :])
             self._records.plan(plan)
@@ -272,6 +269,7 @@ class _Run:
             trained_s=trained_s,
             history=self._records.history(),
             journals=self._records.journals,
+            decisions=tuple(self._decisions),
         )
 
 

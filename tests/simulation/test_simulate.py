@@ -193,3 +193,26 @@ def test_seed_and_checkpoint_are_given_where_they_are_taken():
     simulate(study(1, resources={"time": 1}), stateful, Cluster(gpus=1), mode="barrier")
     assert [(step, checkpoint) for _, step, checkpoint in seen] == [(0, None), (3, "after 3"), (6, "after 6")]
     assert len({seed for seed, _, _ in seen}) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("algorithm", ["asha", "hyperband", "bohb", "auto"])
+def test_every_schedule_decides_the_same_again_and_trains_only_where_it_says(algorithm, mode):
+    spec = study(40, search={"algorithm": algorithm, "min_resource": 1, "max_resource": 9, "reduction_factor": 3})
+    one, other = (simulate(spec, train, Cluster(gpus=6, start_s=1), mode=mode) for _ in range(2))
+    assert one.history.plans == other.history.plans
+    assert one.journals == other.journals
+    states = one.history.counts()
+    assert states[TrialState.COMPLETE] and not states[TrialState.RUNNING] and not states[TrialState.WAITING]
+    for trial in one.history.trials:
+        steps = [report.step for attempt in trial.attempts for report in attempt.reports]
+        assert steps == list(range(1, len(steps) + 1)), "no step is trained twice"
+        assert len(steps) == trial.stages[-1].to_step or trial.stages[-1].to_step is None
+
+
+def test_promotion_leaves_most_trials_in_the_lowest_rung():
+    spec = study(90, search={"algorithm": "asha", "min_resource": 1, "max_resource": 9, "reduction_factor": 3})
+    found = simulate(spec, train, Cluster(gpus=8), mode="refill")
+    census = [sum(len(t.reports) >= rung for t in found.history.trials) for rung in (1, 3, 9)]
+    assert census[0] == 90
+    assert 30 <= census[1] <= 36 and 10 <= census[2] <= 13
