@@ -26,23 +26,28 @@ from hposlurm.space import SearchSpace
 from hposlurm.trial import Objective, TrialState
 
 POPULATION_SIZE = 50
+MIN_PARENTS = 4
 ORIGINS = ("nsga2", "nsga3")
 
 
 class Lineage(BranchSpace, BaseGASampler):
     """Generations as they were told. To be inherited from before one of Optuna's genetic samplers.
 
-    A generation is over when as many of its trials have a value as the population has; all of them are in the selection
-    of the parents of the next one, however many a wave had.
+    A generation is over when as many of its trials have a value as the population has, or when less of them are missing
+    than a wave would overshoot; all of them are in the selection of the parents of the next one.
     """
 
     generation = 0
 
-    def replay(self, study: Study, generations: dict[int, list[FrozenTrial]]) -> None:
-        """Selects the parents of one generation after the other."""
+    def replay(self, study: Study, generations: dict[int, list[FrozenTrial]], newest: int, n: int) -> None:
+        """Selects the parents of one generation after the other, up to those of `newest` at least.
+
+        `n` is the size of the wave that is asked for, `newest` the generation of the newest trial, whatever its state.
+        """
         self._told = generations
         self._parents: dict[int, list[FrozenTrial]] = {0: []}
-        while len(generations.get(self.generation, ())) >= (self.population_size or 0):
+        enough = (self.population_size or 0) - n // 2
+        while self.generation < newest or len(generations.get(self.generation, ())) >= max(enough, MIN_PARENTS):
             self.generation += 1
             self._parents[self.generation] = self.select_parent(study, self.generation)
 
@@ -71,7 +76,7 @@ class Nsga3(Lineage, optuna.samplers.NSGAIIISampler):
 class GeneticStudy(OptunaStudy):
     """What the genetic sampler `algorithm`, nsga2 or nsga3, knows at one moment.
 
-    `seed` is the study's, which decides what is the same in every wave; `wave_seed` decides the children.
+    `seed` is the study's, which decides what is the same in every wave; `wave_seed` decides the `n` children.
     In a space with conditions every individual has a value for each parameter, used or not, so that children inherit
     from both parents whatever the branches that those are in.
     """
@@ -84,7 +89,9 @@ class GeneticStudy(OptunaStudy):
         seed: int,
         wave_seed: int,
         population_size: int | None,
+        n: int = 1,
     ) -> None:
+        self._n = n
         self._algorithm = algorithm
         self._study_seed = seed
         self._sampler = genetic_sampler(algorithm, wave_seed, population_size or POPULATION_SIZE)
@@ -111,7 +118,8 @@ class GeneticStudy(OptunaStudy):
             selector = genetic_sampler(
                 self._algorithm, derive_seed(self._study_seed, "parents"), self._sampler.population_size or 0
             )
-            selector.replay(self._study, generations)
+            newest = max((_generation_of(observation) for observation, _ in lessons), default=0)
+            selector.replay(self._study, generations, newest, self._n)
             self._sampler.follow(selector)
 
     @property

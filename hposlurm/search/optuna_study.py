@@ -149,7 +149,7 @@ class _Excerpt:
 def quiet() -> Iterator[None]:
     """Keeps Optuna's log lines and warnings of experimental features away, and leaves no setting behind."""
     level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(level, logging.WARNING))
+    optuna.logging.set_verbosity(max(level, logging.ERROR))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -128,7 +128,7 @@ def _by_model(asked: _Asked, unseen: UnseenPoints) -> Propose:
     if asked.algorithm in ("nsga2", "nsga3"):
         from hposlurm.search.genetic import GeneticStudy
 
-        herd = GeneticStudy(space, objectives, asked.algorithm, asked.seed, seed, asked.population_size)
+        herd = GeneticStudy(space, objectives, asked.algorithm, asked.seed, seed, asked.population_size, asked.n)
         herd.tell(asked.lessons)
         return by_model(herd, herd.attrs, unseen)
     with_value = (TrialState.COMPLETE,) if asked.algorithm == "gp" else (TrialState.COMPLETE, TrialState.PRUNED)

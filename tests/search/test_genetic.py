@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -64,8 +65,12 @@ def parents(study: GeneticStudy) -> list[Params]:
 
 
 @pytest.mark.parametrize("algorithm", BOTH)
-@pytest.mark.parametrize(("size", "generations"), [(8, [8, 8, 8]), (4, [8, 8, 8]), (12, [12, 12]), (5, [10, 10, 5])])
-def test_a_generation_ends_with_the_wave_that_completes_it(algorithm: str, size: int, generations: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "generations"), [(8, [8, 8, 8]), (4, [8, 8, 8]), (12, [12, 12]), (5, [10, 10, 5]), (6, [6, 6, 6])]
+)
+def test_a_generation_ends_with_the_wave_that_comes_nearest_to_the_population(
+    algorithm: str, size: int, generations: list[int]
+) -> None:
     history = played(algorithm, sum(generations) // size, size)
     counts = Counter(o.attrs["generation"] for o in history)
     assert [counts[g] for g in sorted(counts, key=str)] == generations
@@ -193,3 +198,12 @@ def test_constraints_and_conditions_hold(algorithm: str) -> None:
     history = played(algorithm, 6, 8, space=NESTED, values=lambda p: (number(p, "lr"), -number(p, "lr")))
     points = [o.params for o in history]
     assert distinct(points) == 48 and all(NESTED.contains(p) and NESTED.is_feasible(p) for p in points)
+
+
+@pytest.mark.parametrize("algorithm", BOTH)
+def test_a_generation_that_was_ended_early_stays_ended(algorithm: str) -> None:
+    history = played(algorithm, 2, 6)
+    assert [o.attrs["generation"] for o in history] == [0] * 6 + [1] * 6
+    lost = [replace(o, state=TrialState.FAIL, values=None) if o.number > 5 else o for o in history]
+    (found,) = suggest(SQUARE, algorithm, TWO, lost, 1, 0, 10, 8)
+    assert found.attrs["generation"] == 1
