@@ -11,9 +11,10 @@ from operator import attrgetter
 
 from hposlurm import journal, store
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.fold import fold, unread
+from hposlurm.fold import fold, latest_metrics, unread
 from hposlurm.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.life import fold_trial
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.plan import WavePlan, read_plan
 from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
 
@@ -179,18 +180,35 @@ def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
     return fold(attempt, tail.records, offset=tail.offset, corrupt=tail.corrupt)
 
 
-def ranked(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """The completed trials, best first, ties by number.
+def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
+    """The completed trials, best first, ties by number; those that break a limit come after all others.
 
     With several objectives those that no other trial beats in every respect come first (the Pareto front), in the
-    order of the first objective; then the rest likewise.
+    order of the first objective; then the rest likewise. Among those that break limits the nearest to keeping them
+    comes first.
     """
     complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values is not None]
-    ordered = sorted(complete, key=lambda trial: (losses(trial, objectives), trial.number))
+    broken = {t.number: sum(limits.violations(t.params, measured(t))) for t in complete} if limits.expressions else {}
+    feasible = [t for t in complete if not broken.get(t.number)]
+    rest = [t for t in complete if broken.get(t.number)]
+    rest.sort(key=lambda trial: (broken[trial.number], losses(trial, objectives), trial.number))
+    ordered = sorted(feasible, key=lambda trial: (losses(trial, objectives), trial.number))
     if len(objectives) < 2:
-        return ordered
+        return [*ordered, *rest]
     front = dict.fromkeys(_front([losses(trial, objectives) for trial in ordered]))
-    return [*(ordered[i] for i in front), *(t for i, t in enumerate(ordered) if i not in front)]
+    return [*(ordered[i] for i in front), *(t for i, t in enumerate(ordered) if i not in front), *rest]
+
+
+def measured(trial: Trial) -> dict[str, float | str]:
+    """The newest value of every metric that the trial reported, and its peaks of memory, as far as they are known."""
+    found = latest_metrics(trial.attempts)
+    peaks = {"peak_gpu_gb": trial.peak_gpu_gb, "peak_host_gb": trial.peak_host_gb}
+    return found | {name: value for name, value in peaks.items() if value is not None}
+
+
+def keeps(trial: Trial, limits: Limits) -> bool:
+    """Whether the trial keeps every limit, as far as it is known by now."""
+    return not limits.expressions or limits.is_feasible(trial.params, measured(trial))
 
 
 def losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:
@@ -209,7 +227,10 @@ def _front(points: Sequence[tuple[float, ...]]) -> list[int]:
     return front
 
 
-def best(history: History, objectives: Sequence[Objective]) -> Trial | None:
-    """The best completed trial, None if none completed; with several objectives the front's best in the first."""
-    order = ranked(history.trials, objectives)
+def best(history: History, objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> Trial | None:
+    """The best completed trial, None if none completed; with several objectives the front's best in the first.
+
+    One that breaks a limit only where all of them do.
+    """
+    order = ranked(history.trials, objectives, limits)
     return order[0] if order else None

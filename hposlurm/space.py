@@ -12,6 +12,7 @@ from typing import Final
 
 from hposlurm.errors import RequestError
 from hposlurm.expressions import Expression, ExpressionError
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.trial import Params, ParamValue
 
 
@@ -125,12 +126,13 @@ class SearchSpace:
     """All parameters, a condition's names always before it, and the constraints that a configuration must satisfy.
 
     `facts` are the names that conditions and constraints may use besides parameters, such as `gpus`. Raises SpaceError
-    for a condition or constraint that mentions anything else.
+    for a condition or constraint that mentions anything else. `limits` are those on what a trial measures.
     """
 
     parameters: tuple[Parameter, ...]
     constraints: tuple[Expression, ...] = ()
     facts: Mapping[str, ParamValue] = field(default_factory=dict)
+    limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:
         known = set(self.facts)
@@ -189,6 +191,10 @@ class SearchSpace:
             return constraint.violation(values)
         except ExpressionError:
             return 1.0
+
+    def keeps(self, constraint: Expression, params: Params) -> bool:
+        """Whether `constraint`, one of this space's names, holds; it does where it names an inactive parameter."""
+        return self._violation(constraint, params) <= 0
 
     def is_feasible(self, params: Params) -> bool:
         """Whether every constraint holds; says nothing about ranges."""

@@ -89,5 +89,6 @@ def rebuild(study: StudyName) -> None:
     from hposlurm.report.numbers import counted
 
     layout = find_study(study)
-    history = build(layout, frozen_spec(layout).publish)
+    spec = frozen_spec(layout)
+    history = build(layout, spec.publish, spec.limits)
     print(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {layout.root}")

@@ -131,7 +131,7 @@ def progress_line(history: History, spec: StudySpec) -> str:
     total = f" of {spec.budget.n_trials}" if spec.budget.n_trials else ""
     line = f"wave {max(0, len([p for p in history.plans if not p.finished]) - 1)}: "
     line += f"{len(history.trials)}{total} trials planned: {', '.join(words)}"
-    leader = best(history, spec.objectives)
+    leader = best(history, spec.objectives, spec.limits)
     if leader is not None and leader.values is not None:
         line += f"; best {spec.objectives[0].metric} {leader.values[0]:.5g} (trial {leader.number})"
     return line

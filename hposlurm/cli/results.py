@@ -70,7 +70,10 @@ def best(
     from hposlurm.report.export import export as write
 
     results = _results(study)
-    found = [configuration(results.name, t, results.objectives) for t in best_trials(results, top)]
+    trials = best_trials(results, top)
+    found = [configuration(results.name, t, results.objectives, results.limits) for t in trials]
+    if found[0].broken:
+        say(f"note: no completed trial is feasible; trial {found[0].trial} breaks {'; '.join(found[0].broken)}")
     if export is not None:
         write(export, found[0], force=force)
         say(f"{export}: the parameters of trial {found[0].trial}")

@@ -38,7 +38,7 @@ def gc(
     spec = frozen_spec(layout)
     known = _KEPT if spec.trial.keep_checkpoints is None else spec.trial.keep_checkpoints
     keep = known if keep is None else keep
-    found = removals(layout, read_history(layout), spec.objectives, keep)
+    found = removals(layout, read_history(layout), spec.objectives, keep, spec.limits)
     problems = [error for removal in found if not dry_run for error in remove(removal)]
     for removal in found:
         print(_line(removal))

@@ -119,6 +119,7 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
             budget=spec.budget,
             queue=queue,
             handle=handle,
+            limits=spec.limits,
         )
 
 
@@ -222,6 +223,7 @@ def _lines(ask_queues: AskQueues | None) -> list[StudyLine]:
             time.time(),
             total=_total(spec),
             queue=queues.get(layout.root, {}),
+            limits=spec.limits,
         )
         for layout, spec, history in known
     ]

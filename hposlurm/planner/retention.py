@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.history import History, ranked
 from hposlurm.layout import StudyLayout, marker_of
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.trial import Objective
 from hposlurm.worker.checkpoints import PARTIAL
 
@@ -33,10 +34,12 @@ class Removal:
     size: int
 
 
-def no_longer_needed(history: History, objectives: Sequence[Objective], keep: int) -> frozenset[int]:
+def no_longer_needed(
+    history: History, objectives: Sequence[Objective], keep: int, limits: Limits = NO_LIMITS
+) -> frozenset[int]:
     """Numbers of the trials whose checkpoints nothing needs any more, if those of the best `keep` are to stay."""
     finished = {trial.number for trial in history.trials if trial.state.is_finished}
-    best = {trial.number for trial in ranked(history.trials, objectives)[:keep]}
+    best = {trial.number for trial in ranked(history.trials, objectives, limits)[:keep]}
     return frozenset(finished - best - _parents(history))
 
 
@@ -49,9 +52,11 @@ def _parents(history: History) -> set[int]:
     return {int(name) for name in names if name.isdecimal()}
 
 
-def removals(layout: StudyLayout, history: History, objectives: Sequence[Objective], keep: int) -> list[Removal]:
+def removals(
+    layout: StudyLayout, history: History, objectives: Sequence[Objective], keep: int, limits: Limits = NO_LIMITS
+) -> list[Removal]:
     """What can be taken away now, trial by trial; trials of which nothing is there are not in it."""
-    unneeded = no_longer_needed(history, objectives, keep)
+    unneeded = no_longer_needed(history, objectives, keep, limits)
     found = []
     for trial in history.trials:
         try:
@@ -97,7 +102,7 @@ def _used(path: Path) -> int:
 def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
     """What the planner does once a wave has ended, if the study says how many are to be kept; nothing else deletes."""
     if spec.trial.keep_checkpoints is not None:
-        for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints):
+        for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints, spec.limits):
             remove(removal)  # what fails now is tried again behind the next wave
 
 

@@ -59,7 +59,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
     while True:
         history = read_history(layout)
         if layout.stop.exists():
-            publish(layout, history, spec.publish)
+            publish(layout, history, spec.publish, spec.limits)
             return Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")
         plan = history.plans[-1] if history.plans else None
         if plan is None or (plan.finished and again):
@@ -69,13 +69,13 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
                 _record(layout, backend, following)
                 continue
         if plan.finished:
-            publish(layout, history, spec.publish)
+            publish(layout, history, spec.publish, spec.limits)
             tidy(layout, spec, history)
             chain.dismiss(layout, backend, plan)
             return Step("finished", plan.wave, plan.finished)
         step = _step(layout, spec, backend, history, plan)
         if step is not None:
-            publish(layout, history, spec.publish)
+            publish(layout, history, spec.publish, spec.limits)
             fail_point("published")
             if step.kind == "submitted":
                 tidy(layout, spec, history)  # last: the chain must not wait for a slow disk

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from hposlurm import files
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.publish.rows import columns, report_rows, result_row
 from hposlurm.trial import ParamValue
 
 
-def publish_tables(layout: StudyLayout, history: History) -> None:
+def publish_tables(layout: StudyLayout, history: History, limits: Limits = NO_LIMITS) -> None:
     """Replaces results.csv (a row per trial, by number) and reports.csv (a row per trial, attempt and step)."""
     names = columns([history])
-    results = to_csv(names.names, (result_row(trial, names) for trial in history.trials))
+    results = to_csv(names.names, (result_row(trial, names, limits) for trial in history.trials))
     reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
     files.publish(layout.results, results.encode())
     files.publish(layout.reports, reports.encode())

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.fold import latest_metrics
-from hposlurm.history import History
-from hposlurm.trial import ParamValue, Trial
+from hposlurm.history import History, measured
+from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.trial import ParamValue, Trial, TrialState
 
 # terminal control sequences: colours, cursor movements, titles
 _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
@@ -64,13 +65,13 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
     return found
 
 
-def result_row(trial: Trial, names: Columns) -> Row:
+def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS) -> Row:
     """One row: `runtime` in seconds, `gpu_hours`, the peaks of memory in GiB, the last node.
 
     None is what does not apply (an inactive parameter) or is not known.
 
     A metric has its last reported value, one that was no finite number as text. `reason` says why the trial failed or
-    was interrupted, with the last line of its output.
+    was interrupted, with the last line of its output, or which of the `limits` a completed one breaks.
     """
     latest = latest_metrics(trial.attempts)
     row: Row = {
@@ -83,7 +84,7 @@ def result_row(trial: Trial, names: Columns) -> Row:
     row.update({column: latest.get(name) for name, column in names.metrics.items() if column not in names.peaks})
     row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours))
     row.update({column: getattr(trial, column) for column in names.peaks})
-    row.update(node=_node(trial), reason=_reason(trial))
+    row.update(node=_node(trial), reason=_reason(trial) or _broken(trial, limits))
     return row
 
 
@@ -98,6 +99,13 @@ def _reason(trial: Trial) -> str | None:
         last_line = ""  # the reason quotes it, a long one perhaps shortened
     kind = "infeasible" if trial.infeasible else ""
     return ": ".join(part for part in (kind, reason, last_line) if part) or None
+
+
+def _broken(trial: Trial, limits: Limits) -> str | None:
+    if trial.state is not TrialState.COMPLETE:
+        return None
+    broken = limits.complaints(trial.params, measured(trial))
+    return f"infeasible: {'; '.join(broken)}" if broken else None
 
 
 def printable(text: str) -> str:

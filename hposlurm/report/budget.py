@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.history import History
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.search.budget import clock, spent
 from hposlurm.trial import Objective
 
@@ -16,23 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """Of one budget: trials, GPU hours or seconds. `reserved` is what submitted jobs may use beyond `used`."""
+    """Of one budget: trials, GPU hours or seconds. `reserved` is what submitted jobs may use beyond `used`.
 
-    used: float
+    Of a target, `used` is the best value so far (None: there is none yet) and `limit` the one to reach.
+    """
+
+    used: float | None
     limit: float
     reserved: float = 0.0
 
 
 def budget_use(
-    budget: BudgetSpec, history: History, objectives: Sequence[Objective], now: float
+    budget: BudgetSpec, history: History, objectives: Sequence[Objective], now: float, limits: Limits = NO_LIMITS
 ) -> Mapping[str, BudgetUse]:
     """By name as in the study file, those alone that are set; a study that is over is shown as it ended."""
-    so_far = spent(history, objectives, history.plans[-1].created_at if history.finished else now)
+    so_far = spent(history, objectives, history.plans[-1].created_at if history.finished else now, limits=limits)
     found = {
         "n_trials": (so_far.trials, budget.n_trials, 0.0),
         "gpu_hours": (so_far.gpu_hours, budget.gpu_hours, so_far.reserved_gpu_hours),
         "wall_time": (so_far.wall_s, None if budget.wall_time_min is None else budget.wall_time_min * 60, 0.0),
         "patience": (so_far.stale, budget.patience, 0.0),
+        "target": (so_far.best, budget.target, 0.0),
     }
     return {name: BudgetUse(used, limit, kept) for name, (used, limit, kept) in found.items() if limit is not None}
 
@@ -43,6 +48,9 @@ def budget_text(budget: Mapping[str, BudgetUse]) -> str:
 
 
 def _text(name: str, use: BudgetUse) -> str:
+    if name == "target":
+        return f"target {use.limit:g} ({'none has completed yet' if use.used is None else f'best {use.used:.6g}'})"
+    assert use.used is not None
     if name == "wall_time":
         return f"{name} {clock(use.used)} of {clock(use.limit)}"
     kept = f" (and {use.reserved:.3g} reserved)" if use.reserved > 0 else ""

@@ -9,7 +9,8 @@ from typing import Any
 
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.fold import latest_metrics
-from hposlurm.history import History, ranked
+from hposlurm.history import History, measured, ranked
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
 from hposlurm.trial import Objective, Params, Trial, TrialState
@@ -17,7 +18,7 @@ from hposlurm.trial import Objective, Params, Trial, TrialState
 
 def best_trials(results: StudyResults, top: int) -> list[Trial]:
     """The `top` best completed trials. Raises StudyError if none has completed."""
-    order = ranked(results.history.trials, results.objectives)
+    order = ranked(results.history.trials, results.objectives, results.limits)
     if not order:
         raise StudyError(f"study {results.name!r} has no completed trial yet ({_counted(results.history)})")
     return order[:top]
@@ -30,7 +31,10 @@ def _counted(history: History) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A completed trial as people pass it on: `values` by objective, `metrics` the last of each, `runtime` in s."""
+    """A completed trial as people pass it on: `values` by objective, `metrics` the last of each, `runtime` in s.
+
+    `broken` are the limits on measured metrics that it breaks; then no completed trial keeps them all.
+    """
 
     study: str
     trial: int
@@ -41,13 +45,16 @@ class Configuration:
     seed: int
     runtime: float | None
     gpu_hours: float
+    broken: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same with stable keys for programs."""
         return asdict(self)
 
 
-def configuration(study: str, trial: Trial, objectives: Sequence[Objective]) -> Configuration:
+def configuration(
+    study: str, trial: Trial, objectives: Sequence[Objective], limits: Limits = NO_LIMITS
+) -> Configuration:
     """What is passed on of a completed trial."""
     return Configuration(
         study=study,
@@ -59,6 +66,7 @@ def configuration(study: str, trial: Trial, objectives: Sequence[Objective]) -> 
         seed=trial.seed,
         runtime=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
+        broken=limits.complaints(trial.params, measured(trial)),
     )
 
 

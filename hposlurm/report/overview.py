@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.history import History, best
 from hposlurm.layout import StudyLayout
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.publish.rows import printable
 from hposlurm.report.numbers import duration, shorten, shown
 from hposlurm.report.progress import find_phase
@@ -54,13 +55,15 @@ def study_line(
     *,
     total: int | None,
     queue: Mapping[str, ElementState] | None,
+    limits: Limits = NO_LIMITS,
 ) -> StudyLine:
     """The line of one study at `now` (epoch seconds).
 
-    `queue` is what it says of the last wave, {} if there was nothing to ask, None if it did not answer.
+    `queue` is what it says of the last wave, {} if there was nothing to ask, None if it did not answer; `limits` are
+    those on measured metrics.
     """
     phase = find_phase(layout, history, queue)[0]
-    leader = best(history, objectives)
+    leader = best(history, objectives, limits)
     return StudyLine(
         study=history.plans[0].study if history.plans else layout.root.name,
         phase="unknown" if queue is None and phase == "running" else phase,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.backend.jobs import read_jobs
 from hposlurm.fold import latest_metrics
-from hposlurm.history import History, best
+from hposlurm.history import History, best, measured
 from hposlurm.layout import StudyLayout
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
 from hposlurm.report.budget import BudgetUse, budget_use
@@ -68,9 +69,12 @@ class ExcludedNode:
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
+    """The best completed trial. `broken` are the limits that it breaks: then all completed ones break some."""
+
     trial: int
     values: Mapping[str, float]
     params: Params
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +132,13 @@ def progress(
     budget: BudgetSpec | None = None,
     queue: Mapping[str, ElementState] | None = None,
     handle: str | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Progress:
     """Where the study is at `now` (epoch seconds).
 
     `total` is how many trials there will be (None if unknown), `budget` what the study may use, `queue` what the queue
-    says of the last wave's elements and its planner (None: it was not asked), `handle` how commands name the study.
+    says of the last wave's elements and its planner (None: it was not asked), `handle` how commands name the study,
+    `limits` are those on measured metrics.
     """
     name = history.plans[0].study if history.plans else layout.root.name
     states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
@@ -140,7 +146,7 @@ def progress(
     asked = queue_view(layout, history.plans[-1], queue) if queue and history.plans else QueueView({}, {})
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
     failed = [t for t in history.trials if t.state is TrialState.FAIL]
-    leader = best(history, objectives)
+    leader = best(history, objectives, limits)
     used = sum(trial.attempts[-1].gpus * run.running_s for trial, run in zip(_active(history), running, strict=True))
     return Progress(
         study=name,
@@ -151,9 +157,9 @@ def progress(
         total=len(history.trials) if history.finished else total,
         waves=sum(bool(plan.assignments) for plan in history.plans),
         waves_done=_waves_done(history),
-        best=None if leader is None else _best(leader, objectives),
+        best=None if leader is None else _best(leader, objectives, limits),
         gpu_hours=history.gpu_hours + used / 3600,
-        budget={} if budget is None else budget_use(budget, history, objectives, now),
+        budget={} if budget is None else budget_use(budget, history, objectives, now, limits),
         eta_s=eta(history, total, now) if phase == "running" else None,
         queue=asked.elements,
         waiting=asked.waiting,
@@ -236,9 +242,9 @@ def _waves_done(history: History) -> int:
     return len(waves) - 1 + is_last_done
 
 
-def _best(trial: Trial, objectives: Sequence[Objective]) -> BestTrial:
+def _best(trial: Trial, objectives: Sequence[Objective], limits: Limits) -> BestTrial:
     named = zip((o.metric for o in objectives), trial.values or (), strict=True)
-    return BestTrial(trial.number, dict(named), trial.params)
+    return BestTrial(trial.number, dict(named), trial.params, limits.complaints(trial.params, measured(trial)))
 
 
 def _running(trial: Trial, now: float, states: Mapping[str, JobState]) -> RunningTrial:

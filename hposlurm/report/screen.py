@@ -65,6 +65,7 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     best = "none has completed yet"
     if view.best is not None:
         best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)})"
+        best += f"; infeasible: {'; '.join(view.best.broken)}" if view.best.broken else ""
     yield "best", Text(best)
     yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
     yield "GPU hours", Text(shown(view.gpu_hours))

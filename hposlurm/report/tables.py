@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import StudyError
-from hposlurm.history import History, ranked, read_history
+from hposlurm.history import History, keeps, ranked, read_history
 from hposlurm.layout import StudyLayout
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.publish.rows import Row, columns, result_row
 from hposlurm.trial import Objective, Trial, TrialState
 
@@ -27,6 +28,7 @@ class StudyResults:
     name: str
     history: History
     objectives: tuple[Objective, ...]
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,23 @@ def read_results(directory: str | Path) -> StudyResults:
     if not layout.revisions():
         raise StudyError(f"{directory} has no study.yaml in it, so it is no study directory")
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
-    return StudyResults(spec.name, read_history(layout), tuple(spec.objectives))
+    return StudyResults(spec.name, read_history(layout), tuple(spec.objectives), spec.limits)
 
 
 def collect(studies: Sequence[StudyResults]) -> Table:
-    """One row per trial: COMPLETE best first, then PRUNED, RUNNING, PAUSED, WAITING and FAIL by number.
+    """One row per trial: COMPLETE best first, infeasible ones last; then PRUNED, RUNNING, PAUSED, WAITING and FAIL.
 
     Several studies get a column `study`; they are ranked together if they have the same objectives, else one after
     the other.
     """
     names = columns([study.history for study in studies])
     several = len(studies) > 1
-    owners = {id(trial): study.name for study in studies for trial in study.history.trials}
+    owners = {id(trial): study for study in studies for trial in study.history.trials}
     rows = []
     for trial in _ordered(studies):
-        row = result_row(trial, names)
-        rows.append({"study": owners[id(trial)], **row} if several else row)
+        owner = owners[id(trial)]
+        row = result_row(trial, names, owner.limits)
+        rows.append({"study": owner.name, **row} if several else row)
     goals = dict.fromkeys(names.metrics[name] for study in studies for name in study.history.objectives)
     return Table(
         columns=("study", *names.names) if several else names.names,
@@ -78,10 +81,20 @@ def _ordered(studies: Sequence[StudyResults]) -> list[Trial]:
     if len({study.objectives for study in studies}) > 1:
         return [trial for study in studies for trial in _ordered([study])]
     trials = list(chain.from_iterable(study.history.trials for study in studies))
-    order = ranked(trials, studies[0].objectives) if studies else []
+    order = _ranked(studies)
     for state in _AFTER_COMPLETE:
         order += [trial for trial in trials if trial.state is state]
     return order
+
+
+def _ranked(studies: Sequence[StudyResults]) -> list[Trial]:
+    """Completed trials of studies with the same objectives; each study's own limits say which are feasible."""
+    objectives = studies[0].objectives if studies else ()
+    trials = [trial for study in studies for trial in study.history.trials]
+    infeasible = {id(t) for study in studies for t in study.history.trials if not keeps(t, study.limits)}
+    feasible = ranked((trial for trial in trials if id(trial) not in infeasible), objectives)
+    rest = chain.from_iterable(ranked(study.history.trials, objectives, study.limits) for study in studies)
+    return [*feasible, *(trial for trial in rest if id(trial) in infeasible)]
 
 
 def to_frame(table: Table) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.history import History, losses
-from hposlurm.trial import Attempt, Objective, Trial, TrialState
+from hposlurm.history import History, keeps, losses
+from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec
@@ -28,7 +29,8 @@ class Spent:
 
     `gpu_hours` are those of all attempts, failures and retries included, running ones so far; `reserved_gpu_hours` is
     what running and waiting elements may use beyond that. `wall_s` counts from the first plan, `stale` is the number
-    of trials that finished since the last one that improved the first objective.
+    of trials that finished since the last one that improved the first objective. `best` is the first objective's best
+    value, as reported, among the completed trials that keep the limits; None if there is none.
     """
 
     trials: int
@@ -36,6 +38,7 @@ class Spent:
     reserved_gpu_hours: float
     wall_s: float
     stale: int
+    best: float | None = None
 
 
 def is_limited(budget: BudgetSpec) -> bool:
@@ -44,20 +47,30 @@ def is_limited(budget: BudgetSpec) -> bool:
     return any(getattr(budget, name) != fields[name].default for name in fields if name not in _NO_LIMITS)
 
 
-def spent(history: History, objectives: Sequence[Objective], now: float, *, wave_is_over: bool = False) -> Spent:
+def spent(
+    history: History,
+    objectives: Sequence[Objective],
+    now: float,
+    *,
+    wave_is_over: bool = False,
+    limits: Limits = NO_LIMITS,
+) -> Spent:
     """What the study has used at `now` (epoch seconds, as the planner has it).
 
     `wave_is_over` says that no element of the last wave will start any more: one without a trace was never submitted.
+    A trial that breaks one of the `limits` improves nothing.
     """
     plans = history.plans
     seconds = [*_attempts(history, now), *(() if wave_is_over else _waiting(history))]
     used_s, reserved_s = sum(used for used, _ in seconds), sum(kept for _, kept in seconds)
+    stale, best = _progress(history, objectives, limits)
     return Spent(
         trials=len(history.trials),
         gpu_hours=used_s / 3600,
         reserved_gpu_hours=reserved_s / 3600,
         wall_s=max(0.0, now - plans[0].created_at) if plans else 0.0,
-        stale=_stale(history, objectives),
+        stale=stale,
+        best=best,
     )
 
 
@@ -69,8 +82,14 @@ def affordable(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> i
     return max(0, int((left + _TOLERANCE_H) / element_gpu_hours))
 
 
-def reason_to_end(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> str | None:
-    """Why no further element may be submitted, as a sentence; None if one may."""
+def reason_to_end(
+    budget: BudgetSpec, so_far: Spent, element_gpu_hours: float, objective: Objective | None = None
+) -> str | None:
+    """Why no further element may be submitted, as a sentence; None if one may. `objective` is the first one."""
+    if budget.target is not None and so_far.best is not None and objective is not None:
+        is_less = objective.direction is Direction.MINIMIZE
+        if so_far.best <= budget.target if is_less else so_far.best >= budget.target:
+            return f"target: {objective.metric} {so_far.best:.6g} reached {budget.target:g}"
     if budget.gpu_hours is not None:
         used = f"gpu_hours: {so_far.gpu_hours:.4g} of {budget.gpu_hours:g} used"
         if so_far.gpu_hours >= budget.gpu_hours:
@@ -160,14 +179,17 @@ def _seconds(
     return lasted if limit_s is None else min(lasted, limit_s), 0.0
 
 
-def _stale(history: History, objectives: Sequence[Objective]) -> int:
-    """Trials that finished since the last improvement, in the order of waves: no clock decides it."""
-    stale, best = 0, None
+def _progress(history: History, objectives: Sequence[Objective], limits: Limits) -> tuple[int, float | None]:
+    """How many trials finished since the last improvement, in the order of waves (no clock decides); the best value."""
+    stale, best, value = 0, None, None
     for trial in sorted((t for t in history.trials if t.state.is_finished), key=_order):
-        loss = losses(trial, objectives)[0] if trial.state is TrialState.COMPLETE and trial.values else None
-        is_better = loss is not None and (best is None or loss < best)
-        stale, best = (0, loss) if is_better else (stale + 1, best)
-    return stale
+        counts = trial.state is TrialState.COMPLETE and trial.values is not None and keeps(trial, limits)
+        loss = losses(trial, objectives)[0] if counts else None
+        if loss is not None and (best is None or loss < best):
+            stale, best, value = 0, loss, (trial.values or (None,))[0]
+        else:
+            stale += 1
+    return stale, value
 
 
 def _order(trial: Trial) -> tuple[int, int]:

@@ -16,15 +16,18 @@ from hposlurm.errors import Problem, SpecError
 from hposlurm.spec import document
 from hposlurm.spec.check import cross_problems, resort
 from hposlurm.spec.command import template_problems
-from hposlurm.spec.merge import apply_setting, merge
-from hposlurm.spec.model import (
-    BudgetSpec,
+from hposlurm.spec.definitions import (
     CategoricalDefinition,
     Conditional,
-    DeepSpeedSpec,
     Definition,
     FloatDefinition,
     IntDefinition,
+)
+from hposlurm.spec.entries import Source, anchored
+from hposlurm.spec.merge import apply_setting, merge
+from hposlurm.spec.model import (
+    BudgetSpec,
+    DeepSpeedSpec,
     PlannerSpec,
     ResourcesSpec,
     SlurmSpec,
@@ -48,6 +51,7 @@ __all__ = [
     "ResourcesSpec",
     "SearchSpec",
     "SlurmSpec",
+    "Source",
     "StudySpec",
     "TrialSpec",
     "WavesSpec",
@@ -56,7 +60,7 @@ __all__ = [
     "parse",
 ]
 
-_SEARCH_SPACE_KEYS = ("parameters", "conditionals", "constraints", "objectives")
+_SEARCH_SPACE_KEYS = ("parameters", "conditionals", "constraints", "forbidden", "metrics", "objectives")
 
 
 def load(
@@ -69,8 +73,9 @@ def load(
 ) -> StudySpec:
     """The study in the file at `path` with everything laid over it; raises SpecError with all problems.
 
-    `settings` are "a.b.c=value". A relative `slurm.template` counts from the file that names it. `frozen` is for a spec
-    that hposlurm wrote itself: it is not tried out again, and a template that is gone by now does not matter.
+    `settings` are "a.b.c=value". Relative paths (`slurm.template`, `search.warm_start`) count from the file that has
+    them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out again, and a template that is gone by
+    now does not matter.
     """
     data, problems = document.read(path)
     if data is None:
@@ -124,11 +129,14 @@ def _within(file: Path, problem: Problem) -> Problem:
 
 
 def _anchored(data: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """`data` with a relative `slurm.template` made absolute, as seen from `directory`."""
-    slurm = data.get("slurm")
-    if not isinstance(slurm, dict) or not isinstance(slurm.get("template"), str) or not slurm["template"]:
-        return data
-    return {**data, "slurm": {**slurm, "template": str((directory / slurm["template"]).absolute())}}
+    """`data` with relative paths (`slurm.template`, `search.warm_start`) made absolute, as seen from `directory`."""
+    slurm, search = data.get("slurm"), data.get("search")
+    if isinstance(slurm, dict) and isinstance(slurm.get("template"), str) and slurm["template"]:
+        data = {**data, "slurm": {**slurm, "template": str((directory / slurm["template"]).absolute())}}
+    if isinstance(search, dict) and isinstance(search.get("warm_start"), list):
+        sources = [anchored(entry, directory) for entry in search["warm_start"]]
+        data = {**data, "search": {**search, "warm_start": sources}}
+    return data
 
 
 def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False) -> StudySpec:
@@ -181,9 +189,17 @@ def dump(spec: StudySpec) -> str:
     """YAML that `load` reads back as an equal spec, with every default written out."""
     data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     data["parameters"] = _definitions(spec.parameters)
-    data["conditionals"] = [{"if": c.condition, "then": _definitions(c.then)} for c in spec.conditionals]
+    data["conditionals"] = [_conditional(conditional) for conditional in spec.conditionals]
+    data["forbidden"] = [clause if isinstance(clause, str) else dict(clause) for clause in spec.forbidden]
+    data["search"]["enqueue"] = [dict(entry) for entry in spec.search.enqueue]  # null is a value in these
     data["slurm"]["extra"] = dict(spec.slurm.extra)
     return document.dump(data)
+
+
+def _conditional(conditional: Conditional) -> dict[str, Any]:
+    inner = [_conditional(entry) for entry in conditional.conditionals]
+    found = {"if": conditional.condition, "then": _definitions(conditional.then)}
+    return {**found, "conditionals": inner} if inner else found
 
 
 def _definitions(definitions: Mapping[str, Definition]) -> dict[str, Any]:

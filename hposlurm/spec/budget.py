@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from hposlurm.errors import Problem
 from hposlurm.space import FloatParameter
 from hposlurm.spec import model
+from hposlurm.spec.definitions import Definition
 
 _ENDS = ("n_trials", "gpu_hours", "wall_time", "patience")
 
 
 def budget_problems(
-    data: Mapping[str, Any], definitions: Mapping[str, model.Definition], where: Mapping[str, str]
+    data: Mapping[str, Any], definitions: Mapping[str, Definition], where: Mapping[str, str]
 ) -> Iterator[Problem]:
     """What is wrong with `budget` in `data`; `where` has the path of each of the valid `definitions`."""
     budget, search = data.get("budget", {}), data.get("search")
@@ -32,7 +33,7 @@ def budget_problems(
     yield from _gpu_hour_problems(budget, data.get("resources", {}))
 
 
-def _grid_problems(definitions: Mapping[str, model.Definition], where: Mapping[str, str]) -> Iterator[Problem]:
+def _grid_problems(definitions: Mapping[str, Definition], where: Mapping[str, str]) -> Iterator[Problem]:
     for name, definition in definitions.items():
         parameter = definition.parameter(name, None)
         if isinstance(parameter, FloatParameter) and parameter.low < parameter.high and parameter.step is None:

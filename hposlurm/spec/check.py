@@ -5,156 +5,52 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from hposlurm.errors import Problem
-from hposlurm.expressions import Expression, ExpressionError
-from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import Unset, same_value
 from hposlurm.spec import model
 from hposlurm.spec.budget import budget_problems
-from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems, name_hint
+from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems
+from hposlurm.spec.definitions import CategoricalDefinition, Definition
+from hposlurm.spec.draft import Draft, entries, mappings, read_draft, section
+from hposlurm.spec.enqueue import enqueue_problems
+from hposlurm.spec.entries import is_metric_name
 from hposlurm.spec.extra import extra_problems
 from hposlurm.spec.fields import quoted
+from hposlurm.spec.order import dependency_order
 from hposlurm.spec.sampling import sampling_problems
 from hposlurm.spec.search import search_problems
-from hposlurm.trial import ParamValue
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LENGTH = 64
-_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./@:-]*")
 # Names that Jinja2 gives a meaning of its own, or that are columns of the result table
 _JINJA_NAMES = frozenset({"true", "false", "none", "loop", "self", "super", "varargs", "kwargs", "caller"})
 _JINJA_GLOBALS = frozenset({"cycler", "dict", "joiner", "lipsum", "namespace", "range"})
 _COLUMNS = frozenset({"state", "wave", "attempts", "runtime", "gpu_hours", "node", "reason"})
-_ADAPTER: TypeAdapter[model.Definition] = TypeAdapter(model.Definition)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What can be read of the search space, whatever else is wrong.
-
-    `where` is the path of every defined name, `definitions` has those that are valid, `needs` the names in each one's
-    condition.
-    """
-
-    where: dict[str, str] = field(default_factory=dict)
-    definitions: dict[str, model.Definition] = field(default_factory=dict)
-    needs: dict[str, frozenset[str]] = field(default_factory=dict)
-    facts: dict[str, ParamValue] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def known(self) -> set[str]:
-        return {*self.where, *self.facts}
 
 
 def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     """Everything that is wrong in `data` beyond what the model says about single values."""
-    draft = _Draft(facts=_facts(data))
-    conditions = _collect(data, draft)
-    metrics = {entry["name"] for _, entry in _mappings(data.get("objectives"), "") if _is_text(entry.get("name"))}
+    draft = read_draft(data)
+    metrics = {entry["name"] for _, entry in mappings(data.get("objectives"), "") if isinstance(entry.get("name"), str)}
+    metrics |= {name for name in entries(data.get("metrics")) if isinstance(name, str)}
     for name, where in draft.where.items():
         draft.problems += _name_problems(name, where, metrics)
     for name, definition in draft.definitions.items():
         draft.problems += definition_problems(draft.where[name], definition)
-    for where, expression in [*conditions, *_constraints(data, draft)]:
-        draft.problems += _unknown_names(where, expression, draft)
-    if cycle := model.dependency_order(draft.needs)[1]:
+    if cycle := dependency_order(draft.needs)[1]:
         chain = " → ".join([*cycle, cycle[0]])
         draft.problems.append(Problem(draft.where[cycle[0]], f"its condition goes in a circle: {chain}"))
     draft.problems += _objective_problems(data)
     draft.problems += search_problems(data)
+    draft.problems += _metric_problems(data, draft)
+    draft.problems += enqueue_problems(data, draft)
     draft.problems += budget_problems(data, draft.definitions, draft.where)
     draft.problems += sampling_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)
-    draft.problems += extra_problems(_section(data, "slurm").get("extra"))
+    draft.problems += extra_problems(section(data, "slurm").get("extra"))
     return draft.problems
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = data.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _mappings(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The mappings in a list, each with its path."""
-    for index, entry in enumerate(value if isinstance(value, list | tuple) else ()):
-        if isinstance(entry, dict):
-            yield f"{path}.{index}", entry
-
-
-def _facts(data: Mapping[str, Any]) -> dict[str, ParamValue]:
-    try:
-        return model.ResourcesSpec.model_validate(_section(data, "resources")).facts
-    except ValidationError:
-        # which facts are set is still known, and that is all that the checks of names need
-        given = {key for key in UNSET if key in _section(data, "resources")}
-        return dict.fromkeys({*model.ResourcesSpec().facts, *given}, 1)
-
-
-def _collect(data: Mapping[str, Any], draft: _Draft) -> list[tuple[str, Expression]]:
-    """Fills `draft` with all definitions; the conditions that could be parsed, each with its path."""
-    _define(_section(data, "parameters"), "parameters", frozenset(), draft)
-    conditions: list[tuple[str, Expression]] = []
-    for path, entry in _mappings(data.get("conditionals"), "conditionals"):
-        names: frozenset[str] = frozenset()
-        expression = _parse(entry.get("if"), f"{path}.if", draft)
-        if expression is not None:
-            conditions.append((f"{path}.if", expression))
-            names = expression.names
-        _define(_section(entry, "then"), f"{path}.then", names, draft)
-    return conditions
-
-
-def _define(definitions: Mapping[Any, Any], path: str, needs: frozenset[str], draft: _Draft) -> None:
-    for key, raw in definitions.items():
-        name = str(key)
-        where = f"{path}.{name}"
-        if name in draft.where:
-            message = f"{name} is defined already at {draft.where[name]}; give one of the two another name"
-            draft.problems.append(Problem(where, message))
-            continue
-        draft.where[name] = where
-        draft.needs[name] = needs
-        try:
-            draft.definitions[name] = _ADAPTER.validate_python(raw)
-        except ValidationError:
-            continue  # the model reports it
-
-
-def _parse(text: Any, path: str, draft: _Draft) -> Expression | None:
-    if not isinstance(text, str) or not text.strip():
-        return None  # the model reports it
-    try:
-        return parse_expression(text)
-    except ExpressionError as error:
-        draft.problems.append(Problem(path, str(error)))
-        return None
-
-
-def _constraints(data: Mapping[str, Any], draft: _Draft) -> Iterator[tuple[str, Expression]]:
-    constraints = data.get("constraints")
-    for index, text in enumerate(constraints if isinstance(constraints, list | tuple) else ()):
-        path = f"constraints.{index}"
-        if (expression := _parse(text, path, draft)) is not None:
-            yield path, expression
-
-
-def _unknown_names(where: str, expression: Expression, draft: _Draft) -> Iterator[Problem]:
-    for name in sorted(expression.names - draft.known):
-        if name in UNSET and name != "ds_config":
-            yield Problem(where, f"{name} is not known in {expression.text!r}", f"set {UNSET[name]}")
-        else:
-            what = f"{name} in {expression.text!r} is neither a parameter nor a fact of the resources"
-            yield Problem(where, what, name_hint(name, draft.known))
 
 
 def _name_problems(name: str, where: str, metrics: set[str]) -> Iterator[Problem]:
@@ -169,9 +65,9 @@ def _name_problems(name: str, where: str, metrics: set[str]) -> Iterator[Problem
         yield Problem(where, f"{name} is another column of the result table already; choose another name")
 
 
-def definition_problems(where: str, definition: model.Definition) -> Iterator[Problem]:
+def definition_problems(where: str, definition: Definition) -> Iterator[Problem]:
     """What is wrong between the values of one parameter's definition."""
-    if isinstance(definition, model.CategoricalDefinition):
+    if isinstance(definition, CategoricalDefinition):
         yield from _choice_problems(where, definition)
         return
     if definition.min > definition.max:
@@ -194,7 +90,7 @@ def definition_problems(where: str, definition: model.Definition) -> Iterator[Pr
         yield Problem(f"{where}.default", f"{definition.default!r} is not on the grid from {steps}")
 
 
-def _choice_problems(where: str, definition: model.CategoricalDefinition) -> Iterator[Problem]:
+def _choice_problems(where: str, definition: CategoricalDefinition) -> Iterator[Problem]:
     choices = definition.choices
     if not choices:
         yield Problem(f"{where}.choices", "must not be empty")
@@ -211,26 +107,32 @@ def _choice_problems(where: str, definition: model.CategoricalDefinition) -> Ite
 
 def _objective_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
-    for path, entry in _mappings(data.get("objectives"), "objectives"):
+    for path, entry in mappings(data.get("objectives"), "objectives"):
         name = entry.get("name")
         if not isinstance(name, str) or not name:
             continue
         if name in seen:
             yield Problem(f"{path}.name", f"{name!r} is an objective already at {seen[name]}")
-        elif not _METRIC.fullmatch(name):
+        elif not is_metric_name(name):
             yield Problem(f"{path}.name", f"{name!r} is no metric's name: letters, digits and _ . / @ : - only")
         seen.setdefault(name, f"{path}.name")
 
 
-def _trial_problems(data: Mapping[str, Any], draft: _Draft) -> Iterator[Problem]:
-    trial = _section(data, "trial")
+def _metric_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
+    for index, name in enumerate(entries(data.get("metrics"))):
+        if name in draft.facts or name in COMMAND_FACTS:
+            yield Problem(f"metrics.{index}", f"{name} is a fact of the resources or of the command, not a metric")
+
+
+def _trial_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
+    trial = section(data, "trial")
     command, pattern = trial.get("command"), trial.get("metric_pattern")
     if isinstance(command, str) and command.strip():
         names = {*COMMAND_FACTS, *draft.known, *(["ds_config"] if trial.get("deepspeed") is not None else [])}
         yield from command_problems(command, names)
     if isinstance(pattern, str) and pattern:
         yield from _pattern_problems(pattern)
-    deepspeed = _section(trial, "deepspeed")
+    deepspeed = section(trial, "deepspeed")
     if deepspeed.get("zero_stage") == 0 and deepspeed.get("offload", "none") != "none":
         yield Problem("trial.deepspeed.offload", "needs a zero_stage of 1 or more; stage 0 keeps everything on the GPU")
 

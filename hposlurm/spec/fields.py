@@ -88,7 +88,7 @@ def _study_name(value: str) -> str:
     return value
 
 
-def _scalar(value: Any) -> ParamValue:
+def single_value(value: Any) -> ParamValue:
     """A number, text, truth value or null, of just the type that was given."""
     if isinstance(value, str):
         return _without_control(value, allowed="")
@@ -180,8 +180,8 @@ PositiveWhole = Annotated[Whole, Field(ge=1)]
 Text = Annotated[str, AfterValidator(_plain_text)]
 Command = Annotated[str, AfterValidator(_command)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
-Scalar = Annotated[ParamValue, PlainValidator(_scalar)]
-ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(_scalar)]
+Scalar = Annotated[ParamValue, PlainValidator(single_value)]
+ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(single_value)]
 MemoryGb = Annotated[Number, AfterValidator(_memory_gb)]
 Switch = Annotated[str, BeforeValidator(_switch)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, GetPydanticSchema, Tag
+from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
 from hposlurm.expressions import Expression
 from hposlurm.expressions import parse as parse_expression
-from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
+from hposlurm.limits import MEASURED, Limits
+from hposlurm.space import SearchSpace
+from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters
+from hposlurm.spec.entries import Forbidden, MetricName, Terminator, forbidding
 from hposlurm.spec.fields import (
     Command,
     MemoryGb,
@@ -20,7 +24,6 @@ from hposlurm.spec.fields import (
     PositiveNumber,
     PositiveWhole,
     Scalar,
-    ScalarOrUnset,
     Seconds,
     Section,
     StudyName,
@@ -28,76 +31,9 @@ from hposlurm.spec.fields import (
     Text,
     Whole,
 )
+from hposlurm.spec.order import dependency_order
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Direction, Objective, ParamValue
-
-# Whole numbers of a search space stay exact as floats, which samplers and SQLite readers turn them into
-_INT_LIMIT = 2**53
-
-
-class FloatDefinition(Section):
-    type: Literal["float"]
-    min: Number
-    max: Number
-    log: bool = False
-    step: PositiveNumber | None = None
-    default: Number | None = None
-
-    def parameter(self, name: str, condition: Expression | None) -> Parameter:
-        return FloatParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
-
-
-class IntDefinition(Section):
-    type: Literal["int"]
-    min: Annotated[Whole, Field(ge=-_INT_LIMIT, le=_INT_LIMIT)]
-    max: Annotated[Whole, Field(ge=-_INT_LIMIT, le=_INT_LIMIT)]
-    log: bool = False
-    step: PositiveWhole = 1
-    default: Whole | None = None
-
-    def parameter(self, name: str, condition: Expression | None) -> Parameter:
-        return IntParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
-
-
-class CategoricalDefinition(Section):
-    """`default` UNSET is none at all; `default: null` is the choice null."""
-
-    type: Literal["categorical"] = "categorical"
-    choices: tuple[Scalar, ...]
-    default: ScalarOrUnset = UNSET
-
-    def parameter(self, name: str, condition: Expression | None) -> Parameter:
-        default = self.default
-        if default in self.choices:  # 1.0 given for the choice 1 becomes that choice
-            default = self.choices[self.choices.index(default)]
-        return CategoricalParameter(name, self.choices, default, condition)
-
-
-def _definition_type(value: Any) -> str | None:
-    """Which definition `value` is meant to be: its `type`, and categorical where only `choices` says so."""
-    if not isinstance(value, Mapping):
-        return getattr(value, "type", None)
-    if "type" in value:
-        return str(value["type"])
-    return "categorical" if "choices" in value else None
-
-
-Definition = Annotated[
-    Annotated[FloatDefinition, Tag("float")]
-    | Annotated[IntDefinition, Tag("int")]
-    | Annotated[CategoricalDefinition, Tag("categorical")],
-    Discriminator(_definition_type),
-]
-DEFINITIONS: Mapping[str, type[Section]] = {
-    "float": FloatDefinition,
-    "int": IntDefinition,
-    "categorical": CategoricalDefinition,
-}
-
-
-class Conditional(Section):
-    condition: Text = Field(alias="if")
-    then: dict[str, Definition] = Field(min_length=1)
 
 
 class ObjectiveEntry(Section):
@@ -129,13 +65,16 @@ class BudgetSpec(Section):
     """What ends a study, whichever comes first; nothing at all means the whole grid, and is allowed for a grid only.
 
     `wall_time` in the file: "6:00:00", "2d" or a number of minutes; it counts from the first wave's plan. `patience` is
-    in trials. More than `confirm_gpu_hours` are launched only when somebody says yes.
+    in trials, `target` a value of the first objective, `terminator` Optuna's rule (true, or an evaluation's noise).
+    More than `confirm_gpu_hours` are launched only when somebody says yes.
     """
 
     n_trials: PositiveWhole | None = None
     gpu_hours: PositiveNumber | None = None
     wall_time_min: Minutes | None = Field(default=None, alias="wall_time")
     patience: PositiveWhole | None = None
+    target: Number | None = None
+    terminator: Terminator | None = None
     confirm_gpu_hours: Annotated[Number, Field(ge=0)] | None = None
 
 
@@ -232,7 +171,7 @@ class SlurmSpec(Section):
 
 
 class StudySpec(Section):
-    """A whole study file. `space` is its search space, ready to be sampled."""
+    """A whole study file. `space` is its search space, ready to be sampled, `limits` are those on measured metrics."""
 
     name: StudyName
     tags: dict[Text, Text] = Field(default={})
@@ -241,6 +180,8 @@ class StudySpec(Section):
     parameters: dict[str, Definition] = Field(min_length=1)
     conditionals: tuple[Conditional, ...] = ()
     constraints: tuple[Text, ...] = ()
+    forbidden: tuple[Forbidden, ...] = ()
+    metrics: tuple[MetricName, ...] = ()
     search: SearchSpec = SearchSpec()
     budget: BudgetSpec = BudgetSpec()
     waves: WavesSpec = WavesSpec()
@@ -254,37 +195,35 @@ class StudySpec(Section):
         """The search space, parameters in an order in which every condition's names come first."""
         parameters = {name: d.parameter(name, None) for name, d in self.parameters.items()}
         for conditional in self.conditionals:
-            condition = parse_expression(conditional.condition)
-            parameters |= {name: d.parameter(name, condition) for name, d in conditional.then.items()}
+            parameters |= conditional_parameters(conditional, "")
         needs = {name: p.condition.names if p.condition else frozenset[str]() for name, p in parameters.items()}
         ordered, _ = dependency_order(needs)
-        constraints = tuple(parse_expression(text) for text in self.constraints)
-        return SearchSpace(tuple(parameters[name] for name in ordered), constraints, self.resources.facts)
+        allowed = [parse_expression(text) for text in self.constraints]
+        allowed = [expression for expression in allowed if not self._is_limit(expression)]
+        allowed += [parse_expression(forbidding(clause)) for clause in self.forbidden]
+        facts = self.resources.facts
+        return SearchSpace(tuple(parameters[name] for name in ordered), tuple(allowed), facts, self.limits)
+
+    def _is_limit(self, expression: Expression) -> bool:
+        return not expression.names <= {*self.parameter_names, *self.resources.facts}
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """All of them, conditional ones included, in the order of the study file."""
+        return (*self.parameters, *(name for c in self.conditionals for name in conditional_parameters(c, "")))
+
+    @property
+    def limits(self) -> Limits:
+        """The constraints that name a metric."""
+        expressions = (parse_expression(text) for text in self.constraints)
+        limits = tuple(expression for expression in expressions if self._is_limit(expression))
+        known = {*self.parameter_names, *self.resources.facts}
+        named = (*(objective.metric for objective in self.objectives), *self.metrics)
+        metrics = metric_names(named, self.trial.metric_pattern)
+        return Limits(limits, frozenset(metrics - known), self.resources.facts)
 
 
-def dependency_order(needs: Mapping[str, frozenset[str]]) -> tuple[list[str], list[str]]:
-    """The names of `needs`, each behind those that it needs, else in the given order; and one cycle, if there is any.
-
-    Names that are needed but not in `needs` do not count. A cycle [a, b] means that a needs b and b needs a.
-    """
-    ordered: list[str] = []
-    placed: set[str] = set()
-    waiting = list(needs)
-    while waiting:
-        ready = [name for name in waiting if all(n in placed or n not in needs for n in needs[name])]
-        if not ready:
-            return ordered, _cycle(waiting, needs, placed)
-        # only the first, so that the file's order stays wherever it may
-        ordered.append(ready[0])
-        placed.add(ready[0])
-        waiting.remove(ready[0])
-    return ordered, []
-
-
-def _cycle(waiting: list[str], needs: Mapping[str, frozenset[str]], placed: set[str]) -> list[str]:
-    path = [waiting[0]]
-    while True:
-        following = min(n for n in needs[path[-1]] if n in needs and n not in placed)
-        if following in path:
-            return path[path.index(following) :]
-        path.append(following)
+def metric_names(named: Iterable[str], pattern: str | None) -> set[str]:
+    """The metrics that a constraint may name: measured ones, `named` ones, the groups of the output's pattern."""
+    groups = re.compile(pattern).groupindex.keys() - {"step"} if pattern else set()
+    return {*MEASURED, *named, *groups}

@@ -18,6 +18,9 @@ from hposlurm.expressions import parse as parse_expression
 from hposlurm.layout import StudyLayout
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, inactive_problems
+from hposlurm.spec.definitions import Conditional
+from hposlurm.spec.enqueue import unreachable
+from hposlurm.spec.entries import clause_text, forbidding
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.model import StudySpec
 from hposlurm.trial import Params, ParamValue
@@ -35,7 +38,7 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
     problems = _expression_problems(spec, space, drawn)
     if problems:
         return problems
-    problems = _constraint_problems(space)
+    problems = [*_constraint_problems(spec, space), *unreachable(space, spec.search.enqueue)]
     feasible = [params for params in drawn if space.is_feasible(params)]
     inactive = inactive_problems(spec.trial.command, space, {*COMMAND_FACTS, *UNSET}, feasible)
     return problems + (inactive or _command_problems(spec, feasible))
@@ -71,16 +74,33 @@ def _value(parameter: Parameter, rng: random.Random) -> ParamValue:
 
 def _expression_problems(spec: StudySpec, space: SearchSpace, drawn: Drawn) -> list[Problem]:
     """Expressions that have a value for no drawn configuration (a text compared with a number), or are never true."""
-    written = {f"conditionals.{i}.if": c.condition for i, c in enumerate(spec.conditionals)}
-    written |= {f"constraints.{i}": text for i, text in enumerate(spec.constraints)}
     problems: list[Problem] = []
+    limits = {limit.text for limit in space.limits.expressions}
+    written = {**_conditions(spec.conditionals, "conditionals"), **_clauses(spec)}
     for path, text in written.items():
+        if text in limits:  # nobody knows yet what will be measured
+            continue
         expression = parse_expression(text)
         if reason := _never_a_value(expression, space.facts, drawn):
             problems.append(Problem(path, f"{text!r} never has a value: {reason}"))
         elif ranges := _never_true(expression, space):
             problems.append(Problem(path, f"{text!r} is never true", ranges))
     return problems
+
+
+def _conditions(conditionals: Sequence[Conditional], path: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for index, conditional in enumerate(conditionals):
+        place = f"{path}.{index}"
+        found[f"{place}.if"] = conditional.condition
+        found |= _conditions(conditional.conditionals, f"{place}.conditionals")
+    return found
+
+
+def _clauses(spec: StudySpec) -> dict[str, str]:
+    """Constraints and forbidden clauses by their paths."""
+    constraints = {f"constraints.{i}": text for i, text in enumerate(spec.constraints)}
+    return constraints | {f"forbidden.{i}": clause_text(clause) for i, clause in enumerate(spec.forbidden)}
 
 
 def _never_true(expression: Expression, space: SearchSpace) -> str:
@@ -120,21 +140,21 @@ def _never_a_value(expression: Expression, facts: Params, drawn: Drawn) -> str:
     return reason
 
 
-def _constraint_problems(space: SearchSpace) -> list[Problem]:
+def _constraint_problems(spec: StudySpec, space: SearchSpace) -> list[Problem]:
     problems: list[Problem] = []
     defaults = space.defaults()
-    for index, constraint in enumerate(space.constraints):
-        values = {**space.facts, **defaults}
-        if not constraint.names <= values.keys() or _holds(space, constraint, defaults):
+    values = {**space.facts, **defaults}
+    limits = {limit.text for limit in space.limits.expressions}
+    for path, text in _clauses(spec).items():
+        is_forbidden = path.startswith("forbidden.")
+        constraint = parse_expression(forbidding(text) if is_forbidden else text)
+        if text in limits or not constraint.names <= values.keys() or space.keeps(constraint, defaults):
             continue
         named = ", ".join(f"{name} is {values[name]!r}" for name in sorted(constraint.names)) or "nothing in it varies"
         is_fixed = constraint.names <= space.facts.keys()
-        what = "false for every trial" if is_fixed else "false for the default values, which form the first trial"
-        problems.append(Problem(f"constraints.{index}", f"{constraint.text!r} is {what}: {named}"))
+        what = "for every trial" if is_fixed else "for the default values, which form the first trial"
+        problems.append(Problem(path, f"{text!r} is {'true' if is_forbidden else 'false'} {what}: {named}"))
     if not problems and space.constraints and space.cardinality(_COUNTED) == 0:
-        problems.append(Problem("constraints", "no configuration satisfies all of them"))
+        path = "constraints" if spec.constraints else "forbidden"
+        problems.append(Problem(path, "no configuration satisfies all of them"))
     return problems
-
-
-def _holds(space: SearchSpace, constraint: Expression, params: Params) -> bool:
-    return SearchSpace(space.parameters, (constraint,), space.facts).is_feasible(params)

@@ -10,16 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hposlurm.errors import Problem
-from hposlurm.spec import fields, model
+from hposlurm.spec import definitions, entries, fields, model
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.search import SearchSpec
 
 # Known, and not in this version: keys and values of the study file that must not be answered with "unknown"
-LATER_KEYS = frozenset(
-    {
-        "search.warm_start",
-    }
-)
+LATER_KEYS: frozenset[str] = frozenset()
 _STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
@@ -32,8 +28,9 @@ LATER_VALUES: Mapping[str, frozenset[str]] = {
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "": model.StudySpec,
     "objectives.*": model.ObjectiveEntry,
-    "conditionals.*": model.Conditional,
+    "conditionals.*": definitions.Conditional,
     "search": SearchSpec,
+    "search.warm_start.*": entries.Source,
     "budget": model.BudgetSpec,
     "waves": model.WavesSpec,
     "trial": model.TrialSpec,
@@ -88,7 +85,7 @@ def _problem(details: ErrorDetails) -> Problem:
             return _unknown_value(location, path, value, str(context["expected"]))
         case "union_tag_invalid":
             tag = str(context["tag"])
-            return Problem(f"{path}.type", f"{quoted(tag)} is not a type", suggestion(tag, model.DEFINITIONS))
+            return Problem(f"{path}.type", f"{quoted(tag)} is not a type", suggestion(tag, definitions.DEFINITIONS))
         case "union_tag_not_found" if isinstance(value, dict):
             return Problem(f"{path}.type", "is missing", "allowed: categorical, float, int; not needed with choices")
         case "union_tag_not_found":
@@ -116,14 +113,21 @@ _MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 def _without_tag(location: _Location) -> tuple[_Location, str]:
     """`location` without the kind of a parameter that pydantic puts into it, and that kind ("" elsewhere)."""
-    depth = 2 if location[:1] == ("parameters",) else 4 if location[2:3] == ("then",) else len(location)
-    if len(location) > depth and location[depth] in model.DEFINITIONS:
+    depth = 2 if location[:1] == ("parameters",) else len(location)
+    if location[:1] == ("conditionals",) and "then" in location:
+        depth = location.index("then") + 2
+    if len(location) > depth and location[depth] in definitions.DEFINITIONS:
         return (*location[:depth], *location[depth + 1 :]), str(location[depth])
     return location, ""
 
 
 def pattern_of(location: _Location) -> str:
-    """`location` with a star for places in lists and for names that the user chose: "conditionals.*.then.*.min"."""
+    """`location` with a star for places in lists and for names that the user chose: "conditionals.*.then.*.min".
+
+    Conditionals within conditionals are like those at the top.
+    """
+    while len(location) > 2 and location[0] == location[2] == "conditionals":
+        location = location[2:]
     parts: list[str] = []
     for part in location:
         is_free = isinstance(part, int) or parts == ["parameters"] or parts[-1:] == ["then"]
@@ -141,7 +145,7 @@ def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
         return Problem(path, "is not yet in this version", "take it out")
     key = str(location[-1])
     parent = pattern_of(location[:-1])
-    section = model.DEFINITIONS[kind] if kind and parent in _DEFINITION_PATTERNS else _SECTIONS.get(parent)
+    section = definitions.DEFINITIONS[kind] if kind and parent in _DEFINITION_PATTERNS else _SECTIONS.get(parent)
     allowed = _keys(section) if section else []
     message = f"unknown key {quoted(key)}"
     if elsewhere := _elsewhere(key):

@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from hposlurm.errors import Problem
-from hposlurm.spec import model
+from hposlurm.spec.definitions import Definition
 from hposlurm.spec.search import SearchSpec
 
 _WITH_POPULATION = ("cmaes", "nsga2", "nsga3")
 
 
 def sampling_problems(
-    data: Mapping[str, Any], definitions: Mapping[str, model.Definition], where: Mapping[str, str]
+    data: Mapping[str, Any], definitions: Mapping[str, Definition], where: Mapping[str, str]
 ) -> Iterator[Problem]:
     """What is wrong with `search` in `data`; `where` has the path of each of the valid `definitions`."""
     search = data.get("search", {})
@@ -36,7 +36,7 @@ def sampling_problems(
 
 
 def _cmaes_problems(
-    data: Mapping[str, Any], definitions: Mapping[str, model.Definition], where: Mapping[str, str]
+    data: Mapping[str, Any], definitions: Mapping[str, Definition], where: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     objectives = data.get("objectives")
     if isinstance(objectives, list | tuple) and len(objectives) > 1:
@@ -50,5 +50,5 @@ def _cmaes_problems(
         )
 
 
-def _is_moved(definition: model.Definition) -> bool:
+def _is_moved(definition: Definition) -> bool:
     return not isinstance(definition, model.CategoricalDefinition) and definition.min < definition.max

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from hposlurm.errors import Problem
+from hposlurm.spec.entries import Configuration, WarmStart
 from hposlurm.spec.fields import PositiveWhole, Section, Whole
 
 Sampler = Literal["grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"]
@@ -55,6 +56,7 @@ class SearchSpec(Section):
     Resources are steps as the training reports them. Rungs are at min_resource (1 if it is None) · reduction_factor^k
     below `max_resource`, where training ends. `brackets` is how many of Hyperband's are used, all if it is None.
     `compare_by` is how trials with several objectives are ranked at a rung.
+    `enqueue` are configurations to try first, `warm_start` is where to learn from before the first trial.
     """
 
     algorithm: Algorithm | None = None
@@ -68,6 +70,8 @@ class SearchSpec(Section):
     reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3
     brackets: PositiveWhole | None = None
     compare_by: Literal["first", "weighted", "domination"] = "first"
+    enqueue: tuple[Configuration, ...] = ()
+    warm_start: tuple[WarmStart, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

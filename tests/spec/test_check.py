@@ -132,7 +132,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "constraint on an unknown name": (
         lambda: changed(constraints=["bss < 3"]),
-        ["constraints.0: bss in 'bss < 3' is neither a parameter nor a fact of the resources (did you mean bs?)"],
+        ["constraints.0: bss in 'bss < 3' is neither a parameter, a fact of the resources nor a metric (did you mean"],
     ),
     "constraint on a fact that is not set": (
         lambda: changed(resources__gpu_memory_gb=...),

@@ -1,0 +1,103 @@
+"""What one parameter may be, and parameters that are there only under a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from hposlurm.expressions import Expression
+from hposlurm.expressions import parse as parse_expression
+from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter
+from hposlurm.spec.fields import (
+    Number,
+    PositiveNumber,
+    PositiveWhole,
+    Scalar,
+    ScalarOrUnset,
+    Section,
+    Text,
+    Whole,
+)
+
+# Whole numbers of a search space stay exact as floats, which samplers and SQLite readers turn them into
+_INT_LIMIT = 2**53
+
+
+class FloatDefinition(Section):
+    type: Literal["float"]
+    min: Number
+    max: Number
+    log: bool = False
+    step: PositiveNumber | None = None
+    default: Number | None = None
+
+    def parameter(self, name: str, condition: Expression | None) -> Parameter:
+        return FloatParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
+
+
+class IntDefinition(Section):
+    type: Literal["int"]
+    min: Annotated[Whole, Field(ge=-_INT_LIMIT, le=_INT_LIMIT)]
+    max: Annotated[Whole, Field(ge=-_INT_LIMIT, le=_INT_LIMIT)]
+    log: bool = False
+    step: PositiveWhole = 1
+    default: Whole | None = None
+
+    def parameter(self, name: str, condition: Expression | None) -> Parameter:
+        return IntParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
+
+
+class CategoricalDefinition(Section):
+    """`default` UNSET is none at all; `default: null` is the choice null."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Scalar, ...]
+    default: ScalarOrUnset = UNSET
+
+    def parameter(self, name: str, condition: Expression | None) -> Parameter:
+        default = self.default
+        if default in self.choices:  # 1.0 given for the choice 1 becomes that choice
+            default = self.choices[self.choices.index(default)]
+        return CategoricalParameter(name, self.choices, default, condition)
+
+
+def _definition_type(value: Any) -> str | None:
+    """Which definition `value` is meant to be: its `type`, and categorical where only `choices` says so."""
+    if not isinstance(value, Mapping):
+        return getattr(value, "type", None)
+    if "type" in value:
+        return str(value["type"])
+    return "categorical" if "choices" in value else None
+
+
+Definition = Annotated[
+    Annotated[FloatDefinition, Tag("float")]
+    | Annotated[IntDefinition, Tag("int")]
+    | Annotated[CategoricalDefinition, Tag("categorical")],
+    Discriminator(_definition_type),
+]
+DEFINITIONS: Mapping[str, type[Section]] = {
+    "float": FloatDefinition,
+    "int": IntDefinition,
+    "categorical": CategoricalDefinition,
+}
+
+
+class Conditional(Section):
+    """Parameters that are there where `if` is true, and `conditionals` that count only there."""
+
+    condition: Text = Field(alias="if")
+    then: dict[str, Definition] = Field(min_length=1)
+    conditionals: tuple[Conditional, ...] = ()
+
+
+def conditional_parameters(conditional: Conditional, outer: str) -> dict[str, Parameter]:
+    """The parameters of `conditional`, which lies within the condition `outer` ("": in none)."""
+    text = f"({outer}) and ({conditional.condition})" if outer else conditional.condition
+    condition = parse_expression(text)
+    parameters = {name: d.parameter(name, condition) for name, d in conditional.then.items()}
+    for inner in conditional.conditionals:
+        parameters |= conditional_parameters(inner, text)
+    return parameters

@@ -1,0 +1,190 @@
+"""What can be read of a search space in a study file, whatever else is wrong in it: names, definitions, expressions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from hposlurm.errors import Problem
+from hposlurm.expressions import MAX_LENGTH, Expression, ExpressionError
+from hposlurm.expressions import parse as parse_expression
+from hposlurm.spec import model
+from hposlurm.spec.command import UNSET, name_hint
+from hposlurm.spec.definitions import CategoricalDefinition, Definition, IntDefinition
+from hposlurm.spec.entries import clause_text
+from hposlurm.spec.fields import quoted
+from hposlurm.spec.problems import nearest, suggestion
+from hposlurm.trial import ParamValue
+
+_ADAPTER: TypeAdapter[Definition] = TypeAdapter(Definition)
+_MAX_LEVELS = 10  # of conditionals within conditionals
+
+
+@dataclass(slots=True)
+class Draft:
+    """`where` is the path of every defined name, `definitions` has those that are valid.
+
+    `needs` are the names in each one's condition, `metrics` those that a constraint may name; `expressions` are all
+    that could be parsed, by path.
+    """
+
+    where: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    needs: dict[str, frozenset[str]] = field(default_factory=dict)
+    facts: dict[str, ParamValue] = field(default_factory=dict)
+    metrics: set[str] = field(default_factory=set)
+    expressions: dict[str, Expression] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def known(self) -> set[str]:
+        return {*self.where, *self.facts}
+
+
+def read_draft(data: Mapping[str, Any]) -> Draft:
+    """The search space in `data`, with the problems that were found on the way."""
+    draft = Draft(facts=_facts(data), metrics=_metrics(data))
+    _define(section(data, "parameters"), "parameters", frozenset(), draft)
+    _conditionals(data.get("conditionals"), "conditionals", frozenset(), draft)
+    for index, text in enumerate(entries(data.get("constraints"))):
+        _parse(text, f"constraints.{index}", draft)
+    for index, clause in enumerate(entries(data.get("forbidden"))):
+        _forbidden(clause, f"forbidden.{index}", draft)
+    for path, expression in draft.expressions.items():
+        draft.problems += _unknown_names(path, expression, draft)
+    return draft
+
+
+def section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The mapping `name` in `data`; empty if there is none."""
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def entries(value: Any) -> list[Any]:
+    """The entries of a list; none of anything else."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def mappings(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The mappings in a list, each with its path."""
+    for index, entry in enumerate(entries(value)):
+        if isinstance(entry, dict):
+            yield f"{path}.{index}", entry
+
+
+def _facts(data: Mapping[str, Any]) -> dict[str, ParamValue]:
+    try:
+        return model.ResourcesSpec.model_validate(section(data, "resources")).facts
+    except ValidationError:
+        # which facts are set is still known, and that is all that the checks of names need
+        given = {key for key in UNSET if key in section(data, "resources")}
+        return dict.fromkeys({*model.ResourcesSpec().facts, *given}, 1)
+
+
+def _metrics(data: Mapping[str, Any]) -> set[str]:
+    objectives = [entry.get("name") for _, entry in mappings(data.get("objectives"), "")]
+    names = [name for name in (*objectives, *entries(data.get("metrics"))) if isinstance(name, str)]
+    pattern = section(data, "trial").get("metric_pattern")
+    try:
+        return model.metric_names(names, pattern if isinstance(pattern, str) else None)
+    except (re.error, RecursionError, OverflowError):
+        return model.metric_names(names, None)  # the pattern has its own check
+
+
+def _conditionals(value: Any, path: str, outer: frozenset[str], draft: Draft) -> None:
+    if path.count("conditionals") > _MAX_LEVELS:
+        draft.problems.append(Problem(path, f"is nested too deeply: at most {_MAX_LEVELS} levels"))
+        return
+    for place, entry in mappings(value, path):
+        expression = _parse(entry.get("if"), f"{place}.if", draft)
+        names = outer | (expression.names if expression is not None else frozenset())
+        _define(section(entry, "then"), f"{place}.then", names, draft)
+        _conditionals(entry.get("conditionals"), f"{place}.conditionals", names, draft)
+
+
+def _define(definitions: Mapping[Any, Any], path: str, needs: frozenset[str], draft: Draft) -> None:
+    for key, raw in definitions.items():
+        name = str(key)
+        where = f"{path}.{name}"
+        if name in draft.where:
+            message = f"{name} is defined already at {draft.where[name]}; give one of the two another name"
+            draft.problems.append(Problem(where, message))
+            continue
+        draft.where[name] = where
+        draft.needs[name] = needs
+        try:
+            draft.definitions[name] = _ADAPTER.validate_python(raw)
+        except ValidationError:
+            continue  # the model reports it
+
+
+def _parse(text: Any, path: str, draft: Draft) -> Expression | None:
+    if not isinstance(text, str) or not text.strip():
+        return None  # the model reports it
+    try:
+        expression = draft.expressions[path] = parse_expression(text)
+    except ExpressionError as error:
+        draft.problems.append(Problem(path, str(error)))
+        return None
+    return expression
+
+
+def _forbidden(clause: Any, path: str, draft: Draft) -> None:
+    if not isinstance(clause, dict):
+        if _parse(clause, path, draft) is not None and len(clause) > MAX_LENGTH - len("not ()"):
+            draft.problems.append(Problem(path, f"is too long: at most {MAX_LENGTH - len('not ()')} characters"))
+        return
+    if problems := list(value_problems(path, clause, draft)):
+        draft.problems += problems
+    elif clause:
+        _parse(clause_text(clause), path, draft)
+
+
+def value_problems(path: str, values: Mapping[Any, Any], draft: Draft) -> Iterator[Problem]:
+    """What is wrong with `values` as values of parameters: an unknown name, a value that its parameter cannot have."""
+    for name, value in values.items():
+        where = f"{path}.{name}"
+        if name not in draft.where:
+            yield Problem(where, f"{name} is no parameter", suggestion(str(name), draft.where, "parameters are"))
+        elif name in draft.definitions and not isinstance(value, dict | list):
+            definition = draft.definitions[name]
+            if not definition.parameter("", None).contains(value):
+                yield Problem(where, f"{quoted(value)} {lack_of(definition)}")
+
+
+def lack_of(definition: Definition) -> str:
+    """Why a value that it does not contain cannot be a parameter's."""
+    if isinstance(definition, CategoricalDefinition):
+        return f"is not one of the choices: {', '.join(map(quoted, definition.choices[:20]))}"
+    what = "whole numbers" if isinstance(definition, IntDefinition) else "numbers"
+    steps = "" if definition.step in (None, 1) else f" in steps of {definition.step!r}"
+    return f"is outside of the range: {what} from {definition.min!r} to {definition.max!r}{steps}"
+
+
+def _unknown_names(where: str, expression: Expression, draft: Draft) -> Iterator[Problem]:
+    may_measure = where.startswith("constraints.")
+    for name in sorted(expression.names - draft.known - (draft.metrics if may_measure else set())):
+        text = repr(expression.text)
+        if name in UNSET and name != "ds_config":
+            yield Problem(where, f"{name} is not known in {text}", f"set {UNSET[name]}")
+        elif name in draft.metrics:
+            yield Problem(where, f"{name} in {text} is a metric, known only when a trial ran", "use it in constraints")
+        elif may_measure:
+            what = f"{name} in {text} is neither a parameter, a fact of the resources nor a metric"
+            yield Problem(where, what, _metric_hint(name, expression, draft))
+        else:
+            what = f"{name} in {text} is neither a parameter nor a fact of the resources"
+            yield Problem(where, what, name_hint(name, draft.known))
+
+
+def _metric_hint(name: str, expression: Expression, draft: Draft) -> str:
+    if odd := next((m for m in sorted(draft.metrics) if not m.isidentifier() and m in expression.text), None):
+        return f"{odd} cannot stand in an expression; report it under a name of letters, digits and _ as well"
+    known = draft.known | draft.metrics
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"if training reports it, declare it: metrics: [{name}]"

@@ -1,0 +1,111 @@
+"""Entries of a study file's lists: forbidden clauses, configurations to try first, studies to learn from."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
+
+from hposlurm.spec.fields import PositiveWhole, Section, Text, complaint, control_character, quoted, single_value
+from hposlurm.trial import ParamValue
+
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./@:-]*")
+
+
+def _configuration(value: Any) -> dict[str, ParamValue]:
+    """A mapping of parameters to single values; each wrong one is reported with its own path by the checks across."""
+    if not isinstance(value, Mapping):
+        raise complaint(f"must be a mapping such as {{lr: 1e-4, bs: 2}}, not {quoted(value)}")
+    return {str(name): _value(str(name), entry) for name, entry in value.items()}
+
+
+def _value(name: str, value: Any) -> ParamValue:
+    try:
+        return single_value(value)
+    except PydanticCustomError as error:
+        raise complaint(f"{name} {error.message()}") from None
+
+
+def _forbidden(value: Any) -> str | dict[str, ParamValue]:
+    if isinstance(value, Mapping) and value:
+        return _configuration(value)
+    if isinstance(value, str) and value.strip() and control_character(value, "\t") is None:
+        return value
+    example = "\"optimizer == 'sgd' and lr > 0.01\" or {optimizer: sgd, bs: 2}"
+    raise complaint(f"must be what may not be, such as {example}, not {quoted(value)}")
+
+
+def forbidding(clause: str | Mapping[str, ParamValue]) -> str:
+    """The constraint, as an expression's text, that `clause` never comes true."""
+    return f"not ({clause_text(clause)})"
+
+
+def clause_text(clause: str | Mapping[str, ParamValue]) -> str:
+    """A forbidden clause as an expression's text, whichever way it was written."""
+    if isinstance(clause, str):
+        return clause
+    return " and ".join(f"{name} == {value!r}" for name, value in clause.items())
+
+
+def _metric_name(value: Any) -> str:
+    if not isinstance(value, str) or not is_metric_name(value):
+        raise complaint(f"must be a metric's name (letters, digits and _ . / @ : - only), not {quoted(value)}")
+    return value
+
+
+def is_metric_name(text: str) -> bool:
+    """Whether a metric can be called so."""
+    return _METRIC.fullmatch(text) is not None
+
+
+def _terminator(value: Any) -> bool | float:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+        return float(value)
+    raise complaint(f"must be true, false, or the noise of an evaluation (a number above 0), not {quoted(value)}")
+
+
+def _as_mapping(value: Any) -> Any:
+    return {"study": value} if isinstance(value, str) else value
+
+
+class Source(Section):
+    """Where to learn from before the first trial: a study, or a table as `collect -o` writes it; `best` None: all."""
+
+    study: Text | None = None
+    csv: Text | None = None
+    best: PositiveWhole | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Source:
+        if (self.study is None) == (self.csv is None):
+            raise complaint("must name either a study or a csv, such as {study: ../older, best: 20}")
+        return self
+
+    @property
+    def place(self) -> str:
+        """The path as the study file has it."""
+        return self.study or self.csv or ""
+
+
+def anchored(entry: Any, directory: Path) -> Any:
+    """A warm start's entry with a relative path made absolute, as seen from `directory`; anything else as it is."""
+    if isinstance(entry, str) and entry.strip():
+        return str((directory / entry).absolute())
+    if isinstance(entry, dict):
+        is_path = {"study", "csv"}
+        return {k: anchored(v, directory) if k in is_path and isinstance(v, str) else v for k, v in entry.items()}
+    return entry
+
+
+Configuration = Annotated[dict[str, ParamValue], PlainValidator(_configuration)]
+Forbidden = Annotated[str | dict[str, ParamValue], PlainValidator(_forbidden)]
+MetricName = Annotated[str, BeforeValidator(_metric_name)]
+Terminator = Annotated[bool | float, PlainValidator(_terminator)]
+WarmStart = Annotated[Source, BeforeValidator(_as_mapping)]
