@@ -137,6 +137,10 @@ class StudyLayout:
         return self.root / "reports.csv"
 
     @property
+    def warm_start(self) -> Path:
+        return self.root / "warm_start.json"
+
+    @property
     def ds_config(self) -> Path:
         return self.root / "ds_config.json"
 

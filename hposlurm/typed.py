@@ -37,6 +37,8 @@ def _reader(hint: Any) -> _Reader:
         return _SINGLE[hint]
     if origin in (types.UnionType, typing.Union):
         return _any_of(tuple(_reader(choice) for choice in inner))
+    if origin is tuple and inner[1:] != (...,):
+        return _row_of(tuple(_reader(part) for part in inner))
     if origin is tuple:
         return _list_of(_reader(inner[0]))
     if origin is Mapping:
@@ -65,6 +67,15 @@ def _list_of(reader: _Reader) -> _Reader:
         if not isinstance(value, list):
             raise _refuse(value, "list")
         return tuple(_at(position, reader, item) for position, item in enumerate(value))
+
+    return read
+
+
+def _row_of(readers: tuple[_Reader, ...]) -> _Reader:
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) != len(readers):
+            raise _refuse(value, f"list of {len(readers)}")
+        return tuple(_at(i, readers[i], item) for i, item in enumerate(value))
 
     return read
 

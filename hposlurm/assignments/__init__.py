@@ -2,5 +2,6 @@
 
 from hposlurm.assignments.choice import Choice, choose, trials_per_wave
 from hposlurm.assignments.observe import observe
+from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 
-__all__ = ["Choice", "choose", "observe", "trials_per_wave"]
+__all__ = ["Choice", "WarmStart", "choose", "freeze", "gather", "observe", "read_warm_start", "trials_per_wave"]

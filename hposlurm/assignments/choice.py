@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.assignments.observe import observe
+from hposlurm.assignments.warm import WarmStart, read_warm_start
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.search import Job, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
@@ -33,21 +34,32 @@ class Choice:
     finished: str | None = None
 
 
-def choose(layout: StudyLayout, spec: StudySpec, history: History, *, wave_size: int, gpus: int, now: float) -> Choice:
+def choose(
+    layout: StudyLayout,
+    spec: StudySpec,
+    history: History,
+    *,
+    wave_size: int,
+    gpus: int,
+    now: float,
+    warm: WarmStart | None = None,
+) -> Choice:
     """The next wave's assignments: trials that are open again first, then what the search wants, up to its size.
 
     With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. `gpus` is
-    what one element is given, `now` in epoch seconds.
+    what one element is given, `now` in epoch seconds, `warm` what was taken from other studies (None: what is frozen).
     """
     waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
     # adding up costs as much as all attempts, and refill asks for every single assignment
-    limits = is_limited(spec.budget)
-    so_far = spent(history, spec.objectives, now, wave_is_over=True) if limits else Spent(0, 0.0, 0.0, 0.0, 0)
+    so_far = Spent(0, 0.0, 0.0, 0.0, 0)
+    if is_limited(spec.budget):
+        so_far = spent(history, spec.objectives, now, wave_is_over=True, limits=spec.limits)
     element_gpu_hours = gpus * spec.resources.time_min / 60
-    over = reason_to_end(spec.budget, so_far, element_gpu_hours)
+    over = reason_to_end(spec.budget, so_far, element_gpu_hours, spec.objectives[0])
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
+    prior = (warm or read_warm_start(layout)).trials
+    problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior)
     observations = observe(history, spec.objectives)
     rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)

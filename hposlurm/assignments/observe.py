@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hposlurm.fold import latest_metrics
-from hposlurm.history import History
+from hposlurm.history import History, measured
 from hposlurm.search import Observation
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
 
@@ -43,7 +43,7 @@ def _observation(trial: Trial, names: Sequence[str]) -> Observation:
         curve=_curve(trial.reports, names),
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
-        metrics=_metrics(trial),
+        metrics={name: value for name, value in measured(trial).items() if isinstance(value, float)},
         ends=_ends(trial, names),
     )
 
@@ -69,9 +69,3 @@ def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, 
         if all(isinstance(value, float) for value in values):
             curve.append((report.step, tuple(value for value in values if isinstance(value, float))))
     return tuple(curve)
-
-
-def _metrics(trial: Trial) -> dict[str, float]:
-    latest = latest_metrics(trial.attempts)
-    known = {"peak_gpu_gb": trial.peak_gpu_gb, "peak_host_gb": trial.peak_host_gb}
-    return {name: value for name, value in {**known, **latest}.items() if isinstance(value, float)}

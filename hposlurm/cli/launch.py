@@ -14,6 +14,7 @@ from hposlurm.errors import BackendError, HposlurmError, SpecError
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
+    from hposlurm.assignments import WarmStart
     from hposlurm.backend import Backend
     from hposlurm.layout import StudyLayout
     from hposlurm.planner import Step
@@ -49,6 +50,7 @@ def check(
     """Validate a study file and show its first trials; write nothing."""
     spec, chosen = _read(study, overlay, settings, search_space, backend)
     first = _preview(spec, chosen)
+    _show_sources(first)
     _show_trials(first)
     print(cost_line(spec, first.cost))
     print(disk_line(spec, len(first.plan.assignments)))
@@ -75,6 +77,7 @@ def launch(
     spec, chosen = _read(study, overlay, settings, search_space, backend)
     layout = StudyLayout(runs_directory() / spec.name)
     first = _preview(spec, chosen)  # renders everything once before anything is written
+    _show_sources(first)
     if dry_run:
         _show_trials(first)
         print(cost_line(spec, first.cost))
@@ -83,7 +86,7 @@ def launch(
         return
     if not layout.spec().exists():  # else it is launched already, and was asked for then
         confirm_cost(spec, first.cost, yes)
-    _start(layout, spec, chosen, wait)
+    _start(layout, spec, chosen, wait, first.warm)
 
 
 def _read(
@@ -125,6 +128,11 @@ def _preview(spec: StudySpec, backend: Backend) -> Preview:
     return preview(StudyLayout(runs_directory() / spec.name), spec, backend)
 
 
+def _show_sources(first: Preview) -> None:
+    for source in first.warm.sources:
+        print(f"warm start: {source}")
+
+
 def _show_trials(first: Preview) -> None:
     assignments = first.plan.assignments
     why_fewer = f" ({first.plan.finished})" if first.plan.finished else ""
@@ -150,12 +158,12 @@ def _driver_line(spec: StudySpec, backend: Backend) -> str:
     return f"driver: {spec.slurm.driver}: {who[spec.slurm.driver]}"
 
 
-def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool) -> None:
+def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool, warm: WarmStart) -> None:
     from hposlurm.cli.progress import run_to_end
     from hposlurm.planner import create, set_going, stays
     from hposlurm.planner.study import discard
 
-    is_new = create(layout, spec)
+    is_new = create(layout, spec, warm)
     if not is_new:
         say(f"{layout.root} is launched already with this very spec; going on with it")
     if stays(spec, backend):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import Choice, choose
+from hposlurm.assignments import Choice, WarmStart, choose
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes, exclusion
@@ -28,19 +28,21 @@ def next_plan(
     gpus: int,
     now: float,
     nodes: Callable[[], Sequence[str]] = tuple,
+    warm: WarmStart | None = None,
 ) -> WavePlan:
     """The plan behind the history's last wave; `history` must have `settled` folded in already.
 
     Trials that are open again (a retry, an interruption) come first, then new ones up to the wave's size; with a budget
     of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given.
-    `nodes` tells which nodes could run it; it is asked only where some of them look bad.
+    `nodes` tells which nodes could run it; it is asked only where some of them look bad. `warm` is what was taken from
+    other studies, None for what is frozen.
     """
     wave = len(history.plans)
     finished = _nothing_ever_starts(settled, history)
     if finished:
         settled, chosen = _held_open(settled), Choice(finished=finished)
     else:
-        chosen = choose(layout, spec, history, wave_size=wave_size, gpus=gpus, now=now)
+        chosen = choose(layout, spec, history, wave_size=wave_size, gpus=gpus, now=now, warm=warm)
     bad = bad_nodes(history.trials)
     exclude, note = exclusion(bad, nodes()) if bad else ((), "")
     return WavePlan(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hposlurm.assignments import WarmStart, freeze, gather
 from hposlurm.backend import Backend, Script
 from hposlurm.deepspeed import ds_config
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
@@ -24,14 +25,17 @@ from hposlurm.planner.settle import element_ids
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
+NOTHING_TAKEN = WarmStart()
+
 # What `resume --set` may not touch: the recorded trials would mean something else afterwards.
 _FIXED = ("name", "objectives", "parameters", "conditionals", "backend")
 
 
-def create(layout: StudyLayout, spec: StudySpec) -> bool:
+def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN) -> bool:
     """Creates the study's directory (mode 0700) with its frozen spec; False if it is there with the same spec.
 
-    Raises RequestError if something else is in the way, or the place cannot be written to.
+    `warm` is what was taken from other studies. Raises RequestError if something else is in the way, or the place
+    cannot be written to.
     """
     from hposlurm.spec import dump
 
@@ -46,6 +50,7 @@ def create(layout: StudyLayout, spec: StudySpec) -> bool:
     if spec.trial.deepspeed is not None:
         chosen = spec.trial.deepspeed
         create_once(layout.ds_config, to_json(ds_config(chosen.zero_stage, chosen.offload)))
+    freeze(layout, warm)
     create_once(layout.spec(), text.encode())  # last: a directory with a study.yaml is a study
     return True
 
@@ -86,20 +91,25 @@ def discard(layout: StudyLayout, error: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What `launch` would do first: the plan of wave 0 and the scripts, exactly; and what the study may cost."""
+    """What `launch` would do first: the plan of wave 0 and the scripts, exactly; and what the study may cost.
+
+    `warm` is what is taken from other studies.
+    """
 
     plan: WavePlan
     scripts: tuple[Script, ...]
     cost: Cost
+    warm: WarmStart = NOTHING_TAKEN
 
 
 def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
     size, gpus = backend.wave_size(spec), backend.gpus(spec)
-    plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time())
+    warm = gather(layout, spec)
+    plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time(), warm=warm)
     request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, backend))
     cost = study_cost(spec, first_wave=len(plan.assignments), wave_size=size, gpus=gpus)
-    return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost)
+    return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost, warm)
 
 
 def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:

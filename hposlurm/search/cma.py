@@ -114,10 +114,11 @@ class CmaStudy:
         return [(self._coordinates(p.point or {}), float(rank)) for rank, (_, p) in enumerate(members)]
 
     def _badness(self, lesson: Lesson) -> tuple[int, float]:
-        observation, _ = lesson
+        observation, point = lesson
         if observation.values is None or observation.state not in _WITH_VALUE:
             return 2, 0.0
-        return int(observation.state is TrialState.PRUNED), self._sign * observation.values[0]
+        is_worse = observation.state is TrialState.PRUNED or any(v > 0 for v in point.violations)
+        return int(is_worse), self._sign * observation.values[0]
 
     def _coordinates(self, point: Point) -> np.ndarray:
         return np.array([to_unit(p, point[p.name]) for p in self._moved])

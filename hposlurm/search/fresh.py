@@ -49,8 +49,11 @@ def fresh(
     left = room(problem, observations, n)
     search = problem.search
     sampler = search.pair[0]
+    prior = problem.prior
     if left and levels and sampler not in _BLIND:
-        observations = at_one_rung(observations, levels, max(search.startup_trials, len(problem.space.parameters) + 2))
+        enough = max(search.startup_trials, len(problem.space.parameters) + 2)
+        told = at_one_rung([*prior, *observations], levels, enough)
+        prior, observations = tuple(told[: len(prior)]), told[len(prior) :]
     found = suggest(
         problem.space,
         sampler,
@@ -60,6 +63,8 @@ def fresh(
         search.seed,
         search.startup_trials,
         search.population_size,
+        enqueue=search.enqueue,
+        prior=prior,
     )
     kept = [*attrs, *({} for _ in range(left))]
     jobs = tuple(

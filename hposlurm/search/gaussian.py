@@ -33,7 +33,7 @@ class GpStudy(OptunaStudy):
 
     def __init__(self, space: SearchSpace, objectives: Sequence[Objective], seed: int, startup_trials: int) -> None:
         super().__init__(space, objectives, gp_sampler(seed, startup_trials))
-        self._is_constrained = bool(space.constraints)
+        self._is_constrained = bool(space.constraints or space.limits.expressions)
         self._usual: tuple[float, ...] = ()
 
     def tell(self, lessons: Sequence[tuple[Observation, KnownPoint]]) -> None:

@@ -41,7 +41,7 @@ class Observation:
 class Suggestion:
     """The active parameters of one new trial, and what the search wants to be kept with it.
 
-    `attrs["origin"]` says how the point was found: "default", "grid", "random" or "tpe".
+    `attrs["origin"]` says how the point was found: "enqueue", "default", "grid", "random" or "tpe".
     """
 
     params: dict[str, ParamValue]
@@ -50,12 +50,16 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit."""
+    """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit.
+
+    `prior` are trials of other studies, from which a model of the objectives may learn; nothing else counts them.
+    """
 
     space: SearchSpace
     search: SearchSpec
     objectives: tuple[Objective, ...]
     n_trials: int | None = None
+    prior: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from random import Random
@@ -16,11 +16,12 @@ from hposlurm.search.moved import refuse_what_cmaes_cannot_do
 from hposlurm.search.observation import Observation, Suggestion
 from hposlurm.search.points import identity
 from hposlurm.search.proposals import Proposal, Propose, at_random, by_model, defaults_first, take
+from hposlurm.search.queue import ORIGIN, enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.sobol import sobol_points
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import SearchSpace
-from hposlurm.trial import Objective, TrialState
+from hposlurm.trial import Objective, Params, TrialState
 
 ALGORITHMS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")
 SOBOL_SKIPS = 1000  # points of the sequence that are old or not allowed; then a random one is taken
@@ -35,6 +36,9 @@ def suggest(
     seed: int,
     startup_trials: int,
     population_size: int | None = None,
+    *,
+    enqueue: Sequence[Params] = (),
+    prior: Sequence[Observation] = (),
 ) -> tuple[Suggestion, ...]:
     """Returns up to `n` new configurations; the same arguments give the same answer in every process.
 
@@ -46,7 +50,8 @@ def suggest(
     Fewer than `n`, possibly none, means that the space is exhausted: no trial's configuration is ever proposed again,
     whatever the trial's state, and no configuration breaks a constraint. (In a space that is infinite or has over
     20,000 allowed points it means that 50,000 draws found no new one.)
-    Without observations the first suggestion has the default values.
+    What is in `enqueue` comes first, each entry once. Behind that, before anything else was proposed, come the default
+    values. `prior` are trials of other studies: what is learnt from counts them in, and nothing else does.
 
     Raises RequestError for an algorithm that is unknown, cannot do this or lacks a package, SpaceError for a grid over
     a continuous parameter.
@@ -56,15 +61,20 @@ def suggest(
     _refuse_what_cannot_be_done(space, algorithm, objectives)
     if n <= 0:
         return ()
+    first = tuple(islice(enqueued(space, enqueue, observations, seed), n))
+    waiting = [Observation(-1 - i, s.params, TrialState.WAITING, attrs=s.attrs) for i, s in enumerate(first)]
+    observations, n = [*observations, *waiting], n - len(first)
+    if n <= 0:
+        return first
     points = known_points(space)
     known = [points.of(o.params) for o in observations]
     seen = {point.identity for point in known}
     if algorithm == "grid":
-        return tuple(Suggestion(p, {"origin": "grid"}) for p in islice(unseen_grid_points(space, seed, seen), n))
+        left = islice(unseen_grid_points(space, seed, seen), n)
+        return (*first, *(Suggestion(point, {"origin": "grid"}) for point in left))
     unseen = UnseenPoints(space, Random(derive_seed(seed, "random", len(observations))), seen)
-    lessons = [
-        (o, p) for o, p in zip(observations, known, strict=True) if p.point is not None and _is_sound(o, objectives)
-    ]
+    told = [*zip(prior, map(points.of, (o.params for o in prior)), strict=True), *zip(observations, known, strict=True)]
+    lessons = [(o, _judged(space, o, p)) for o, p in told if p.point is not None and _is_sound(o, objectives)]
     if algorithm == "qmc":
         propose = _by_sobol(space, seed, observations, unseen)
     elif algorithm == "random":
@@ -73,9 +83,17 @@ def suggest(
         wave_seed = derive_seed(seed, algorithm, len(observations))
         asked = _Asked(space, algorithm, objectives, lessons, n, seed, wave_seed, startup_trials, population_size)
         propose = _by_model(asked, unseen)
-    if not observations:
+    if all(o.attrs.get("origin") == ORIGIN for o in observations):
         propose = defaults_first(space, Random(derive_seed(seed, "default")), unseen, propose)
-    return tuple(Suggestion(*proposal) for proposal in take(propose, n, seen, identity))
+    return (*first, *(Suggestion(*proposal) for proposal in take(propose, n, seen, identity)))
+
+
+def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> KnownPoint:
+    """The point with the limits on measured metrics that its trial broke, which samplers learn as they do constraints."""
+    if not space.limits.expressions or observation.values is None:
+        return point
+    broken = space.limits.violations(observation.params, observation.metrics)
+    return replace(point, violations=(*point.violations, *broken))
 
 
 def _refuse_what_cannot_be_done(space: SearchSpace, algorithm: str, objectives: Sequence[Objective]) -> None:

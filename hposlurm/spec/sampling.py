@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hposlurm.errors import Problem
-from hposlurm.spec.definitions import Definition
+from hposlurm.spec.definitions import CategoricalDefinition, Definition
 from hposlurm.spec.search import SearchSpec
 
 _WITH_POPULATION = ("cmaes", "nsga2", "nsga3")
@@ -51,4 +51,4 @@ def _cmaes_problems(
 
 
 def _is_moved(definition: Definition) -> bool:
-    return not isinstance(definition, model.CategoricalDefinition) and definition.min < definition.max
+    return not isinstance(definition, CategoricalDefinition) and definition.min < definition.max
