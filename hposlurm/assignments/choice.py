@@ -87,10 +87,10 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     if rung is not None:
         return rung
     budget, (sampler, pruner) = spec.budget, spec.search.pair
-    is_known = pruner == "none" and (
-        sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
-    )
-    return _MANY if is_known and budget.wall_time_min is None and budget.patience is None else wave_size
+    budget, (sampler, pruner) = spec.budget, spec.search.pair
+    is_known = sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
+    ends_early = (budget.wall_time_min, budget.patience, budget.target, budget.terminator or None)
+    return _MANY if pruner == "none" and is_known and ends_early == (None,) * 4 else wave_size
 
 
 def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: Sequence[Job]) -> list[Assignment]:

@@ -44,11 +44,16 @@ def resume(
     """Go on with a study: after a cancel, after Ctrl-C, with a raised budget, or when its chain is gone."""
     from hposlurm.backend import choose
     from hposlurm.cli.progress import run_to_end
+    from hposlurm.history import read_history
     from hposlurm.planner import revise, set_going, stays
+    from hposlurm.planner.revise import space_note
     from hposlurm.planner.study import lift_stop
 
     layout = find_study(study)
-    spec = revise(layout, settings) if settings else frozen_spec(layout)
+    known = frozen_spec(layout)
+    spec = revise(layout, settings) if settings else known
+    if note := space_note(known, spec, read_history(layout)) if settings else None:
+        print(note)
     backend = choose(spec.backend)
     lift_stop(layout)
     if stays(spec, backend):

@@ -3,8 +3,9 @@
 from hposlurm.assignments import trials_per_wave
 from hposlurm.planner.drivers import drive, set_going, stays
 from hposlurm.planner.patience import advance_patiently
+from hposlurm.planner.revise import revise
 from hposlurm.planner.step import Step, advance
-from hposlurm.planner.study import cancel, create, preview, revise
+from hposlurm.planner.study import cancel, create, preview
 
 __all__ = [
     "Step",

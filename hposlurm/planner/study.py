@@ -1,4 +1,4 @@
-"""The life of a study around its waves: create, preview, revise, cancel, resume."""
+"""The life of a study around its waves: create, preview, cancel, resume."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 NOTHING_TAKEN = WarmStart()
-
-# What `resume --set` may not touch: the recorded trials would mean something else afterwards.
-_FIXED = ("name", "objectives", "parameters", "conditionals", "backend")
 
 
 def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN) -> bool:
@@ -110,25 +107,6 @@ def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, backend))
     cost = study_cost(spec, first_wave=len(plan.assignments), wave_size=size, gpus=gpus)
     return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost, warm)
-
-
-def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
-    """Freezes a changed spec as the next revision (`study.1.yaml`, …) and returns it."""
-    from hposlurm.spec import dump, load
-
-    newest = layout.revisions()[-1]
-    known = load(layout.spec(newest), frozen=True)
-    spec = load(layout.spec(newest), settings=settings)
-    if spec == known:
-        return known
-    fixed = [name for name in _FIXED if getattr(spec, name) != getattr(known, name)]
-    if fixed:
-        raise RequestError(f"a running study cannot change its {', '.join(fixed)}; launch a new study for that")
-    if not create_once(layout.spec(newest + 1), dump(spec).encode()):
-        raise RequestError(
-            f"somebody else wrote {layout.spec(newest + 1)} at the same moment; look at it and try again"
-        )
-    return spec
 
 
 def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) -> str:

@@ -89,7 +89,7 @@ def suggest(
 
 
 def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> KnownPoint:
-    """The point with the limits on measured metrics that its trial broke, which samplers learn as they do constraints."""
+    """The point with the limits that its trial broke, which samplers learn as they do constraints."""
     if not space.limits.expressions or observation.values is None:
         return point
     broken = space.limits.violations(observation.params, observation.metrics)

@@ -12,7 +12,8 @@ from hposlurm.errors import BackendError
 from hposlurm.history import read_history
 from hposlurm.plan import read_plan
 from hposlurm.planner import advance, cancel, claim, create, submission
-from hposlurm.planner.study import lift_stop, revise
+from hposlurm.planner.revise import revise
+from hposlurm.planner.study import lift_stop
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, Killed, new_layout, params_of, spec
 

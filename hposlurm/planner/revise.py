@@ -1,0 +1,81 @@
+"""A changed spec of a study that has trials: what may change, and what becomes of the trials that it had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from hposlurm.errors import RequestError
+from hposlurm.files import create_once
+from hposlurm.history import History
+from hposlurm.layout import StudyLayout
+from hposlurm.space import Parameter
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+# What `resume --set` may not touch: the recorded trials would mean something else afterwards.
+_FIXED = ("name", "objectives", "backend")
+_MAY_CHANGE = "its range, step, scale, choices and default may change"
+
+
+def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
+    """Freezes a changed spec as the next revision (`study.1.yaml`, …) and returns it.
+
+    Of a parameter the range, the step, the scale, the choices and the default may change, and constraints and forbidden
+    clauses may: trials outside of the changed space stay in the results, and the search does not learn from them any
+    more. Raises RequestError for what may not change.
+    """
+    from hposlurm.spec import dump, load
+
+    newest = layout.revisions()[-1]
+    known = load(layout.spec(newest), frozen=True)
+    spec = load(layout.spec(newest), settings=settings)
+    if spec == known:
+        return known
+    if refusals := list(_refusals(known, spec)):
+        raise RequestError(f"a running study cannot change this; launch a new one for it. {'. '.join(refusals)}")
+    if not create_once(layout.spec(newest + 1), dump(spec).encode()):
+        raise RequestError(
+            f"somebody else wrote {layout.spec(newest + 1)} at the same moment; look at it and try again"
+        )
+    return spec
+
+
+def _refusals(known: StudySpec, spec: StudySpec) -> Iterator[str]:
+    for name in _FIXED:
+        if getattr(spec, name) != getattr(known, name):
+            yield f"{name}: every trial was made with it"
+    if spec.search.warm_start != known.search.warm_start:
+        yield "search.warm_start: what was taken from other studies was frozen at launch"
+    before, after = ({p.name: p for p in one.space.parameters} for one in (known, spec))
+    for name in before.keys() - after.keys():
+        yield f"{name}: no parameter can be taken out; give it one value (min equal to max, or one choice)"
+    for name in after.keys() - before.keys():
+        yield f"{name}: no parameter can be added, since the trials so far have no value for it"
+    for name in (name for name in before if name in after):
+        yield from _changed(before[name], after[name])
+
+
+def _changed(before: Parameter, after: Parameter) -> Iterator[str]:
+    if type(before) is not type(after):
+        kinds = " to ".join(_kind(parameter) for parameter in (before, after))
+        yield f"{before.name}: its type cannot change from {kinds}; {_MAY_CHANGE}"
+    elif before.condition != after.condition:
+        conditions = (f"{p.condition}" if p.condition else "always" for p in (before, after))
+        yield f"{before.name}: when it is active cannot change ({' → '.join(conditions)}); {_MAY_CHANGE}"
+
+
+def _kind(parameter: Parameter) -> str:
+    return type(parameter).__name__.removesuffix("Parameter").lower()
+
+
+def space_note(before: StudySpec, after: StudySpec, history: History) -> str | None:
+    """How many earlier trials lie in the changed space, as a sentence; None if the space is what it was."""
+    if before.space == after.space or not history.trials:
+        return None
+    space = after.space
+    inside = sum(space.contains(trial.params) for trial in history.trials)
+    outside = len(history.trials) - inside
+    rest = f"; the other {outside} stay in the results, and the search does not learn from them" if outside else ""
+    return f"the space has changed: {inside} of {len(history.trials)} earlier trials lie in it{rest}"
