@@ -13,6 +13,7 @@ from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.search import Job, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
 from hposlurm.search.budget import Spent, affordable, is_limited, reason_to_end, spent
+from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
 from hposlurm.spec.facts import commands
 from hposlurm.trial import Assignment, Stage, Trial, TrialState
@@ -55,12 +56,15 @@ def choose(
     if is_limited(spec.budget):
         so_far = spent(history, spec.objectives, now, wave_is_over=True, limits=spec.limits)
     element_gpu_hours = gpus * spec.resources.time_min / 60
+    observations = observe(history, spec.objectives)
     over = reason_to_end(spec.budget, so_far, element_gpu_hours, spec.objectives[0])
+    over = over or promises_nothing(
+        spec.budget.terminator or False, spec.space, spec.objectives, observations, spec.search.seed
+    )
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
     prior = (warm or read_warm_start(layout)).trials
     problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior)
-    observations = observe(history, spec.objectives)
     rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)

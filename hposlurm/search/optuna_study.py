@@ -22,7 +22,7 @@ from optuna.trial import TrialState as OptunaState
 from hposlurm.search.known import KnownPoint, known_points
 from hposlurm.search.points import Point, choice_index
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
-from hposlurm.trial import Objective, ParamValue
+from hposlurm.trial import Objective, Params, ParamValue
 
 _EPOCH = datetime.fromtimestamp(0)
 
@@ -143,6 +143,14 @@ class _Excerpt:
 
     def _get_trials(self, states: Container[OptunaState] | None = None, **_: bool) -> list[FrozenTrial]:
         return [trial for trial in self._trials if states is None or trial.state in states]
+
+
+def told_study(space: SearchSpace, objective: Objective, completed: Sequence[tuple[Params, float]]) -> Study:
+    """Returns a study of Optuna that knows these trials, for what is not asked of a sampler."""
+    told, points = OptunaStudy(space, [objective], optuna.samplers.RandomSampler(seed=0)), known_points(space)
+    for params, value in completed:
+        told.add(points.of(params), OptunaState.COMPLETE, (value,))
+    return told._study
 
 
 @contextmanager

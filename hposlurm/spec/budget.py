@@ -25,11 +25,13 @@ def budget_problems(
     if isinstance(search, dict) and "grid" in (search.get("algorithm"), search.get("sampler")):
         yield from _grid_problems(definitions, where)
     elif not any(key in budget for key in _ENDS):
-        yield Problem(
-            "budget.n_trials",
-            "is missing; only search.algorithm: grid ends by itself",
-            "or set budget.gpu_hours, budget.wall_time or budget.patience",
-        )
+        hint = "or set budget.gpu_hours, budget.wall_time or budget.patience"
+        if open_end := next((key for key in ("target", "terminator") if key in budget), None):
+            hint = f"a {open_end} may never be reached: beside it " + hint.removeprefix("or ")
+        yield Problem("budget.n_trials", "is missing; only search.algorithm: grid ends by itself", hint)
+    objectives = data.get("objectives")
+    if budget.get("terminator") and isinstance(objectives, list | tuple) and len(objectives) > 1:
+        yield Problem("budget.terminator", f"works with one objective, there are {len(objectives)}", "take it out")
     yield from _gpu_hour_problems(budget, data.get("resources", {}))
 
 

@@ -1,0 +1,99 @@
+"""Optuna's terminator: does a further trial still promise more than the noise of an evaluation? A function of the past.
+
+Optuna's Gaussian process needs PyTorch and SciPy; nothing is imported before a study asks for the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from hposlurm.errors import RequestError
+from hposlurm.search.observation import Observation
+from hposlurm.search.points import Point, project
+from hposlurm.search.seeds import derive_seed
+from hposlurm.space import SearchSpace
+from hposlurm.trial import Objective, TrialState
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+# Completed trials before the rule is asked: the bound on the regret means little earlier, and the noise that is not
+# given is taken from what the 11th to the 30th trial promised.
+LEAST_WITH_NOISE = 20
+LEAST_WITHOUT = 30
+_NEEDS = ("torch", "scipy")
+
+
+def require_packages() -> None:
+    """Raises RequestError if the rule could not be asked in this Python."""
+    missing = [name for name in _NEEDS if find_spec(name) is None]
+    if missing:
+        raise RequestError(
+            f"budget.terminator: needs {' and '.join(missing)} wherever waves are planned, on the login node as in "
+            "jobs; install it there, or use budget.patience"
+        )
+
+
+def promises_nothing(
+    rule: bool | float,
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    observations: Sequence[Observation],
+    seed: int,
+) -> str | None:
+    """Why the study should end, as a sentence; None where it should not, or too little is known.
+
+    With a number, the noise of an evaluation, the regret that may be left is held against it (RegretBoundEvaluator).
+    With true, the expected gap to the best of the model is held against a hundredth of what it was in early trials
+    (EMMREvaluator, MedianErrorEvaluator). Only completed trials within the space that keep its limits are looked at.
+    The same arguments give the same answer. Raises RequestError if PyTorch or SciPy is missing.
+    """
+    if rule is False or len(objectives) != 1:
+        return None
+    require_packages()
+    known = [
+        (p, o.values[0]) for o in observations if o.values and _counts(o, space) and (p := project(space, o.params))
+    ]
+    is_noise = not isinstance(rule, bool)
+    if len(known) < (LEAST_WITH_NOISE if is_noise else LEAST_WITHOUT):
+        return None
+    return _ask(float(rule) if is_noise else None, space, objectives[0], known, derive_seed(seed, "terminator"))
+
+
+def _counts(observation: Observation, space: SearchSpace) -> bool:
+    is_complete = observation.state is TrialState.COMPLETE
+    return is_complete and space.limits.is_feasible(observation.params, observation.metrics)
+
+
+def _ask(
+    noise: float | None,
+    space: SearchSpace,
+    objective: Objective,
+    known: Sequence[tuple[Point, float]],
+    seed: int,
+) -> str | None:
+    from optuna import terminator as rules
+
+    from hposlurm.search.optuna_study import quiet, told_study
+
+    with quiet():
+        improvement: rules.BaseImprovementEvaluator
+        error: rules.BaseErrorEvaluator
+        if noise is None:
+            improvement = rules.EMMREvaluator(seed=seed)
+            error = rules.MedianErrorEvaluator(rules.EMMREvaluator(seed=seed))
+        else:
+            improvement, error = rules.RegretBoundEvaluator(seed=seed), rules.StaticErrorEvaluator(noise)
+        study: Study = told_study(space, objective, known)
+        trials = study.get_trials(deepcopy=False)
+        left = improvement.evaluate(trials, study.direction)
+        bound = error.evaluate(trials, study.direction)
+    if left >= bound:
+        return None
+    if noise is None:
+        return (
+            f"terminator: the expected gap to the best, {left:.3g}, is below {bound:.3g}, a hundredth of the early one"
+        )
+    return f"terminator: at most {left:.3g} of {objective.metric} can be left, less than the noise of {noise:g}"
