@@ -53,8 +53,8 @@ def test_problems_within_nested_conditionals_have_their_path() -> None:
     inner = {"if": "momentun > 1", "then": {"a": {"type": "float", "min": 2, "max": 1}, "b": {"type": "flaot"}}}
     study = changed(conditionals=[{**BY_NAMES[0], "conditionals": [inner]}])
     assert [problem.split(": ")[0] for problem in problems_of(study)] == [
-        "conditionals.0.conditionals.0.then.a.min",
         "conditionals.0.conditionals.0.if",
+        "conditionals.0.conditionals.0.then.a.min",
         "conditionals.0.conditionals.0.then.b.type",
     ]
 
@@ -98,18 +98,14 @@ BAD = {
         {"forbidden": ["eval_loss > 3"]},
         "forbidden.0: eval_loss in 'eval_loss > 3' is a metric, known only when a trial ran (use it in constraints)",
     ),
-    "everything forbidden": (
-        {"forbidden": ["wd >= 0"], "constraints": []},
-        "forbidden: no configuration satisfies all of them",
-    ),
     "defaults forbidden": (
         {"forbidden": [{"optimizer": "adamw"}]},
-        "forbidden.0: {'optimizer': 'adamw'} is true for the default values, which form the first trial: ",
+        "forbidden.0: \"optimizer == 'adamw'\" is true for the default values, which form the first trial: ",
     ),
     "misspelt metric": (
         {"constraints": ["peak_gpu_bg <= 30"]},
-        "constraints.0: peak_gpu_bg in 'peak_gpu_bg <= 30' is neither a parameter, a fact of the resources nor a metric "
-        "(did you mean peak_gpu_gb?)",
+        "constraints.0: peak_gpu_bg in 'peak_gpu_bg <= 30' is neither a parameter, a fact of the resources nor "
+        "a metric (did you mean peak_gpu_gb?)",
     ),
     "undeclared metric": (
         {"constraints": ["zq <= 30"]},
@@ -117,8 +113,9 @@ BAD = {
         "(if training reports it, declare it: metrics: [zq])",
     ),
     "metric that is no name": (
-        {"constraints": ["eval/f1 <= 30"], "metrics": ["eval/f1", "eval"]},
-        "constraints.0: f1 in 'eval/f1 <= 30' is",
+        {"constraints": ["eval/acc <= 30"], "metrics": ["eval/acc", "eval"]},
+        "constraints.0: acc in 'eval/acc <= 30' is neither a parameter, a fact of the resources nor a metric "
+        "(eval/acc cannot stand in an expression; report it under a name of letters, digits and _ as well)",
     ),
     "metric that is a fact": (
         {"metrics": ["gpus"]},
@@ -190,7 +187,7 @@ VALUES = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    queue=st.lists(VALUES, max_size=3, unique_by=lambda entry: sorted(entry.items())),
+    queue=st.lists(VALUES, max_size=3, unique_by=lambda entry: tuple(sorted(entry.items()))),
     target=st.none() | st.floats(-1e9, 1e9),
     noise=st.sampled_from([True, False]) | st.floats(1e-9, 1e9),
     best=st.none() | st.integers(1, 99),
