@@ -31,6 +31,7 @@ def enqueued(
         name = signature(wanted)
         if name in tried:
             continue
+        tried.add(name)
         rng = Random(derive_seed(seed, ORIGIN, name))
         point = _completed(space, wanted, rng, UnseenPoints(space, rng, seen))
         if point is not None:
@@ -43,7 +44,8 @@ def _completed(space: SearchSpace, wanted: Point, rng: Random, unseen: UnseenPoi
     defaults = {name: value for name, value in given_defaults(space).items() if name not in wanted}
     for fixed in (defaults | wanted, wanted):
         draws = (draw_point(space, rng, fixed) for _ in range(DRAWS))
-        found = next((point for point in draws if _has(point, wanted) and unseen.accepts(point)), None)
+        fitting = (point for point in draws if _has(point, wanted) and space.contains(point))
+        found = next(filter(unseen.accepts, fitting), None)
         if found is not None:
             return found
     if space.cardinality(ENUMERABLE) is None:
