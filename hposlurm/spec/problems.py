@@ -14,8 +14,7 @@ from hposlurm.spec import definitions, entries, fields, model
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.search import SearchSpec
 
-# Known, and not in this version: keys and values of the study file that must not be answered with "unknown"
-LATER_KEYS: frozenset[str] = frozenset()
+# Known, and not in this version: values of the study file that must not be answered with "not allowed"
 _STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
@@ -140,9 +139,6 @@ def _keys(section: type[BaseModel]) -> list[str]:
 
 
 def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
-    pattern = pattern_of(location)
-    if pattern in LATER_KEYS:
-        return Problem(path, "is not yet in this version", "take it out")
     key = str(location[-1])
     parent = pattern_of(location[:-1])
     section = definitions.DEFINITIONS[kind] if kind and parent in _DEFINITION_PATTERNS else _SECTIONS.get(parent)
@@ -156,7 +152,6 @@ def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
 def _elsewhere(key: str) -> str | None:
     """The path at which `key` would be right, where it is right at all: n_trials belongs into budget."""
     found = [f"{path}.{key}" for path, section in _SECTIONS.items() if path and key in _keys(section)]
-    found += [path for path in sorted(LATER_KEYS) if path.endswith(f".{key}")]
     return next((path for path in found if "*" not in path), None)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from hposlurm.errors import SpecError
 from hposlurm.spec import parse
-from hposlurm.spec.problems import LATER_KEYS, LATER_VALUES
-from tests.spec.data import changed, data, problems_of
+from hposlurm.spec.problems import LATER_VALUES
+from tests.spec.data import changed, problems_of
 
 # What is wrong → the study, and the start of each line that says so
 BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
@@ -262,17 +262,6 @@ def test_the_message_counts_the_problems_and_names_the_file() -> None:
         parse(changed(name="a b", search__seed=-1), "my.yaml")
     assert str(caught.value).splitlines()[0] == "my.yaml: 2 problems"
     assert caught.value.exit_status == 2
-
-
-@pytest.mark.parametrize("path", sorted(LATER_KEYS))
-def test_known_keys_of_later_versions_are_answered_not_yet(path: str) -> None:
-    study = data()
-    target: Any = study
-    *parents, last = path.split(".")
-    for key in parents:
-        target = target[0] if key == "*" else target.setdefault(key, {})
-    target[last] = 1
-    assert problems_of(study) == [f"{path.replace('*', '0')}: is not yet in this version (take it out)"]
 
 
 @pytest.mark.parametrize(
