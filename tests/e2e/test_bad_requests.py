@@ -99,8 +99,8 @@ WRONG = {
         ["trial.command", "ZeroDivisionError", "{{ 1 / 0 }}"],
     ),
     "algorithm of a later version": (
-        GOOD.replace("algorithm: tpe", "algorithm: asha"),
-        ["search.algorithm", "asha", "not yet"],
+        GOOD.replace("algorithm: tpe", "algorithm: median"),
+        ["search.algorithm", "median", "not yet"],
     ),
     "unknown algorithm": (
         GOOD.replace("algorithm: tpe", "algorithm: tpee"),
