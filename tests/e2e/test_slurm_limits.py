@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.e2e.conftest import Shell
+from tests.worker.study import is_alive
 
 pytestmark = pytest.mark.slurm
 
@@ -24,7 +25,7 @@ REPORT = (
 
 
 @pytest.fixture
-def tight(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def tight(monkeypatch: pytest.MonkeyPatch, wait_until) -> Iterator[dict[str, str]]:
     """A cluster of its own that enforces its limits, and what a study says in `slurm` to meet them."""
     root = Path(f"/var/tmp/hposlurm-qos-{os.getpid()}")
     cluster = [sys.executable, str(REPOSITORY / "scripts" / "slurm-cluster")]
@@ -44,7 +45,9 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         ):
             subprocess.run(["sacctmgr", "-i", *words.split()], check=True, capture_output=True)
         conf.write_text(conf.read_text() + "AccountingStorageEnforce=limits,qos\n")
+        pid = int((root / "run" / "slurmctld.pid").read_text())
         subprocess.run(["scontrol", "shutdown", "slurmctld"], check=True)  # it reads that when it starts
+        wait_until(lambda: not is_alive(pid), 60)
         up()
         yield {"account": "hpo", "qos": "tight"}
     finally:
