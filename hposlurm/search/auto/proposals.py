@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -12,7 +12,9 @@ from hposlurm.search.auto import parzen
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.auto.records import Records
 from hposlurm.search.auto.surrogate import Kept, Surrogate
+from hposlurm.search.observation import Suggestion
 from hposlurm.search.points import Point, canonical, draw_point, given_defaults, identity
+from hposlurm.search.queue import ORIGIN
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.trial import Params
@@ -37,7 +39,8 @@ class Proposer:
     """Proposes one point after the other, each different from all in the history and from all before it.
 
     `lowest` is the rung below which values say nothing about the end. `left` are rows of the records: trials that wait
-    below it, which may be continued.
+    below it, which may be continued. `params` and `attrs` are the study's own trials, the first ones of the records;
+    behind them may be trials of other studies, which the models learn from. `first` comes before anything else.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Proposer:
         params: Sequence[Params],
         attrs: Sequence[Mapping[str, object]],
         left: Sequence[int],
+        first: Iterator[Suggestion],
         seed: int,
         startup_trials: int,
     ) -> None:
@@ -55,23 +59,29 @@ class Proposer:
         self._records = records.from_rung(lowest)
         self._params = params
         self._attrs = attrs
+        self._first_ones = first
         self._seed = seed
         self._startup_trials = startup_trials
-        keys = _keys(records.rows)
+        keys = _keys(records.rows[: len(params)])
         self._known = set(keys)
         self._left = {keys[i]: i for i in left if records.inside[i]}
         has_value = records.inside[:, None] & ~np.isnan(self._records.losses)
         self._has_value = has_value
         self._pending = records.rows[records.inside & records.is_open & ~has_value.any(axis=1)]
         self._taken: list[Point] = []
+        self._has_begun = False
         self._surrogate: Surrogate | None = None
         self._kept: Kept | None = None
 
     def propose(self) -> Proposal | None:
         """The next point; None where no new one is found: the space is exhausted."""
         count = len(self._params) + len(self._taken)
+        if (given := next(self._first_ones, None)) is not None:
+            return self._take(Proposal(given.params, dict(given.attrs)))
         rng = np.random.default_rng(derive_seed(self._seed, "auto", count))
-        if count == 0 and (default := self._default(rng)) is not None:
+        is_first = all(kept.get("origin") == ORIGIN for kept in self._attrs) and not self._has_begun
+        self._has_begun = True
+        if is_first and (default := self._default(rng)) is not None:
             return self._take(Proposal(default, {"origin": "default"}))
         if self._has_value.any(axis=1).sum() >= self._startup_trials:
             proposal = self._by_model(rng)
@@ -147,7 +157,8 @@ class Proposer:
             return None
         random = _plain(rng)
         draws = (draw_point(space, random, defaults) for _ in range(DEFAULT_DRAWS))
-        return next((point for point in draws if space.is_feasible(point)), None)
+        new = (point for point in draws if _key(self._encoder.row(point)) not in self._known)
+        return next((point for point in new if space.is_feasible(point)), None)
 
 
 def _plain(rng: np.random.Generator) -> Random:

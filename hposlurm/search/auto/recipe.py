@@ -13,6 +13,7 @@ from hposlurm.search.auto.premise import Premise, check
 from hposlurm.search.auto.proposals import Proposal, Proposer
 from hposlurm.search.auto.records import THROUGH, Records, read_records
 from hposlurm.search.observation import Answer, Job, Observation, Problem
+from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 from hposlurm.space import SearchSpace
@@ -58,7 +59,17 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
 def _several(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
     left = n if problem.n_trials is None else max(0, min(n, problem.n_trials - len(observations)))
     search = problem.search
-    found = suggest(problem.space, "tpe", problem.objectives, observations, left, search.seed, search.startup_trials)
+    found = suggest(
+        problem.space,
+        "tpe",
+        problem.objectives,
+        observations,
+        left,
+        search.seed,
+        search.startup_trials,
+        enqueue=search.enqueue,
+        prior=problem.prior,
+    )
     notes = () if observations else ("auto with several objectives: TPE proposes, and every trial is trained fully",)
     jobs = tuple(Job(suggestion.params, to_step=search.max_resource, attrs=suggestion.attrs) for suggestion in found)
     return Answer(jobs, notes=notes, finished="the search space is exhausted" if len(found) < left else None)
@@ -85,13 +96,18 @@ def _new_jobs(
         return [], False
     search = problem.search
     behind = records.is_paused & ~records.is_open & (records.target < premise.lowest)
+    learned = records
+    if problem.prior:
+        told = [*observations, *problem.prior]
+        learned = read_records(encoder, problem.objectives[0], records.levels, told)
     proposer = Proposer(
         encoder,
-        records,
+        learned,
         premise.lowest,
         [o.params for o in observations],
         [o.attrs for o in observations],
         np.flatnonzero(behind).tolist(),
+        enqueued(problem.space, search.enqueue, observations, search.seed),
         search.seed,
         search.startup_trials,
     )

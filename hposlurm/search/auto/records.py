@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hposlurm.limits import Limits
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.observation import Observation
 from hposlurm.trial import Direction, Objective, TrialState
@@ -67,6 +68,9 @@ def read_records(
     losses = np.array(
         [_at_rungs(o, targets[o.to_step], starts, len(levels), places) for o in observations], dtype=float
     ).reshape(-1, len(levels))
+    if encoder.space.limits.expressions:  # what breaks one is worse than anything that does not
+        broken = np.array([not _holds(encoder.space.limits, o) for o in observations], dtype=bool)
+        losses[broken[:, None] & ~np.isnan(losses)] = math.inf
     states = [o.state for o in observations]
     return Records(
         levels=levels,
@@ -82,6 +86,10 @@ def read_records(
         is_infeasible=np.array([o.infeasible for o in observations], dtype=bool),
         is_through=np.array([bool(o.attrs.get(THROUGH)) for o in observations], dtype=bool),
     )
+
+
+def _holds(limits: Limits, observation: Observation) -> bool:
+    return observation.values is None or limits.is_feasible(observation.params, observation.metrics)
 
 
 def _at_rungs(

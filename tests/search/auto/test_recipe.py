@@ -10,6 +10,8 @@ from random import Random
 
 import pytest
 
+from hposlurm.expressions import parse
+from hposlurm.limits import Limits
 from hposlurm.search import Observation, next_jobs
 from hposlurm.search.points import draw_point, identity
 from hposlurm.search.seeds import derive_seed
@@ -235,3 +237,38 @@ def test_trials_of_an_earlier_space_neither_harm_nor_help() -> None:
 
 def test_the_default_algorithm_is_auto() -> None:
     assert SearchSpec().algorithm == "auto"
+
+
+def test_what_is_enqueued_comes_first_then_the_defaults() -> None:
+    space = SearchSpace((FloatParameter("a", 0.0, 1.0, default=0.25), FloatParameter("b", 0.0, 1.0, default=0.5)))
+    wanted: tuple[Params, ...] = ({"a": 0.1, "b": 0.2}, {"a": 0.3, "b": 0.4})
+    asked = problem(space)
+    asked = dataclasses.replace(asked, search=asked.search.model_copy(update={"enqueue": wanted}))
+    study = Study(asked, bowl)
+    study.ask(1)
+    study.ask(3)
+    assert [o.params for o in study.observations[:3]] == [*wanted, {"a": 0.25, "b": 0.5}]
+    assert [o.attrs["origin"] for o in study.observations] == ["enqueue", "enqueue", "default", "random"]
+
+
+def test_trials_of_other_studies_are_learnt_from_and_nothing_else() -> None:
+    earlier = Study(problem(BOX), bowl).play(150).observations
+    asked = dataclasses.replace(problem(BOX, n_trials=20), prior=tuple(earlier))
+    jobs = next_jobs(asked, [], 20).jobs
+    assert len(jobs) == 20 and all(job.trial is None for job in jobs)
+    assert sum(job.attrs["origin"] == "gp" for job in jobs) > 10
+    assert bowl(jobs[0].params, END) < 0.4 or bowl(jobs[1].params, END) < 0.4
+
+
+def test_a_trial_that_breaks_a_limit_is_neither_promoted_nor_sought() -> None:
+    limits = Limits((parse("memory <= 30"),), frozenset({"memory"}))
+    space = dataclasses.replace(BOX, limits=limits)
+    observations = [
+        dataclasses.replace(o, metrics={"memory": 80.0 * float(o.params["a"] or 0)})
+        for o in Study(problem(BOX), bowl).play(80).observations
+    ]
+    jobs = next_jobs(problem(space), observations, 60).jobs
+    promoted = [observations[job.trial] for job in jobs if job.trial is not None]
+    assert all(float(o.params["a"] or 0) <= 0.375 or "through" in o.attrs for o in promoted)
+    sought = [float(job.params["a"] or 0) for job in jobs if job.attrs.get("origin") == "gp"]
+    assert sum(a < 0.45 for a in sought) > 0.7 * len(sought) > 5
