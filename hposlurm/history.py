@@ -42,6 +42,14 @@ class History:
         return self.plans[-1].finished if self.plans else None
 
     @property
+    def in_flight(self) -> tuple[WavePlan, ...]:
+        """The waves of which jobs may run or wait, oldest first; none once the study is finished."""
+        if not self.plans or self.plans[-1].finished:
+            return ()
+        last = self.plans[-1]
+        return (*(self.plans[wave] for wave in last.in_flight), last)
+
+    @property
     def gpu_hours(self) -> float:
         """GPU hours of all attempts that ended, failures and retries included."""
         return sum((trial.gpu_hours for trial in self.trials), 0.0)
@@ -75,7 +83,7 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
         last, _ = assigned[-1]
         words, about = known.attempts.get(number, ()), settled.get(number, ())
         trial = _trial(plans, assigned, words, about) if words else None
-        if number in started and not (trial and _is_final(trial, words, last < known.last_wave)):
+        if number in started and not (trial and _is_final(trial, words, _had_ended(last, known.last_wave, plans))):
             words = _read_on(layout.trial(number), words)
             trial = None
         trials.append(trial or _trial(plans, assigned, words, about))
@@ -119,6 +127,11 @@ def _trial(
     about: Sequence[Sequence[Settlement]],
 ) -> Trial:
     return fold_trial(assigned, words, about, plans[-1].objectives, plans[-1].retries)
+
+
+def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:
+    """Whether all jobs of `wave` had ended when `last_wave` was planned."""
+    return wave < last_wave < len(plans) and wave not in plans[last_wave].in_flight
 
 
 def _is_final(trial: Trial, words: Sequence[Attempt], had_wave_ended: bool) -> bool:

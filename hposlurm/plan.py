@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ class WavePlan:
     `memory_grace_steps` is how many looks at it a trial then still has. `exclude` are the nodes that the wave's jobs
     keep away from because trials failed there; `exclude_note` says why they do not where that would be too many.
     `notes` is what the search says aloud about its decision. `max_resource` is the step that no trial is trained
-    beyond, however far a single assignment goes (None: the training code's own end).
+    beyond, however far a single assignment goes (None: the training code's own end). `in_flight` are the
+    earlier waves whose jobs had not all ended then: nothing is settled about them yet.
     """
 
     wave: int
@@ -49,6 +50,7 @@ class WavePlan:
     exclude: tuple[str, ...] = ()
     exclude_note: str = ""
     notes: tuple[str, ...] = ()
+    in_flight: tuple[int, ...] = ()
     finished: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +64,19 @@ class WavePlan:
             raise ValueError("objectives: there is none")
         if any(assignment.trial < 0 for assignment in plan.assignments):
             raise ValueError("assignments: a trial's number is negative")
+        if list(plan.in_flight) != sorted({*plan.in_flight} & {*range(plan.wave)}):
+            raise ValueError("in_flight: these are no earlier waves in order")
         return plan
+
+
+def closing_plans(plans: Sequence[WavePlan]) -> dict[int, WavePlan]:
+    """For each wave that has ended the plan that settled it: the first later one that does not find it in flight."""
+    found: dict[int, WavePlan] = {}
+    is_open: set[int] = set()
+    for plan in plans:
+        found.update((wave, plan) for wave in is_open - {*plan.in_flight})
+        is_open = {*plan.in_flight, plan.wave}
+    return found
 
 
 def read_plan(wave: WaveLayout) -> WavePlan:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hposlurm.assignments.held import held
+from hposlurm.assignments.modes import trials_per_wave
 from hposlurm.assignments.observe import observe
 from hposlurm.assignments.warm import WarmStart, read_warm_start
 from hposlurm.history import History
@@ -20,9 +22,6 @@ from hposlurm.trial import Assignment, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
-
-# More trials than a study could run: a grid says itself where it ends.
-_MANY = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +42,22 @@ def choose(
     wave_size: int,
     gpus: int,
     now: float,
+    still_open: Collection[int] = (),
     warm: WarmStart | None = None,
 ) -> Choice:
-    """The next wave's assignments: trials that are open again first, then what the search wants, up to its size.
+    """The next assignments: trials that are open again first, then what the search wants, up to a wave's size.
 
     With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. `gpus` is
-    what one element is given, `now` in epoch seconds, `warm` what was taken from other studies (None: what is frozen).
+    what one element is given, `now` in epoch seconds. `still_open` are the waves in flight whose jobs have not all
+    ended: what they may yet use is reserved, and their trials are left to them. `warm` is what was taken from other
+    studies (None: what is frozen).
     """
-    waiting = [trial for trial in history.trials if trial.state is TrialState.WAITING]
+    taken = held(history, still_open)
+    waiting = [t for t in history.trials if t.state is TrialState.WAITING and t.number not in taken]
     # adding up costs as much as all attempts, and refill asks for every single assignment
     so_far = Spent(0, 0.0, 0.0, 0.0, 0)
     if is_limited(spec.budget):
-        so_far = spent(history, spec.objectives, now, wave_is_over=True, limits=spec.limits)
+        so_far = spent(history, spec.objectives, now, still_open=still_open, limits=spec.limits)
     element_gpu_hours = gpus * spec.resources.time_min / 60
     observations = observe(history, spec.objectives)
     over = reason_to_end(spec.budget, so_far, element_gpu_hours, spec.objectives[0])
@@ -78,23 +81,6 @@ def choose(
         over = f"{over}; {count} left to be tried again" if waiting else over
         return Choice((), answer.verdicts, answer.notes, over)
     return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
-
-
-def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
-    """As asked; else all at once where no result changes what comes next, else what can run at once.
-
-    Where a wave is a rung, it is the first one: later ones are smaller.
-    """
-    if spec.waves.size is not None:
-        return spec.waves.size
-    rung = jobs_per_wave(Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
-    if rung is not None:
-        return rung
-    budget, (sampler, pruner) = spec.budget, spec.search.pair
-    budget, (sampler, pruner) = spec.budget, spec.search.pair
-    is_known = sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
-    ends_early = (budget.wall_time_min, budget.patience, budget.target, budget.terminator or None)
-    return _MANY if pruner == "none" and is_known and ends_early == (None,) * 4 else wave_size
 
 
 def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: Sequence[Job]) -> list[Assignment]:

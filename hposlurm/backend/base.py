@@ -23,7 +23,7 @@ class WaveRequest:
     was lost can be found again. Jobs keep away from the nodes in `exclude`.
 
     `is_late` (driver: chain): the wave need not be planned yet, and may turn out smaller. `after` is the job that has
-    to end before it starts, the planner of the wave before.
+    to end before it starts, the planner of the wave before. `is_behind`: other waves are in flight before it.
     """
 
     layout: StudyLayout
@@ -33,6 +33,7 @@ class WaveRequest:
     token: str
     exclude: tuple[str, ...] = ()
     is_late: bool = False
+    is_behind: bool = False
     after: str | None = None
 
 
@@ -155,7 +156,7 @@ class Backend(Protocol):
         ...
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        """Runs or awaits the arrays until they have ended (foreground backends only)."""
+        """Awaits the end of the arrays; a foreground backend runs them, and whatever else was released, meanwhile."""
         ...
 
 

@@ -48,6 +48,10 @@ class _Element:
     gpus: tuple[str, ...] = ()
     files: list[IO[bytes]] = field(default_factory=list)
 
+    @property
+    def array(self) -> str:
+        return self.job_id.rpartition("_")[0]
+
 
 class LocalBackend:
     """Runs waves in the foreground: `wait` starts and reaps workers, at most `waves.max_concurrent` at a time."""
@@ -60,6 +64,7 @@ class LocalBackend:
         self._free_gpus = list(self._gpu_ids)
         self._elements: dict[str, _Element] = {}
         self._arrays = 0
+        self._released: set[str] = set()
 
     def problems(self, spec: StudySpec) -> list[Problem]:
         wanted = spec.resources.gpus_per_node
@@ -109,18 +114,21 @@ class LocalBackend:
         """Nothing outlives the process that submitted it."""
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
-        """Nothing runs before `wait` anyway."""
+        """They run from the next `wait` on."""
+        self._released.update(array.job_id for array in arrays)
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        """Runs the arrays to their end; on Ctrl-C or SIGTERM every worker is asked to save and leave first."""
-        mine = [e for e in self._elements.values() if any(e.job_id.startswith(f"{a.job_id}_") for a in arrays)]
+        """Until the arrays have ended; on Ctrl-C or SIGTERM every worker is asked to save and leave first."""
+        wanted = {array.job_id for array in arrays}
+        everything = [e for e in self._elements.values() if e.array in wanted | self._released]
+        mine = [e for e in everything if e.array in wanted]
         try:
             while any(not e.state.is_terminal for e in mine):
-                self._start_what_fits(mine)
-                self._reap(mine)
+                self._start_what_fits(everything)
+                self._reap(everything)
                 time.sleep(_POLL_S)
         except BaseException:
-            self.cancel([e.job_id for e in mine])
+            self.cancel([e.job_id for e in everything])
             raise
 
     def cancel(self, job_ids: Sequence[str]) -> None:

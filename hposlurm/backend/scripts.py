@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # A job that ends by itself before its limit can save; USR2 may come up to 60 s early (sbatch(1), --signal).
 _SIGNAL_S = 120
+# Of a wave that only fills the gaps which others leave. Not more with every wave: other people's jobs wait as well.
+_NICE = 100
 # What a worker needs between the end of its command and SIGKILL, to write its record
 _RECORD_S = 3
 
@@ -63,13 +65,18 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "requeue": spec.budget.gpu_hours is None,
         "grace_s": max(1, kill_wait_s - _RECORD_S),
         "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
-        "sbatch_options": _sbatch_options(spec, spec.slurm.partition, request.exclude),
+        "sbatch_options": [*_sbatch_options(spec, spec.slurm.partition, request.exclude), *_behind(request)],
     }
     source = str(own or "templates/trial.sbatch.j2")
     text = script(template_text("trial.sbatch.j2", own), source, values)
     needs = Needs(name, part.count, logs, request.layout.root, request.wave, part.offset, request.after)
     require(text, source, needs)
     return text
+
+
+def _behind(request: WaveRequest) -> list[tuple[str, object]]:
+    """What lets the waves before this one go first, those that are planned later but promote trials included."""
+    return [("nice", _NICE)] if request.is_behind and "nice" not in request.spec.slurm.extra else []
 
 
 def planner_script(request: WaveRequest, after: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from hposlurm.assignments import waves_in_flight
 from hposlurm.backend import queries, scripts
 from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Script, Usage, WaveRequest
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
@@ -75,7 +76,10 @@ class SlurmBackend:
     def _parts(self, request: WaveRequest, begun: int = 0, offset: int = 0, limit: int | None = None) -> list[Part]:
         """The arrays of the wave from element `offset` on, behind `begun` earlier ones; none above `limit` elements."""
         found = queries.chunks(request.count - offset, limit or self.max_array_size)
-        shares = queries.shares(request.spec.waves.max_concurrent, begun + len(found))[begun:]
+        most = request.spec.waves.max_concurrent
+        if most is not None:  # %K is one array's, and each wave in flight has its own
+            most = max(1, most // waves_in_flight(request.spec, self.wave_size(request.spec)))
+        shares = queries.shares(most, begun + len(found))[begun:]
         return [
             Part(begun + i, offset + first, count, share)
             for i, ((first, count), share) in enumerate(zip(found, shares, strict=True))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def ask_queue(layout: StudyLayout) -> Mapping[str, ElementState]:
-    """What the queue says of the elements of the last submitted wave and of its planner; {} if there is nothing to ask.
+    """What the queue says of the elements of the waves in flight and of their planners; {} if there is nothing to ask.
 
     A job that the queue does not know is GONE. Raises BackendError if the cluster does not answer.
     """
@@ -60,11 +60,13 @@ def _asked(layout: StudyLayout) -> list[str]:
     from hposlurm.report.chain import asked_for, later_planners
 
     waves = layout.waves()
-    jobs = read_jobs(layout.wave(waves[-1])) if waves else None
-    plan = read_plan(layout.wave(waves[-1])) if jobs else None
-    if jobs is None or plan is None or plan.finished or layout.stop.exists():
+    plan = read_plan(layout.wave(waves[-1])) if waves else None
+    if plan is None or plan.finished or layout.stop.exists():
         return []
-    return [*asked_for(jobs, plan), *later_planners(layout, plan)]
+    plans = [*(read_plan(layout.wave(wave)) for wave in plan.in_flight), plan]
+    found = ((read_jobs(layout.wave(flying.wave)), flying) for flying in plans)
+    asked = [job_id for jobs, flying in found if jobs for job_id in asked_for(jobs, flying)]
+    return [*asked, *later_planners(layout, plan)] if asked else []
 
 
 def _answers(asked: Sequence[str], states: Mapping[str, ElementState]) -> dict[str, ElementState]:

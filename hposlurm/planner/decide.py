@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,13 +28,15 @@ def next_plan(
     wave_size: int,
     gpus: int,
     now: float,
+    still_open: Sequence[int] = (),
     nodes: Callable[[], Sequence[str]] = tuple,
     warm: WarmStart | None = None,
 ) -> WavePlan:
     """The plan behind the history's last wave; `history` must have `settled` folded in already.
 
     Trials that are open again (a retry, an interruption) come first, then new ones up to the wave's size; with a budget
-    of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given.
+    of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given,
+    `still_open` are the waves in flight that the new one is queued behind.
     `nodes` tells which nodes could run it; it is asked only where some of them look bad. `warm` is what was taken from
     other studies, None for what is frozen.
     """
@@ -42,7 +45,9 @@ def next_plan(
     if finished:
         settled, chosen = _held_open(settled), Choice(finished=finished)
     else:
-        chosen = choose(layout, spec, history, wave_size=wave_size, gpus=gpus, now=now, warm=warm)
+        chosen = choose(
+            layout, spec, history, wave_size=wave_size, gpus=gpus, now=now, still_open=still_open, warm=warm
+        )
     bad = bad_nodes(history.trials)
     exclude, note = exclusion(bad, nodes()) if bad else ((), "")
     return WavePlan(
@@ -67,6 +72,7 @@ def next_plan(
         exclude=exclude,
         exclude_note=note,
         notes=chosen.notes,
+        in_flight=tuple(still_open),
         finished=chosen.finished,
     )
 
@@ -87,11 +93,13 @@ def _pruned(history: History, verdict: Verdict) -> Settlement:
 
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:
     """A reason to stop: when no element of a wave reaches its worker, the next wave would burn the same way."""
-    wave = history.plans[-1] if history.plans else None
     lost = [s for s in settled if s.attempt is None and (s.outcome is Outcome.FAIL or s.state is JobState.UNKNOWN)]
-    if wave is None or not lost or len(lost) < len(wave.assignments):
-        return None
-    return f"stopped: no element of wave {wave.wave} reached its worker; {lost[0].reason}"
+    count = Counter(s.wave for s in lost)
+    for plan in history.in_flight:
+        if 0 < len(plan.assignments) <= count[plan.wave]:
+            reason = next(s.reason for s in lost if s.wave == plan.wave)
+            return f"stopped: no element of wave {plan.wave} reached its worker; {reason}"
+    return None
 
 
 def _held_open(settled: Sequence[Settlement]) -> list[Settlement]:

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from hposlurm.backend import Backend
+from hposlurm.backend import ArrayJob, Backend
 from hposlurm.errors import NotNowError
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
@@ -52,10 +52,12 @@ def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool
     On this machine it returns early, with a step of kind "waiting", where another process drives the study already. On
     Slurm it waits for jobs whoever submitted them, and for a cluster that does not answer or is full.
     """
+    mine: set[ArrayJob] = set()
     while True:
         try:
             step = advance(layout, spec, backend, again=again)
             again = False
+            mine.update(step.jobs.arrays if step.jobs and step.kind == "submitted" else ())
         except NotNowError as error:
             if backend.is_foreground:
                 raise
@@ -64,7 +66,7 @@ def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool
             continue
         if step.kind == "busy" and not backend.is_foreground:
             time.sleep(_TRY_AGAIN_S)
-        elif step.jobs is not None and (step.kind == "submitted" or not backend.is_foreground):
-            backend.wait(step.jobs.arrays)
+        elif step.awaited is not None and not (backend.is_foreground and mine.isdisjoint(step.awaited.arrays)):
+            backend.wait(step.awaited.arrays)
         else:
             return step

@@ -4,7 +4,7 @@ never a failure. Pure functions; the planner keeps what they return in the next 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -153,13 +153,13 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
     )
 
 
-def unsettled(history: History, *, before: int) -> list[tuple[int, Attempt]]:
-    """Attempts (with their trial's number) of waves before `before` whose allocated time is not known yet."""
+def unsettled(history: History, in_flight: Collection[int]) -> list[tuple[int, Attempt]]:
+    """Attempts (with their trial's number) of waves other than `in_flight` whose allocated time is not known yet."""
     return [
         (trial.number, attempt)
         for trial in history.trials
         for attempt in trial.attempts
-        if attempt.wave < before and attempt.elapsed_s is None and attempt.job_id
+        if attempt.wave not in in_flight and attempt.elapsed_s is None and attempt.job_id
     ]
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm import history as past
-from hposlurm.backend import NEVER_SATISFIED, Backend, ElementState
+from hposlurm.assignments import waves_in_flight
+from hposlurm.backend import NEVER_SATISFIED, Backend
 from hposlurm.backend.jobs import WaveJobs
-from hposlurm.errors import BackendError
 from hposlurm.failpoints import fail_point
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
@@ -20,20 +19,13 @@ from hposlurm.plan import WavePlan, record_plan
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.decide import next_plan
+from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, look, settle_waves, sweep_up
 from hposlurm.planner.retention import tidy
-from hposlurm.planner.settle import crashed, element_ids, last_words, settle, settle_late, unfinished, unsettled
 from hposlurm.publish import publish
-from hposlurm.trial import JobState, Settlement
+from hposlurm.trial import Settlement
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
-
-# How long an element may be unknown to the cluster, without a record, before it counts as lost: NFS may hide a new file
-# for a minute, and sacct's rows lag.
-LOST_AFTER_S = 90
-# How long the planner of a finished study waits for the last rows of sacct, so that its GPU hours are the settled ones.
-SETTLE_S = 30
-_ASK_AGAIN_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +33,15 @@ class Step:
     """What a planner step did. `wave` is the wave that runs now, or the last one.
 
     "waiting" is for the wave's jobs, "busy" that another process takes this very step, "unsubmitted" that the wave is
-    planned and this step may not submit it (driver: chain).
+    planned and this step may not submit it (driver: chain). `jobs` are those that were submitted, or that run; of these
+    `awaited` are the oldest wave's.
     """
 
     kind: Literal["submitted", "waiting", "busy", "unsubmitted", "finished", "stopped"]
     wave: int
     message: str
     jobs: WaveJobs | None = None
+    awaited: WaveJobs | None = None
 
 
 def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
@@ -56,6 +50,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
     `again` plans behind a wave that finished the study, for a budget that was raised. Raises BackendError if the
     cluster refuses; the next call goes on from there.
     """
+    begun: list[tuple[WavePlan, WaveJobs]] = []
     while True:
         history = read_history(layout)
         if layout.stop.exists():
@@ -64,7 +59,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
         plan = history.plans[-1] if history.plans else None
         if plan is None or (plan.finished and again):
             again = False
-            following = _decide(layout, spec, backend, history, ())
+            following = _decide(layout, spec, backend, history, (), ())
             if plan is None or not following.finished:
                 _record(layout, backend, following)
                 continue
@@ -73,7 +68,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
             tidy(layout, spec, history)
             chain.dismiss(layout, backend, plan)
             return Step("finished", plan.wave, plan.finished)
-        step = _step(layout, spec, backend, history, plan)
+        step = _step(layout, spec, backend, history, begun)
         if step is not None:
             publish(layout, history, spec.publish, spec.limits)
             fail_point("published")
@@ -82,41 +77,88 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
             return step
 
 
-def _step(layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, plan: WavePlan) -> Step | None:
-    """One step with the wave that is planned last; None if the next one is planned now and the loop goes on."""
-    wave = layout.wave(plan.wave)
-    jobs = submission.submitted_jobs(wave)
-    if jobs is None or not wave.released.exists():
+def _step(
+    layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, begun: list[tuple[WavePlan, WaveJobs]]
+) -> Step | None:
+    """One step with the waves in flight; None if a further one is planned now and the loop goes on.
+
+    `begun` collects the waves that this call has submitted.
+    """
+    plan = history.plans[-1]
+    jobs = submission.submitted_jobs(layout.wave(plan.wave))
+    if jobs is None or not layout.wave(plan.wave).released.exists():
         if chain.is_used(spec, backend):
             what = f"wave {plan.wave} is planned, and the chain of arrays has run out"
             return Step("unsubmitted", plan.wave, f"{what}: hposlurm resume {layout.root.name}")
         jobs = submission.submit_wave(submission.request_for(layout, spec, plan), backend, time.time())
         if jobs is None:
             return Step("busy", plan.wave, f"another planner is submitting wave {plan.wave}")
-        return Step("submitted", plan.wave, f"wave {plan.wave}: {_trials(plan)}", jobs)
-    ids = element_ids(plan, jobs.arrays)
-    open_elements = [i for i in unfinished(plan, history) if ids[i]]  # no id: there was no room for it
-    states = _await_known(layout, backend, plan, ids, open_elements) if open_elements else {}
-    alive = [i for i in open_elements if states.get(ids[i], _UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
-    if alive:
-        chain.trim(backend, plan, jobs)
-        if not chain.is_used(spec, backend):
-            _keep_planner(layout, spec, backend, plan, jobs)
-        return Step("waiting", plan.wave, f"wave {plan.wave}: {len(alive)} of {_trials(plan)} still run", jobs)
-    with contextlib.suppress(BackendError):  # what a lost answer left behind would stay held in the queue for ever
-        token = token_of(wave)
-        backend.sweep(submission.request_for(layout, spec, plan, token), jobs.arrays)
-    history = read_history(layout)  # an element may have written its end between the two looks
-    if history.plans[-1].wave != plan.wave:
-        return None  # and another planner the next plan: it must not be planned a second time, as one wave more
-    settled = _settle(layout, backend, plan, history, ids, states, is_late=jobs.is_late)
-    following = _decide(layout, spec, backend, history, settled)
+        begun.append((plan, jobs))
+    most = waves_in_flight(spec, backend.wave_size(spec))
+    if begun and len(history.in_flight) >= most:
+        return _begun(layout, history, begun)
+    fresh = {plan.wave for plan, _ in begun}
+    looks = [look(layout, backend, plan, history) for plan in history.in_flight if plan.wave not in fresh]
+    still_open = sorted(fresh | {found.plan.wave for found in looks if found.alive})
+    if len(still_open) < most:
+        ended = [found for found in looks if not found.alive]
+        for found in ended:
+            sweep_up(layout, spec, backend, found)
+        now = read_history(layout)  # an element may have written its end between the two looks
+        if now.plans[-1].wave != plan.wave:
+            return None  # and another planner the next plan: it must not be planned a second time, as one wave more
+        following = _follow(layout, spec, backend, now, ended, still_open)
+        if following.assignments or not still_open:
+            _record(layout, backend, following)
+            return None
+    for found in looks:  # of an ended one as well: what nothing can follow yet is settled by the planner of the next
+        if found.alive:
+            chain.trim(backend, found.plan, found.jobs)
+            if not chain.is_used(spec, backend):
+                _keep_planner(layout, spec, backend, found.plan, found.jobs)
+    return _begun(layout, history, begun, still_open) if begun else _waiting([f for f in looks if f.alive])
+
+
+def _begun(
+    layout: StudyLayout,
+    history: History,
+    begun: Sequence[tuple[WavePlan, WaveJobs]],
+    still_open: Sequence[int] = (),
+) -> Step:
+    message = ", ".join(f"wave {plan.wave}: {_trials(plan)}" for plan, _ in begun)
+    oldest = min([*still_open, *(plan.wave for plan in history.in_flight if not still_open)])
+    awaited = submission.submitted_jobs(layout.wave(oldest))
+    return Step("submitted", begun[-1][0].wave, message, _together([jobs for _, jobs in begun]), awaited)
+
+
+def _waiting(looks: Sequence[Look]) -> Step:
+    counts = (f"wave {found.plan.wave}: {len(found.alive)} of {_trials(found.plan)} still run" for found in looks)
+    jobs = _together([found.jobs for found in looks])
+    return Step("waiting", looks[-1].plan.wave, ", ".join(counts), jobs, looks[0].jobs)
+
+
+def _together(jobs: Sequence[WaveJobs]) -> WaveJobs:
+    arrays = tuple(array for found in jobs for array in found.arrays)
+    return WaveJobs(arrays, jobs[-1].planner, any(found.is_late for found in jobs))
+
+
+def _follow(
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    history: History,
+    ended: Sequence[Look],
+    still_open: Sequence[int],
+) -> WavePlan:
+    """What comes behind the waves that have ended, with the verdicts on them."""
+    settled = settle_waves(layout, backend, history, ended)
+    following = _decide(layout, spec, backend, history, settled, still_open)
     # GPU hours are planned with what was really used; without accounting the workers' own records hold
-    if following.finished or spec.budget.gpu_hours is not None:
-        settled = _await_accounting(layout, backend, plan, history, ids, states, settled, is_late=jobs.is_late)
-        following = _decide(layout, spec, backend, history, settled)
-    _record(layout, backend, following)
-    return None
+    is_last = following.finished is not None and not still_open
+    if ended and (is_last or spec.budget.gpu_hours is not None):
+        settled = await_accounting(layout, backend, history, ended, settled)
+        following = _decide(layout, spec, backend, history, settled, still_open)
+    return following
 
 
 def _record(layout: StudyLayout, backend: Backend, plan: WavePlan) -> None:
@@ -127,90 +169,26 @@ def _record(layout: StudyLayout, backend: Backend, plan: WavePlan) -> None:
     fail_point("planned")
 
 
-_UNKNOWN = ElementState(JobState.UNKNOWN)
-
-
 def _decide(
-    layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, settled: Sequence[Settlement]
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    history: History,
+    settled: Sequence[Settlement],
+    still_open: Sequence[int],
 ) -> WavePlan:
     seen = past.with_settlements(history, settled)
-    size, gpus = backend.wave_size(spec), backend.gpus(spec)
     return next_plan(
-        layout, spec, seen, settled, wave_size=size, gpus=gpus, now=time.time(), nodes=lambda: backend.nodes(spec)
+        layout,
+        spec,
+        seen,
+        settled,
+        wave_size=backend.wave_size(spec),
+        gpus=backend.gpus(spec),
+        now=time.time(),
+        still_open=still_open,
+        nodes=lambda: backend.nodes(spec),
     )
-
-
-def _settle(
-    layout: StudyLayout,
-    backend: Backend,
-    plan: WavePlan,
-    history: History,
-    ids: Sequence[str],
-    states: Mapping[str, ElementState],
-    *,
-    is_late: bool,
-) -> tuple[Settlement, ...]:
-    """Verdicts on the wave's attempts, and what the accounting says by now of these and of earlier ones."""
-    wave = layout.wave(plan.wave)
-    late = unsettled(history, before=plan.wave)
-    usage = (
-        backend.usage(
-            sorted({job_id.rpartition("_")[0] for job_id in (*filter(None, ids), *(a.job_id for _, a in late))})
-        )
-        or {}
-    )
-    unexplained = [ids[i] for i in crashed(plan, history) if ids[i] and ids[i] not in usage]
-    if unexplained:
-        states = {**backend.states(unexplained), **states}
-    verdicts = settle(
-        plan,
-        history,
-        ids,
-        states,
-        usage,
-        after_cancel=wave.cancelled.exists(),
-        is_late=is_late,
-        log_tail=lambda job_id: last_words(wave.element_log(*_split(job_id), "err")),
-    )
-    return (*verdicts, *settle_late(late, usage))
-
-
-def _await_accounting(
-    layout: StudyLayout,
-    backend: Backend,
-    plan: WavePlan,
-    history: History,
-    ids: Sequence[str],
-    states: Mapping[str, ElementState],
-    settled: tuple[Settlement, ...],
-    *,
-    is_late: bool,
-) -> tuple[Settlement, ...]:
-    """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
-    deadline = time.monotonic() + SETTLE_S
-    submitted = [job_id for job_id in ids if job_id]
-    while (usage := backend.usage(sorted({job_id.rpartition("_")[0] for job_id in submitted}))) is not None:
-        if all(job_id in usage for job_id in submitted) or time.monotonic() > deadline:
-            return _settle(layout, backend, plan, history, ids, states, is_late=is_late)
-        time.sleep(_ASK_AGAIN_S)
-    return settled
-
-
-def _await_known(
-    layout: StudyLayout, backend: Backend, plan: WavePlan, ids: Sequence[str], elements: Sequence[int]
-) -> Mapping[str, ElementState]:
-    """The cluster's states; asks again for a grace time while an element without a record is unknown to it."""
-    deadline = time.monotonic() + LOST_AFTER_S
-    while True:
-        states = backend.states([ids[i] for i in elements])
-        unknown = [i for i in elements if states.get(ids[i], _UNKNOWN).state is JobState.UNKNOWN]
-        if not unknown or time.monotonic() > deadline:
-            return states
-        time.sleep(_ASK_AGAIN_S)
-        still = set(unfinished(plan, read_history(layout)))
-        elements = [i for i in elements if i in still]
-        if not elements:
-            return states
 
 
 def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, jobs: WaveJobs) -> None:
@@ -220,7 +198,7 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     wave = layout.wave(plan.wave)
     planner = jobs.planner or ""
     known = backend.states([planner]) if planner else {}
-    found = known.get(planner, _UNKNOWN)
+    found = known.get(planner, UNKNOWN)
     if found.detail == NEVER_SATISFIED:
         backend.cancel([planner])
     ended = found.state.is_terminal or found.detail == NEVER_SATISFIED or planner not in known
@@ -228,11 +206,6 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     if not waits:
         request = submission.request_for(layout, spec, plan, token_of(wave))
         submission.put_planner(request, backend, wave, jobs.arrays)
-
-
-def _split(job_id: str) -> tuple[str, int]:
-    array, _, index = job_id.rpartition("_")
-    return array, int(index or 0)
 
 
 def _trials(plan: WavePlan) -> str:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from hposlurm.assignments import WarmStart, freeze, gather
 from hposlurm.backend import Backend, Script
+from hposlurm.backend.jobs import WaveJobs
 from hposlurm.deepspeed import ds_config
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
 from hposlurm.failpoints import fail_point
 from hposlurm.files import create_once, to_json
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan
+from hposlurm.plan import WavePlan, read_plan
 from hposlurm.planner import chain, submission
 from hposlurm.planner.cost import Cost, study_cost
 from hposlurm.planner.decide import next_plan
@@ -115,40 +116,49 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     STOP is written before any job is cancelled: a planner's `afterany` fires after scancel as well.
     """
     history = read_history(layout)
-    plan = history.plans[-1] if history.plans else None
-    jobs = submission.submitted_jobs(layout.wave(plan.wave)) if plan else None
     if trials:
         return _cancel_trials(layout, backend, history, trials)
-    if plan is not None and plan.finished:
-        return f"nothing: the study is over already ({plan.finished})"
+    if history.finished:
+        return f"nothing: the study is over already ({history.finished})"
     create_once(layout.stop, b"")
     fail_point("stop written")
-    if plan is None or jobs is None:
+    if not _submitted(layout, history):
         return "nothing was submitted; no wave will be"
-    planner = jobs.planner
-    later = chain.later_jobs(layout, plan.wave)
-    backend.cancel([job.planner for job in (jobs, *later) if job.planner])
+    backend.cancel(_planners(layout, history))
     fail_point("planner cancelled")
-    history = read_history(layout)
-    if history.plans[-1].wave != plan.wave:  # the planner was in the middle of submitting the next wave
-        plan = history.plans[-1]
-        jobs = submission.submitted_jobs(layout.wave(plan.wave)) or jobs
-        backend.cancel([jobs.planner] if jobs.planner else [])
-    later = chain.later_jobs(layout, plan.wave)
-    backend.cancel([array.job_id for job in (jobs, *later) for array in job.arrays])
+    before, history = history, read_history(layout)
+    if len(history.plans) != len(before.plans):  # a planner was in the middle of submitting the next wave
+        backend.cancel(_planners(layout, history))
+    submitted = _submitted(layout, history)
+    later = chain.later_jobs(layout, history.plans[-1].wave)
+    arrays = [array.job_id for jobs in (*(jobs for _, jobs in submitted), *later) for array in jobs.arrays]
+    backend.cancel(arrays)
     fail_point("arrays cancelled")
-    names = ", ".join(array.job_id for array in jobs.arrays)
-    return (
-        f"wave {plan.wave} (jobs {names}{f', planner {planner}' if planner else ''}); no further wave will be submitted"
-    )
+    said = []
+    for wave, jobs in submitted:
+        names = ", ".join(array.job_id for array in jobs.arrays)
+        said.append(f"wave {wave} (jobs {names}{f', planner {jobs.planner}' if jobs.planner else ''})")
+    return f"{', '.join(said)}; no further wave will be submitted"
+
+
+def _submitted(layout: StudyLayout, history: History) -> list[tuple[int, WaveJobs]]:
+    """The jobs of the waves in flight, oldest first."""
+    found = ((plan.wave, submission.submitted_jobs(layout.wave(plan.wave))) for plan in history.in_flight)
+    return [(wave, jobs) for wave, jobs in found if jobs is not None]
+
+
+def _planners(layout: StudyLayout, history: History) -> list[str]:
+    """The planners of the waves in flight and of what was submitted behind them."""
+    later = chain.later_jobs(layout, history.plans[-1].wave)
+    return [jobs.planner for jobs in (*(jobs for _, jobs in _submitted(layout, history)), *later) if jobs.planner]
 
 
 def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, trials: Sequence[int]) -> str:
     running: dict[int, str] = {}
-    for plan in history.plans[-1:]:
+    for plan in history.in_flight:
         jobs = submission.submitted_jobs(layout.wave(plan.wave))
         ids = element_ids(plan, jobs.arrays) if jobs else []
-        running = {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False) if job_id}
+        running |= {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False) if job_id}
     unborn = [n for n in trials if backend.is_foreground and n in running and not history.trial(n).attempts]
     if unborn:
         raise RequestError(f"trial {unborn[0]} has not started; on this machine only a running trial can be taken out")
@@ -165,7 +175,8 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
 def lift_stop(layout: StudyLayout) -> None:
     """Makes a cancelled study ready to go on: what was cancelled with it will be tried again."""
     if layout.stop.exists():
-        for index in layout.waves()[-1:]:
-            create_once(layout.wave(index).cancelled, b"")
+        for last in layout.waves()[-1:]:
+            for index in (*read_plan(layout.wave(last)).in_flight, last):
+                create_once(layout.wave(index).cancelled, b"")
         fail_point("cancel marked")
         layout.stop.unlink(missing_ok=True)

@@ -33,7 +33,8 @@ def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
 
 
 def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str = "") -> WaveRequest:
-    return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token, plan.exclude)
+    behind = bool(plan.in_flight)
+    return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token, plan.exclude, is_behind=behind)
 
 
 def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
@@ -53,8 +53,9 @@ def why_broken(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementS
     jobs = read_jobs(wave)
     if jobs is None or any(job_id not in queue for job_id in asked_for(jobs, plan)):
         return None
-    if any(planner in queue and not _is_over(queue[planner]) for planner in later_planners(layout, plan)):
-        return None  # of a chain: it takes the step that an earlier one left
+    others = [*later_planners(layout, plan), *earlier_planners(layout, plan)]
+    if any(planner in queue and not _is_over(queue[planner]) for planner in others):
+        return None  # it takes the step that the wave's own one left
     if _was_never_released(wave):
         return f"the submission of wave {plan.wave} was interrupted: its jobs are held"
     runs = any(not _is_over(queue[job_id]) for job_id in asked_for(jobs, plan) if job_id != jobs.planner)
@@ -93,7 +94,7 @@ def stuck_jobs(
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """The wave's jobs that the queue knows: how many elements are in which state, and why how many of them wait.
+    """The jobs of the waves in flight that the queue knows: how many are in which state, and why how many of them wait.
 
     `planner` is None where there is none, or the queue does not know it.
     """
@@ -103,16 +104,17 @@ class QueueView:
     planner: JobState | None = None
 
 
-def queue_view(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState]) -> QueueView:
+def queue_view(layout: StudyLayout, plans: Sequence[WavePlan], queue: Mapping[str, ElementState]) -> QueueView:
     """The queue's answer in numbers, without what it does not know and what ended with its driver."""
-    jobs = read_jobs(layout.wave(plan.wave))
-    mine = {*asked_for(jobs, plan)} if jobs else set()
+    submitted = [(jobs, plan) for plan in plans if (jobs := read_jobs(layout.wave(plan.wave)))]
+    mine = {job_id for jobs, plan in submitted for job_id in asked_for(jobs, plan)}
     known = {
         job_id: found
         for job_id, found in queue.items()
         if job_id in mine and found != GONE and found.detail != DRIVER_ENDED
     }
-    planner = known.pop(jobs.planner, None) if jobs and jobs.planner else None
+    planners = [known.pop(jobs.planner, None) for jobs, _ in submitted if jobs.planner]
+    planner = next((found for found in planners if found and not found.state.is_terminal), (planners or [None])[-1])
     pending = [found.detail for found in known.values() if found.state is JobState.PENDING]
     return QueueView(
         elements=dict(Counter(found.state for found in known.values())),
@@ -145,6 +147,12 @@ def later_planners(layout: StudyLayout, plan: WavePlan) -> list[str]:
         found += [jobs.planner] if jobs.planner else []
         index += 1
     return found
+
+
+def earlier_planners(layout: StudyLayout, plan: WavePlan) -> list[str]:
+    """The planners of the waves that were in flight when this one was planned."""
+    found = (read_jobs(layout.wave(wave)) for wave in plan.in_flight)
+    return [jobs.planner for jobs in found if jobs and jobs.planner]
 
 
 def _is_over(found: ElementState) -> bool:

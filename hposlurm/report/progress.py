@@ -143,7 +143,7 @@ def progress(
     name = history.plans[0].study if history.plans else layout.root.name
     states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
     phase, detail = find_phase(layout, history, queue)
-    asked = queue_view(layout, history.plans[-1], queue) if queue and history.plans else QueueView({}, {})
+    asked = queue_view(layout, history.in_flight, queue) if queue else QueueView({}, {})
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
     failed = [t for t in history.trials if t.state is TrialState.FAIL]
     leader = best(history, objectives, limits)
@@ -165,7 +165,7 @@ def progress(
         waiting=asked.waiting,
         planner=asked.planner,
         advice={} if phase == "stopped" else too_much(asked.waiting, handle or name),
-        stuck=stuck_jobs(layout, history.plans[-1], queue, handle or name) if queue and phase != "stopped" else (),
+        stuck=_stuck(layout, history, queue, handle or name) if queue and phase != "stopped" else (),
         running=running,
         failed=tuple(_failed(layout, trial, i < _TAILS_READ) for i, trial in enumerate(failed)),
         excluded=_excluded(history),
@@ -173,6 +173,12 @@ def progress(
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
         next=_next_command(phase, handle or name),
     )
+
+
+def _stuck(
+    layout: StudyLayout, history: History, queue: Mapping[str, ElementState], handle: str
+) -> tuple[StuckJob, ...]:
+    return tuple(job for plan in history.in_flight for job in stuck_jobs(layout, plan, queue, handle))
 
 
 def find_phase(

@@ -7,12 +7,13 @@ elements do. Clocks of different nodes are never compared where that could let a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.history import History, keeps, losses
 from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.plan import WavePlan, closing_plans
 from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -52,16 +53,17 @@ def spent(
     objectives: Sequence[Objective],
     now: float,
     *,
-    wave_is_over: bool = False,
+    still_open: Collection[int] | None = None,
     limits: Limits = NO_LIMITS,
 ) -> Spent:
     """What the study has used at `now` (epoch seconds, as the planner has it).
 
-    `wave_is_over` says that no element of the last wave will start any more: one without a trace was never submitted.
-    A trial that breaks one of the `limits` improves nothing.
+    Of the waves in flight only those in `still_open` (None: all) have elements that may yet start; one of another
+    wave that left no trace was never submitted. A trial that breaks one of the `limits` improves nothing.
     """
     plans = history.plans
-    seconds = [*_attempts(history, now), *(() if wave_is_over else _waiting(history))]
+    waiting = _waiting(history, [p for p in history.in_flight if still_open is None or p.wave in still_open])
+    seconds = [*_attempts(history, now), *waiting]
     used_s, reserved_s = sum(used for used, _ in seconds), sum(kept for _, kept in seconds)
     stale, best = _progress(history, objectives, limits)
     return Spent(
@@ -131,25 +133,24 @@ def clock(seconds: float) -> str:
 
 def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
     """For every attempt the GPU seconds that it used and those that it may still use."""
-    plans = {plan.wave: plan for plan in history.plans}
-    ends = {a.wave: b.created_at for a, b in zip(history.plans, history.plans[1:], strict=False)}
+    ends = {wave: plan.created_at for wave, plan in closing_plans(history.plans).items()}
     for trial in history.trials:
         own_ends = {a.number: a.ended_at for a in history.journals.get(trial.number, ())}
         for position, attempt in enumerate(trial.attempts):
-            plan = plans.get(attempt.wave)
-            if plan is None:
+            if attempt.wave >= len(history.plans):
                 continue  # its start is not readable yet: the element counts as waiting
             until = ends.get(attempt.wave, now)
             following = trial.attempts[position + 1 : position + 2]
             if following and following[0].wave == attempt.wave:
                 until = following[0].started_at
-            used_s, reserved_s = _seconds(attempt, own_ends.get(attempt.number), plan.time_limit_s, until, now)
+            limit_s = history.plans[attempt.wave].time_limit_s
+            used_s, reserved_s = _seconds(attempt, own_ends.get(attempt.number), limit_s, until, now)
             yield used_s * attempt.gpus, reserved_s * attempt.gpus
 
 
-def _waiting(history: History) -> Iterator[tuple[float, float]]:
-    """The same for every element of the last wave that has not started."""
-    for plan in history.plans[-1:]:
+def _waiting(history: History, in_flight: Iterable[WavePlan]) -> Iterator[tuple[float, float]]:
+    """The same for every element of these waves that has not started."""
+    for plan in in_flight:
         for assignment in plan.assignments:
             trial = history.trial(assignment.trial)
             if not any(attempt.wave == plan.wave for attempt in trial.attempts):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hposlurm.backend import ElementState
+from hposlurm.errors import RequestError
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
 from hposlurm.planner.decide import next_plan
@@ -51,8 +52,11 @@ def simulate(
     trainer = function if isinstance(function, Trainer) else Trainer(function)
     layout = layout or StudyLayout(Path("/simulated") / spec.name)
     run = _Run(spec, trainer, cluster or Cluster(), layout, begin, until_s, Records(keep_journals=keep_journals))
-    {"barrier": run.barrier, "refill": run.refill}[mode or spec.waves.mode]()
-    return run.result(mode or spec.waves.mode)
+    chosen = mode or spec.waves.mode
+    if chosen == "overlap":
+        raise RequestError("waves.mode: overlap cannot be simulated; barrier and refill can")
+    {"barrier": run.barrier, "refill": run.refill}[chosen]()
+    return run.result(chosen)
 
 
 class _Run:

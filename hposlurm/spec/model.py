@@ -83,7 +83,7 @@ class WavesSpec(Section):
 
     size: PositiveWhole | None = None
     max_concurrent: PositiveWhole | None = None
-    mode: Literal["barrier"] = "barrier"
+    mode: Literal["barrier", "overlap"] = "barrier"
 
 
 class DeepSpeedSpec(Section):

@@ -21,7 +21,7 @@ LATER_VALUES: Mapping[str, frozenset[str]] = {
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
     "search.algorithm": frozenset({"pbt", *_STOPPING}),
     "search.pruner": _STOPPING,
-    "waves.mode": frozenset({"overlap", "refill"}),
+    "waves.mode": frozenset({"auto", "refill"}),
 }
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hposlurm import backend
 from hposlurm.layout import StudyLayout
-from hposlurm.planner import step
+from hposlurm.planner import ends
 from tests.cli import attack
 from tests.cli.attack import READ_VERBS, WRITE_VERBS, Attack, everything, hposlurm
 from tests.planner.fake import FakeCluster
@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with (
         pytest.MonkeyPatch.context() as patch,
         mock.patch.object(backend, "choose", lambda _name: FakeCluster()),
-        mock.patch.multiple(step, LOST_AFTER_S=0, SETTLE_S=0),
+        mock.patch.multiple(ends, LOST_AFTER_S=0, SETTLE_S=0),
     ):
         patch.setenv("HPOSLURM_RUNS", str(directory))
         patch.setenv("COLUMNS", "80")

@@ -35,7 +35,7 @@ def layout(tmp_path: Path) -> StudyLayout:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hposlurm.planner.step as module
+    import hposlurm.planner.ends as module
 
     for name, value in (("LOST_AFTER_S", 0.2), ("SETTLE_S", 0.2), ("_ASK_AGAIN_S", 0.01)):
         monkeypatch.setattr(module, name, value)

@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> StudyLayout:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hposlurm.planner.step as module
+    import hposlurm.planner.ends as module
 
     for name in ("LOST_AFTER_S", "SETTLE_S", "_ASK_AGAIN_S"):
         monkeypatch.setattr(module, name, 0.01)

@@ -196,7 +196,7 @@ def test_every_run_of_an_element_that_never_started_is_an_attempt() -> None:
 def test_late_accounting_of_an_element_that_never_started_has_the_time_of_all_its_runs() -> None:
     silent = settled(state=JobState.FAILED)
     trial = fold_trial([(0, assignment(0))], [], [silent], ("eval_loss",), 1)
-    late = unsettled(History((plan(),), (trial,), {}), before=1)
+    late = unsettled(History((plan(),), (trial,), {}), ())
     (found,) = settle_late(late, {ID: [Usage(JobState.NODE_FAIL, 5.0, 2), Usage(JobState.FAILED, 3.0, 2)]})
     assert (found.attempt, found.elapsed_s, found.outcome) == (-1, 8.0, None)
 

@@ -1,0 +1,141 @@
+"""What became of the elements of the waves in flight: which still run, and what the ends of the others mean."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hposlurm.backend import Backend, ElementState, Usage
+from hposlurm.backend.jobs import WaveJobs
+from hposlurm.errors import BackendError, StudyError
+from hposlurm.history import History, read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.plan import WavePlan
+from hposlurm.planner import submission
+from hposlurm.planner.claim import token_of
+from hposlurm.planner.settle import crashed, element_ids, last_words, settle, settle_late, unfinished, unsettled
+from hposlurm.trial import JobState, Settlement
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+# How long an element may be unknown to the cluster, without a record, before it counts as lost: NFS may hide a new file
+# for a minute, and sacct's rows lag.
+LOST_AFTER_S = 90
+# How long the planner of a finished study waits for the last rows of sacct, so that its GPU hours are the settled ones.
+SETTLE_S = 30
+_ASK_AGAIN_S = 2
+
+UNKNOWN = ElementState(JobState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A submitted wave and what the cluster says of those of its elements that may not have ended for good.
+
+    `ids` has the job id of every element, "" where there was no room for it; `alive` the indices of those that wait or
+    run.
+    """
+
+    plan: WavePlan
+    jobs: WaveJobs
+    ids: Sequence[str]
+    states: Mapping[str, ElementState]
+    alive: Sequence[int]
+
+
+def look(layout: StudyLayout, backend: Backend, plan: WavePlan, history: History) -> Look:
+    """Asks about a submitted wave; waits for an answer about elements that the cluster does not know."""
+    jobs = submission.submitted_jobs(layout.wave(plan.wave))
+    if jobs is None:
+        raise StudyError(f"{layout.wave(plan.wave).jobs} vanished, though the wave behind it is planned")
+    ids = element_ids(plan, jobs.arrays)
+    elements = [i for i in unfinished(plan, history) if ids[i]]
+    states = _await_known(layout, backend, plan, ids, elements) if elements else {}
+    alive = [i for i in elements if states.get(ids[i], UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
+    return Look(plan, jobs, ids, states, alive)
+
+
+def _await_known(
+    layout: StudyLayout, backend: Backend, plan: WavePlan, ids: Sequence[str], elements: Sequence[int]
+) -> Mapping[str, ElementState]:
+    """The cluster's states; asks again for a grace time while an element without a record is unknown to it."""
+    deadline = time.monotonic() + LOST_AFTER_S
+    while True:
+        states = backend.states([ids[i] for i in elements])
+        unknown = [i for i in elements if states.get(ids[i], UNKNOWN).state is JobState.UNKNOWN]
+        if not unknown or time.monotonic() > deadline:
+            return states
+        time.sleep(_ASK_AGAIN_S)
+        still = set(unfinished(plan, read_history(layout)))
+        elements = [i for i in elements if i in still]
+        if not elements:
+            return states
+
+
+def sweep_up(layout: StudyLayout, spec: StudySpec, backend: Backend, found: Look) -> None:
+    """Cancels what a lost answer left behind of an ended wave: it would stay held in the queue for ever."""
+    with contextlib.suppress(BackendError):
+        token = token_of(layout.wave(found.plan.wave))
+        backend.sweep(submission.request_for(layout, spec, found.plan, token), found.jobs.arrays)
+
+
+def settle_waves(
+    layout: StudyLayout, backend: Backend, history: History, ended: Sequence[Look]
+) -> tuple[Settlement, ...]:
+    """Verdicts on the attempts of ended waves, and what the accounting says by now of these and of earlier ones."""
+    if not ended:
+        return ()
+    late = unsettled(history, {plan.wave for plan in history.in_flight})
+    usage = backend.usage(_arrays([*(i for found in ended for i in found.ids), *(a.job_id for _, a in late)])) or {}
+    verdicts = [s for found in ended for s in _verdicts(layout, backend, history, found, usage)]
+    return (*verdicts, *settle_late(late, usage))
+
+
+def _verdicts(
+    layout: StudyLayout, backend: Backend, history: History, found: Look, usage: Mapping[str, Sequence[Usage]]
+) -> tuple[Settlement, ...]:
+    wave, states = layout.wave(found.plan.wave), found.states
+    ids = (found.ids[i] for i in crashed(found.plan, history))
+    unexplained = [job_id for job_id in ids if job_id and job_id not in usage]
+    if unexplained:
+        states = {**backend.states(unexplained), **states}
+    return settle(
+        found.plan,
+        history,
+        found.ids,
+        states,
+        usage,
+        after_cancel=wave.cancelled.exists(),
+        is_late=found.jobs.is_late,
+        log_tail=lambda job_id: last_words(wave.element_log(*_split(job_id), "err")),
+    )
+
+
+def await_accounting(
+    layout: StudyLayout,
+    backend: Backend,
+    history: History,
+    ended: Sequence[Look],
+    settled: tuple[Settlement, ...],
+) -> tuple[Settlement, ...]:
+    """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
+    deadline = time.monotonic() + SETTLE_S
+    submitted = [job_id for found in ended for job_id in found.ids if job_id]
+    while (usage := backend.usage(_arrays(submitted))) is not None:
+        if all(job_id in usage for job_id in submitted) or time.monotonic() > deadline:
+            return settle_waves(layout, backend, history, ended)
+        time.sleep(_ASK_AGAIN_S)
+    return settled
+
+
+def _arrays(job_ids: Sequence[str]) -> list[str]:
+    return sorted({job_id.rpartition("_")[0] for job_id in job_ids if job_id})
+
+
+def _split(job_id: str) -> tuple[str, int]:
+    array, _, index = job_id.rpartition("_")
+    return array, int(index or 0)
