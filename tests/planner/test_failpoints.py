@@ -44,10 +44,12 @@ def test_every_fail_point_is_named_in_the_list_and_in_the_source_once():
     assert set(called) == {*failpoints.ADVANCE, *failpoints.CHAIN, *failpoints.CANCEL}
 
 
-@pytest.mark.parametrize("wave", range(WAVES))
+@pytest.mark.parametrize(
+    ("mode", "wave"), [("barrier", 0), ("barrier", 1), ("overlap", 0)]
+)  # overlap submits both at once
 @pytest.mark.parametrize("name", failpoints.ADVANCE)
-def test_a_planner_killed_anywhere_leaves_one_array_per_wave_and_each_trial_once(layout, fake_slurm, name, wave):
-    study = spec(**STUDY)
+def test_a_planner_killed_anywhere_leaves_one_array_per_wave_and_each_trial_once(layout, fake_slurm, name, wave, mode):
+    study = spec(**{**STUDY, "waves": {"size": 2, "mode": mode}})
     create(layout, study)
     died = False
     for _ in range(2 * WAVES + 4):
