@@ -13,7 +13,7 @@ from hposlurm.assignments.observe import observe
 from hposlurm.assignments.warm import WarmStart, read_warm_start
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
-from hposlurm.search import Job, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
+from hposlurm.search import Job, Observation, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
 from hposlurm.search.budget import Spent, affordable, is_limited, reason_to_end, spent
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
@@ -66,8 +66,7 @@ def choose(
     )
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    prior = (warm or read_warm_start(layout)).trials
-    problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior)
+    problem = _problem(spec, (warm or read_warm_start(layout)).trials)
     rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)
@@ -83,6 +82,10 @@ def choose(
     return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
 
 
+def _problem(spec: StudySpec, prior: tuple[Observation, ...]) -> Problem:
+    return Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable)
+
+
 def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: Sequence[Job]) -> list[Assignment]:
     found, number = [], len(history.trials)
     for job in jobs:
@@ -95,7 +98,9 @@ def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: S
 
 
 def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, job: Job) -> Assignment:
-    seed = derive_seed(spec.search.seed, "trial", number)
+    parent = None if job.copy_of is None else history.trial(job.copy_of)
+    # a copy goes on with its parent's seed: so its line of ancestors is what one run with that seed would do
+    seed = derive_seed(spec.search.seed, "trial", number) if parent is None else parent.seed
     begin, resumed = commands(layout, spec, number, job.params, seed, job.to_step)
     return Assignment(
         trial=number,
@@ -107,7 +112,7 @@ def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, jo
         attrs=job.attrs,
         from_step=job.from_step,
         to_step=job.to_step,
-        resume_from=None if job.copy_of is None else _newest_checkpoint(layout, history.trial(job.copy_of)),
+        resume_from=None if parent is None else _newest_checkpoint(layout, parent),
         is_final=job.is_final,
         why=job.why,
     )

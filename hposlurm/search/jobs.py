@@ -8,6 +8,7 @@ from hposlurm.search.asha import asha
 from hposlurm.search.fresh import fresh
 from hposlurm.search.halving import halving, rung_size
 from hposlurm.search.observation import Answer, Observation, Problem
+from hposlurm.search.population import population
 
 Schedule = Callable[[Problem, Sequence[Observation], int], Answer]
 
@@ -22,7 +23,9 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
 
 
 def jobs_per_wave(problem: Problem, observations: Sequence[Observation]) -> int | None:
-    """How many jobs belong into one wave where everyone waits for everyone: a rung; None if any number will do."""
+    """How many jobs belong into one wave where everyone waits for everyone: a rung, a generation; else None."""
+    if problem.search.in_generations:
+        return problem.search.population_size
     is_halving = _SCHEDULES.get(problem.search.pair[1]) is halving
     return rung_size(problem, observations) if is_halving else None
 
@@ -44,4 +47,5 @@ _SCHEDULES: Mapping[str, Schedule] = {
     "asha": asha,
     "successive_halving": halving,
     "hyperband": halving,
+    "pbt": population,
 }

@@ -53,6 +53,7 @@ class Problem:
     """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit.
 
     `prior` are trials of other studies, from which a model of the objectives may learn; nothing else counts them.
+    `mutable` are the names of the parameters that may change while a model is trained.
     """
 
     space: SearchSpace
@@ -60,6 +61,7 @@ class Problem:
     objectives: tuple[Objective, ...]
     n_trials: int | None = None
     prior: tuple[Observation, ...] = ()
+    mutable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

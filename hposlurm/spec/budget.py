@@ -24,15 +24,19 @@ def budget_problems(
         return  # the model reports it
     if isinstance(search, dict) and "grid" in (search.get("algorithm"), search.get("sampler")):
         yield from _grid_problems(definitions, where)
-    elif not any(key in budget for key in _ENDS):
+    elif not any(key in budget for key in _ENDS) and not _is_pbt(search):
         hint = "or set budget.gpu_hours, budget.wall_time or budget.patience"
         if open_end := next((key for key in ("target", "terminator") if key in budget), None):
             hint = f"a {open_end} may never be reached: beside it " + hint.removeprefix("or ")
-        yield Problem("budget.n_trials", "is missing; only search.algorithm: grid ends by itself", hint)
+        yield Problem("budget.n_trials", "is missing; only search.algorithm: grid and pbt end by themselves", hint)
     objectives = data.get("objectives")
     if budget.get("terminator") and isinstance(objectives, list | tuple) and len(objectives) > 1:
         yield Problem("budget.terminator", f"works with one objective, there are {len(objectives)}", "take it out")
     yield from _gpu_hour_problems(budget, data.get("resources", {}))
+
+
+def _is_pbt(search: Any) -> bool:
+    return isinstance(search, dict) and "pbt" in (search.get("algorithm"), search.get("pruner"))
 
 
 def _grid_problems(definitions: Mapping[str, Definition], where: Mapping[str, str]) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from hposlurm.spec.entries import is_metric_name
 from hposlurm.spec.extra import extra_problems
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.order import dependency_order
+from hposlurm.spec.population import population_problems
 from hposlurm.spec.sampling import sampling_problems
 from hposlurm.spec.search import search_problems
 
@@ -46,6 +47,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += search_problems(data)
     draft.problems += _metric_problems(data, draft)
     draft.problems += enqueue_problems(data, draft)
+    draft.problems += population_problems(data, draft.definitions)
     draft.problems += budget_problems(data, draft.definitions, draft.where)
     draft.problems += sampling_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)

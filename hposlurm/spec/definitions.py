@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -32,6 +32,7 @@ class FloatDefinition(Section):
     log: bool = False
     step: PositiveNumber | None = None
     default: Number | None = None
+    mutable: bool = False
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
         return FloatParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
@@ -44,6 +45,7 @@ class IntDefinition(Section):
     log: bool = False
     step: PositiveWhole = 1
     default: Whole | None = None
+    mutable: bool = False
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
         return IntParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
@@ -55,6 +57,7 @@ class CategoricalDefinition(Section):
     type: Literal["categorical"] = "categorical"
     choices: tuple[Scalar, ...]
     default: ScalarOrUnset = UNSET
+    mutable: bool = False
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
         default = self.default
@@ -101,3 +104,10 @@ def conditional_parameters(conditional: Conditional, outer: str) -> dict[str, Pa
     for inner in conditional.conditionals:
         parameters |= conditional_parameters(inner, text)
     return parameters
+
+
+def mutable_names(definitions: Mapping[str, Definition], conditionals: Iterable[Conditional]) -> Iterator[str]:
+    """The parameters that may change while a model is trained, those under conditions included."""
+    yield from (name for name, definition in definitions.items() if definition.mutable)
+    for conditional in conditionals:
+        yield from mutable_names(conditional.then, conditional.conditionals)

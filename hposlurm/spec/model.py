@@ -13,7 +13,7 @@ from hposlurm.expressions import Expression
 from hposlurm.expressions import parse as parse_expression
 from hposlurm.limits import MEASURED, Limits
 from hposlurm.space import SearchSpace
-from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters
+from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters, mutable_names
 from hposlurm.spec.entries import Forbidden, MetricName, Terminator, forbidding
 from hposlurm.spec.fields import (
     Command,
@@ -189,6 +189,11 @@ class StudySpec(Section):
     resources: ResourcesSpec = ResourcesSpec()
     slurm: SlurmSpec = SlurmSpec()
     publish: tuple[Literal["sqlite", "csv"], ...] = ("sqlite", "csv")
+
+    @property
+    def mutable(self) -> frozenset[str]:
+        """The parameters that may change while a model is trained."""
+        return frozenset(mutable_names(self.parameters, self.conditionals))
 
     @property
     def space(self) -> SearchSpace:

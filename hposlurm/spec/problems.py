@@ -19,7 +19,7 @@ _STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "thre
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "search.algorithm": frozenset({"pbt", *_STOPPING}),
+    "search.algorithm": _STOPPING,
     "search.pruner": _STOPPING,
     "waves.mode": frozenset({"auto", "refill"}),
 }

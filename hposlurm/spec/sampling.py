@@ -23,15 +23,15 @@ def sampling_problems(
         return  # the model reports it
     key = "sampler" if "sampler" in search else "algorithm"
     try:
-        spec = SearchSpec.model_validate({k: search[k] for k in ("algorithm", "sampler") if k in search})
+        spec = SearchSpec.model_validate({k: search[k] for k in ("algorithm", "sampler", "pruner") if k in search})
     except ValidationError:
         return  # the model reports it
     sampler = spec.pair[0]
     if sampler == "cmaes":
         for what, how in _cmaes_problems(data, definitions, where):
             yield Problem(f"search.{key}", what, how)
-    if search.get("population_size") is not None and sampler not in _WITH_POPULATION:
-        users = ", ".join(_WITH_POPULATION)
+    if search.get("population_size") is not None and sampler not in _WITH_POPULATION and spec.pair[1] != "pbt":
+        users = ", ".join((*_WITH_POPULATION, "pbt"))
         yield Problem("search.population_size", f"is for {users}, not for {spec.name}", "take it out")
 
 

@@ -9,13 +9,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from hposlurm.errors import Problem
 from hposlurm.spec.entries import Configuration, WarmStart
-from hposlurm.spec.fields import PositiveWhole, Section, Whole
+from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
 
 Sampler = Literal["grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"]
 Pruner = Literal[
     "none",
     "asha",
     "hyperband",
+    "pbt",
     "successive_halving",
 ]
 Algorithm = Literal[
@@ -31,6 +32,7 @@ Algorithm = Literal[
     "asha",
     "bohb",
     "hyperband",
+    "pbt",
     "successive_halving",
 ]
 
@@ -43,6 +45,7 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "successive_halving": ("random", "successive_halving"),
     "hyperband": ("random", "hyperband"),
     "bohb": ("tpe", "hyperband"),
+    "pbt": ("random", "pbt"),
 }
 WITH_RUNGS = frozenset({"asha", "hyperband", "successive_halving"})
 
@@ -57,6 +60,10 @@ class SearchSpec(Section):
     below `max_resource`, where training ends. `brackets` is how many of Hyperband's are used, all if it is None.
     `compare_by` is how trials with several objectives are ranked at a rung.
     `enqueue` are configurations to try first, `warm_start` is where to learn from before the first trial.
+
+    pbt trains `population_size` members to `max_resource`. Every `perturbation_interval` the worst `quantile` of them
+    become copies of the best, in which each mutable parameter is drawn anew with `resample_probability`, else
+    multiplied by one of `perturb_factors`.
     """
 
     algorithm: Algorithm | None = None
@@ -72,6 +79,10 @@ class SearchSpec(Section):
     compare_by: Literal["first", "weighted", "domination"] = "first"
     enqueue: tuple[Configuration, ...] = ()
     warm_start: tuple[WarmStart, ...] = ()
+    perturbation_interval: PositiveWhole | None = None
+    quantile: Annotated[Number, Field(gt=0, le=0.5)] = 0.25
+    resample_probability: Annotated[Number, Field(ge=0, le=1)] = 0.25
+    perturb_factors: tuple[Annotated[Number, Field(gt=0)], ...] = Field(default=(0.8, 1.2), min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -86,6 +97,11 @@ class SearchSpec(Section):
         if self.algorithm is not None:
             return PAIRS[self.algorithm]
         return self.sampler or "tpe", self.pruner or "none"
+
+    @property
+    def in_generations(self) -> bool:
+        """Whether everyone is compared before anyone goes on, so that waves have to be waited for: pbt."""
+        return self.pair[1] == "pbt"
 
     @property
     def name(self) -> str:

@@ -70,7 +70,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "a population for what has none": (
         lambda: changed(search__population_size=20),
-        ["search.population_size: is for cmaes, nsga2, nsga3, not for tpe (take it out)"],
+        ["search.population_size: is for cmaes, nsga2, nsga3, pbt, not for tpe (take it out)"],
     ),
     "a population of next to nobody": (
         lambda: changed(search__algorithm="nsga2", search__population_size=3),
@@ -130,7 +130,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "time": (lambda: changed(resources__time="soon"), ['resources.time: must be a time such as "00:30:00"']),
     "budget": (
         lambda: changed(budget=...),
-        ["budget.n_trials: is missing; only search.algorithm: grid ends by itself"],
+        ["budget.n_trials: is missing; only search.algorithm: grid and pbt end by themselves"],
     ),
     "n_trials 0": (lambda: changed(budget__n_trials=0), ["budget.n_trials: must be at least 1, not 0"]),
     "grid over a continuous range": (
@@ -238,7 +238,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
         parameters__lr__min=1,
         parameters__gpus={"choices": [1]},
         constraints=["nope > 1", "f(bs)"],
-        search__algorithm="pbt",
+        search__algorithm="ashaa",
         trial__command="{{ lrr }}",
         resources__gpus_per_node="two",
         unknown=1,

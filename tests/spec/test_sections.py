@@ -162,7 +162,7 @@ BAD = {
     "terminator of two objectives": ({"budget__terminator": True}, "budget.terminator: works with one objective"),
     "target alone": (
         {"budget": {"target": 0.1}},
-        "budget.n_trials: is missing; only search.algorithm: grid ends by itself (a target may never be reached",
+        "budget.n_trials: is missing; only search.algorithm: grid and pbt end by themselves (a target may never",
     ),
 }
 

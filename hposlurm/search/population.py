@@ -1,0 +1,194 @@
+"""Population-based training (Jaderberg et al., 2017) in generations: who is worst goes on as a copy of one of the best.
+
+A generation ends for a member at the same step for all. A member that is not replaced keeps its trial, which is sent
+on; one that is replaced ends, and a new trial begins with the checkpoint of the other one and with other values. Which
+trial is which member of which generation stands in the trials' attributes, so every decision can be made again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from hposlurm.search.fresh import fresh
+from hposlurm.search.mutation import mutate
+from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
+from hposlurm.search.points import draw_point
+from hposlurm.search.rungs import scoring, value_at
+from hposlurm.search.seeds import derive_seed
+from hposlurm.trial import TrialState
+
+_SOUND = 1000  # draws until the constraints hold
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A member that is replaced by a copy of `parent`, the trial of another one; `reason` is for people."""
+
+    member: int
+    loser: Observation
+    parent: Observation
+    reason: str
+
+
+def generation_ends(interval: int, max_resource: int) -> tuple[int, ...]:
+    """The step at which each generation ends; the last one is where training ends, and may be shorter."""
+    return (*range(interval, max_resource, interval), max_resource)
+
+
+def population(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+    """Up to `n` jobs of the generation that is under way; the next one begins when everyone has arrived.
+
+    Copies come before the trials that they are copies of: these go on, and may then delete the checkpoint.
+    """
+    search = problem.search
+    size = search.population_size or 0
+    ends = generation_ends(search.perturbation_interval or 1, search.max_resource or 1)
+    members = _members(observations, size)
+    missing = [m for m in range(size) if not members[m]]
+    if missing:
+        return Answer(_founders(problem, observations, missing[: max(n, 0)], ends))
+    for generation, end in enumerate(ends):
+        roster = [_at(trials, generation) for trials in members]
+        if generation:
+            answer = _generation(problem, observations, members, generation, ends, max(n, 0))
+            if answer is not None:
+                return answer
+        if any(o.is_open and o.to_step == end for o in roster):
+            return Answer()
+    return Answer(finished=f"the population of {size} has ended its {len(ends)} generations")
+
+
+def _members(observations: Sequence[Observation], size: int) -> list[list[Observation]]:
+    """Each member's trials, in the order of their generations."""
+    members: list[list[Observation]] = [[] for _ in range(size)]
+    for observation in observations:
+        member = observation.attrs.get("member")
+        if isinstance(member, int) and member < size:
+            members[member].append(observation)
+    return members
+
+
+def _at(trials: Sequence[Observation], generation: int) -> Observation:
+    """The trial that a member is in a generation."""
+    return next(o for o in reversed(trials) if _begun(o) <= generation)
+
+
+def _begun(observation: Observation) -> int:
+    generation = observation.attrs.get("generation")
+    return generation if isinstance(generation, int) else 0
+
+
+def _is_sent(observation: Observation, end: int) -> bool:
+    return observation.to_step is not None and observation.to_step >= end
+
+
+def _founders(
+    problem: Problem, observations: Sequence[Observation], members: Sequence[int], ends: Sequence[int]
+) -> tuple[Job, ...]:
+    is_final = len(ends) == 1
+    attrs: list[Mapping[str, object]] = [{"member": m, "generation": 0} for m in members]
+    jobs = list(fresh(problem, observations, len(members), to_step=ends[0], is_final=is_final, attrs=attrs).jobs)
+    for own in attrs[len(jobs) :]:  # a space with fewer points than members: some begin alike
+        rng = Random(derive_seed(problem.search.seed, "member", str(own["member"])))
+        draws = (draw_point(problem.space, rng) for _ in range(_SOUND))
+        point = next((p for p in draws if problem.space.is_feasible(p)), None)
+        if point is not None:
+            jobs.append(Job(point, to_step=ends[0], is_final=is_final, attrs={"origin": "random", **own}))
+    return tuple(jobs)
+
+
+def _generation(
+    problem: Problem,
+    observations: Sequence[Observation],
+    members: Sequence[Sequence[Observation]],
+    generation: int,
+    ends: Sequence[int],
+    n: int,
+) -> Answer | None:
+    """The generation's jobs that are not given out yet, None if all are: they follow from how the one before ended."""
+    begin, end, is_final = ends[generation - 1], ends[generation], generation == len(ends) - 1
+    before = [_at(trials, generation - 1) for trials in members]
+    copies = select(problem, before, begin, generation)
+    if copies is None:
+        return Answer(finished=f"every member of the population failed before step {begin}")
+    room = len(copies) if problem.n_trials is None else problem.n_trials - len(observations)
+    jobs: list[Job] = []
+    verdicts: list[Verdict] = []
+    replaced = set()
+    for copy in copies:
+        if any(_begun(o) == generation for o in members[copy.member]):
+            replaced.add(copy.member)
+        elif room > len(jobs):  # else no trial is left for a copy, and it trains on
+            replaced.add(copy.member)
+            jobs.append(_copied(problem, copy, generation, begin, end, is_final))
+            if copy.loser.state is TrialState.PAUSED:
+                verdicts.append(Verdict(copy.loser.number, copy.reason))
+    for member, o in enumerate(before):
+        if member not in replaced and o.state is TrialState.PAUSED and o.to_step == begin:
+            jobs.append(Job(o.params, o.number, begin, end, is_final, why=f"generation {generation} of the population"))
+    return Answer(tuple(jobs[:n]), tuple(verdicts)) if jobs else None
+
+
+def _copied(problem: Problem, copy: Copy, generation: int, begin: int, end: int, is_final: bool) -> Job:
+    search = problem.search
+    rng = Random(derive_seed(search.seed, "copy", generation, copy.member))
+    params = mutate(
+        problem.space, copy.parent.params, problem.mutable, rng, search.resample_probability, search.perturb_factors
+    )
+    attrs: dict[str, object] = {
+        "origin": "copy",
+        "member": copy.member,
+        "generation": generation,
+        "parent": copy.parent.number,
+        "parent_step": begin,
+        "replaces": copy.loser.number,
+    }
+    return Job(params, None, begin, end, is_final, copy.parent.number, attrs, copy.reason)
+
+
+def select(problem: Problem, members: Sequence[Observation], step: int, generation: int) -> list[Copy] | None:
+    """Truncation selection at a step: who is replaced, and by a copy of whom; None if nobody is left to copy.
+
+    The worst `quantile` and everyone who failed are replaced, each by one of the best `quantile`, drawn at random. Ties
+    go to the trial with the lower number.
+    """
+    values = {o.number: value_at(o, step) for o in members}
+    alive = [o for o in members if values[o.number] is not None]
+    if not alive:
+        return None
+    scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
+    ranked = [o for _, _, o in sorted((s, o.number, o) for s, o in zip(scores, alive, strict=True))]
+    count = min(math.ceil(len(members) * problem.search.quantile), len(members) // 2)
+    failed = [o for o in members if values[o.number] is None]
+    best = ranked[: max(count, 1)]
+    worst = [o for o in ranked[len(ranked) - max(0, count - len(failed)) :] if o not in best]
+    replaced = {o.number for o in (*failed, *worst)}
+    return [
+        _copy(problem, o, member, best, (ranked, values), step, generation)
+        for member, o in enumerate(members)
+        if o.number in replaced
+    ]
+
+
+def _copy(
+    problem: Problem,
+    loser: Observation,
+    member: int,
+    best: Sequence[Observation],
+    standing: tuple[Sequence[Observation], Mapping[int, tuple[float, ...] | None]],
+    step: int,
+    generation: int,
+) -> Copy:
+    parent = Random(derive_seed(problem.search.seed, "parent", generation, member)).choice(best)
+    ranked, values = standing
+
+    def words(o: Observation) -> str:
+        pairs = zip(problem.objectives, values[o.number] or (), strict=False)
+        return ", ".join(f"{objective.metric} {value:.6g}" for objective, value in pairs)
+
+    place = f"place {ranked.index(loser) + 1} of {len(ranked)} ({words(loser)})" if loser in ranked else "failed"
+    reason = f"generation {generation - 1}, step {step}: {place}; replaced by a copy of trial {parent.number}"
+    return Copy(member, loser, parent, f"{reason} ({words(parent)})")
