@@ -11,7 +11,7 @@ from hposlurm.search.auto.encoding import Encoder
 from hposlurm.search.auto.ladder import best_first, levels_of, promotions
 from hposlurm.search.auto.premise import Premise, check
 from hposlurm.search.auto.proposals import Proposal, Proposer
-from hposlurm.search.auto.records import THROUGH, Records, read_records
+from hposlurm.search.auto.records import THROUGH, Records, joined, read_records
 from hposlurm.search.observation import Answer, Job, Observation, Problem
 from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
@@ -98,8 +98,8 @@ def _new_jobs(
     behind = records.is_paused & ~records.is_open & (records.target < premise.lowest)
     learned = records
     if problem.prior:
-        told = [*observations, *problem.prior]
-        learned = read_records(encoder, problem.objectives[0], records.levels, told)
+        prior = read_records(encoder, problem.objectives[0], records.levels, problem.prior)
+        learned = joined(records, prior)
     proposer = Proposer(
         encoder,
         learned,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from hposlurm.limits import Limits
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.observation import Observation
+from hposlurm.space import SearchSpace
 from hposlurm.trial import Direction, Objective, TrialState
 
 THROUGH = "through"  # the attribute of a trial that goes on to the end whatever its rungs say
@@ -59,7 +61,70 @@ class Records:
 def read_records(
     encoder: Encoder, objective: Objective, levels: tuple[int | None, ...], observations: Sequence[Observation]
 ) -> Records:
-    """Returns the observations as arrays; the last of `levels` is where training ends (None: by itself)."""
+    """Returns the observations as arrays; the last of `levels` is where training ends (None: by itself).
+
+    The very same observation, which never changes, is not translated again: only what is new since the last time is.
+    """
+    asked = (encoder.space, objective, levels)
+    found = next((i for i, last in enumerate(_lasts) if last.asked == asked and last.is_of(observations)), None)
+    last = _Last(asked, (), None) if found is None else _lasts.pop(found)
+    known = last.observations
+    changed = [i for i, o in enumerate(observations) if i >= len(known) or known[i] is not o]
+    if last.records is None or len(changed) == len(observations):
+        records = _translated(encoder, objective, levels, observations)
+    elif changed:
+        new = _translated(encoder, objective, levels, [observations[i] for i in changed])
+        records = _updated(last.records, new, changed, len(observations))
+    else:
+        records = last.records
+    _lasts.insert(0, _Last(asked, tuple(observations), records))
+    del _lasts[4:]
+    return records
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Last:
+    """What was read the last time."""
+
+    asked: tuple[SearchSpace, Objective, tuple[int | None, ...]]
+    observations: tuple[Observation, ...]
+    records: Records | None
+
+    def is_of(self, observations: Sequence[Observation]) -> bool:
+        """Whether these are the same study's, as far as can be seen, and not fewer."""
+        known = self.observations
+        return 0 < len(known) <= len(observations) and known[0].params is observations[0].params
+
+
+_lasts: list[_Last] = []  # of the last few studies, for speed alone
+
+
+def _updated(old: Records, new: Records, at: Sequence[int], count: int) -> Records:
+    """`count` rows: those of `old`, and those of `new` in the places `at`."""
+    columns: dict[str, Any] = {}
+    for field in fields(Records):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if isinstance(before, np.ndarray):
+            column = np.empty((count, *before.shape[1:]), dtype=before.dtype)
+            column[: len(before)] = before
+            column[at] = after
+            columns[field.name] = column
+    return replace(old, **columns)
+
+
+def joined(first: Records, second: Records) -> Records:
+    """The rows of the first, then those of the second; both have the same rungs."""
+    columns: dict[str, Any] = {}
+    for field in fields(Records):
+        before, after = getattr(first, field.name), getattr(second, field.name)
+        if isinstance(before, np.ndarray):
+            columns[field.name] = np.concatenate([before, after])
+    return replace(first, **columns)
+
+
+def _translated(
+    encoder: Encoder, objective: Objective, levels: tuple[int | None, ...], observations: Sequence[Observation]
+) -> Records:
     rows, inside = encoder.rows([o.params for o in observations])
     sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
     places = {level: k for k, level in enumerate(levels) if level is not None}
