@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hposlurm.search.auto.records import Records
-from hposlurm.search.rungs import quota, rung_levels
+from hposlurm.search.rungs import Placing, quota, rung_levels
+from hposlurm.trial import Objective
 
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
 FULL = (None,)
+THROUGH_WHY = "let through to the end: what the rungs are judged by"
+EXHAUSTED_WHY = "the space has no new configuration: the best of those that wait goes on"
 SPAN = 27  # the end is about so many times as far as the lowest rung, where none is asked for
 
 
@@ -26,30 +30,48 @@ def levels_of(search: SearchSpec) -> tuple[int | None, ...]:
     return rung_levels(search.min_resource or math.ceil(most / SPAN), most, search.reduction_factor)
 
 
-def promotions(records: Records, lowest: int, factor: int, *, is_last: bool = False) -> Iterator[int]:
-    """Yields the row of each paused trial that goes on, the most urgent first.
+Promotion = tuple[int, str]  # the row of a trial that goes on, and why
+
+
+def promotions(
+    records: Records, lowest: int, factor: int, objectives: Sequence[Objective], *, is_last: bool = False
+) -> Iterator[Promotion]:
+    """Yields each paused trial that goes on, the most urgent first.
 
     Trials that are let through come first; then, from the highest rung down, those that are among the best 1/factor of
     all that got to their rung or failed on the way there. `is_last`: no new trials will come, so that at least one
     trial of a rung goes on.
     """
     waiting = records.is_paused & ~records.is_open & (records.target < records.top)
-    yield from np.flatnonzero(waiting & records.is_through).tolist()
+    yield from ((row, THROUGH_WHY) for row in np.flatnonzero(waiting & records.is_through).tolist())
     waiting &= ~records.is_through
     for k in range(records.top - 1, lowest - 1, -1):
-        is_known = ~np.isnan(records.losses[:, k])
-        is_lost = records.is_failed & ~is_known & (~np.isnan(records.losses[:, k - 1]) if k else True)
-        known = np.flatnonzero(is_known)
-        order = known[np.argsort(records.losses[known, k], kind="stable")]
-        count = quota(len(known) + int(is_lost.sum()), factor)
-        best = order[: max(count, 1) if is_last else count]
+        order, size = standing(records, k)
+        goers = max(quota(size, factor), 1) if is_last else quota(size, factor)
+        best = order[:goers]
         is_next = waiting[best] & (records.target[best] == k) & np.isfinite(records.losses[best, k])
-        yield from best[is_next].tolist()
+        for place in np.flatnonzero(is_next).tolist():
+            yield int(best[place]), _placing(records, k, order, size, goers, place).text(objectives[:1])
 
 
-def best_first(records: Records) -> Iterator[int]:
-    """Yields the row of every paused trial, those of the highest rung first and there the best one."""
+def standing(records: Records, k: int) -> tuple[NDArray[np.int64], int]:
+    """The rows of all that got to rung `k`, best first, and how many they are with those that failed on the way."""
+    is_known = ~np.isnan(records.losses[:, k])
+    is_lost = records.is_failed & ~is_known & (~np.isnan(records.losses[:, k - 1]) if k else True)
+    known = np.flatnonzero(is_known)
+    return known[np.argsort(records.losses[known, k], kind="stable")], len(known) + int(is_lost.sum())
+
+
+def _placing(records: Records, k: int, order: NDArray[np.int64], size: int, goers: int, place: int) -> Placing:
+    sign = -1.0 if records.is_maximised else 1.0
+    mine, last = (sign * float(records.losses[order[i], k]) for i in (place, min(goers, len(order)) - 1))
+    threshold = (last,) if math.isfinite(last) else None
+    return Placing(records.levels[k] or 0, place + 1, size, goers, (mine,), threshold)
+
+
+def best_first(records: Records) -> Iterator[Promotion]:
+    """Yields every paused trial, those of the highest rung first and there the best one."""
     waiting = records.is_paused & ~records.is_open
     for k in range(records.top - 1, -1, -1):
         here = np.flatnonzero(waiting & (records.target == k) & np.isfinite(records.losses[:, k]))
-        yield from here[np.argsort(records.losses[here, k], kind="stable")].tolist()
+        yield from ((row, EXHAUSTED_WHY) for row in here[np.argsort(records.losses[here, k], kind="stable")].tolist())

@@ -20,6 +20,7 @@ from hposlurm.space import SearchSpace
 
 THROUGH_SHARE = 0.1
 FIRST_THROUGH_SHARE = 0.3  # of the random first trials: the sooner they end, the sooner the premise is checked
+AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the end"
 
 _encoders: list[Encoder] = []  # of the last few spaces, for speed alone
 
@@ -39,8 +40,8 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
     encoder = _encoder(problem.space)
     records = read_records(encoder, problem.objectives[0], levels, observations)
     premise = check(records)
-    onward = promotions(records, premise.lowest, search.reduction_factor)
-    jobs = [_onward(records, observations, i) for i in islice(onward, max(n, 0))]
+    onward = promotions(records, premise.lowest, search.reduction_factor, problem.objectives)
+    jobs = [_onward(records, observations, i, why) for i, why in islice(onward, max(n, 0))]
     new, is_exhausted = _new_jobs(problem, observations, encoder, records, premise, n - len(jobs))
     jobs += new
     if is_exhausted:
@@ -48,10 +49,10 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
     elif jobs or records.is_open.any():
         onward = iter(())
     else:
-        onward = promotions(records, premise.lowest, search.reduction_factor, is_last=True)
+        onward = promotions(records, premise.lowest, search.reduction_factor, problem.objectives, is_last=True)
     taken = {job.trial for job in jobs}
-    waiting = (i for i in onward if observations[i].number not in taken)
-    jobs += [_onward(records, observations, i) for i in islice(waiting, n - len(jobs))]
+    waiting = ((i, why) for i, why in onward if observations[i].number not in taken)
+    jobs += [_onward(records, observations, i, why) for i, why in islice(waiting, n - len(jobs))]
     is_over = is_exhausted and not jobs and not records.is_open.any()
     return Answer(tuple(jobs), notes=premise.notes(), finished="the search space is exhausted" if is_over else None)
 
@@ -118,14 +119,14 @@ def _new_jobs(
         if proposal is None:
             return jobs, True
         if proposal.again is not None:
-            jobs.append(_onward(records, observations, proposal.again, premise.lowest))
+            jobs.append(_onward(records, observations, proposal.again, AGAIN_WHY, premise.lowest))
             continue
         jobs.append(_start(proposal, _is_through(problem, number, premise), premise))
         number += 1
     return jobs, False
 
 
-def _onward(records: Records, observations: Sequence[Observation], i: int, rung: int | None = None) -> Job:
+def _onward(records: Records, observations: Sequence[Observation], i: int, why: str, rung: int | None = None) -> Job:
     """Trial `i` from where it is to the next rung, or to a higher one."""
     at = int(records.target[i])
     rung = at + 1 if rung is None else rung
@@ -136,6 +137,7 @@ def _onward(records: Records, observations: Sequence[Observation], i: int, rung:
         from_step=observation.to_step or 0,
         to_step=records.levels[rung],
         is_final=rung == records.top,
+        why=why,
     )
 
 

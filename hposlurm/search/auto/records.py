@@ -41,6 +41,7 @@ class Records:
     is_failed: NDArray[np.bool_]
     is_infeasible: NDArray[np.bool_]
     is_through: NDArray[np.bool_]
+    is_maximised: bool = False  # whether the losses are the negated values
 
     def from_rung(self, lowest: int) -> Records:
         """The same, without what trials reported below a rung."""
@@ -150,6 +151,7 @@ def _translated(
         is_failed=np.array([s is TrialState.FAIL for s in states], dtype=bool),
         is_infeasible=np.array([o.infeasible for o in observations], dtype=bool),
         is_through=np.array([bool(o.attrs.get(THROUGH)) for o in observations], dtype=bool),
+        is_maximised=objective.direction is Direction.MAXIMIZE,
     )
 
 

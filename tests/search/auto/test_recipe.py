@@ -272,3 +272,37 @@ def test_a_trial_that_breaks_a_limit_is_neither_promoted_nor_sought() -> None:
     assert all(float(o.params["a"] or 0) <= 0.375 or "through" in o.attrs for o in promoted)
     sought = [float(job.params["a"] or 0) for job in jobs if job.attrs.get("origin") == "gp"]
     assert sum(a < 0.45 for a in sought) > 0.7 * len(sought) > 5
+
+
+def test_the_reason_of_a_promotion_tells_place_and_threshold_of_the_rung() -> None:
+    study = Study(problem(BOX, direction=Direction.MAXIMIZE), lambda params, step: -bowl(params, step))
+    sent = 0
+    for _ in range(120):
+        for job in study.ask(1).jobs:
+            if job.trial is None:
+                assert job.why == ""
+            elif study.observations[job.trial].attrs.get("through"):
+                assert "let through" in job.why
+            else:
+                at = LEVELS[LEVELS.index(job.to_step or 0) - 1]
+                values = sorted((dict(o.ends)[at][0] for o in study.observations if at in dict(o.ends)), reverse=True)
+                mine = dict(study.observations[job.trial].ends)[at][0]
+                goers = len(values) // 3
+                assert f"rung {at}: loss {mine:.6g}, place {values.index(mine) + 1} of {len(values)}" in job.why
+                assert f"(threshold {values[goers - 1]:.6g})" in job.why
+                sent += 1
+        study.end_one()
+    assert sent > 10
+
+
+def test_what_was_read_the_last_time_changes_no_answer() -> None:
+    """Trials that changed, trials that came, and another study with as many."""
+    study, other = Study(problem(BOX), bowl), Study(problem(BOX, seed=5), noise)
+    for _ in range(60):
+        for mine in (study, other):
+            answer = mine.ask(1)
+            copied = [dataclasses.replace(o, params=dict(o.params)) for o in mine.observations]
+            assert mine.ask(0).notes == next_jobs(mine.problem, copied, 0).notes
+            assert next_jobs(mine.problem, copied, 4) == next_jobs(mine.problem, mine.observations, 4)
+            assert answer.jobs
+            mine.end_one()
