@@ -7,13 +7,16 @@ from typing import Any
 
 from hposlurm.simulation import Cluster, Row, simulate
 from hposlurm.spec import StudySpec, parse
+from hposlurm.trial import TrialState
+from searchbench.clock import Course
 from searchbench.tasks import Task
 
+TRAINED_FULLY = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")
 _ANY_NUMBER = 1_000_000
 
 
-def incumbents(task: Task, algorithm: str, workers: int, seed: int, until_s: float) -> list[tuple[float, float]]:
-    """(virtual seconds, lowest loss so far) of one study that ends at `until_s`."""
+def course(task: Task, algorithm: str, workers: int, setting: dict[str, Any], until_s: float) -> Course:
+    """One study that ends at `until_s`. "tpe+barrier": the algorithm in another mode than refill."""
 
     def train(
         params: dict[str, Any], from_step: int, to_step: int | None
@@ -24,15 +27,23 @@ def incumbents(task: Task, algorithm: str, workers: int, seed: int, until_s: flo
             yield Row(step, {"loss": float(losses[step - 1])}, float(seconds[step - 1] - before))
 
     algorithm, _, mode = algorithm.partition("+")
-    study = _study(task, algorithm, seed)
+    study = _study(task, algorithm, setting)
     found = simulate(study, train, Cluster(gpus=workers), mode=mode or "refill", until_s=until_s, keep_journals=False)
-    return found.incumbents()
+    result = Course(found.incumbents())
+    for trial in found.history.trials:
+        if trial.reports and trial.state is not TrialState.RUNNING:
+            result.ended_at[trial.reports[-1].step] += 1
+    return result
 
 
-def _study(task: Task, algorithm: str, seed: int) -> StudySpec:
-    search: dict[str, Any] = {"algorithm": algorithm, "seed": seed}
-    if algorithm not in ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"):
-        search |= {"min_resource": 3, "max_resource": task.max_step, "reduction_factor": 3}
+def _study(task: Task, algorithm: str, setting: dict[str, Any]) -> StudySpec:
+    search: dict[str, Any] = {"algorithm": algorithm, "seed": setting["seed"]}
+    if algorithm not in TRAINED_FULLY:
+        search |= {
+            "min_resource": setting["min_step"],
+            "max_resource": task.max_step,
+            "reduction_factor": setting["factor"],
+        }
     data = {
         "name": "bench",
         "objectives": [{"name": "loss"}],
