@@ -112,7 +112,7 @@ def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, jo
         attrs=job.attrs,
         from_step=job.from_step,
         to_step=job.to_step,
-        resume_from=None if parent is None else _newest_checkpoint(layout, parent),
+        resume_from=None if parent is None else _newest_checkpoint(layout, parent, job.from_step),
         is_final=job.is_final,
         why=job.why,
     )
@@ -146,9 +146,9 @@ def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) ->
     )
 
 
-def _newest_checkpoint(layout: StudyLayout, trial: Trial) -> str | None:
-    """The trial's checkpoint with the largest step, relative to the study; None if it announced none."""
-    saved = [checkpoint for attempt in trial.attempts for checkpoint in attempt.checkpoints]
+def _newest_checkpoint(layout: StudyLayout, trial: Trial, step: int) -> str | None:
+    """The newest checkpoint that the trial reported up to `step`, relative to the study; None if there is none."""
+    saved = [c for attempt in trial.attempts for c in attempt.checkpoints if c[0] <= step]
     if not saved:
         return None
     _, path = max(saved, key=lambda checkpoint: checkpoint[0])

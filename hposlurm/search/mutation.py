@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from hposlurm.search.points import Point, choice_index, draw_point
@@ -23,7 +24,8 @@ def mutate(
     """`params` with other values of what is mutable, allowed by the constraints; `params` itself if none is found.
 
     Each value is drawn anew with `resample_probability`, else a number is multiplied by one of `factors`, within its
-    range and on its steps, and a choice gives way to a neighbour of it. What becomes active by that is drawn.
+    range and on its steps, and a choice gives way to a neighbour of it. What becomes active by that is drawn, and so is
+    a value outside of a space that was changed.
     """
     for _ in range(_TRIES):
         point: Point = {}
@@ -31,26 +33,22 @@ def mutate(
             if not space.is_active(parameter, point):
                 continue
             name = parameter.name
-            if name not in params or (name in mutable and rng.random() < resample_probability):
+            if name not in params:
                 point[name] = _drawn(parameter, rng)
-            elif name in mutable:
-                point[name] = _moved(parameter, params[name], rng, factors)
-            else:
+            elif name not in mutable:
                 point[name] = params[name]
+            elif rng.random() < resample_probability or not parameter.contains(params[name]):
+                point[name] = _drawn(parameter, rng)
+            else:
+                point[name] = _moved(parameter, params[name], rng, factors)
         if point != dict(params) and space.is_feasible(point):
             return point
     return dict(params)
 
 
 def _drawn(parameter: Parameter, rng: Random) -> ParamValue:
-    (value,) = draw_point(SearchSpace((_unconditional(parameter),)), rng).values()
+    (value,) = draw_point(SearchSpace((replace(parameter, condition=None),)), rng).values()
     return value
-
-
-def _unconditional(parameter: Parameter) -> Parameter:
-    from dataclasses import replace
-
-    return replace(parameter, condition=None)
 
 
 def _moved(parameter: Parameter, value: ParamValue, rng: Random, factors: Sequence[float]) -> ParamValue:
@@ -58,22 +56,13 @@ def _moved(parameter: Parameter, value: ParamValue, rng: Random, factors: Sequen
         index = choice_index(parameter, value) + rng.choice((-1, 1))
         return parameter.choices[min(max(index, 0), len(parameter.choices) - 1)]
     assert isinstance(value, int | float)
-    factor = rng.choice(factors)
-    if isinstance(parameter, IntParameter):
-        values = parameter.values()
-        here = values.index(int(value))
-        there = round((value * factor - parameter.low) / parameter.step)
-    elif parameter.step is None:
-        return parameter.snap(value * factor)
-    else:
-        values = range(parameter.size or 1)
-        here = round((value - parameter.low) / parameter.step)
-        there = round((value * factor - parameter.low) / parameter.step)
+    moved = value * rng.choice(factors)
+    if parameter.step is None:
+        return parameter.snap(moved)
+    here, there = (round((v - parameter.low) / parameter.step) for v in (value, moved))
     if there == here:  # a small number, or a coarse grid: one step at least
-        there += 1 if value * factor > value else -1 if value * factor < value else 0
-    there = min(max(there, 0), len(values) - 1)
-    return (
-        values[there]
-        if isinstance(parameter, IntParameter)
-        else parameter.snap(parameter.low + there * (parameter.step or 0.0))
-    )
+        there += (moved > value) - (moved < value)
+    there = min(max(there, 0), (parameter.size or 1) - 1)
+    if isinstance(parameter, IntParameter):
+        return parameter.values()[there]
+    return parameter.snap(parameter.low + there * parameter.step)

@@ -114,6 +114,8 @@ def _generation(
     copies = select(problem, before, begin, generation)
     if copies is None:
         return Answer(finished=f"every member of the population failed before step {begin}")
+    if any(_is_sent(trials[-1], end) for trials in members):  # decided before, and the measured metrics have moved on
+        copies = [c for c in copies if c.loser.state is not TrialState.PAUSED and not _is_sent(c.loser, end)]
     room = len(copies) if problem.n_trials is None else problem.n_trials - len(observations)
     jobs: list[Job] = []
     verdicts: list[Verdict] = []
@@ -152,15 +154,16 @@ def _copied(problem: Problem, copy: Copy, generation: int, begin: int, end: int,
 def select(problem: Problem, members: Sequence[Observation], step: int, generation: int) -> list[Copy] | None:
     """Truncation selection at a step: who is replaced, and by a copy of whom; None if nobody is left to copy.
 
-    The worst `quantile` and everyone who failed are replaced, each by one of the best `quantile`, drawn at random. Ties
-    go to the trial with the lower number.
+    The worst `quantile` and everyone without a value are replaced, each by one of the best `quantile`, drawn at random.
+    Whoever breaks a limit on a measured metric is behind everyone who does not; ties go to the lower number.
     """
     values = {o.number: value_at(o, step) for o in members}
     alive = [o for o in members if values[o.number] is not None]
     if not alive:
         return None
     scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
-    ranked = [o for _, _, o in sorted((s, o.number, o) for s, o in zip(scores, alive, strict=True))]
+    broken = [sum(problem.space.limits.violations(o.params, o.metrics)) for o in alive]
+    ranked = [o for _, _, _, o in sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, alive, strict=True))]
     count = min(math.ceil(len(members) * problem.search.quantile), len(members) // 2)
     failed = [o for o in members if values[o.number] is None]
     best = ranked[: max(count, 1)]
@@ -189,6 +192,13 @@ def _copy(
         pairs = zip(problem.objectives, values[o.number] or (), strict=False)
         return ", ".join(f"{objective.metric} {value:.6g}" for objective, value in pairs)
 
-    place = f"place {ranked.index(loser) + 1} of {len(ranked)} ({words(loser)})" if loser in ranked else "failed"
+    if loser in ranked:
+        limits = problem.space.limits.complaints(loser.params, loser.metrics)
+        shown = "; ".join((words(loser), *(f"breaks {limit}" for limit in limits)))
+        place = f"place {ranked.index(loser) + 1} of {len(ranked)} ({shown})"
+    elif loser.state is TrialState.FAIL:
+        place = "did not fit into the memory" if loser.infeasible else "failed"
+    else:
+        place = "ended before"
     reason = f"generation {generation - 1}, step {step}: {place}; replaced by a copy of trial {parent.number}"
     return Copy(member, loser, parent, f"{reason} ({words(parent)})")

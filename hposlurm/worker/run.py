@@ -89,11 +89,17 @@ def _pattern(plan: WavePlan) -> Pattern | None:
 def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:
     """The trial's own newest valid checkpoint, else its copy of the assigned one; None where there is neither.
 
-    Raises StudyError or OSError if the assigned one cannot be had: from scratch it would be another trial.
+    Raises StudyError or OSError if a copy of another trial has none: from scratch it would be something else.
     """
     trial = study.trial(assignment.trial)
     own = checkpoints.resume(trial.checkpoints, attempt, claim.announced_checkpoints(trial))
     newest = own or take_over(study, assignment, attempt)
+    parent = assignment.attrs.get("parent")
+    if newest is None and parent is not None:
+        raise StudyError(
+            f"it goes on from trial {parent} at step {assignment.from_step}, and there is no checkpoint to begin with: "
+            "the training has to report one wherever it ends"
+        )
     return None if newest is None else str(newest)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
-from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hposlurm.expressions import parse
+from hposlurm.limits import Limits
 from hposlurm.search import Observation, Problem, next_jobs
-from hposlurm.search.mutation import mutate
 from hposlurm.search.population import generation_ends, select
-from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space import CategoricalParameter, SearchSpace
 from hposlurm.spec import SearchSpec
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.play import LINE, LOSS, Play
@@ -68,6 +70,53 @@ def test_who_failed_is_replaced_whoever_else_is_worst() -> None:
     assert replaced((None, 0.1, None, 0.2)) == {0: 1, 2: 1}
     assert replaced((None, None, None, 0.2)) == {0: 3, 1: 3, 2: 3}
     assert replaced((None, None, None, None)) is None
+
+
+def test_what_does_not_fit_into_the_memory_is_replaced_for_that() -> None:
+    one, two, three = members(0.3, 0.1, 0.4)
+    oom = replace(members(None)[0], number=3, infeasible=True)
+    (copy,) = select(problem(), [one, two, three, oom], 2, 1) or []
+    assert copy.reason.startswith("generation 0, step 2: did not fit into the memory; replaced by a copy of trial 1")
+
+
+def test_who_breaks_a_limit_is_behind_everyone_who_keeps_it() -> None:
+    limits = Limits((parse("peak_gpu_gb <= 30"),), frozenset({"peak_gpu_gb"}))
+    limited = replace(problem(), space=replace(LINE, limits=limits))
+    peaks = (20.0, 33.0, 20.0, 20.0)
+    population = [
+        replace(o, metrics={"peak_gpu_gb": p}) for o, p in zip(members(0.3, 0.1, 0.4, 0.2), peaks, strict=True)
+    ]
+    (copy,) = select(limited, population, 2, 1) or []
+    assert (copy.loser.number, copy.parent.number) == (1, 3)
+    assert "place 4 of 4 (loss 0.1; breaks peak_gpu_gb <= 30: peak_gpu_gb is 33)" in copy.reason
+
+
+def test_a_generation_that_has_begun_stays_as_it_was_decided() -> None:
+    """Measured metrics change while a generation is given out in small waves: nobody else is replaced for that."""
+    limits = Limits((parse("peak <= 30"),), frozenset({"peak"}))
+    play = Play(replace(problem(), space=replace(LINE, limits=limits)), moving)
+    for number, job in play.start(4):
+        play.end(number, job)
+    ((first, copy),) = play.start(1)
+    assert copy.copy_of is not None
+    survivor = next(o.number for o in play.observations if o.state is TrialState.PAUSED and o.number != copy.copy_of)
+    play.observations[survivor] = replace(play.observations[survivor], metrics={"peak": 99.0})
+    others = [*play.start(1), *play.start(5)]
+    assert [job.copy_of for _, job in others] == [None, None, None]
+    assert survivor in {number for number, _ in others} and first not in {number for number, _ in others}
+
+
+def test_what_is_enqueued_is_among_the_first_members() -> None:
+    play = Play(problem(enqueue=({"x": 0.875}, {"x": 0.125})), moving)
+    assert [job.params for _, job in play.start(4)][:2] == [{"x": 0.875}, {"x": 0.125}]
+
+
+def test_a_space_of_fewer_points_than_members_is_drawn_from_again() -> None:
+    two = SearchSpace((CategoricalParameter("x", (0.0, 1.0)),))
+    play = Play(problem(two), moving)
+    waves = play.waves(lambda _: 4)
+    assert [len(wave) for wave in waves] == [4, 4, 4, 4]
+    assert {job.params["x"] for _, job in play.jobs} == {0.0, 1.0}
 
 
 def test_what_is_maximised_is_ranked_the_other_way() -> None:
@@ -145,36 +194,46 @@ def test_without_trials_left_for_copies_everyone_trains_on() -> None:
     assert sum(o.state is TrialState.COMPLETE for o in play.observations) == 4
 
 
-MIXED = SearchSpace(
-    (
-        FloatParameter("lr", 1e-5, 1e-1, log=True),
-        FloatParameter("wd", 0.0, 0.5, step=0.1),
-        IntParameter("k", 1, 9),
-        CategoricalParameter("kind", ("a", "b", "c")),
-        FloatParameter("fixed", 0.0, 1.0),
-    ),
-    (parse("k * wd <= 1"),),
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    size=st.integers(4, 9),
+    interval=st.integers(1, 5),
+    most=st.integers(6, 12),
+    quantile=st.floats(0.05, 0.5),
+    seed=st.integers(0, 1000),
+    failing=st.frozensets(st.integers(0, 12), max_size=5),
+    waves=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    n_trials=st.none() | st.integers(9, 20),
 )
-HERE = {"lr": 1e-3, "wd": 0.3, "k": 3, "kind": "b", "fixed": 0.7}
-
-
-def test_values_move_by_the_factors_or_by_a_step_and_stay_allowed() -> None:
-    changed = frozenset({"lr", "wd", "k", "kind"})
-    for seed in range(300):
-        point = mutate(MIXED, HERE, changed, Random(seed), 0.0, (0.8, 1.2))
-        assert MIXED.contains(point) and MIXED.is_feasible(point)
-        assert point["lr"] in (pytest.approx(0.8e-3), pytest.approx(1.2e-3))
-        assert point["k"] in (2, 4) and point["wd"] in (0.2, 0.4)
-        assert point["kind"] in ("a", "c") and point["fixed"] == 0.7
-
-
-def test_values_at_the_edge_stay_in_the_range() -> None:
-    edge = {**HERE, "lr": 1e-1}
-    found = {mutate(MIXED, edge, frozenset({"lr"}), Random(seed), 0.0, (1.2, 0.8))["lr"] for seed in range(20)}
-    assert max(float(v) for v in found) <= 1e-1 and len(found) == 1  # of what changes nothing another is tried
-
-
-def test_the_share_of_new_draws_is_the_probability() -> None:
-    points = [mutate(LINE, {"x": 0.5}, frozenset({"x"}), Random(seed), 0.25, (0.8, 1.2)) for seed in range(2000)]
-    moved = sum(point["x"] in (0.4, 0.6) for point in points)
-    assert moved / len(points) == pytest.approx(0.75, abs=0.03)
+def test_every_population_ends_with_all_who_are_left_at_the_last_step(
+    size: int,
+    interval: int,
+    most: int,
+    quantile: float,
+    seed: int,
+    failing: frozenset[int],
+    waves: list[int],
+    n_trials: int | None,
+) -> None:
+    """Whoever fails and however the waves are cut: no step is trained twice, and who is copied was among the best."""
+    search = {"population_size": size, "perturbation_interval": interval, "max_resource": most, "quantile": quantile}
+    asked = problem(seed=seed, n_trials=n_trials, **search)
+    play = Play(asked, moving, fails=lambda _, number: number in failing)
+    play.waves(lambda played: waves[len(played.jobs) % len(waves)])
+    assert next_jobs(asked, play.observations, size).finished
+    assert not any(o.is_open for o in play.observations)
+    assert n_trials is None or len(play.observations) <= n_trials
+    ends = generation_ends(interval, most)
+    for number, o in enumerate(play.observations):
+        legs = [(job.from_step, job.to_step) for n, job in play.jobs if n == number]
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(legs))
+        assert all(end in ends for _, end in legs)
+        if (parent := o.attrs.get("parent")) is not None:
+            assert legs[0][0] == o.attrs["parent_step"]
+            assert play.observations[parent].ends  # type: ignore[index]
+        if o.state is TrialState.COMPLETE:
+            assert legs[-1][1] == most
+    final = [o for o in play.observations if o.state is TrialState.COMPLETE]
+    assert len({o.attrs["member"] for o in final}) == len(final)
+    if not failing:
+        assert len(final) == size

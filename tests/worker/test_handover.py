@@ -94,3 +94,13 @@ def test_a_new_trial_whose_checkpoint_is_gone_fails_and_does_not_begin_from_scra
     assert outcome == "fail"
     assert reason == f"the checkpoint to begin with, {PARENT}/step-8, cannot be used: it is gone, or not marked"
     assert not (study.root / "ran").exists()
+
+
+def test_a_copy_without_a_checkpoint_to_begin_with_fails_and_never_starts_from_scratch(study: Study) -> None:
+    command = f"touch begun; {report(3, eval_loss=1)}"
+    study.plan(command, assignment={"from_step": 2, "attrs": {"parent": 7, "parent_step": 2}})
+    study.run()
+    outcome, reason = study.end()
+    assert outcome == "fail"
+    assert reason.startswith("it goes on from trial 7 at step 2, and there is no checkpoint to begin with: ")
+    assert not (study.root / "begun").exists()
