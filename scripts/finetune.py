@@ -52,6 +52,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 
 from hposlurm import client  # noqa: E402
 from hposlurm.deepspeed import ds_config  # noqa: E402
+from hposlurm.integrations.schedule import read_recipe  # noqa: E402
 from hposlurm.integrations.transformers import HposlurmCallback  # noqa: E402
 
 # ------------------------------------------------------------------------------------------------ arguments
@@ -84,6 +85,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
     parser.add_argument("--momentum", type=float, help="of sgd only (default: 0)")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        help="a file of `hposlurm best --export`: its parameters, in place of the options of the same names, and its "
+        "seed; --lr and --wd change at the steps at which they did in the study. Give its search.max_resource as "
+        "--epochs, or as --max-steps beside --eval-steps",
+    )
     parser.add_argument("--epochs", type=int, help="default: the study's search.max_resource, or 5")
     parser.add_argument("--max-steps", type=int, help="ends earlier; -1: does not (default: -1, but see --eval-steps)")
     parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the trial's own, or 0")
@@ -113,6 +121,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--resume-from", type=Path, default=client.resume_from(), help="checkpoint to continue from")
     args = parser.parse_args()
+    args.changes = {"lr": args.lr, "wd": args.wd}
+    if args.recipe is not None:
+        follow(parser, args)
     if bool(args.data) == bool(args.train_data) or bool(args.train_data) != bool(args.eval_data):
         parser.error("give --data, or both --train-data and --eval-data")
     if args.momentum is not None and args.optimizer != "sgd":
@@ -125,6 +136,22 @@ def parse_arguments() -> argparse.Namespace:
     if args.save != "none" and args.output_dir is None:
         parser.error(f"--save {args.save} needs an --output-dir outside a study")
     return args
+
+
+def follow(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Takes over the recipe; what it says of the steps after the first one is left in `args.changes`."""
+    searched = ("lr", "bs", "wd", "warmup", "optimizer", "momentum")
+    try:
+        recipe = read_recipe(args.recipe)
+        args.seed = recipe.seed
+        for name in recipe.values:
+            if name not in searched:
+                raise ValueError(f"it has {name!r}; known are {', '.join(searched)}")
+            if name in args.changes:
+                args.changes[name] = recipe.values[name]
+            setattr(args, name, recipe.first(name) if name in args.changes else recipe.constant(name))
+    except (ValueError, OSError) as error:
+        parser.error(f"--recipe {args.recipe}: {error}")
 
 
 def set_horizon(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -270,7 +297,10 @@ def main() -> None:
     # the model, and the data in its tokens
     model, tokenizer = load_model(args, train)
     bridge = HposlurmCallback(
-        keep=args.keep, unit="step" if args.eval_steps else "epoch", learning_rate=args.lr, weight_decay=args.wd
+        keep=args.keep,
+        unit="step" if args.eval_steps else "epoch",
+        learning_rate=args.changes["lr"],
+        weight_decay=args.changes["wd"],
     )
     trainer = SquadTrainer(
         model=model,

@@ -12,8 +12,9 @@ from hposlurm.report.numbers import counted
 from hposlurm.report.style import SUFFIXES, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from hposlurm.lineage import Leg
     from hposlurm.report.export import Configuration
     from hposlurm.report.tables import StudyResults, Table
 
@@ -71,12 +72,13 @@ def best(
 
     results = _results(study)
     trials = best_trials(results, top)
-    found = [configuration(results.name, t, results.objectives, results.limits) for t in trials]
+    found = [configuration(results, trial) for trial in trials]
     if found[0].broken:
         say(f"note: no completed trial is feasible; trial {found[0].trial} breaks {'; '.join(found[0].broken)}")
     if export is not None:
         write(export, found[0], force=force)
-        say(f"{export}: the parameters of trial {found[0].trial}")
+        what = "the parameters and their schedule" if found[0].schedule else "the parameters"
+        say(f"{export}: {what} of trial {found[0].trial}")
     if style is Format.JSON:
         import json
 
@@ -122,8 +124,23 @@ def _print_one(found: Configuration) -> None:
     print(f"trial {found.trial} of {found.study}")
     _print_pairs("values", {name: shown(value) for name, value in found.values.items()})
     _print_pairs("params", found.params)
+    if found.schedule:
+        _print_pairs("schedule", _changes(found.schedule))
     _print_pairs("metrics", {name: shown(value) for name, value in found.metrics.items()})
     print(f"runtime: {duration(found.runtime)}   GPU hours: {shown(found.gpu_hours)}")
+
+
+def _changes(schedule: Sequence[Leg]) -> dict[str, object]:
+    """What holds from each step on, of the parameters that ever change."""
+    from hposlurm.report.numbers import shown
+
+    names = {name: None for leg in schedule for name in leg.params}
+    moving = [name for name in names if len({repr(leg.params.get(name)) for leg in schedule}) > 1]
+    return {
+        f"from step {leg.step}": ", ".join(f"{name}={shown(leg.params[name])}" for name in moving if name in leg.params)
+        + f" (trial {leg.trial})"
+        for leg in schedule
+    }
 
 
 def _print_pairs(title: str, pairs: Mapping[str, object]) -> None:

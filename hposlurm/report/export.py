@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, measured, ranked
-from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.lineage import Leg, legs
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
-from hposlurm.trial import Objective, Params, Trial, TrialState
+from hposlurm.trial import Params, Trial, TrialState
 
 
 def best_trials(results: StudyResults, top: int) -> list[Trial]:
@@ -33,7 +33,8 @@ def _counted(history: History) -> str:
 class Configuration:
     """A completed trial as people pass it on: `values` by objective, `metrics` the last of each, `runtime` in s.
 
-    `broken` are the limits on measured metrics that it breaks; then no completed trial keeps them all.
+    `broken` are the limits on measured metrics that it breaks; then no completed trial keeps them all. `schedule` says
+    how a copy of another trial came about: the parameters from each step on; it is empty where they never changed.
     """
 
     study: str
@@ -46,27 +47,28 @@ class Configuration:
     runtime: float | None
     gpu_hours: float
     broken: tuple[str, ...] = ()
+    schedule: tuple[Leg, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same with stable keys for programs."""
         return asdict(self)
 
 
-def configuration(
-    study: str, trial: Trial, objectives: Sequence[Objective], limits: Limits = NO_LIMITS
-) -> Configuration:
+def configuration(results: StudyResults, trial: Trial) -> Configuration:
     """What is passed on of a completed trial."""
+    line = legs(results.history, trial)
     return Configuration(
-        study=study,
+        study=results.name,
         trial=trial.number,
         params=dict(trial.params),
-        values=dict(zip((o.metric for o in objectives), trial.values or (), strict=True)),
+        values=dict(zip((o.metric for o in results.objectives), trial.values or (), strict=True)),
         metrics=latest_metrics(trial.attempts),
         signature=trial.signature,
         seed=trial.seed,
         runtime=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
-        broken=limits.complaints(trial.params, measured(trial)),
+        broken=results.limits.complaints(trial.params, measured(trial)),
+        schedule=line if len(line) > 1 else (),
     )
 
 

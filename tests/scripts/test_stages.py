@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hposlurm.worker import checkpoints
 from tests.scripts.test_finetune import DATA, SCRIPT, SHORT, Run, finetune
@@ -42,7 +44,7 @@ class Trial:
     """One trial's directory; each `train` is an attempt that goes on from its newest checkpoint."""
 
     def __init__(self, place: Path, kind: str) -> None:
-        self.place, (self.arguments, self.ranks) = place, KINDS[kind]
+        self.place, self.kind, (self.arguments, self.ranks) = place, kind, KINDS[kind]
         place.mkdir(parents=True, exist_ok=True)
 
     def train(self, *arguments: str, **stage: object) -> Run:
@@ -54,6 +56,11 @@ class Trial:
         variables["RECORD_STEPS"] = str(self.place / "steps")
         given = [*ARGUMENTS, *self.arguments, *arguments]
         return finetune(self.place, *given, ranks=self.ranks, script=script, **variables)
+
+    def fork(self, place: Path) -> Trial:
+        """Another trial that has come as far."""
+        shutil.copytree(self.place, place, dirs_exist_ok=True)
+        return Trial(place, self.kind)
 
     def steps(self) -> list[Any]:
         """(learning rate, weight decay) of each optimizer step so far, the same on every rank."""
@@ -68,33 +75,50 @@ class Trial:
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Run]:
     """Three epochs without a stop."""
     trial = Trial(tmp_path_factory.mktemp("whole"), request.param)
-    trial.kind = request.param  # type: ignore[attr-defined]
     return trial, trial.train(*FIRST, "--epochs", "3")
 
 
-def test_stages_make_up_one_training(tmp_path: Path, whole: tuple[Trial, Run]) -> None:
-    """Paused at a rung and sent on: every step is trained once, with the schedule of the full horizon."""
-    reference, uninterrupted = whole
-    trial = Trial(tmp_path, reference.kind)  # type: ignore[attr-defined]
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, whole: tuple[Trial, Run]) -> Trial:
+    """The first epoch of the same training."""
+    trial = Trial(tmp_path_factory.mktemp("begun"), whole[0].kind)
     first = trial.train(*FIRST, max_step=1, max_resource=3)
     assert [report["step"] for report in first.reports] == [1]
     assert steps(first.checkpoints) == [4 // trial.ranks]
+    return trial
+
+
+def test_stages_make_up_one_training(tmp_path: Path, whole: tuple[Trial, Run], begun: Trial) -> None:
+    """Paused at a rung and sent on: every step is trained once, with the schedule of the full horizon."""
+    reference, uninterrupted = whole
+    trial = begun.fork(tmp_path)
     last = trial.train(*FIRST, from_step=1, max_step=3, max_resource=3)
     assert [report["step"] for report in last.reports] == [1, 2, 3]
     assert trial.steps() == reference.steps()
     assert last.weights == uninterrupted.weights
 
 
-def test_a_copy_trains_on_with_its_own_learning_rate_and_weight_decay(tmp_path: Path, whole: tuple[Trial, Run]) -> None:
-    """From the checkpoint of another trial with other values: those are in the checkpoint, but must not be used."""
-    reference, _ = whole
-    trial = Trial(tmp_path, reference.kind)  # type: ignore[attr-defined]
-    trial.train(*FIRST, max_step=1, max_resource=3)
-    per_epoch = len(trial.steps())
-    trial.train(*SECOND, from_step=1, max_step=3, max_resource=3)
-    own, other = trial.steps()[per_epoch:], reference.steps()[per_epoch:]
+def test_a_copy_trains_on_with_its_own_learning_rate_and_weight_decay_and_can_be_replayed(
+    tmp_path: Path, whole: tuple[Trial, Run], begun: Trial
+) -> None:
+    """From the checkpoint of another trial with other values: those are in the checkpoint, but must not be used.
+
+    One run that follows what `best --export` writes of such a trial takes the very same steps.
+    """
+    per_epoch = len(begun.steps())
+    trial = begun.fork(tmp_path / "copy")
+    copy = trial.train(*SECOND, from_step=1, max_step=3, max_resource=3)
+    own, other = trial.steps()[per_epoch:], whole[0].steps()[per_epoch:]
     assert [rate for rate, _ in own] == pytest.approx([rate * 2e-3 / 5e-3 for rate, _ in other])
     assert [decay for _, decay in own] == [0.3] * len(own)
+
+    legs = [{"step": 0, "params": {"lr": 5e-3, "wd": 0.1}}, {"step": 1, "params": {"lr": 2e-3, "wd": 0.3}}]
+    recipe = tmp_path / "best.yaml"
+    recipe.write_text(yaml.safe_dump({"params": legs[1]["params"], "seed": 3, "schedule": legs}))
+    replay = Trial(tmp_path / "replay", begun.kind)
+    replayed = replay.train("--recipe", str(recipe), "--epochs", "3")
+    assert replay.steps() == trial.steps()
+    assert replayed.weights == copy.weights
 
 
 def test_optimizer_steps_as_the_resource(tmp_path: Path) -> None:
