@@ -162,5 +162,9 @@ class StudyLayout:
         plans = (self.root / "waves").glob("*/wave.json")
         return sorted(index for plan in plans if (index := number_of(plan.parent.name, 4)) is not None)
 
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
     def trial(self, number: int) -> TrialLayout:
-        return TrialLayout(self.root / "trials" / f"{number:05d}", number)
+        return TrialLayout(self.trials / f"{number:05d}", number)

@@ -43,7 +43,7 @@ def bad_nodes(trials: Iterable[Trial]) -> tuple[BadNode, ...]:
     failed: dict[str, set[int]] = {}
     completed: dict[str, set[int]] = {}
     for trial in trials:
-        done = {a.host for a in trial.attempts if a.outcome is Outcome.COMPLETE and a.host}
+        done = {a.host for a in trial.attempts if a.outcome in (Outcome.COMPLETE, Outcome.PRUNED) and a.host}
         blamed = {a.host for a in trial.attempts if a.host and _blames_node(a)} - done
         for node in done:
             completed.setdefault(node, set()).add(trial.number)

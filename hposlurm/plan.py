@@ -9,6 +9,7 @@ from typing import Any
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, from_json, to_json
 from hposlurm.layout import WaveLayout
+from hposlurm.stopping import StopRule
 from hposlurm.trial import Assignment, Settlement
 from hposlurm.typed import structure
 
@@ -25,8 +26,9 @@ class WavePlan:
     `memory_grace_steps` is how many looks at it a trial then still has. `exclude` are the nodes that the wave's jobs
     keep away from because trials failed there; `exclude_note` says why they do not where that would be too many.
     `notes` is what the search says aloud about its decision. `max_resource` is the step that no trial is trained
-    beyond, however far a single assignment goes (None: the training code's own end). `in_flight` are the
-    earlier waves whose jobs had not all ended then: nothing is settled about them yet.
+    beyond, however far a single assignment goes (None: the training code's own end). `stop` is the rule by which
+    workers end trials at a report. `in_flight` are the earlier waves whose jobs had not all ended then: nothing is
+    settled about them yet.
     """
 
     wave: int
@@ -45,6 +47,7 @@ class WavePlan:
     memory_warning: float | None = 0.95
     memory_grace_steps: int = 5
     max_resource: int | None = None
+    stop: StopRule | None = None
     assignments: tuple[Assignment, ...] = ()
     settled: tuple[Settlement, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hposlurm.search import Problem, jobs_per_wave
+from hposlurm.stopping import AT_REPORTS
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -34,7 +35,7 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     budget, (sampler, pruner) = spec.budget, spec.search.pair
     is_known = sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
     ends_early = (budget.wall_time_min, budget.patience, budget.target, budget.terminator or None)
-    return _MANY if pruner == "none" and is_known and ends_early == (None,) * 4 else wave_size
+    return _MANY if pruner in {"none", *AT_REPORTS} and is_known and ends_early == (None,) * 4 else wave_size
 
 
 def waves_in_flight(spec: StudySpec, wave_size: int) -> int:

@@ -13,6 +13,7 @@ from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes, exclusion
 from hposlurm.plan import WavePlan
 from hposlurm.search import Verdict
+from hposlurm.search.stop import stop_rule
 from hposlurm.trial import JobState, Outcome, Settlement
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def next_plan(
         memory_warning=spec.trial.memory_warning_pct if spec.trial.memory_guard == "on" else None,
         memory_grace_steps=spec.trial.memory_grace_steps,
         max_resource=spec.search.max_resource,
+        stop=stop_rule(spec.search, spec.objectives),
         assignments=chosen.assignments,
         settled=(*settled, *(_pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,

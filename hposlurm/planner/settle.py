@@ -56,7 +56,7 @@ def attempts_of(plan: WavePlan, history: History, index: int) -> list[Attempt]:
 
 def unfinished(plan: WavePlan, history: History) -> list[int]:
     """Indices of the elements whose records alone do not say that they have ended for good."""
-    final = (Outcome.COMPLETE, Outcome.FAIL, Outcome.INFEASIBLE)
+    final = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.FAIL, Outcome.INFEASIBLE)
     return [
         index
         for index in range(len(plan.assignments))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from hposlurm.scoring import scoring
 from hposlurm.search.fresh import fresh
 from hposlurm.search.observation import Answer, Job, Observation, Problem
 from hposlurm.search.rungs import (
@@ -17,7 +18,6 @@ from hposlurm.search.rungs import (
     placings,
     promotable,
     quota,
-    scoring,
     standings,
     value_at,
 )

@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hposlurm.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
-from hposlurm.search.rungs import Score, is_sent_to, levels_of, placings, scoring, standings, value_at
+from hposlurm.search.rungs import is_sent_to, levels_of, placings, standings, value_at
 from hposlurm.trial import TrialState
 
 

@@ -9,6 +9,7 @@ from hposlurm.search.fresh import fresh
 from hposlurm.search.halving import halving, rung_size
 from hposlurm.search.observation import Answer, Observation, Problem
 from hposlurm.search.population import population
+from hposlurm.search.rungs import levels_of
 
 Schedule = Callable[[Problem, Sequence[Observation], int], Answer]
 
@@ -31,8 +32,9 @@ def jobs_per_wave(problem: Problem, observations: Sequence[Observation]) -> int 
 
 
 def _to_the_end(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
-    """New trials alone, each trained to the end."""
-    new = fresh(problem, observations, n, to_step=problem.search.max_resource)
+    """New trials alone, each trained to the end unless its worker stops it."""
+    levels = levels_of(problem.search) if problem.search.pair[1] == "asha_stopping" else ()
+    new = fresh(problem, observations, n, to_step=problem.search.max_resource, levels=levels)
     return Answer(new.jobs, finished=new.finished)
 
 

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from hposlurm.scoring import scoring
 from hposlurm.search.fresh import fresh
 from hposlurm.search.mutation import mutate
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
 from hposlurm.search.points import draw_point
-from hposlurm.search.rungs import scoring, value_at
+from hposlurm.search.rungs import value_at
 from hposlurm.search.seeds import derive_seed
 from hposlurm.trial import TrialState
 

@@ -7,21 +7,20 @@ the next one. Everything here is a function of the records alone and takes n log
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hposlurm.scoring import Score
 from hposlurm.search.observation import Observation
-from hposlurm.trial import Direction, Objective, TrialState
+from hposlurm.trial import Objective, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
 # A rung this close below the last one would stop nobody in time.
 _NEAREST = 1.5
-
-Score = Callable[[Sequence[tuple[float, ...]]], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,66 +159,3 @@ def placings(
 def _named(values: Sequence[float], objectives: Sequence[Objective], *, bare: bool = False) -> str:
     named = (f"{v:.6g}" if bare else f"{o.metric} {v:.6g}" for o, v in zip(objectives, values, strict=True))
     return ", ".join(named)
-
-
-def scoring(objectives: Sequence[Objective], compare_by: str = "first") -> Score:
-    """How several trials' values at a rung become numbers, less is better.
-
-    "first" looks at the first objective alone, "weighted" at the sum of all by their weights, "domination" at how many
-    layers of trials dominate a trial (0: none does), and inside of a layer at the first objective.
-    """
-    signs = [-1.0 if o.direction is Direction.MAXIMIZE else 1.0 for o in objectives]
-    if compare_by == "weighted":
-        factors = [sign * o.weight for sign, o in zip(signs, objectives, strict=True)]
-        return lambda values: [sum(f * v for f, v in zip(factors, point, strict=True)) for point in values]
-    if compare_by == "domination" and len(objectives) > 1:
-        return lambda values: _by_layers([_signed(signs, point) for point in values])
-    return lambda values: [signs[0] * point[0] for point in values]
-
-
-def _signed(signs: Sequence[float], point: Sequence[float]) -> tuple[float, ...]:
-    return tuple(sign * value for sign, value in zip(signs, point, strict=True))
-
-
-def _by_layers(points: Sequence[tuple[float, ...]]) -> list[float]:
-    """Each point's layer, plus a fraction below 1 that grows with the point's place in lexicographic order."""
-    order = sorted(range(len(points)), key=points.__getitem__)
-    layers = _layers([points[i] for i in order])
-    place = {point: i for i, point in enumerate(sorted(set(points)))}
-    scores = [0.0] * len(points)
-    for index, layer in zip(order, layers, strict=True):
-        scores[index] = layer + place[points[index]] / (len(place) + 1)
-    return scores
-
-
-def _layers(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """The number of the non-dominated layer of each of the lexicographically sorted `points`, counted from 0."""
-    if points and len(points[0]) == 2:
-        return _layers_of_pairs(points)
-    fronts: list[list[tuple[float, ...]]] = []
-    found = []
-    for point in points:  # only an earlier one can dominate it
-        layer = next((k for k, front in enumerate(fronts) if not _is_dominated(point, front)), len(fronts))
-        if layer == len(fronts):
-            fronts.append([])
-        fronts[layer].append(point)
-        found.append(layer)
-    return found
-
-
-def _layers_of_pairs(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """With two objectives a layer is dominated by its smallest second one: n log n."""
-    smallest: list[float] = []  # of each layer's second objective, ascending
-    found: list[int] = []
-    for index, point in enumerate(points):
-        if index and point == points[index - 1]:
-            found.append(found[-1])  # equal points do not dominate each other
-            continue
-        layer = bisect_right(smallest, point[1])
-        smallest[layer : layer + 1] = [point[1]]
-        found.append(layer)
-    return found
-
-
-def _is_dominated(point: tuple[float, ...], front: Sequence[tuple[float, ...]]) -> bool:
-    return any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in reversed(front))

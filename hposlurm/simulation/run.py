@@ -19,7 +19,9 @@ from hposlurm.simulation.cluster import Cluster, Fault
 from hposlurm.simulation.element import Element
 from hposlurm.simulation.function import Row, Trainer, TrialFunction
 from hposlurm.simulation.records import Records
+from hposlurm.simulation.referees import Referees
 from hposlurm.simulation.result import Decision, Simulated
+from hposlurm.stopping import RULING
 from hposlurm.trial import JobState, Settlement
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class _Run:
         self._last_start = begin
         self._last_end = begin
         self._decisions: list[Decision] = []
+        self._referees = Referees()
 
     # ---- modes
 
@@ -181,7 +184,10 @@ class _Run:
         limit, cut = self._limit(plan, trial, attempt, trains_at)
 
         def write(kind: str, time: float, fields: Any) -> None:
-            self._records.add(trial, attempt, {"kind": kind, "t": time, **fields})
+            record = {"kind": kind, "t": time, **fields}
+            self._records.add(trial, attempt, record)
+            if plan.stop is not None:
+                self._referees.take(plan.stop, trial, record)
 
         element = Element(plan, index, attempt, slot, self._now, trains_at, rows, write, limit, cut)
         write("start", self._now, self._start_record(element, None if saved is None else saved.step))
@@ -244,11 +250,23 @@ class _Run:
             heapq.heappush(self._events, (time, 0, element))
             return False
         self._now = time
-        if element.proceed():
+        if element.proceed() and not self._is_stopped(element):
             self._push(element, element.next_event)
         else:
             self._release(element)
         return True
+
+    def _is_stopped(self, element: Element) -> bool:
+        """Whether the search ends the trial at its report. A worker looks only now and then, this one at once."""
+        if element.plan.stop is None:
+            return False
+        is_stopped = False
+        for ruling in self._referees.rulings(element.assignment.trial):
+            element.write(RULING, self._now, ruling.to_record())
+            if ruling.stops:
+                element.stop(self._now, ruling.reason)
+                is_stopped = True
+        return is_stopped
 
     def _release(self, element: Element) -> None:
         heapq.heappush(self._free, element.slot)

@@ -20,8 +20,8 @@ from hposlurm.spec.extra import extra_problems
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.population import population_problems
+from hposlurm.spec.pruning import search_problems
 from hposlurm.spec.sampling import sampling_problems
-from hposlurm.spec.search import search_problems
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LENGTH = 64

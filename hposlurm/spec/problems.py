@@ -15,12 +15,9 @@ from hposlurm.spec.fields import quoted
 from hposlurm.spec.search import SearchSpec
 
 # Known, and not in this version: values of the study file that must not be answered with "not allowed"
-_STOPPING = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "search.algorithm": _STOPPING,
-    "search.pruner": _STOPPING,
     "waves.mode": frozenset({"auto", "refill"}),
 }
 

@@ -1,23 +1,29 @@
-"""The section `search`: which points are tried and how far each is trained; and what does not go together in it."""
+"""The section `search`: which points are tried and how far each is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from hposlurm.errors import Problem
 from hposlurm.spec.entries import Configuration, WarmStart
 from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
+from hposlurm.stopping import AT_REPORTS
 
 Sampler = Literal["grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"]
 Pruner = Literal[
     "none",
     "asha",
+    "asha_stopping",
     "hyperband",
+    "median",
+    "patient",
     "pbt",
+    "percentile",
     "successive_halving",
+    "threshold",
+    "wilcoxon",
 ]
 Algorithm = Literal[
     "auto",
@@ -30,10 +36,16 @@ Algorithm = Literal[
     "nsga2",
     "nsga3",
     "asha",
+    "asha_stopping",
     "bohb",
     "hyperband",
+    "median",
+    "patient",
     "pbt",
+    "percentile",
     "successive_halving",
+    "threshold",
+    "wilcoxon",
 ]
 
 DEFAULT = "auto"
@@ -42,12 +54,14 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "auto": ("auto", "auto"),
     **{name: (name, "none") for name in ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")},
     "asha": ("random", "asha"),
+    "asha_stopping": ("random", "asha_stopping"),
     "successive_halving": ("random", "successive_halving"),
     "hyperband": ("random", "hyperband"),
     "bohb": ("tpe", "hyperband"),
     "pbt": ("random", "pbt"),
+    **{rule: ("tpe", rule) for rule in sorted(AT_REPORTS - {"asha_stopping"})},
 }
-WITH_RUNGS = frozenset({"asha", "hyperband", "successive_halving"})
+WITH_RUNGS = frozenset({"asha", "asha_stopping", "hyperband", "successive_halving"})
 
 
 class SearchSpec(Section):
@@ -59,6 +73,12 @@ class SearchSpec(Section):
     Resources are steps as the training reports them. Rungs are at min_resource (1 if it is None) · reduction_factor^k
     below `max_resource`, where training ends. `brackets` is how many of Hyperband's are used, all if it is None.
     `compare_by` is how trials with several objectives are ranked at a rung.
+
+    For the pruners that are asked at every report: a trial must be among the best `percentile` % (25) of the completed
+    ones; `warmup_steps` of it and `warmup_trials` (5) completed trials come first; `lower` and `upper` are what may be
+    reported, `p_value` (0.1) is how sure wilcoxon must be. With `patience` a trial is stopped only if it has not
+    improved in so many reports; without a pruner that alone stops it.
+
     `enqueue` are configurations to try first, `warm_start` is where to learn from before the first trial.
 
     pbt trains `population_size` members to `max_resource`. Every `perturbation_interval` the worst `quantile` of them
@@ -77,6 +97,13 @@ class SearchSpec(Section):
     reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3
     brackets: PositiveWhole | None = None
     compare_by: Literal["first", "weighted", "domination"] = "first"
+    percentile: Annotated[Number, Field(gt=0, lt=100)] | None = None
+    warmup_steps: Annotated[Whole, Field(ge=0)] = 0
+    warmup_trials: PositiveWhole | None = None
+    lower: Number | None = None
+    upper: Number | None = None
+    p_value: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    patience: PositiveWhole | None = None
     enqueue: tuple[Configuration, ...] = ()
     warm_start: tuple[WarmStart, ...] = ()
     perturbation_interval: PositiveWhole | None = None
@@ -104,55 +131,17 @@ class SearchSpec(Section):
         return self.pair[1] == "pbt"
 
     @property
+    def stop_by(self) -> str | None:
+        """The rule of hposlurm.stopping by which trials are ended at a report; None if none is."""
+        pruner = self.pair[1]
+        if pruner in AT_REPORTS:
+            return pruner
+        return None if self.patience is None else "patient"
+
+    @property
     def name(self) -> str:
         """The algorithm in one word for people: asha, or tpe + median where the two were named apart."""
         if self.algorithm is not None:
             return self.algorithm
         sampler, pruner = self.pair
         return sampler if pruner == "none" else f"{sampler} + {pruner}"
-
-
-def search_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What does not go together in `search`, and with the objectives."""
-    search = data.get("search", {})
-    if not isinstance(search, dict):
-        return  # the model reports it
-    for key in ("sampler", "pruner"):
-        if key in search and "algorithm" in search:
-            yield Problem(
-                f"search.{key}", "cannot stand beside search.algorithm, which names both", "take one of the two out"
-            )
-    try:
-        spec = SearchSpec.model_validate({key: search[key] for key in search if key in SearchSpec.model_fields})
-    except ValidationError:
-        return  # the model reports it
-    yield from _resource_problems(spec)
-    yield from _objective_problems(spec, data.get("objectives"))
-
-
-def _resource_problems(spec: SearchSpec) -> Iterator[Problem]:
-    least, most = spec.min_resource or 1, spec.max_resource
-    pruner = spec.pair[1]
-    if most is None:
-        if pruner in WITH_RUNGS:
-            what = f"is missing; {spec.name} compares trials on their way to it"
-            yield Problem("search.max_resource", what, "the step of a whole training's last report: its epochs, say")
-        elif spec.min_resource is not None:
-            yield Problem("search.min_resource", "means nothing without search.max_resource", "set that as well")
-    elif (pruner in WITH_RUNGS or spec.min_resource is not None) and least * 3 >= most * 2:
-        what = f"{least} is too close to max_resource {most}: there is no rung between them"
-        yield Problem(
-            "search.min_resource", what, f"at most {(most * 2 - 1) // 3}" if most > 1 else "raise max_resource"
-        )
-    if spec.brackets is not None and pruner != "hyperband":
-        yield Problem("search.brackets", f"is for hyperband and bohb, not for {spec.name}", "take it out")
-
-
-def _objective_problems(spec: SearchSpec, objectives: Any) -> Iterator[Problem]:
-    entries = [entry for entry in objectives if isinstance(entry, dict)] if isinstance(objectives, list | tuple) else []
-    if spec.compare_by != "first" and len(entries) == 1:
-        yield Problem("search.compare_by", f"{spec.compare_by} needs several objectives, there is one", "take it out")
-    if spec.compare_by != "weighted":
-        for index, entry in enumerate(entries):
-            if "weight" in entry:
-                yield Problem(f"objectives.{index}.weight", "is used with search.compare_by: weighted alone")

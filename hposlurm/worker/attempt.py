@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hposlurm.plan import WavePlan
+from hposlurm.stopping import RULING
 from hposlurm.trial import Outcome
 from hposlurm.worker import metrics, output, scratch
 from hposlurm.worker.environment import Place, environment
@@ -18,6 +19,7 @@ from hposlurm.worker.inbox import Inbox
 from hposlurm.worker.memory import Advice, Guard
 from hposlurm.worker.patience import GRACE_S, KILL_WAIT_S, Patience
 from hposlurm.worker.process import MARKER, Command, peak_host_gb, reap_orphans
+from hposlurm.worker.pruning import Pruner
 from hposlurm.worker.recorder import Recorder, say
 from hposlurm.worker.verdict import Ending, judge
 from hposlurm.worker.watchdog import Watchdog
@@ -54,6 +56,7 @@ class Attempt:
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n", longest=_LONGEST_OUTPUT_LINE)
         self._killed_after_s: float | None = None
         self._guard = _guard(place.plan)
+        self._pruner = Pruner(place) if place.plan.stop is not None else None
 
     def run(self) -> Outcome | None:
         """Runs the command to its end; its outcome, None if the end could not be recorded."""
@@ -65,6 +68,8 @@ class Attempt:
             command, watchdog = self._start()
         except (OSError, ValueError) as error:
             return self._end(Outcome.FAIL, f"command could not be started: {error}", None, patience)
+        if self._pruner is not None:
+            self._pruner.start()  # behind all forks: a child of a process with threads may hang
         try:
             self._watch(command, patience)
         finally:
@@ -112,6 +117,7 @@ class Attempt:
                 patience.signalled(number, now)
             patience.tick(now)
             self._watch_memory(now)
+            self._watch_search(patience, now)
             if patience.is_asked or self._memory_reason:
                 self._ask(patience)
             is_over = patience.is_over(now, is_listening=self._ledger.is_listening)
@@ -133,6 +139,8 @@ class Attempt:
             records += self._pattern.read(lines, self._ledger)
         for record in records:
             self._recorder.add(**record)
+        if self._pruner is not None:
+            self._pruner.tell(records)
         if self._ledger.unreadable and not unreadable:
             say(f"a line of the metrics file is no report and left out, one of: {reports[:5]!r:.500}")
 
@@ -141,7 +149,8 @@ class Attempt:
         if self._request.exists():
             return
         with contextlib.suppress(OSError):
-            self._request.write_text(f"{patience.asked or self._memory_reason or 'trial.timeout exceeded'}\n")
+            why = patience.asked or self._memory_reason or patience.pruned or "trial.timeout exceeded"
+            self._request.write_text(f"{why}\n")
 
     @property
     def _memory_reason(self) -> str:
@@ -156,6 +165,14 @@ class Attempt:
         fullness = f"{guard.last.share:.1%} of the {guard.last.limit / 2**30:.1f} GiB of {guard.last.place} are used"
         wish = f"; asked to save and stop: {guard.asked}" if advice is Advice.STOP else ""
         say(f"trial {self._place.assignment.trial}: memory runs short, {fullness}{wish}")
+
+    def _watch_search(self, patience: Patience, now: float) -> None:
+        """Records what was decided about the trial, and takes it in."""
+        for ruling in self._pruner.rulings() if self._pruner is not None else ():
+            self._recorder.add(RULING, **ruling.to_record())
+            if ruling.stops:
+                say(f"trial {self._place.assignment.trial} is asked to save and stop: {ruling.reason}")
+                patience.prune(ruling.reason, now)
 
     def _record_peaks(self) -> None:
         peaks = [peak_host_gb(), self._ledger.peak_host_gb or 0.0]
@@ -179,6 +196,7 @@ class Attempt:
             timed_out_s=patience.timeout_s if patience.timed_out else None,
             unreadable=self._ledger.unreadable,
             memory=self._memory_reason,
+            pruned=patience.pruned,
         )
         plan, assignment = self._place.plan, self._place.assignment
         words = output.last_lines(self._log, self._log_start) if exit_code else []

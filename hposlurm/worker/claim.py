@@ -64,10 +64,11 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
 
 
 def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
-    """The attempt that completed the trial's stage, or a later one; None if it is still to be run."""
+    """The attempt that completed the trial's stage, or a later one, or was pruned; None if it is still to be run."""
     for number in layout.attempts():
         attempt = fold(unread(number), journal.read(layout.journal(number)).records)
-        if attempt.outcome is Outcome.COMPLETE and attempt.stage >= stage:
+        is_done = attempt.outcome is Outcome.COMPLETE and attempt.stage >= stage
+        if is_done or attempt.outcome is Outcome.PRUNED:
             return number
     return None
 

@@ -9,6 +9,7 @@ GRACE_S = 25.0  # Slurm sends SIGKILL 30 s (KillWait) after its SIGTERM, and the
 TIMEOUT_GRACE_S = 60.0
 DEAF_GRACE_S = 3.0  # for a command that has never looked for a request: it does not know how to save and leave
 ECHO_S = 2.0  # Slurm's requeueing sends SIGTERM to the step and to the script, whose srun forwards it to the step
+PRUNE_GRACE_S = 60.0  # nobody waits for a trial that the search has no use for but its own GPUs
 KILL_WAIT_S = 3.0  # a process that hangs in the kernel is not waited for any longer
 
 _MEANING = {
@@ -32,12 +33,13 @@ class Patience:
     asked: str = ""
     asked_at: float = 0.0
     timed_out: bool = False
+    pruned: str = ""
     deadline: float | None = None
     _last_order: tuple[signal.Signals, float] | None = None
 
     @property
     def is_asked(self) -> bool:
-        return bool(self.asked) or self.timed_out
+        return bool(self.asked or self.pruned) or self.timed_out
 
     def signalled(self, number: signal.Signals, now: float) -> None:
         """Takes in a signal to the worker."""
@@ -50,6 +52,12 @@ class Patience:
             return
         self._end_by(now if before else now + self.grace_s)
         self._last_order = (number, now)
+
+    def prune(self, reason: str, now: float) -> None:
+        """Takes in that the search has no further use for the trial; one that leaves already is left to it."""
+        if not self.is_asked:
+            self.pruned, self.asked_at = reason, now
+            self._end_by(now + PRUNE_GRACE_S)
 
     def tick(self, now: float) -> None:
         """Takes in the time."""

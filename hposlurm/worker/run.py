@@ -18,10 +18,17 @@ from hposlurm.worker.facts import gather
 from hposlurm.worker.handover import hand_over, take_over
 from hposlurm.worker.inbox import Inbox
 from hposlurm.worker.metrics import Pattern
+from hposlurm.worker.pruning import past
 from hposlurm.worker.recorder import Recorder, say
 
 NOTHING_TO_RUN = 2
-_EXIT_STATUS = {Outcome.COMPLETE: 0, Outcome.FAIL: 1, Outcome.INTERRUPTED: 3, Outcome.INFEASIBLE: 4}
+_EXIT_STATUS = {
+    Outcome.COMPLETE: 0,
+    Outcome.PRUNED: 0,
+    Outcome.FAIL: 1,
+    Outcome.INTERRUPTED: 3,
+    Outcome.INFEASIBLE: 4,
+}
 _NOT_RECORDED = 1
 _DRAIN_S = 30.0
 
@@ -39,7 +46,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     claim.when_there_is_room(lambda: claim.record_trial(trial, wave, assignment))
     done = claim.completed_attempt(trial, assignment.stage)
     if done is not None:
-        say(f"trial {assignment.trial} is complete already (attempt {done}): nothing to run")
+        say(f"trial {assignment.trial} has ended for good already (attempt {done}): nothing to run")
         return 0
     if reason := claim.hopeless(trial, wave):
         say(f"trial {assignment.trial} is not run again: {reason}")
@@ -61,19 +68,21 @@ def _attempt(
     facts = gather(os.environ, plan.gpus, Path(plan.workdir))
     attempt, journal = claim.when_there_is_room(lambda: claim.claim_attempt(trial))
     hand_over(study, plan, assignment.trial, attempt)
-    problem, resumed_from = "", None
+    over, resumed_from = None, None
     try:
-        resumed_from = _resumed_from(study, assignment, attempt)
+        over = _stopped_before(study, plan, assignment, attempt)
+        resumed_from = None if over else _resumed_from(study, assignment, attempt)
     except (OSError, StudyError) as error:
-        problem = str(error)
+        over = Outcome.FAIL, str(error)
     place = Place(study, plan, assignment, attempt, facts, resumed_from, node_local)
     log = claim.open_log(trial, attempt, os.environ.get("HPOSLURM_LOG"))
     recorder = Recorder(journal)
     _record_start(recorder, place, index, log[0])
-    if problem:
-        say(f"trial {assignment.trial}, attempt {attempt}: {problem}")
-        recorder.add("end", outcome=Outcome.FAIL, reason=problem, exit_code=None, metrics={}, tail=[])
-        return Outcome.FAIL if recorder.drain(_DRAIN_S) else None
+    if over is not None:
+        outcome, reason = over
+        say(f"trial {assignment.trial}, attempt {attempt}: {reason}")
+        recorder.add("end", outcome=outcome, reason=reason, exit_code=None, metrics={}, tail=[])
+        return outcome if recorder.drain(_DRAIN_S) else None
     return Attempt(place, pattern, log, recorder, inbox, os.environ).run()
 
 
@@ -84,6 +93,19 @@ def _pattern(plan: WavePlan) -> Pattern | None:
         return Pattern(plan.metric_pattern)
     except re.error as error:
         raise StudyError(f"trial.metric_pattern is {plan.metric_pattern!r}, no regular expression: {error}") from error
+
+
+def _stopped_before(
+    study: StudyLayout, plan: WavePlan, assignment: Assignment, attempt: int
+) -> tuple[Outcome, str] | None:
+    """The decision of an earlier attempt that the trial stops, where its job died before the training did; else None.
+
+    Raises OSError where it cannot be read.
+    """
+    if plan.stop is None:
+        return None
+    ruling = past(plan.stop, study.trial(assignment.trial), attempt).stopped
+    return None if ruling is None else (Outcome.PRUNED, ruling.reason)
 
 
 def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:

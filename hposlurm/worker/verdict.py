@@ -20,7 +20,8 @@ class Ending:
     `exit_code` is negative for a signal and None if the command could not be killed. `asked` says why it was asked to
     leave, "" if it was not; `killed_after_s` is how long it was then waited for, None if it left by itself.
     `is_stopping`: the training code itself said that it leaves because it was asked. `unreadable` lines of its metrics
-    file were no reports. `memory` is why the memory guard asked it to save and stop, "" if it did not.
+    file were no reports. `memory` is why the memory guard asked it to save and stop, `pruned` why the search did, both
+    "" if they did not.
     """
 
     exit_code: int | None
@@ -30,6 +31,7 @@ class Ending:
     timed_out_s: float | None = None
     unreadable: int = 0
     memory: str = ""
+    pruned: str = ""
 
 
 def judge(
@@ -44,24 +46,29 @@ def judge(
 
     A command that was asked to leave and ends with status 0 and all its metrics counts as complete, unless it said that
     it leaves because it was asked: one that knows nothing of requests may just have finished. One that left for the
-    memory guard has failed: it costs a retry, since another attempt may meet the same limit again. `out_of_gpu_memory`
+    memory guard has failed: it costs a retry, since another attempt may meet the same limit again. One that left for
+    the search, however it left, is pruned. `out_of_gpu_memory`
     is what any rank said of that: such a configuration is not tried again.
 
     A command that ends by itself before `to_step`, or goes on past it, is complete: it knows its own end, and what it
     reported holds. The reason then tells how far it went.
     """
-    if out_of_gpu_memory and ending.exit_code != 0 and not ending.asked:
+    if out_of_gpu_memory and ending.exit_code != 0 and not ending.asked and not ending.pruned:
         return Outcome.INFEASIBLE, f"out of GPU memory: {out_of_gpu_memory}"
     if ending.timed_out_s is not None:
         return Outcome.FAIL, f"trial.timeout of {ending.timed_out_s:g} s exceeded"
     problem = metrics_problem(objectives, last, ending.unreadable)
-    if (ending.asked or ending.memory) and ending.exit_code == 0 and not problem:
+    if (ending.asked or ending.memory or ending.pruned) and ending.exit_code == 0 and not problem:
         has_arrived = to_step is not None and min(last[name][0] for name in objectives) >= to_step
-        if has_arrived or not ending.is_stopping:
+        is_own_end = not ending.is_stopping and (to_step is None or not ending.pruned)
+        if has_arrived or is_own_end:
             return Outcome.COMPLETE, distance(objectives, last, to_step)
-    if ending.asked:
+    if ending.asked or ending.pruned:
         killed = ending.killed_after_s
-        return Outcome.INTERRUPTED, ending.asked + (f"; killed after {killed:.0f} s" if killed is not None else "")
+        outcome = Outcome.PRUNED if ending.pruned else Outcome.INTERRUPTED
+        return outcome, (ending.pruned or ending.asked) + (
+            f"; killed after {killed:.0f} s" if killed is not None else ""
+        )
     if ending.memory and (ending.is_stopping or ending.exit_code in _KILLED):
         how = "" if ending.exit_code == 0 else f", {exit_reason(ending.exit_code)}"
         return Outcome.FAIL, f"{ending.memory} (memory guard: asked to save and stop{how})"

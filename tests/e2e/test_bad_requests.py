@@ -98,9 +98,9 @@ WRONG = {
         GOOD.replace("{{ lr }}", "{{ 1 / 0 }}"),
         ["trial.command", "ZeroDivisionError", "{{ 1 / 0 }}"],
     ),
-    "algorithm of a later version": (
-        GOOD.replace("algorithm: tpe", "algorithm: median"),
-        ["search.algorithm", "median", "not yet"],
+    "pruner without what it needs": (
+        GOOD.replace("algorithm: tpe", "algorithm: threshold"),
+        ["search.upper", "is missing", "search.lower"],
     ),
     "unknown algorithm": (
         GOOD.replace("algorithm: tpe", "algorithm: tpee"),

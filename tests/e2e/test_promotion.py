@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.e2e import test_stopping
 from tests.e2e.conftest import Shell
 
 # Losses that keep the trials' order; `trace` has every step that was really done, and the state that it led to.
@@ -74,8 +75,11 @@ def test_on_one_machine(shell, write_study, algorithm, losers):
 @pytest.mark.slurm
 @pytest.mark.usefixtures("slurm_cluster")
 def test_on_slurm(shell, write_study, wait_until):
+    """One study that promotes, and beside it one that stops."""
     shell.ok("launch", str(study(shell, write_study, "promoted", "asha", waves={"size": 9})))
-    wait_until(lambda: shell.has_finished("promoted"), 240)
+    shell.ok("launch", str(test_stopping.study(shell, write_study, "stopped", waves={"max_concurrent": 4})))
+    wait_until(lambda: shell.has_finished("promoted") and shell.has_finished("stopped"), 240)
     check(shell, "promoted")
+    test_stopping.check(shell, "stopped")
     first = [record for record in shell.starts("promoted") if record["resumed_from"]]
     assert len(first) == 4 and all("step-" in record["resumed_from"] for record in first)

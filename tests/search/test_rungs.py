@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hposlurm.scoring import scoring
 from hposlurm.search.observation import Observation
-from hposlurm.search.rungs import Standing, is_sent_to, promotable, rung_levels, scoring, standings, value_at
+from hposlurm.search.rungs import Standing, is_sent_to, promotable, rung_levels, standings, value_at
 from hposlurm.trial import Direction, Objective, TrialState
 
 LOSS = (Objective("loss"),)

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from hposlurm.search.stop import stop_rule
 from hposlurm.spec import SearchSpec, dump, load, parse
+from hposlurm.stopping import StopRule
+from hposlurm.trial import Objective
 from tests.spec.data import changed, problems_of, write
 
 ONE = [{"name": "eval_loss"}]
+LOSS = (Objective("eval_loss"),)
 
 
 def search(**keys: Any) -> dict[str, Any]:
@@ -24,6 +28,9 @@ def search(**keys: Any) -> dict[str, Any]:
         ({"algorithm": "bohb"}, ("tpe", "hyperband"), "bohb"),
         ({"sampler": "qmc"}, ("qmc", "none"), "qmc"),
         ({"pruner": "asha"}, ("tpe", "asha"), "tpe + asha"),
+        ({"algorithm": "median"}, ("tpe", "median"), "median"),
+        ({"algorithm": "asha_stopping"}, ("random", "asha_stopping"), "asha_stopping"),
+        ({"sampler": "gp", "pruner": "wilcoxon"}, ("gp", "wilcoxon"), "gp + wilcoxon"),
         ({"sampler": "random", "pruner": "hyperband"}, ("random", "hyperband"), "random + hyperband"),
     ],
 )
@@ -38,6 +45,9 @@ def test_an_algorithm_is_a_pair_that_can_be_named_apart(
     "given",
     [
         {"algorithm": "asha", "max_resource": 9},
+        {"pruner": "percentile", "percentile": 30, "warmup_steps": 2, "warmup_trials": 3, "patience": 4},
+        {"algorithm": "random", "patience": 4, "warmup_steps": 2},
+        {"algorithm": "asha_stopping", "max_resource": 9},
         {"sampler": "tpe", "pruner": "hyperband", "min_resource": 2, "max_resource": 20, "brackets": 2},
     ],
 )
@@ -67,8 +77,31 @@ def test_what_was_chosen_is_read_back_as_it_was(given: dict[str, Any], tmp_path:
             {"algorithm": "asha", "max_resource": 9, "compare_by": "domination"},
             "search.compare_by: domination needs several objectives, there is one (take it out)",
         ),
-        ({"algorithm": "median"}, "search.algorithm: 'median' is not yet in this version"),
-        ({"pruner": "median"}, "search.pruner: 'median' is not yet in this version"),
+        ({"algorithm": "asha_stopping"}, "search.max_resource: is missing; asha_stopping compares trials on their way"),
+        (
+            {"algorithm": "threshold"},
+            "search.upper: is missing; threshold stops what is above it (or set search.lower)",
+        ),
+        (
+            {"algorithm": "threshold", "lower": 2, "upper": 1},
+            "search.lower: must be at most upper: 2 > 1",
+        ),
+        ({"algorithm": "patient"}, "search.patience: is missing; patient stops a trial that has not improved"),
+        (
+            {"algorithm": "asha", "max_resource": 9, "patience": 3},
+            "search.patience: is for trials that are trained in one go; asha decides itself how far each goes",
+        ),
+        ({"algorithm": "auto", "max_resource": 9, "patience": 3}, "search.patience: is for trials that are trained in"),
+        (
+            {"algorithm": "median", "percentile": 30},
+            "search.percentile: is for percentile, not for median (take it out)",
+        ),
+        ({"algorithm": "tpe", "p_value": 0.2}, "search.p_value: is for wilcoxon, not for tpe (take it out)"),
+        (
+            {"algorithm": "asha_stopping", "max_resource": 9, "warmup_trials": 2},
+            "search.warmup_trials: is for median and percentile, not for asha_stopping (take it out)",
+        ),
+        ({"algorithm": "percentile", "percentile": 100}, "search.percentile: must be less than 100"),
         (
             {"algorithm": "asha", "max_resource": 9, "reduction_factor": 1},
             "search.reduction_factor: must be at least 2",
@@ -97,3 +130,40 @@ def test_weights_are_for_the_weighted_comparison() -> None:
         "objectives.0.weight",
         "objectives.1.weight",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"algorithm": "asha", "max_resource": 9}, None),
+        ({"algorithm": "asha_stopping", "max_resource": 9}, StopRule("asha_stopping", LOSS, levels=(1, 3))),
+        ({"algorithm": "median", "patience": 4}, StopRule("median", LOSS, percentile=50.0, patience=4)),
+        ({"algorithm": "percentile"}, StopRule("percentile", LOSS, percentile=25.0)),
+        (
+            {"algorithm": "wilcoxon", "p_value": 0.2, "warmup_steps": 3},
+            StopRule("wilcoxon", LOSS, warmup_steps=3, p_value=0.2),
+        ),
+        ({"sampler": "qmc", "patience": 4}, StopRule("patient", LOSS, patience=4)),
+        ({"algorithm": "auto", "patience": 4}, StopRule("patient", LOSS, patience=4)),
+    ],
+)
+def test_the_rule_that_workers_are_given(given: dict[str, Any], rule: StopRule | None) -> None:
+    spec = parse(search(**given), "study.yaml")
+    assert stop_rule(spec.search, spec.objectives) == rule
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"algorithm": "patient", "patience": 2, "compare_by": "domination"}, "patient looks at one number per report"),
+        ({"algorithm": "median", "patience": 2, "compare_by": "domination"}, "patience looks at one number per report"),
+        (
+            {"algorithm": "threshold", "upper": 2, "compare_by": "weighted"},
+            "threshold looks at the first objective alone",
+        ),
+    ],
+)
+def test_what_compares_single_numbers_is_given_single_numbers(keys: dict[str, Any], problem: str) -> None:
+    objectives = [{"name": "loss"}, {"name": "f1", "direction": "maximize"}]
+    (found,) = problems_of(changed(objectives=objectives, search=keys))
+    assert found.startswith(f"search.compare_by: {problem}")

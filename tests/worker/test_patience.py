@@ -18,6 +18,25 @@ def test_sigterm_gives_the_grace() -> None:
     assert patience.is_over(10 + GRACE_S)
 
 
+def test_a_pruned_trial_has_time_to_save_and_less_once_it_is_preempted() -> None:
+    patience = Patience(started_at=0, timeout_s=20)
+    patience.prune("rung 1", 10)
+    patience.tick(20)
+    assert (patience.pruned, patience.timed_out) == ("rung 1", False)
+    assert not patience.is_over(10 + DEAF_GRACE_S)
+    assert patience.is_over(10 + DEAF_GRACE_S, is_listening=False)
+    patience.signalled(signal.SIGTERM, 12)
+    assert patience.asked == ""
+    assert patience.is_over(12 + GRACE_S)
+
+
+def test_whoever_leaves_already_is_not_pruned() -> None:
+    patience = Patience(started_at=0)
+    patience.signalled(signal.SIGUSR2, 10)
+    patience.prune("rung 1", 11)
+    assert (patience.asked, patience.pruned, patience.deadline) == ("SIGUSR2 (time limit ahead)", "", None)
+
+
 def test_the_time_limit_s_warning_sets_no_deadline_but_the_limit_itself_does() -> None:
     patience = Patience(started_at=0)
     patience.signalled(signal.SIGUSR2, 10)

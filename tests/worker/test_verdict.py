@@ -20,6 +20,13 @@ GOOD = {"eval_loss": (3, 1.0)}
         (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, 4, Outcome.INTERRUPTED),
         (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, 3, Outcome.COMPLETE),
         (Ending(0, is_stopping=True), GOOD, None, Outcome.COMPLETE),
+        (Ending(0, pruned="rung 1", is_stopping=True), GOOD, None, Outcome.PRUNED),
+        (Ending(0, pruned="rung 1", is_stopping=True), GOOD, 3, Outcome.COMPLETE),  # it had arrived already
+        (Ending(0, pruned="rung 1"), GOOD, None, Outcome.COMPLETE),
+        (Ending(0, pruned="rung 1"), GOOD, 9, Outcome.PRUNED),
+        (Ending(1, pruned="rung 1"), GOOD, None, Outcome.PRUNED),
+        (Ending(0, pruned="rung 1"), {}, None, Outcome.PRUNED),
+        (Ending(None, pruned="rung 1", killed_after_s=60.0), GOOD, None, Outcome.PRUNED),
         (Ending(None, asked="SIGTERM", killed_after_s=25.0), GOOD, None, Outcome.INTERRUPTED),
     ],
 )

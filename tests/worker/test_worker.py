@@ -216,7 +216,7 @@ def test_a_trial_that_is_complete_is_never_run_again(study: Study) -> None:
     assert study.run()[0] == 0
     status, said = study.run()
     assert status == 0
-    assert "trial 0 is complete already (attempt 0): nothing to run" in said
+    assert "trial 0 has ended for good already (attempt 0): nothing to run" in said
     assert study.file("ran") == "ran"
     assert study.trial().attempts() == [0]
 

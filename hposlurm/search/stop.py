@@ -1,0 +1,36 @@
+"""The rule by which workers end trials at a report, as the study file has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hposlurm.search.rungs import levels_of
+from hposlurm.stopping import StopRule
+from hposlurm.trial import Objective
+
+if TYPE_CHECKING:
+    from hposlurm.spec import SearchSpec
+
+_PERCENTILE = {"median": 50.0, "percentile": 25.0}
+
+
+def stop_rule(search: SearchSpec, objectives: Sequence[Objective]) -> StopRule | None:
+    """What a wave's plan keeps of it; None if every trial is trained as far as it was assigned."""
+    name = search.stop_by
+    if name is None:
+        return None
+    return StopRule(
+        name=name,
+        objectives=tuple(objectives),
+        compare_by=search.compare_by,
+        levels=levels_of(search)[:-1] if name == "asha_stopping" else (),
+        reduction_factor=search.reduction_factor,
+        percentile=search.percentile or _PERCENTILE.get(name, 50.0),
+        warmup_steps=search.warmup_steps,
+        warmup_trials=search.warmup_trials or 5,
+        lower=search.lower,
+        upper=search.upper,
+        p_value=search.p_value or 0.1,
+        patience=search.patience,
+    )

@@ -1,0 +1,128 @@
+"""Asking the search at a report whether the trial goes on: a thread reads what other trials have recorded.
+
+Training and the journal never wait for it, however slow the shared file system is. What it decides depends on records
+alone and is recorded itself.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hposlurm import journal
+from hposlurm.layout import StudyLayout, TrialLayout, number_of
+from hposlurm.stopping import Curve, Referee, Ruling, StopRule
+from hposlurm.trial import Outcome
+from hposlurm.worker.environment import Place
+from hposlurm.worker.recorder import say
+
+# A look at all trials may take a tenth of the time, so that many workers can look
+_PAUSE, _LONGEST_PAUSE_S = 10, 30.0
+_FOR_GOOD = frozenset({Outcome.COMPLETE, Outcome.PRUNED, Outcome.INFEASIBLE})
+
+
+class Rivals:
+    """What the other trials of a study have recorded; each look reads only what is new."""
+
+    def __init__(self, study: StudyLayout, rule: StopRule, trial: int) -> None:
+        self._study = study
+        self._rule = rule
+        self._own = trial
+        self._offsets: dict[int, dict[int, int]] = {}
+        self._ended: set[int] = set()
+        self.curves: dict[int, Curve] = {}
+
+    def look(self) -> None:
+        """Reads on. What cannot be read now is read next time."""
+        for number in self._numbers():
+            if number != self._own and number not in self._ended:
+                self._read(self._study.trial(number))
+
+    def _numbers(self) -> list[int]:
+        try:
+            names = [path.name for path in self._study.trials.iterdir()]
+        except OSError:
+            return []
+        return sorted(number for name in names if (number := number_of(name, 5)) is not None)
+
+    def _read(self, trial: TrialLayout) -> None:
+        offsets = self._offsets.setdefault(trial.number, {})
+        curve = self.curves.setdefault(trial.number, Curve(self._rule.objectives))
+        for attempt in sorted({*offsets, *trial.attempts()}):
+            try:
+                tail = journal.read(trial.journal(attempt), offsets.get(attempt, 0))
+            except OSError:
+                return
+            offsets[attempt] = tail.offset
+            for record in tail.records:
+                curve.take(record)
+                if record.get("kind") == "end" and record.get("outcome") in _FOR_GOOD:
+                    self._ended.add(trial.number)
+
+
+def past(rule: StopRule, trial: TrialLayout, before: int) -> Referee:
+    """A referee who knows what the trial's attempts before `before` have recorded; raises OSError."""
+    referee = Referee(rule, trial.number)
+    for attempt in trial.attempts():
+        for record in journal.read(trial.journal(attempt)).records if attempt < before else ():
+            referee.take(record)
+    return referee
+
+
+class Pruner:
+    """The attempt's referee in a thread of its own."""
+
+    def __init__(self, place: Place) -> None:
+        rule = place.plan.stop
+        assert rule is not None  # else nobody asks
+        self._rule = rule
+        self._trial = place.study.trial(place.assignment.trial)
+        self._attempt = place.attempt
+        self._rivals = Rivals(place.study, rule, place.assignment.trial)
+        self._records: queue.SimpleQueue[Sequence[Mapping[str, Any]]] = queue.SimpleQueue()
+        self._rulings: queue.SimpleQueue[Ruling] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begins to decide about what it is told."""
+        threading.Thread(target=self._run, name="pruner", daemon=True).start()
+
+    def tell(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Hands on what the attempt has recorded."""
+        if records:
+            self._records.put(records)
+
+    def rulings(self) -> list[Ruling]:
+        """What was decided since the last call."""
+        found = []
+        while not self._rulings.empty():
+            found.append(self._rulings.get())
+        return found
+
+    def _run(self) -> None:
+        try:
+            referee = past(self._rule, self._trial, self._attempt)
+            while referee.stopped is None:
+                for records in self._told():
+                    for record in records:
+                        referee.take(record)
+                if referee.is_due:
+                    self._decide(referee)
+        except Exception as error:  # a trial that cannot be judged trains on
+            say(f"trial {self._trial.number} is not asked whether to stop any more: {type(error).__name__}: {error}")
+
+    def _told(self) -> list[Sequence[Mapping[str, Any]]]:
+        """What came since the last call; waits for something."""
+        found = [self._records.get()]
+        while not self._records.empty():
+            found.append(self._records.get())
+        return found
+
+    def _decide(self, referee: Referee) -> None:
+        began = time.monotonic()
+        self._rivals.look()
+        for ruling in referee.rulings(self._rivals.curves):
+            self._rulings.put(ruling)
+        time.sleep(min(_LONGEST_PAUSE_S, _PAUSE * (time.monotonic() - began)))

@@ -1,0 +1,75 @@
+"""ASHA by stopping with real processes: what workers decide about each other's trials follows from the journals."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from hposlurm import journal
+from hposlurm.layout import StudyLayout
+from hposlurm.plan import read_plan
+from hposlurm.stopping import RULING, Curve, Ruling, recomputed
+from tests.e2e.conftest import Shell
+
+# At each rung it waits until somebody has decided, so that the test need not guess how long that takes.
+TRAINING = """
+import json, os, time
+from hposlurm import client
+
+x = client.params()["x"]
+own = os.path.join(os.environ["HPOSLURM_TRIAL_DIR"], f"attempt-{os.environ['HPOSLURM_ATTEMPT']}.jsonl")
+deadline, rulings = time.monotonic() + 60, 0
+for step in range(1, 10):
+    client.report(step=step, eval_loss=x + 1 / step)
+    if step in (1, 3):
+        rulings += 1
+        while open(own).read().count('"ruling"') < rulings and time.monotonic() < deadline:
+            time.sleep(0.02)
+    while rulings and '"stops":true' in open(own).read() and not client.should_stop():
+        time.sleep(0.02)
+    if client.should_stop():
+        break
+path = client.checkpoint_dir() / f"step-{step}.json"
+path.write_text(json.dumps({"step": step}))
+client.report_checkpoint(step, path)
+"""
+
+
+def study(shell: Shell, write_study, name: str, **sections) -> Path:
+    (shell.cwd / "stopping.py").write_text(TRAINING)
+    search = {"algorithm": "asha_stopping", "seed": 1, "max_resource": 9}
+    command = f"{sys.executable} stopping.py"
+    return write_study(name, command, **{"search": search, "budget": {"n_trials": 9}, **sections})
+
+
+def check(shell: Shell, name: str) -> None:
+    """Everyone got as far as the decisions say, and these follow from what everybody recorded."""
+    layout = StudyLayout(shell.cwd / "runs" / name)
+    plan = read_plan(layout.wave(0))
+    assert plan.stop is not None and len(plan.assignments) == 9
+    curves = {number: Curve(plan.stop.objectives) for number in range(9)}
+    rulings: dict[int, list[Ruling]] = {number: [] for number in curves}
+    for number, curve in curves.items():
+        for record in journal.read(layout.trial(number).journal(0)).records:
+            curve.take(record)
+            if record["kind"] == RULING:
+                rulings[number].append(Ruling.from_record(record))
+    for row in shell.rows(name):
+        mine = rulings[row["trial"]]
+        assert [recomputed(plan.stop, ruling, curves[row["trial"]], curves) for ruling in mine] == mine
+        last = mine[-1]
+        assert row["state"] == ("PRUNED" if last.stops else "COMPLETE")
+        assert curves[row["trial"]].last_step == (last.level if last.stops else 9)
+        assert row["reason"] == (last.reason if last.stops else None)
+        saved = layout.trial(row["trial"]).checkpoints / f"step-{curves[row['trial']].last_step:.0f}.json"
+        assert json.loads(saved.read_text())["step"] == curves[row["trial"]].last_step
+    best = min(curves, key=lambda number: curves[number].points[0][1])
+    assert not any(ruling.stops for ruling in rulings[best])
+    assert sum(r.stops for mine in rulings.values() for r in mine) >= 3
+
+
+def test_on_one_machine(shell, write_study):
+    shell.ok("launch", str(study(shell, write_study, "stopped", backend="local", waves={"max_concurrent": 3})))
+    check(shell, "stopped")
+    assert [len(plan["assignments"]) for plan in shell.plans("stopped")] == [9, 0]
