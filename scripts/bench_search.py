@@ -81,7 +81,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", default=list(SYNTHETIC), help="LCBench numbers or synthetic names")
     parser.add_argument("--algorithms", nargs="*", default=list(OURS), help="ours, or another tool's: ray-asha")
     parser.add_argument(
-        "--peers", nargs="*", default=[], choices=list(peers.PEERS), help="tools to install and to run all of"
+        "--peers",
+        nargs="*",
+        default=[],
+        type=lambda name: name.removesuffix("-tune"),
+        choices=list(peers.PEERS),
+        help="tools to install and to run all of",
     )
     parser.add_argument(
         "--cache", type=Path, default=peers.DEFAULT_CACHE, help=f"their environments ({peers.DEFAULT_CACHE})"
@@ -107,12 +112,12 @@ class Bench:
         started = time.perf_counter()
         until_s = study["budget"] * task.scale[3]
         algorithm, workers = study["algorithm"], study["workers"]
-        setting = {"seed": study["seed"], "min_step": LOWEST_RUNG, "factor": FACTOR}
+        setting = {"seed": study["seed"], "min_step": LOWEST_RUNG, "factor": FACTOR, "workers": workers}
         name = peers.peer_of(algorithm)
         if name is None:
             from searchbench import ours
 
-            course: Course = ours.course(task, algorithm, workers, setting, until_s)
+            course: Course = ours.course(task, algorithm, setting, until_s)
         else:
             tool = self._tools[name]
             tool.open({**setting, "algorithm": algorithm, "space": task.space, "max_step": task.max_step})

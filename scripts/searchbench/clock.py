@@ -13,11 +13,15 @@ from searchbench.tasks import Task
 
 @dataclass(frozen=True)
 class Ask:
-    """What a free worker does next. A trial asked for again goes on where it was; None: to the end of training."""
+    """What a free worker does next. A trial that is asked for again goes on where it was.
+
+    `to_step` None: to the end of training. A new trial with `copy_of` goes on from where that other one is.
+    """
 
     trial: str
     params: Mapping[str, Any]
     to_step: int | None = None
+    copy_of: str | None = None
 
 
 class Tool(Protocol):
@@ -50,15 +54,12 @@ def drive(tool: Tool, task: Task, workers: int, until_s: float) -> Course:
 
 @dataclass
 class _Running:
-    ask: Ask
-    losses: Any
-    seconds: Any
-    step: int  # the one that is being trained
-    begun: float  # when it would have started from nothing
+    """A trial at the end of the step that it is training."""
 
-    @property
-    def ends(self) -> float:
-        return self.begun + float(self.seconds[self.step - 1])
+    ask: Ask
+    step: int
+    loss: float
+    state: Any
 
 
 class _Run:
@@ -68,39 +69,39 @@ class _Run:
         self.now = 0.0
         self.events: list[tuple[float, int, _Running]] = []
         self._order = 0
-        self._reached: dict[str, int] = {}
+        self._saved: dict[str, tuple[int, Any]] = {}  # the newest step of each trial, and the state after it
+        self._ended: set[str] = set()
         self._lowest = float("inf")
 
     def start(self) -> None:
         """Every free worker asks, as long as there is something to do."""
         while self.free and (ask := self.tool.ask()) is not None:
-            losses, seconds = self.task.curve(ask.params)
-            at = self._reached.get(ask.trial, 0)
+            at, state = self._saved.get(ask.trial if ask.copy_of is None else ask.copy_of, (0, None))
             if at >= (ask.to_step or self.task.max_step):
                 raise ValueError(f"trial {ask.trial} is at step {at} already and was asked to go to {ask.to_step}")
-            if at:
+            if ask.trial in self._ended:
+                self._ended.remove(ask.trial)
                 self.course.ended_at[at] -= 1
-            begun = self.now - (float(seconds[at - 1]) if at else 0.0)
             self.free -= 1
-            self._push(_Running(ask, losses, seconds, at + 1, begun))
+            self._train(ask, at, state)
 
     def step(self) -> None:
         """The next step that is reached, anywhere."""
         self.now, _, running = heapq.heappop(self.events)
-        loss = float(running.losses[running.step - 1])
-        if loss < self._lowest:
-            self._lowest = loss
-            self.course.found.append((self.now, loss))
-        trial = running.ask.trial
-        is_last = running.step >= min(running.ask.to_step or self.task.max_step, self.task.max_step)
-        if self.tool.report(trial, running.step, loss, is_last) and not is_last:
-            running.step += 1
-            self._push(running)
+        ask, step = running.ask, running.step
+        if running.loss < self._lowest:
+            self._lowest = running.loss
+            self.course.found.append((self.now, running.loss))
+        self._saved[ask.trial] = step, running.state
+        is_last = step >= min(ask.to_step or self.task.max_step, self.task.max_step)
+        if self.tool.report(ask.trial, step, running.loss, is_last) and not is_last:
+            self._train(ask, step, running.state)
             return
-        self._reached[trial] = running.step
-        self.course.ended_at[running.step] += 1
+        self._ended.add(ask.trial)
+        self.course.ended_at[step] += 1
         self.free += 1
 
-    def _push(self, running: _Running) -> None:
+    def _train(self, ask: Ask, at: int, state: Any) -> None:
+        loss, seconds, state = self.task.advance(ask.params, state)
         self._order += 1
-        heapq.heappush(self.events, (running.ends, self._order, running))
+        heapq.heappush(self.events, (self.now + seconds, self._order, _Running(ask, at + 1, loss, state)))

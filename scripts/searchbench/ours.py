@@ -15,20 +15,20 @@ TRAINED_FULLY = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"
 _ANY_NUMBER = 1_000_000
 
 
-def course(task: Task, algorithm: str, workers: int, setting: dict[str, Any], until_s: float) -> Course:
+def course(task: Task, algorithm: str, setting: dict[str, Any], until_s: float) -> Course:
     """One study that ends at `until_s`. "tpe+barrier": the algorithm in another mode than refill."""
 
-    def train(
-        params: dict[str, Any], from_step: int, to_step: int | None
-    ) -> Iterator[tuple[int, dict[str, float], float]]:
-        losses, seconds = task.curve(params)
-        before = seconds[from_step - 1] if from_step else 0.0
+    def train(params: dict[str, Any], from_step: int, to_step: int | None, checkpoint: Any = None) -> Iterator[Row]:
+        took, state = 0.0, checkpoint
         for step in range(from_step + 1, min(to_step or task.max_step, task.max_step) + 1):
-            yield Row(step, {"loss": float(losses[step - 1])}, float(seconds[step - 1] - before))
+            loss, seconds, state = task.advance(params, state)
+            took += seconds
+            yield Row(step, {"loss": loss}, took, state)
 
     algorithm, _, mode = algorithm.partition("+")
     study = _study(task, algorithm, setting)
-    found = simulate(study, train, Cluster(gpus=workers), mode=mode or "refill", until_s=until_s, keep_journals=False)
+    mode = mode or ("barrier" if algorithm == "pbt" else "refill")
+    found = simulate(study, train, Cluster(gpus=setting["workers"]), mode=mode, until_s=until_s, keep_journals=False)
     result = Course(found.incumbents())
     for trial in found.history.trials:
         if trial.reports and trial.state is not TrialState.RUNNING:
@@ -38,7 +38,13 @@ def course(task: Task, algorithm: str, workers: int, setting: dict[str, Any], un
 
 def _study(task: Task, algorithm: str, setting: dict[str, Any]) -> StudySpec:
     search: dict[str, Any] = {"algorithm": algorithm, "seed": setting["seed"]}
-    if algorithm not in TRAINED_FULLY:
+    if algorithm == "pbt":
+        search |= {
+            "population_size": setting["workers"],
+            "perturbation_interval": setting["min_step"],
+            "max_resource": task.max_step,
+        }
+    elif algorithm not in TRAINED_FULLY:
         search |= {
             "min_resource": setting["min_step"],
             "max_resource": task.max_step,
@@ -47,7 +53,7 @@ def _study(task: Task, algorithm: str, setting: dict[str, Any]) -> StudySpec:
     data = {
         "name": "bench",
         "objectives": [{"name": "loss"}],
-        "parameters": {s["name"]: _parameter(s) for s in task.space},
+        "parameters": {s["name"]: _parameter(s, algorithm) for s in task.space},
         "search": search,
         "budget": {"n_trials": _ANY_NUMBER},
         "trial": {"command": "true " + " ".join(f"{{{{ {s['name']} }}}}" for s in task.space)},
@@ -56,7 +62,8 @@ def _study(task: Task, algorithm: str, setting: dict[str, Any]) -> StudySpec:
     return parse(data, "bench")
 
 
-def _parameter(s: dict[str, Any]) -> dict[str, Any]:
+def _parameter(s: dict[str, Any], algorithm: str) -> dict[str, Any]:
+    mutable = {"mutable": True} if algorithm == "pbt" else {}
     if s["type"] == "cat":
-        return {"type": "categorical", "choices": s["choices"]}
-    return {"type": s["type"], "min": s["low"], "max": s["high"], "log": s.get("log", False)}
+        return {"type": "categorical", "choices": s["choices"], **mutable}
+    return {"type": s["type"], "min": s["low"], "max": s["high"], "log": s.get("log", False), **mutable}

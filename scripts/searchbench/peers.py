@@ -34,7 +34,7 @@ PEERS = {
         "optuna", None, None, ("random", "random-sha", "random-hyperband", "tpe", "tpe-sha", "tpe-hyperband")
     ),
     "ray": Peer("ray", "2.60.0", "ray[tune]", ("asha", "hyperband")),
-    "syne": Peer("syne-tune", "0.16.0", "syne-tune", ("asha", "hyperband", "bohb", "tpe")),
+    "syne": Peer("syne-tune", "0.16.0", "syne-tune", ("asha", "hyperband", "bohb", "tpe", "pbt")),
     "neps": Peer("neural-pipeline-search", "0.17.0", "neural-pipeline-search", ("asha", "hyperband")),
 }  # fmt: skip
 
@@ -100,7 +100,7 @@ class Remote:
         )
 
     def open(self, setting: Mapping[str, Any]) -> None:
-        """Begins a study: `algorithm`, `space` and `max_step` of the task, `min_step`, `factor`, `seed`."""
+        """Begins a study: `algorithm`, `space` and `max_step` of the task, `min_step`, `factor`, `workers`, `seed`."""
         self._call("open", dict(setting))
 
     def ask(self) -> Ask | None:

@@ -54,10 +54,8 @@ def key(result: Result) -> tuple[Any, ...]:
 
 def per_task(results: Sequence[Result]) -> str:
     """A row for each task and algorithm: medians over the seeds."""
-    lines = [
-        "| task | algorithm | workers | seeds | regret at 5/12/25 | best of 4,000 random after |",
-        "|---" * 6 + "|",
-    ]
+    head = f"| task | algorithm | workers | seeds | {_head(results)} | best of 4,000 random after |"
+    lines = [head, "|---" * 6 + "|"]
     for (task, algorithm, workers), group in _groups(results, ("task", "algorithm", "workers")).items():
         cells = (task, algorithm, workers, len(group), _regrets(_medians(group)), _reaches(group))
         lines.append("| " + " | ".join(map(str, cells)) + " |")

@@ -18,23 +18,38 @@ import numpy as np
 
 Params = Mapping[str, Any]
 Curve = tuple[np.ndarray, np.ndarray]  # the loss and the cumulative seconds at the end of each step
-SYNTHETIC = ("noisy", "wide", "conditional", "discrete", "misleading")
+#: The loss after one more step, its seconds, and what the next step goes on from.
+Advance = Callable[[Params, Any], tuple[float, float, Any]]
+SYNTHETIC = ("noisy", "wide", "conditional", "discrete", "misleading", "schedule")
 _REFERENCE = 4000  # random configurations that make the yardstick
 
 
 @dataclass
 class Task:
-    """A space, and the learning curve of each of its points. `space` has name, type, low, high, log or choices."""
+    """A space, and the learning curve of each of its points. `space` has name, type, low, high, log or choices.
+
+    `memory` is for a task where a trial may go on with other parameters than it has begun with: one step of training,
+    from the state that the last one left (None: from the beginning).
+    """
 
     name: str
     space: list[dict[str, Any]]
     max_step: int
     curve: Callable[[Params], Curve]
     best_known: float | None = None
+    memory: Advance | None = None
     _scale: tuple[float, float, float, float] | None = field(default=None, repr=False)
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         return {s["name"]: _draw(s, rng) for s in self.space}
+
+    def advance(self, params: Params, state: Any) -> tuple[float, float, Any]:
+        """The loss after one more step, its seconds, and the state that the next one goes on from."""
+        if self.memory is not None:
+            return self.memory(params, state)
+        losses, seconds = self.curve(params)
+        done = state or 0
+        return float(losses[done]), float(seconds[done] - (seconds[done - 1] if done else 0.0)), done + 1
 
     @property
     def scale(self) -> tuple[float, float, float, float]:
@@ -110,6 +125,8 @@ def _mutated(task: Task, point: Params, rng: np.random.Generator) -> dict[str, A
 
 
 def _synthetic(name: str) -> Task:
+    if name == "schedule":
+        return _schedule()
     spaces: dict[str, list[dict[str, Any]]] = {
         "noisy": [_float(f"x{i}") for i in range(5)],
         "wide": [_float(f"x{i}") for i in range(20)],
@@ -149,3 +166,28 @@ def _curve(name: str, params: Params) -> Curve:
     noise = 0.03 if name == "noisy" else 0.0
     losses = end + spread * (steps**-0.7 - 27**-0.7) + noise * rng.normal(size=27)
     return losses, steps * 10.0 * (1 + values[0])
+
+
+def _schedule() -> Task:
+    """Stochastic gradient descent on a quadratic, as the mean over its noise. Flat directions need a high learning rate
+    and steep ones a low one in the end: the best constant has a regret of .2, a good schedule one of .05."""
+    space = [{"name": "lr", "type": "float", "low": 1e-3, "high": 1.9, "log": True}]
+    curvature = np.array([1.0, 0.3, 0.1, 0.03, 0.01])
+    steps, updates, noise = 30, 10, 0.1
+
+    def advance(params: Params, state: Any) -> tuple[float, float, Any]:
+        lr = params["lr"]
+        squares = np.ones(len(curvature)) if state is None else state
+        for _ in range(updates):
+            squares = (1.0 - lr * curvature) ** 2 * squares + lr**2 * noise * curvature
+        return float(curvature @ squares) / 2, 1.0 + lr / 10, squares
+
+    def curve(params: Params) -> Curve:
+        rows, state = [], None
+        for _ in range(steps):
+            loss, seconds, state = advance(params, state)
+            rows.append((loss, seconds))
+        losses, each = np.array(rows).T
+        return losses, np.cumsum(each)
+
+    return Task("schedule", space, steps, curve, best_known=0.0, memory=advance)

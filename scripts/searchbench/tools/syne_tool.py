@@ -1,4 +1,4 @@
-"""Syne Tune: ASHA, Hyperband (its ASHA with several brackets), BOHB and TPE, by suggest and on_trial_result."""
+"""Syne Tune by suggest and on_trial_result: ASHA, Hyperband (its ASHA with several brackets), BOHB, TPE and PBT."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from syne_tune import config_space
 from syne_tune.backend.trial_status import Trial
 from syne_tune.optimizer.baselines import ASHA, BOHB, TPE
 from syne_tune.optimizer.scheduler import SchedulerDecision
+from syne_tune.optimizer.schedulers.pbt import PopulationBasedTraining
 
 
 class SyneTool:
@@ -32,6 +33,14 @@ class SyneTool:
         self._scheduler: Any
         if name == "tpe":
             self._scheduler = TPE(**common)
+        elif name == "pbt":
+            self._scheduler = PopulationBasedTraining(
+                **common,
+                time_attr="step",
+                max_t=setting["max_step"],
+                population_size=setting["workers"],
+                perturbation_interval=setting["min_step"],
+            )
         elif name == "bohb":
             self._scheduler = BOHB(**common, **rungs)
         else:
@@ -46,7 +55,9 @@ class SyneTool:
         trial = Trial(len(self._trials), suggestion.config, datetime.datetime.now())
         self._trials[str(trial.trial_id)] = trial
         self._scheduler.on_trial_add(trial)
-        return {"trial": str(trial.trial_id), "params": suggestion.config}
+        parent = suggestion.checkpoint_trial_id
+        copy_of = None if parent is None else str(parent)
+        return {"trial": str(trial.trial_id), "params": suggestion.config, "copy_of": copy_of}
 
     def report(self, trial: str, step: int, loss: float, is_last: bool) -> bool:
         reporting, result = self._trials[trial], {"step": step, "loss": loss}
