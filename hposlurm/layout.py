@@ -141,6 +141,11 @@ class StudyLayout:
         return self.root / "warm_start.json"
 
     @property
+    def simulated(self) -> Path:
+        """Only in a study that was simulated: what it came to."""
+        return self.root / "simulated.json"
+
+    @property
     def ds_config(self) -> Path:
         return self.root / "ds_config.json"
 

@@ -172,4 +172,8 @@ def choose(kind: str) -> Backend:
         from hposlurm.backend.local import LocalBackend
 
         return LocalBackend()
-    raise RequestError(f"no backend {kind!r}; there are auto, slurm and local")
+    if kind == "simulated":
+        from hposlurm.backend.simulated import SimulatedBackend
+
+        return SimulatedBackend()
+    raise RequestError(f"no backend {kind!r}; there are auto, slurm, local and simulated")

@@ -51,6 +51,9 @@ def resume(
 
     layout = find_study(study)
     known = frozen_spec(layout)
+    if known.backend == "simulated":
+        again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
+        raise RequestError(f"{layout.root.name} was simulated as a whole and does not go on; simulate anew: {again}")
     spec = revise(layout, settings) if settings else known
     if note := space_note(known, spec, read_history(layout)) if settings else None:
         print(note)
@@ -81,8 +84,10 @@ def advance(
     layout = find_study(study)
     spec = frozen_spec(layout)
     backend = choose(spec.backend)
+    name = layout.root.name
+    if layout.simulated.exists():
+        raise RequestError(f"{name} was simulated as a whole and does not go on")
     if backend.is_foreground:
-        name = layout.root.name
         raise RequestError(f"{name} runs on this machine, in the foreground: hposlurm resume {name} goes on with it")
     step = advance_patiently(layout, spec, backend, behind=behind) if patient else advance_once(layout, spec, backend)
     print(f"{step.kind}: {step.message}")

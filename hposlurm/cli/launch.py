@@ -10,7 +10,8 @@ import typer
 from hposlurm.cli.common import runs_directory, say
 from hposlurm.cli.cost import confirm_cost, cost_line
 from hposlurm.cli.retention import disk_line
-from hposlurm.errors import BackendError, HposlurmError, SpecError
+from hposlurm.cli.simulate import SUFFIX, check_simulation, run_simulation, simulation_settings
+from hposlurm.errors import BackendError, HposlurmError, RequestError, SpecError
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ Settings = Annotated[
 SearchSpaceFile = Annotated[
     Path | None, typer.Option("--search-space", metavar="FILE", help="Parameters, conditionals, … from a file.")
 ]
-BackendName = Annotated[str | None, typer.Option("--backend", help="auto, slurm or local.")]
+BackendName = Annotated[str | None, typer.Option("--backend", help="auto, slurm, local or simulated.")]
+Simulate = Annotated[
+    str | None,
+    typer.Option("--simulate", metavar="MODULE:FUNCTION", help="Train nothing: this function says what training says."),
+]
+Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="Of the simulated cluster.")]
 _TRIALS_SHOWN = 10
 
 
@@ -65,24 +71,37 @@ def launch(
     settings: Settings = None,
     search_space: SearchSpaceFile = None,
     backend: BackendName = None,
+    simulate: Simulate = None,
+    gpus: Gpus = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show trials and exact scripts; write nothing.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay and show the progress (the local backend always does).")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Launch without asking, however many GPU hours.")] = False,
 ) -> None:
-    """Plan the first wave of a study and submit it; Slurm carries the rest."""
+    """Plan the first wave of a study and submit it; Slurm carries the rest. Or simulate all of it, to see its cost."""
     from hposlurm.layout import StudyLayout
 
-    spec, chosen = _read(study, overlay, settings, search_space, backend)
+    is_simulated, given = simulation_settings(backend, simulate, gpus)
+    backend = "simulated" if is_simulated else backend
+    spec, chosen = _read(study, overlay, [*(settings or []), *given], search_space, backend)
+    if spec.backend == "simulated":
+        trainer = check_simulation(spec, runs_directory(), study.parent)
+    elif gpus is not None:
+        raise RequestError("--gpus is how large a simulated cluster is; what a trial gets is resources.gpus_per_node")
     layout = StudyLayout(runs_directory() / spec.name)
     first = _preview(spec, chosen)  # renders everything once before anything is written
     _show_sources(first)
     if dry_run:
         _show_trials(first)
         print(cost_line(spec, first.cost))
+        if spec.backend == "simulated":
+            print(f"{spec.name} would be simulated; without --dry-run, nothing is submitted either")
         for script in first.scripts:
             print(f"\n# ---- {script.name}\n{script.text}", end="")
+        return
+    if spec.backend == "simulated":
+        run_simulation(layout, spec, trainer, first.warm)
         return
     if not layout.spec().exists():  # else it is launched already, and was asked for then
         confirm_cost(spec, first.cost, yes)
@@ -103,6 +122,9 @@ def _read(
 
     given = [*(settings or []), *([f"backend={backend}"] if backend else [])]
     spec = load(study, overlays=overlays or (), settings=given, search_space=search_space)
+    if spec.backend == "simulated" and not spec.name.endswith(SUFFIX):  # never in the place of the real one
+        given.append(f"name={spec.name}{SUFFIX}")
+        spec = load(study, overlays=overlays or (), settings=given, search_space=search_space)
     chosen = choose(spec.backend)
     workdir = str(Path(spec.trial.workdir or ".").absolute())
     trial = spec.trial.model_copy(update={"workdir": workdir})

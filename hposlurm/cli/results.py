@@ -92,7 +92,10 @@ def best(
 def _results(name: str) -> StudyResults:
     from hposlurm.report.tables import read_results
 
-    return read_results(find_study(name).root)
+    layout = find_study(name)
+    if layout.simulated.exists():
+        say(f"note: {layout.root.name} was simulated: nothing was trained")
+    return read_results(layout.root)
 
 
 def _first_rows(results: StudyResults, top: int) -> Table:

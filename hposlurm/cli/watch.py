@@ -249,6 +249,8 @@ def logs(
     from hposlurm.report.logs import choose_attempt
 
     layout = find_study(study)
+    if layout.simulated.exists():
+        raise RequestError(f"{layout.root.name} was simulated: nothing ran, so there are no logs")
     found = read_history(layout).trial(trial)
     try:
         _print_log(layout, found, choose_attempt(found, attempt), follow, err)

@@ -13,6 +13,8 @@ from hposlurm.layout import StudyLayout
 from hposlurm.trial import Attempt, Trial
 
 _CHUNK = 1 << 20
+TAIL_LINES = 5
+_TAIL_BYTES = 8192
 
 
 def choose_attempt(trial: Trial, number: int | None) -> Attempt:
@@ -50,6 +52,27 @@ def content(path: Path, position: int = 0) -> Iterator[bytes]:
 def is_own(line: bytes) -> bool:
     """Whether the worker itself said this in an error log, which it shares with its command."""
     return line.startswith(b"hposlurm: ")
+
+
+def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
+    """The last lines of a command's output, from the error stream if there is any; empty if there is no log."""
+    if not attempt.log:
+        return ()
+    out = layout.root / attempt.log
+    for path in (out.with_suffix(".err"), out):
+        lines = [line for line in _last_bytes(path).split(b"\n") if line.strip() and not is_own(line)]
+        if lines:
+            return tuple(line.decode(errors="replace") for line in lines[-TAIL_LINES:])
+    return ()
+
+
+def _last_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return file.read()
+    except OSError:
+        return b""
 
 
 def whose(errors: Path) -> str:

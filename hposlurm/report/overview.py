@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StudyLine:
-    """One study. `best` is the first objective's value; `age_s` counts from the first plan, None before it.
+    """One study. `best` is the first objective's value; `age_s` counts from the first plan, None before it and of
+    a simulated study, whose time is virtual.
 
     `phase` is as in Progress, or "unknown" where only the queue knows and did not answer. `total` is how many trials
     the study will have, None if unknown.
@@ -74,7 +75,7 @@ def study_line(
         best=leader.values[0] if leader and leader.values else None,
         best_trial=leader.number if leader else None,
         gpu_hours=history.gpu_hours,
-        age_s=max(0.0, now - history.plans[0].created_at) if history.plans else None,
+        age_s=max(0.0, now - history.plans[0].created_at) if history.plans and phase != "simulated" else None,
         tags=dict(tags),
         directory=str(layout.root),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
@@ -17,8 +16,9 @@ from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_broken
-from hposlurm.report.logs import is_own
-from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
+from hposlurm.report.logs import TAIL_LINES, output_tail
+from hposlurm.report.simulated import Figures, read_figures
+from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 # Output of more trials than these is not read from their logs: a status must stay fast when everything fails.
 _TAILS_READ = 20
 _FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE, Outcome.DROPPED)
-_TAIL_LINES = 5
-_TAIL_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,9 @@ class BestTrial:
 class Progress:
     """What `status` shows. `total` is how many trials the study will have, `eta_s` seconds; None means unknown.
 
-    `phase` is one of: not submitted, running, finished, stopped, interrupted (the process that drove it on this machine
-    has ended), stalled (not over, and nothing would follow). `queue` counts the elements of the last wave that the
+    `phase` is one of: not submitted, running, finished, simulated (finished, and nothing was trained: `simulated` says
+    what it would have cost), stopped, interrupted (the process that drove it on this machine has ended), stalled (not
+    over, and nothing would follow). `queue` counts the elements of the last wave that the
     queue knows, `waiting` why how many of them wait; `advice` is what to do about reasons that do not go away.
     `gpu_hours` include the running attempts so far. `exclude_note` says why no node is excluded although some are bad.
     `unreadable` counts the damaged lines in the journals of a trial; they were left out.
@@ -111,11 +110,12 @@ class Progress:
     exclude_note: str
     unreadable: Mapping[int, int]
     next: str
+    simulated: Figures | None = None
 
     @property
     def is_over(self) -> bool:
         """True if nothing more will happen by itself."""
-        return self.phase in ("finished", "stopped", "interrupted", "stalled") and not self.running
+        return self.phase in ("finished", "simulated", "stopped", "interrupted", "stalled") and not self.running
 
     def to_json(self) -> dict[str, Any]:
         """The same with stable keys for programs."""
@@ -172,6 +172,7 @@ def progress(
         unreadable=_unreadable(history),
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
         next=_next_command(phase, handle or name),
+        simulated=read_figures(layout),
     )
 
 
@@ -188,7 +189,7 @@ def find_phase(
     if not history.plans:
         return "not submitted", "no wave was planned"
     if history.finished:
-        return "finished", history.finished
+        return "simulated" if layout.simulated.exists() else "finished", history.finished
     if layout.stop.exists():
         return "stopped", "it was cancelled; no further wave will be submitted"
     last = history.plans[-1]
@@ -265,7 +266,7 @@ def _running(trial: Trial, now: float, states: Mapping[str, JobState]) -> Runnin
 def _failed(layout: StudyLayout, trial: Trial, may_read: bool) -> FailedTrial:
     culprit = next((a for a in reversed(trial.attempts) if a.outcome in _FAILURES), trial.attempts[-1])
     tail = trial.tail or (output_tail(layout, culprit) if may_read else ())
-    lines = tuple(line for raw in tail if (line := printable(raw)))[-_TAIL_LINES:]
+    lines = tuple(line for raw in tail if (line := printable(raw)))[-TAIL_LINES:]
     reason = printable(trial.reason)
     return FailedTrial(trial.number, len(trial.attempts), reason, lines, culprit.log, trial.infeasible)
 
@@ -282,27 +283,6 @@ def _excluded(history: History) -> tuple[ExcludedNode, ...]:
     return tuple(ExcludedNode(name, why.get(name, "trials failed there")) for name in names)
 
 
-def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
-    """The last lines of a command's output, from the error stream if there is any; empty if there is no log."""
-    if not attempt.log:
-        return ()
-    out = layout.root / attempt.log
-    for path in (out.with_suffix(".err"), out):
-        lines = [line for line in _last_bytes(path).split(b"\n") if line.strip() and not is_own(line)]
-        if lines:
-            return tuple(line.decode(errors="replace") for line in lines[-_TAIL_LINES:])
-    return ()
-
-
-def _last_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read()
-    except OSError:
-        return b""
-
-
 def _next_command(phase: str, handle: str) -> str:
-    verbs = {"finished": f"collect {handle}", "running": f"status {handle} --watch"}
+    verbs = {"finished": f"collect {handle}", "simulated": f"collect {handle}", "running": f"status {handle} --watch"}
     return f"hposlurm {verbs.get(phase, f'resume {handle}')}"

@@ -23,6 +23,7 @@ _STUCK_SHOWN = 5
 _PHASE_STYLES = {
     "running": "green",
     "finished": "bold green",
+    "simulated": "bold magenta",
     "stopped": "yellow",
     "interrupted": "yellow",
     "stalled": "bold red",
@@ -61,6 +62,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     phase = Text(view.phase, style=_PHASE_STYLES.get(view.phase, "yellow"))
     yield "study", Text.assemble((view.study, "bold"), ": ", phase, f" ({view.detail})")
     yield "directory", Text(view.directory)
+    if view.simulated is not None:
+        yield from ((name, Text(text, style="magenta")) for name, text in view.simulated.lines())
     yield "trials", Text(_counts(view))
     best = "none has completed yet"
     if view.best is not None:
@@ -68,7 +71,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         best += f"; infeasible: {'; '.join(view.best.broken)}" if view.best.broken else ""
     yield "best", Text(best)
     yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
-    yield "GPU hours", Text(shown(view.gpu_hours))
+    if view.simulated is None:
+        yield "GPU hours", Text(shown(view.gpu_hours))
     if text := budget_text(view.budget):
         yield "budget", Text(text)
     if view.eta_s is not None:

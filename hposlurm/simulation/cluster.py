@@ -6,9 +6,27 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TYPE_CHECKING
 
 from hposlurm.errors import RequestError
 from hposlurm.search import derive_seed
+
+if TYPE_CHECKING:
+    from hposlurm.spec import SimulationSpec
+
+
+def cluster_of(simulation: SimulationSpec) -> Cluster:
+    """The virtual cluster that a study file describes."""
+    return Cluster(
+        gpus=simulation.gpus,
+        queue_s=simulation.queue_s or 0.0,
+        start_s=simulation.start_s or 0.0,
+        planner_s=simulation.planner_s or 0.0,
+        crashes=simulation.crashes,
+        node_failures=simulation.node_failures,
+        preemptions=simulation.preemptions,
+        seed=simulation.seed,
+    )
 
 
 class Fault(StrEnum):

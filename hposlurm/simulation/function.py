@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import inspect
 import math
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hposlurm.errors import RequestError
@@ -111,17 +113,24 @@ def _check_signature(function: TrialFunction, name: str) -> tuple[str, ...]:
     return extras
 
 
-def load_function(place: str) -> Trainer:
-    """The function that `MODULE:NAME` or `FILE.py:NAME` names; raises RequestError with the reason where it is not."""
+def load_function(place: str, beside: Path | None = None) -> Trainer:
+    """The function that `MODULE:NAME` or `FILE.py:NAME` names; raises RequestError with the reason where it is not.
+
+    It is looked for in the working directory, then in `beside`, then where Python finds modules.
+    """
+    directories = [Path.cwd(), *([] if beside is None else [beside.absolute()])]
     module_name, _, name = place.rpartition(":")
     if not module_name or not name:
         raise RequestError(f"{place!r} names no function; it is MODULE:FUNCTION or FILE.py:FUNCTION")
     try:
-        module = _from_file(module_name) if module_name.endswith(".py") else _imported(module_name)
+        module = (_from_file if module_name.endswith(".py") else _imported)(module_name, directories)
     except ModuleNotFoundError as error:
         if error.name is not None and module_name.split(".")[0] == error.name.split(".")[0]:
-            raise RequestError(f"there is no module {error.name!r} (looked here and in {sys.path[-1]})") from None
+            looked = ", ".join(dict.fromkeys(map(str, directories)))
+            raise RequestError(f"there is no module {error.name!r} in {looked} or installed") from None
         raise RequestError(f"importing {module_name} failed: {error}") from error
+    except RequestError:
+        raise
     except Exception as error:  # whatever somebody's module raises
         raise RequestError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
     try:
@@ -132,20 +141,31 @@ def load_function(place: str) -> Trainer:
         raise RequestError(f"{module_name} has no {name!r}; functions there: {there}") from None
 
 
-def _imported(name: str) -> Any:
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
-    try:
+def _imported(name: str, directories: Sequence[Path]) -> Any:
+    with _searched(directories):
         return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
 
 
-def _from_file(path: str) -> Any:
-    if not os.path.isfile(path):  # noqa: PTH113
-        raise RequestError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location("simulated_trial", path)
+def _from_file(name: str, directories: Sequence[Path]) -> Any:
+    places = [directory / name for directory in dict.fromkeys(directories)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise RequestError(f"there is no file {' or '.join(map(str, dict.fromkeys(places)))}")
+    spec = importlib.util.spec_from_file_location("simulated_trial", found)
     if spec is None or spec.loader is None:
-        raise RequestError(f"{path} cannot be imported")
+        raise RequestError(f"{found} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    with _searched([found.parent]):  # it may import what lies beside it, as a script may
+        spec.loader.exec_module(module)
     return module
+
+
+@contextlib.contextmanager
+def _searched(directories: Sequence[Path]) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path[:0] = dict.fromkeys(map(str, directories))
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -47,6 +47,11 @@ class Records:
             self._settled.setdefault(trial, []).append(settlements)
         self._changed.update(mine)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last plan ended the study."""
+        return bool(self.plans) and self.plans[-1].finished is not None
+
     def next_attempt(self, trial: int) -> int:
         """The number of a new attempt of the trial."""
         number = self._started.get(trial, 0)

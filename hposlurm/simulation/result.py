@@ -28,8 +28,8 @@ class Simulated:
     """A simulated study. Times are virtual seconds; `begin` is the virtual clock's epoch second of its start.
 
     `slots` is how many elements run at a time, `wall_s` how long it all took, `trained_s` what all elements together
-    trained, `busy_s` when the last one started: from then on slots run empty because there is nothing left to do.
-    `decisions` are all that the planner was asked for, in order.
+    trained, `busy_s` when the last new trial started: from then on slots run empty because there is nothing left to
+    begin. `busy_trained_s` is what was trained up to then. `decisions` are all that the planner was asked for.
     """
 
     spec: StudySpec
@@ -40,6 +40,7 @@ class Simulated:
     wall_s: float
     busy_s: float
     trained_s: float
+    busy_trained_s: float
     history: History
     journals: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]] | None
     decisions: tuple[Decision, ...] = ()
@@ -48,6 +49,11 @@ class Simulated:
     def training_share(self) -> float:
         """Which part of the slots' time was spent training, from the first second to the last."""
         return self.trained_s / (self.slots * self.wall_s) if self.wall_s else 0.0
+
+    @property
+    def busy_share(self) -> float:
+        """The same until the last new trial started; 0.0 where all started at once."""
+        return self.busy_trained_s / (self.slots * self.busy_s) if self.busy_s else 0.0
 
     @property
     def best(self) -> Trial | None:

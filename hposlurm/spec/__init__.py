@@ -38,6 +38,7 @@ from hposlurm.spec.model import (
 from hposlurm.spec.probe import probe_problems
 from hposlurm.spec.problems import problems_of, suggestion
 from hposlurm.spec.search import SearchSpec
+from hposlurm.spec.simulation import SimulationSpec
 
 __all__ = [
     "BudgetSpec",
@@ -50,6 +51,7 @@ __all__ = [
     "PlannerSpec",
     "ResourcesSpec",
     "SearchSpec",
+    "SimulationSpec",
     "SlurmSpec",
     "Source",
     "StudySpec",
@@ -175,7 +177,7 @@ def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
     Inside of definitions and of `slurm.extra` null is a value and stays.
     """
     cleaned = {str(key): value for key, value in data.items() if value is not None}
-    for name in ("search", "budget", "waves", "trial", "resources", "slurm"):
+    for name in ("search", "budget", "waves", "trial", "resources", "slurm", "simulation"):
         if isinstance(section := cleaned.get(name), dict):
             cleaned[name] = {str(key): value for key, value in section.items() if value is not None}
     for section_name, name in (("trial", "deepspeed"), ("slurm", "planner")):

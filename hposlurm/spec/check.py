@@ -22,6 +22,7 @@ from hposlurm.spec.order import dependency_order
 from hposlurm.spec.population import population_problems
 from hposlurm.spec.pruning import search_problems
 from hposlurm.spec.sampling import sampling_problems
+from hposlurm.spec.simulation import simulation_problems
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LENGTH = 64
@@ -51,6 +52,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += budget_problems(data, draft.definitions, draft.where)
     draft.problems += sampling_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)
+    draft.problems += simulation_problems(data)
     draft.problems += extra_problems(section(data, "slurm").get("extra"))
     return draft.problems
 

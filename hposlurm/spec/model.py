@@ -33,6 +33,7 @@ from hposlurm.spec.fields import (
 )
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.search import SearchSpec
+from hposlurm.spec.simulation import SimulationSpec
 from hposlurm.trial import Direction, Objective, ParamValue
 
 
@@ -175,7 +176,7 @@ class StudySpec(Section):
 
     name: StudyName
     tags: dict[Text, Text] = Field(default={})
-    backend: Literal["auto", "slurm", "local"] = "auto"
+    backend: Literal["auto", "slurm", "local", "simulated"] = "auto"
     objectives: tuple[_ObjectiveField, ...] = Field(min_length=1)
     parameters: dict[str, Definition] = Field(min_length=1)
     conditionals: tuple[Conditional, ...] = ()
@@ -188,6 +189,7 @@ class StudySpec(Section):
     trial: TrialSpec
     resources: ResourcesSpec = ResourcesSpec()
     slurm: SlurmSpec = SlurmSpec()
+    simulation: SimulationSpec | None = None
     publish: tuple[Literal["sqlite", "csv"], ...] = ("sqlite", "csv")
 
     @property

@@ -13,10 +13,10 @@ from hposlurm.errors import Problem
 from hposlurm.spec import definitions, entries, fields, model
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.search import SearchSpec
+from hposlurm.spec.simulation import SimulationSpec
 
 # Known, and not in this version: values of the study file that must not be answered with "not allowed"
 LATER_VALUES: Mapping[str, frozenset[str]] = {
-    "backend": frozenset({"simulated"}),
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
     "waves.mode": frozenset({"auto", "refill"}),
 }
@@ -33,6 +33,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "trial.deepspeed": model.DeepSpeedSpec,
     "resources": model.ResourcesSpec,
     "slurm": model.SlurmSpec,
+    "simulation": SimulationSpec,
     "slurm.planner": model.PlannerSpec,
 }
 _DEFINITION_PATTERNS = ("parameters.*", "conditionals.*.then.*")

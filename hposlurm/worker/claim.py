@@ -45,15 +45,7 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
     """Creates the trial's directory and `trial.json`; raises StudyError if other parameters are recorded there."""
     layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.checkpoints.mkdir(mode=0o700, exist_ok=True)
-    record = {
-        "number": assignment.trial,
-        "params": dict(assignment.params),
-        "signature": assignment.signature,
-        "seed": assignment.seed,
-        "wave": wave,
-        "attrs": dict(assignment.attrs),
-    }
-    if create_once(layout.record, to_json(record)):
+    if create_once(layout.record, to_json(trial_record(wave, assignment))):
         return
     try:
         known = from_json(layout.record.read_bytes())["signature"]
@@ -61,6 +53,18 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
         raise StudyError(f"{layout.record} is damaged: {error}") from error
     if known != assignment.signature:
         raise StudyError(f"{layout.record} has the signature {known!r}, but the plan says {assignment.signature!r}")
+
+
+def trial_record(wave: int, assignment: Assignment) -> dict[str, object]:
+    """What `trial.json` says of a trial that first starts with this assignment."""
+    return {
+        "number": assignment.trial,
+        "params": dict(assignment.params),
+        "signature": assignment.signature,
+        "seed": assignment.seed,
+        "wave": wave,
+        "attrs": dict(assignment.attrs),
+    }
 
 
 def completed_attempt(layout: TrialLayout, stage: int) -> int | None:

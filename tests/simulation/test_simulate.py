@@ -14,7 +14,7 @@ from hposlurm.simulation import Cluster, simulate
 from hposlurm.trial import JobState, Outcome, TrialState
 from tests.simulation.studies import STEPS, study, train
 
-MODES = ("barrier", "refill")
+MODES = ("barrier", "overlap", "refill")
 FAULTY = Cluster(gpus=4, queue_s=5, start_s=1, planner_s=2, crashes=60, node_failures=90, preemptions=60, seed=5)
 
 
@@ -37,6 +37,45 @@ def test_a_barrier_waits_for_the_slowest_of_each_wave():
     ]
     assert len(slowest) == 3
     assert found.wall_s == pytest.approx(sum(slowest))
+
+
+def test_overlapping_waves_follow_one_behind_the_other():
+    cluster = Cluster(gpus=4, queue_s=20, planner_s=3, seed=1)
+    found = simulate(study(24, waves={"size": 4}), train, cluster, mode="overlap")
+    plans = [plan for plan in found.history.plans if plan.assignments]
+    assert [plan.created_at - found.begin for plan in plans[:3]] == [0, 0, 0]
+    assert [plan.in_flight for plan in plans[:3]] == [(), (0,), (0, 1)]
+    assert max(len(plan.in_flight) for plan in plans) == 2
+    ends = {n: max(a.ended_at for t in found.history.trials if t.wave == n for a in t.attempts) for n in range(6)}
+    starts = {n: min(a.started_at for t in found.history.trials if t.wave == n for a in t.attempts) for n in range(6)}
+    for plan in plans[3:]:
+        over = [ends[wave] for wave in range(plan.wave) if wave not in plan.in_flight]
+        assert plan.created_at == pytest.approx(max(over) + 3)
+    for plan in plans:
+        assert starts[plan.wave] >= plan.created_at + cluster.wait_s(plan.wave)
+    assert any(starts[n + 1] < ends[n] for n in range(5))
+
+
+def test_what_becomes_of_an_overlapping_wave_is_settled_when_it_is_over():
+    found = simulate(study(24, waves={"size": 4}), train, Cluster(gpus=4, node_failures=300, seed=1), mode="overlap")
+    settled = [(plan, s) for plan in found.history.plans for s in plan.settled]
+    assert settled
+    assert not [s for plan, s in settled if s.wave in plan.in_flight]
+    assert {t.state for t in found.history.trials} == {TrialState.COMPLETE}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_budget_of_gpu_hours_ends_it_and_is_kept(mode):
+    sections = {"budget": {"gpu_hours": 0.5}, "resources": {"time": 1}, "waves": {"size": 3}}
+    found = simulate(study(None, **sections), train, Cluster(gpus=4), mode=mode)
+    assert "gpu_hours" in found.history.finished
+    assert 0.4 < found.history.gpu_hours <= 0.5
+
+
+def test_trials_that_take_no_time_and_nothing_ends_are_refused():
+    spec = study(None, budget={"wall_time": 60}, waves={"size": 200})
+    with pytest.raises(RequestError, match="took no time"):
+        simulate(spec, lambda *_: [(1, {"loss": 1.0}, 0.0)], Cluster(gpus=200), mode="barrier")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -64,9 +103,17 @@ def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode
         before = _as_of(found, plan.wave, plan.created_at)
         _SEEN.clear()
         again = next_plan(
-            found.layout, spec, before, (), wave_size=(plan.assignments and 4) or 1, gpus=1, now=plan.created_at
+            found.layout,
+            spec,
+            before,
+            (),
+            wave_size=4,
+            gpus=1,
+            now=plan.created_at,
+            still_open=plan.in_flight,
         )
         assert again == plan
+    assert any(plan.in_flight for plan in found.history.plans) == (mode == "overlap")
 
 
 def _as_of(found, wave, time) -> History:

@@ -1,0 +1,105 @@
+"""A simulated study as a study directory, which every verb that looks at studies reads as it reads a real one."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.backend import ArrayJob
+from hposlurm.errors import RequestError
+from hposlurm.files import PRIVATE, to_json
+from hposlurm.history import History, read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.planner import create
+from hposlurm.publish import publish
+from hposlurm.report.simulated import Figures
+from hposlurm.simulation.result import Simulated
+from hposlurm.trial import Assignment
+from hposlurm.worker.claim import trial_record
+
+if TYPE_CHECKING:
+    from hposlurm.assignments import WarmStart
+
+
+def figures_of(found: Simulated) -> Figures:
+    """What the study would have cost; raises RequestError of one without a function and a cluster in its spec."""
+    simulation = found.spec.simulation
+    if simulation is None or simulation.function is None:
+        raise RequestError(f"{found.spec.name} does not say what was simulated (simulation.function)")
+    return Figures(
+        function=simulation.function,
+        gpus=simulation.gpus,
+        mode=found.mode,
+        seed=simulation.seed,
+        wall_s=found.wall_s,
+        busy_s=found.busy_s,
+        gpu_hours=found.history.gpu_hours,
+        training_share=found.training_share,
+        busy_share=found.busy_share,
+    )
+
+
+def write_study(found: Simulated, warm: WarmStart) -> Figures:
+    """Writes the study to where its layout says, whole or not at all; what it came to.
+
+    Raises RequestError if something is there already, or the place cannot be written to.
+    """
+    root, figures = found.layout.root, figures_of(found)
+    if found.journals is None:
+        raise RequestError(f"the journals of {found.spec.name} were not kept")
+    beside = StudyLayout(root.with_name(f".{root.name}.{uuid.uuid4().hex[:12]}.tmp"))
+    try:
+        create(beside, found.spec, warm)
+        _write(beside.simulated, to_json(figures.to_json()))
+        _write_waves(beside, found.history)
+        _write_trials(beside, found.history, found.journals)
+        # what is read back knows how far it was read, which the database must know
+        publish(beside, read_history(beside, use_database=False), found.spec.publish, found.spec.limits)
+        if root.exists():
+            raise RequestError(f"{root} is there already")
+        beside.root.rename(root)
+    finally:
+        shutil.rmtree(beside.root, ignore_errors=True)
+    return figures
+
+
+def _write_waves(layout: StudyLayout, history: History) -> None:
+    for plan in history.plans:
+        wave = layout.wave(plan.wave)
+        wave.root.mkdir(mode=0o700, parents=True)
+        _write(wave.plan, to_json(plan.to_json()))
+        if plan.assignments:
+            array = ArrayJob(str(plan.wave + 1), 0, len(plan.assignments))
+            jobs = {"arrays": [asdict(array)], "backend": "simulated", "submitted_at": plan.created_at}
+            _write(wave.jobs, to_json(jobs))
+            _write(wave.released, b"")
+
+
+def _write_trials(
+    layout: StudyLayout, history: History, journals: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]]
+) -> None:
+    first: dict[int, tuple[int, Assignment]] = {}
+    for plan in history.plans:
+        for assignment in plan.assignments:
+            first.setdefault(assignment.trial, (plan.wave, assignment))
+    attempts: defaultdict[int, dict[int, Sequence[Mapping[str, Any]]]] = defaultdict(dict)
+    for (trial, attempt), records in journals.items():
+        attempts[trial][attempt] = records
+    for trial, mine in attempts.items():
+        place = layout.trial(trial)
+        place.root.mkdir(mode=0o700, parents=True)
+        wave, assignment = first[trial]
+        _write(place.record, to_json(trial_record(wave, assignment)))
+        for attempt, records in mine.items():
+            _write(place.journal(attempt), b"".join(to_json(dict(record)) for record in records))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Without waiting for the disk: nobody looks before the whole directory gets its name."""
+    path.touch(mode=PRIVATE)
+    path.write_bytes(data)

@@ -1,0 +1,228 @@
+"""The virtual cluster at work: elements that start on free slots, report and end, in the order of virtual time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.errors import RequestError
+from hposlurm.plan import WavePlan
+from hposlurm.simulation.cluster import Cluster, Fault
+from hposlurm.simulation.element import Element
+from hposlurm.simulation.function import Row, Trainer
+from hposlurm.simulation.records import Records
+from hposlurm.simulation.referees import Referees
+from hposlurm.stopping import RULING
+from hposlurm.trial import JobState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+Action = Callable[[], None]
+_GPUS_PER_NODE = 8
+_STILL = 1000  # trials that end at one and the same moment, beyond what all slots together can
+
+
+class Machine:
+    """Its `now` is the virtual clock; `ended` are the elements that ended and that nobody took from it yet.
+
+    `left` has for every wave that is not over how many of its elements have not ended; `over` are the waves that ended
+    and that nobody took from it yet.
+    """
+
+    def __init__(
+        self, spec: StudySpec, trainer: Trainer, cluster: Cluster, begin: float, until: float, records: Records
+    ) -> None:
+        self._spec, self._trainer, self._cluster, self._records = spec, trainer, cluster, records
+        self.gpus = spec.resources.nodes * spec.resources.gpus_per_node
+        self.slots = cluster.slots(self.gpus)
+        if spec.waves.max_concurrent is not None:
+            self.slots = min(self.slots, spec.waves.max_concurrent)
+        if self.slots < 1:
+            raise RequestError(f"a trial takes {self.gpus} GPUs, but the simulated cluster has {cluster.gpus}")
+        self.begin, self.now, self._until = begin, begin, until
+        self.last_start, self.last_end = begin, begin
+        self.ended: list[Element] = []
+        self._free = list(range(self.slots))
+        self.left: dict[int, int] = {}
+        self.over: list[int] = []
+        self._waiting: list[tuple[int, int, WavePlan]] = []
+        self._events: list[tuple[float, int, Element | Action]] = []
+        self._order = 0
+        self._saved: dict[int, dict[int, Row]] = {}
+        self._spans: list[tuple[float, float]] = []
+        self._still = 0
+        self._referees = Referees()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing more will happen: nothing runs, and nothing was put off."""
+        return not self._events
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time to which the simulation runs has come."""
+        return self.now >= self._until
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more element could start now."""
+        return bool(self._free) and not self.is_over
+
+    @property
+    def running(self) -> list[Element]:
+        return [event for _, _, event in self._events if isinstance(event, Element)]
+
+    def put_off(self, seconds: float, action: Action) -> None:
+        """Does something when so much time has passed."""
+        self._push(action, self.now + seconds)
+
+    def submit(self, plan: WavePlan, after_s: float = 0.0) -> None:
+        """Queues the wave's elements behind those of earlier waves; they may start when so much time has passed."""
+        self.left[plan.wave] = len(plan.assignments)
+        if after_s:
+            self.put_off(after_s, partial(self._queue, plan))
+        else:
+            self._queue(plan)
+
+    def _queue(self, plan: WavePlan) -> None:
+        for index in range(len(plan.assignments)):
+            heapq.heappush(self._waiting, (plan.wave, index, plan))
+        self._fill()
+
+    def _fill(self) -> None:
+        while self.has_room and self._waiting:
+            _, index, plan = heapq.heappop(self._waiting)
+            self._start(plan, index)
+
+    def _start(self, plan: WavePlan, index: int) -> None:
+        assignment = plan.assignments[index]
+        trial, attempt = assignment.trial, self._records.next_attempt(assignment.trial)
+        slot = heapq.heappop(self._free)
+        saved = self._checkpoint(trial, assignment.resume_from)
+        rows = self._trainer.rows(
+            assignment.params,
+            assignment.from_step if saved is None else max(saved.step, assignment.from_step),
+            assignment.to_step,
+            seed=assignment.seed,
+            checkpoint=None if saved is None else saved.checkpoint,
+        )
+        trains_at = self.now + self._cluster.start_s
+        limit, cut = self._limit(plan, trial, attempt, trains_at)
+
+        def write(kind: str, time: float, fields: Any) -> None:
+            record = {"kind": kind, "t": time, **fields}
+            self._records.add(trial, attempt, record)
+            if plan.stop is not None:
+                self._referees.take(plan.stop, trial, record)
+
+        element = Element(plan, index, attempt, slot, self.now, trains_at, rows, write, limit, cut)
+        write("start", self.now, self._start_record(element, None if saved is None else saved.step))
+        if attempt == 0:
+            self.last_start = self.now
+        self._push(element, element.begin())
+
+    def happen(self) -> bool:
+        """Lets happen what is next; False if the time to which the simulation runs is over before."""
+        time, _, event = heapq.heappop(self._events)
+        if time > self._until:
+            self.now = self._until
+            heapq.heappush(self._events, (time, 0, event))
+            return False
+        self._still = self._still + 1 if time == self.now else 0
+        self.now = time
+        if not isinstance(event, Element):
+            event()
+        elif event.proceed() and not self._is_stopped(event):
+            self._push(event, event.next_event)
+        else:
+            self._release(event)
+        return True
+
+    def _is_stopped(self, element: Element) -> bool:
+        """Whether the search ends the trial at its report. A worker looks only now and then, this one at once."""
+        if element.plan.stop is None:
+            return False
+        is_stopped = False
+        for ruling in self._referees.rulings(element.assignment.trial):
+            element.write(RULING, self.now, ruling.to_record())
+            if ruling.stops:
+                element.stop(self.now, ruling.reason)
+                is_stopped = True
+        return is_stopped
+
+    def trained_s(self, until: float) -> float:
+        """Seconds that all elements together trained up to `until`."""
+        running = ((e.trains_at, max(e.trains_at, self.now)) for e in self.running)
+        return sum(max(0.0, min(end, until) - start) for start, end in (*self._spans, *running))
+
+    def _start_record(self, element: Element, resumed_step: int | None) -> dict[str, Any]:
+        return {
+            "trial": element.assignment.trial,
+            "attempt": element.attempt,
+            "wave": element.plan.wave,
+            "index": element.index,
+            "host": f"sim{element.slot * max(1, self.gpus) // _GPUS_PER_NODE:04d}",
+            "job_id": job_id(element.plan, element.index),
+            "restart": 0,
+            "stage": element.assignment.stage,
+            "gpus": self.gpus,
+            "gpu_ids": "",
+            "git_commit": None,
+            "resumed_from": None if resumed_step is None else f"checkpoints/step-{resumed_step}",
+            "log": "",
+        }
+
+    def _limit(
+        self, plan: WavePlan, trial: int, attempt: int, trains_at: float
+    ) -> tuple[float, Fault | JobState | None]:
+        """When the element ends at the latest, and as what: the job's time limit, the trial's timeout, or a fault."""
+        found: list[tuple[float, Fault | JobState | None]] = [(float("inf"), None)]
+        if plan.time_limit_s is not None:
+            found.append((self.now + plan.time_limit_s, JobState.TIMEOUT))
+        if plan.timeout_s is not None:
+            found.append((trains_at + plan.timeout_s, None))
+        fault = self._cluster.fault(trial, attempt)
+        if fault is not None:
+            found.append((self.now + fault[0], fault[1]))
+        return min(found, key=lambda end: end[0])
+
+    def _checkpoint(self, trial: int, resume_from: str | None) -> Row | None:
+        """The row to go on from: the trial's own newest, else the assigned one of another trial."""
+        own = self._saved.get(trial)
+        if own:
+            return own[max(own)]
+        if resume_from is None:
+            return None
+        _, parent, _, name = Path(resume_from).parts
+        return self._saved[int(parent)][int(name.rpartition("-")[2])]
+
+    def _push(self, event: Element | Action, time: float) -> None:
+        self._order += 1
+        heapq.heappush(self._events, (time, self._order, event))
+
+    def _release(self, element: Element) -> None:
+        heapq.heappush(self._free, element.slot)
+        self.ended.append(element)
+        self._spans.append((element.trains_at, element.trains_at + element.trained_s))
+        self.last_end = self.now
+        self.left[element.plan.wave] -= 1
+        if not self.left[element.plan.wave]:
+            del self.left[element.plan.wave]
+            self.over.append(element.plan.wave)
+        if element.saved is not None:
+            self._saved.setdefault(element.assignment.trial, {})[element.saved.step] = element.saved
+        if self._still > _STILL + 2 * self.slots and self._spec.budget.n_trials is None:
+            shown = ", ".join(f"{name}={value}" for name, value in element.assignment.params.items())
+            raise RequestError(
+                f"{self._still} trials took no time (the last one: {shown:.300}): nothing ends the study"
+            )
+        self._fill()
+
+
+def job_id(plan: WavePlan, index: int) -> str:
+    """What an element of the wave is called; the wave's array is what stands before the underscore."""
+    return f"{plan.wave + 1}_{index}"
