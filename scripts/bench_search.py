@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares search algorithms in simulated time: regret against the wall time of 5, 12 and 25 full trainings.
+"""Compares search algorithms in simulated time: the regret after the wall time of 5, 12 and 25 full trainings.
 
     scripts/bench_search.py --curves DIR --tasks 126026 189906 168330 --seeds 20 --out bench.jsonl
     scripts/bench_search.py --curves DIR --tasks 126026 --algorithms auto --peers ray syne neps optuna --out bench.jsonl
@@ -31,7 +31,7 @@ from searchbench.clock import Course, drive  # noqa: E402
 from searchbench.results import Result  # noqa: E402
 from searchbench.tasks import SYNTHETIC, Task, load_task  # noqa: E402
 
-OURS = ("random", "tpe", "asha", "hyperband", "bohb", "auto")
+OURS = ("random", "tpe", "asha", "asha_stopping", "hyperband", "bohb", "auto")
 LOWEST_RUNG, FACTOR = 3, 3
 
 
@@ -70,7 +70,7 @@ def _studies(given: argparse.Namespace, algorithms: list[str]) -> Iterator[Resul
                     "task": task,
                     "algorithm": algorithm,
                     "workers": given.workers,
-                    "budget": given.budget,
+                    "points": given.points,
                     "seed": seed,
                 }
 
@@ -94,7 +94,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--budget", type=float, default=25.0, help="mean full trainings per worker")
+    parser.add_argument(
+        "--points", type=float, nargs="+", default=[5, 12, 25], help="mean full trainings per worker; the last ends it"
+    )
     parser.add_argument("--out", type=Path, help="results: one line of JSON for each study, added to what is there")
     return parser.parse_args()
 
@@ -110,7 +112,7 @@ class Bench:
     def run(self, task: Task, study: Result) -> Result:
         """The study's score, what it was measured with, and the real seconds that it took."""
         started = time.perf_counter()
-        until_s = study["budget"] * task.scale[3]
+        until_s = max(study["points"]) * task.scale[3]
         algorithm, workers = study["algorithm"], study["workers"]
         setting = {"seed": study["seed"], "min_step": LOWEST_RUNG, "factor": FACTOR, "workers": workers}
         name = peers.peer_of(algorithm)
@@ -124,7 +126,7 @@ class Bench:
             course = drive(tool, task, workers, until_s)
         took = round(time.perf_counter() - started, 2)
         version = peers.version_of(name) if name else self._version
-        return {**results.score(task, course, study["budget"]), "own_s": took, "version": version}
+        return {**results.score(task, course, study["points"]), "own_s": took, "version": version}
 
     def close(self) -> None:
         for tool in self._tools.values():

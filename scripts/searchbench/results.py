@@ -12,26 +12,21 @@ from typing import Any
 from searchbench.clock import Course
 from searchbench.tasks import Task
 
-POINTS = (5, 12, 25)
-_KEY = ("task", "algorithm", "workers", "budget", "seed")
+_KEY = ("task", "algorithm", "workers", "seed")
 _FLOOR = 0.001  # regrets below it count as it in a geometric mean: what is nearly solved shall not decide alone
 Result = dict[str, Any]
 
 
-def score(task: Task, course: Course, budget: float) -> Result:
-    """Regret at 5, 12 and 25 full trainings' time (as far as the budget goes), and when the best of 4,000 random
-    configurations was reached (None: not). Regret 1: the median random configuration, 0: the best that is known."""
+def score(task: Task, course: Course, points: Sequence[float]) -> Result:
+    """Regret after the time of so many full trainings, and after how many the best of 4,000 random configurations was
+    reached (None: not). Regret 1: the median random configuration, 0: the best that is known."""
     lowest, middle, best_of_random, full_s = task.scale
-    at = [min((loss for when, loss in course.found if when <= p * full_s), default=middle) for p in _points(budget)]
+    at = [min((loss for when, loss in course.found if when <= p * full_s), default=middle) for p in points]
     return {
         "regret": [round(max(0.0, (loss - lowest) / (middle - lowest)), 5) for loss in at],
         "reaches_random": next((round(w / full_s, 2) for w, loss in course.found if loss <= best_of_random), None),
         "ended_at": {str(step): n for step, n in sorted(course.ended_at.items()) if n},
     }
-
-
-def _points(budget: float) -> list[float]:
-    return [p for p in POINTS if p <= budget] or [budget]
 
 
 def read(path: Path) -> list[Result]:
@@ -49,7 +44,7 @@ def append(path: Path, result: Result) -> None:
 
 
 def key(result: Result) -> tuple[Any, ...]:
-    return tuple(result[name] for name in _KEY)
+    return (*(result[name] for name in _KEY), *result["points"])
 
 
 def per_task(results: Sequence[Result]) -> str:
@@ -88,8 +83,8 @@ def census(results: Sequence[Result]) -> str:
 
 
 def _head(results: Sequence[Result]) -> str:
-    """Results of one table have the same budget."""
-    points = _points(min((result["budget"] for result in results), default=POINTS[-1]))
+    """Results of one table have the same points."""
+    points = results[0]["points"] if results else ()
     return "regret at " + "/".join(f"{point:g}" for point in points)
 
 

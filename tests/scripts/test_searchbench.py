@@ -179,7 +179,7 @@ def test_another_tool_gives_the_same_study_twice_with_its_rungs(algorithm):
 
 
 def _result(**fields):
-    common = {"workers": 8, "budget": 25.0, "reaches_random": None, "ended_at": {}}
+    common = {"workers": 8, "points": [5, 12, 25], "reaches_random": None, "ended_at": {}}
     return {"task": "t", "algorithm": "a", "seed": 0, "regret": [0.5, 0.2, 0.1], **common, **fields}
 
 
@@ -196,7 +196,7 @@ def test_a_line_that_was_torn_is_written_again(tmp_path):
 def test_the_score_is_between_the_median_random_point_and_the_best_known_one():
     task = Task("t", [], 4, lambda _: None, best_known=0.0, _scale=(1.0, 3.0, 1.2, 100.0))
     course = Course([(10.0, 5.0), (400.0, 2.0), (1300.0, 1.1), (9999.0, 1.0)], Counter({3: 2, 9: 0}))
-    scored = results.score(task, course, 25.0)
+    scored = results.score(task, course, [5, 12, 25])
     assert scored == {"regret": [0.5, 0.5, 0.05], "reaches_random": 13.0, "ended_at": {"3": 2}}
 
 
