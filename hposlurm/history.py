@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -16,7 +16,7 @@ from hposlurm.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.life import fold_trial
 from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.plan import WavePlan, read_plan
-from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
+from hposlurm.trial import Assignment, Attempt, Direction, Objective, Outcome, Settlement, Trial, TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,36 @@ def with_settlements(history: History, settled: Sequence[Settlement]) -> History
         )
 
     return replace(history, trials=tuple(again(trial) for trial in history.trials))
+
+
+def as_of(history: History, wave: int, in_flight: Collection[int]) -> History:
+    """The history as it was when a wave was planned, what that plan settled included, as far as the records tell.
+
+    Of waves that were `in_flight` it has what their nodes' clocks say was written before; of earlier ones everything.
+    """
+    plan, before = history.plans[wave], history.plans[:wave]
+    known = [s for s in plan.settled if s.outcome is not Outcome.PRUNED]  # those verdicts were decided only then
+    settled = _by_trial([*(earlier.settled for earlier in before), known])
+    journals = {}
+    for number, words in history.journals.items():
+        cut = (_cut(a, plan.created_at) if a.wave in in_flight else a for a in words if a.wave < wave)
+        if left := tuple(a for a in cut if a is not None):
+            journals[number] = left
+    assigned = sorted(_assigned(before).items())
+    trials = (_trial(before, own, journals.get(n, ()), settled.get(n, ())) for n, own in assigned)
+    return History(before, tuple(trials), journals)
+
+
+def _cut(attempt: Attempt, time: float) -> Attempt | None:
+    """What was known of an attempt at a time; None before it started."""
+    if attempt.started_at > time:
+        return None
+    if attempt.ended_at is not None and attempt.ended_at <= time:
+        return attempt
+    reports = tuple(report for report in attempt.reports if report.time <= time)
+    return replace(
+        attempt, reports=reports, ended_at=None, outcome=None, reason="", exit_code=None, metrics={}, tail=()
+    )
 
 
 def _trial(

@@ -1,6 +1,7 @@
 """From the spec and the history to assignments: which trials are trained next, and from where to where."""
 
-from hposlurm.assignments.choice import Choice, choose
+from hposlurm.assignments.again import Decision, decide_again, verdict_on
+from hposlurm.assignments.choice import Choice, choose, problem_of
 from hposlurm.assignments.held import held
 from hposlurm.assignments.modes import trials_per_wave, waves_in_flight
 from hposlurm.assignments.observe import observe
@@ -8,13 +9,17 @@ from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 
 __all__ = [
     "Choice",
+    "Decision",
     "WarmStart",
     "choose",
+    "decide_again",
     "freeze",
     "gather",
     "held",
     "observe",
+    "problem_of",
     "read_warm_start",
     "trials_per_wave",
+    "verdict_on",
     "waves_in_flight",
 ]

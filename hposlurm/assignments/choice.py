@@ -66,7 +66,7 @@ def choose(
     )
     most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    problem = _problem(spec, (warm or read_warm_start(layout)).trials)
+    problem = problem_of(spec, (warm or read_warm_start(layout)).trials)
     rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)
@@ -82,7 +82,8 @@ def choose(
     return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
 
 
-def _problem(spec: StudySpec, prior: tuple[Observation, ...]) -> Problem:
+def problem_of(spec: StudySpec, prior: tuple[Observation, ...]) -> Problem:
+    """What the search is asked, of this study; `prior` are trials of other ones."""
     return Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable)
 
 

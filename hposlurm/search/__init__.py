@@ -2,6 +2,7 @@
 
 from hposlurm.search.jobs import jobs_per_wave, next_jobs
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Suggestion, Verdict
+from hposlurm.search.premise import Premise, premise
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 
@@ -9,11 +10,13 @@ __all__ = [
     "Answer",
     "Job",
     "Observation",
+    "Premise",
     "Problem",
     "Suggestion",
     "Verdict",
     "derive_seed",
     "jobs_per_wave",
     "next_jobs",
+    "premise",
     "suggest",
 ]

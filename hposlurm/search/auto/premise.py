@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hposlurm.search.auto.encoding import Floats
 from hposlurm.search.auto.records import Records
@@ -16,7 +17,7 @@ from hposlurm.search.auto.records import Records
 LEAST_PAIRS = 5
 BELIEF = 0.6  # the rank correlation that is expected before anything is known …
 BELIEF_PAIRS = 4  # … which counts like so many pairs
-THRESHOLD = 0.3
+THRESHOLD = 0.42
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,9 @@ def is_trusted(correlation: float, pairs: int) -> bool:
     return (pairs * correlation + BELIEF_PAIRS * BELIEF) / (pairs + BELIEF_PAIRS) >= THRESHOLD
 
 
-def rank_correlation(a: Floats, b: Floats) -> float:
+def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     """Spearman's; 0 where one side is constant."""
-    x, y = _ranks(a), _ranks(b)
+    x, y = _ranks(np.asarray(a, dtype=float)), _ranks(np.asarray(b, dtype=float))
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm else 0.0
 

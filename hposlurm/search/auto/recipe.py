@@ -19,7 +19,9 @@ from hposlurm.search.suggestions import suggest
 from hposlurm.space import SearchSpace
 
 THROUGH_SHARE = 0.1
-FIRST_THROUGH_SHARE = 0.3  # of the random first trials: the sooner they end, the sooner the premise is checked
+# The sooner some have ended, the sooner it is known whether rungs predict the end; in the meantime nothing else is.
+FIRST_THROUGH = 6
+AT_ONCE = 10  # of those that start before any other has ended
 AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the end"
 
 _encoders: list[Encoder] = []  # of the last few spaces, for speed alone
@@ -121,7 +123,8 @@ def _new_jobs(
         if proposal.again is not None:
             jobs.append(_onward(records, observations, proposal.again, AGAIN_WHY, premise.lowest))
             continue
-        jobs.append(_start(proposal, _is_through(problem, number, premise), premise))
+        is_first = number < (AT_ONCE if records.is_open.all() else FIRST_THROUGH)
+        jobs.append(_start(proposal, is_first or _is_through(problem, number, premise), premise))
         number += 1
     return jobs, False
 
@@ -142,17 +145,14 @@ def _onward(records: Records, observations: Sequence[Observation], i: int, why: 
 
 
 def _start(proposal: Proposal, is_through: bool, premise: Premise) -> Job:
-    attrs = {**proposal.attrs, **({THROUGH: True} if is_through else {})}
+    attrs = {**proposal.attrs, **({THROUGH: True} if is_through and len(premise.levels) > 1 else {})}
     return Job(proposal.point, to_step=premise.levels[premise.lowest], is_final=premise.is_full, attrs=attrs)
 
 
 def _is_through(problem: Problem, number: int, premise: Premise) -> bool:
     """Drawn for the trial's number; every trial where none is stopped any more, since all then go to the end."""
-    if len(premise.levels) == 1:
-        return False
-    share = FIRST_THROUGH_SHARE if number < problem.search.startup_trials else THROUGH_SHARE
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
-    return premise.is_full or bool(draw < share)
+    return premise.is_full or bool(draw < THROUGH_SHARE)
 
 
 def _encoder(space: SearchSpace) -> Encoder:

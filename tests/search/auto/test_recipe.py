@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from random import Random
+from statistics import median
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_a_rung_sends_a_third_on() -> None:
     for low, high in pairwise(LEVELS):
         below, above = study.reached(low), study.reached(high)
         let = sum(bool(o.curve) and o.curve[-1][0] >= high for o in through)
-        assert 0.2 * below <= above - let <= 0.4 * below
+        assert 0.2 * below <= above - let <= 0.45 * below
     assert study.reached(1) > 150
 
 
@@ -212,11 +213,19 @@ def test_rungs_that_predict_are_kept_and_nothing_is_said() -> None:
 
 
 def test_misleading_rungs_cost_little_against_none() -> None:
-    with_rungs = [Study(problem(BOX, seed=s), misleading).play(27 * 12, workers=8).best for s in range(3)]
-    without = [Study(problem(BOX, seed=s, rungs=False), misleading).play(27 * 12, workers=8).best for s in range(3)]
-    random = [min(bowl(draw_point(BOX, Random(s)), END) for _ in range(96)) for s in range(3)]
-    gain = sum(random) - sum(without)
-    assert sum(random) - sum(with_rungs) > 0.8 * gain > 0
+    """In the end the regret is within a fifth of that without rungs."""
+    with_rungs = [Study(problem(BOX, seed=s), misleading).play(27 * 12, workers=8).best for s in range(5)]
+    without = [Study(problem(BOX, seed=s, rungs=False), misleading).play(27 * 12, workers=8).best for s in range(5)]
+    assert median(with_rungs) - 1 / END < 1.2 * (median(without) - 1 / END)
+
+
+@pytest.mark.parametrize(("workers", "first"), [(1, 6), (4, 6), (8, 8), (16, 10)])
+def test_the_first_trials_go_to_the_end_so_that_the_rungs_can_be_judged_soon(workers: int, first: int) -> None:
+    """As many as start at once, within limits: with few workers they would take all the time."""
+    study = Study(problem(BOX), bowl).play(60 if workers > 1 else 240, workers=workers)
+    through = [bool(o.attrs.get("through")) for o in study.observations]
+    assert all(through[:first]) and not all(through[first : first + 4])
+    assert sum(through[first:]) < 0.4 * len(through[first:])
 
 
 def test_several_objectives_are_left_to_tpe_and_that_is_said_once() -> None:

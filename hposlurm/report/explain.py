@@ -1,0 +1,250 @@
+"""Why a trial is what it is, and why the study did what it did: from the records alone, and decided again from them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.assignments import Decision, decide_again, observe, problem_of, read_warm_start, verdict_on
+from hposlurm.fold import latest_metrics
+from hposlurm.history import History, measured, read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.report.numbers import counted
+from hposlurm.scoring import scoring
+from hposlurm.search import Observation, Premise, premise
+from hposlurm.search.rungs import levels_of, placings, quota, standings, value_at
+from hposlurm.trial import Assignment, Outcome, Params, Stage, Trial, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_ORIGINS = {
+    "enqueue": "given by search.enqueue",
+    "default": "the defaults of the parameters",
+    "grid": "the next point of the grid",
+    "random": "drawn at random",
+    "qmc": "the next point of a Sobol sequence",
+    "tpe": "proposed by TPE",
+    "gp": "proposed by a Gaussian process",
+    "cmaes": "proposed by CMA-ES",
+    "nsga2": "proposed by NSGA-II",
+    "nsga3": "proposed by NSGA-III",
+    "copy": "copied from another member of the population, and changed",
+}
+_MODELS = ("tpe", "gp", "cmaes", "nsga2", "nsga3")
+
+
+@dataclass(frozen=True, slots=True)
+class StageStory:
+    """A part of the training. `values` are the objectives' at its end, {} before.
+
+    `agrees` tells whether the search, asked again with the records of that time, decides the same; None where other
+    waves were running, of which nobody knows exactly what was known then.
+    """
+
+    wave: int
+    from_step: int
+    to_step: int | None
+    why: str
+    outcome: str
+    values: Mapping[str, float]
+    agrees: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A trial whose training a copy goes on with, up to a step."""
+
+    trial: int
+    step: int
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One trial. `standing` says where it waits, `verdict` why the search ended it and in which wave's plan.
+
+    `verdict_agrees` is as `StageStory.agrees`. `lineage` has its ancestors, the youngest first.
+    """
+
+    study: str
+    trial: int
+    state: TrialState
+    params: Params
+    origin: str
+    is_let_through: bool
+    stages: tuple[StageStory, ...]
+    standing: str
+    verdict: str
+    verdict_wave: int | None
+    verdict_agrees: bool | None
+    reason: str
+    broken: tuple[str, ...]
+    lineage: tuple[Ancestor, ...]
+    attempts: int
+    runtime_s: float | None
+    gpu_hours: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The same with stable keys for programs."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyExplanation:
+    """The study: how its points were found, what its rungs are worth, and what the search said, by wave."""
+
+    study: str
+    algorithm: str
+    origins: Mapping[str, int]
+    premise: Premise | None
+    notes: Mapping[int, tuple[str, ...]]
+    finished: str | None
+    gpu_hours: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The same with stable keys for programs."""
+        return {**asdict(self), "premise_text": self.premise.text if self.premise else None}
+
+
+class Study:
+    """A study's records, read once."""
+
+    def __init__(self, directory: str | Path) -> None:
+        """Raises StudyError or SpecError if they cannot be read."""
+        self.layout = StudyLayout(Path(directory))
+        self.spec = _spec(self.layout, self.layout.spec(self.layout.revisions()[-1]).name)
+        self.history = read_history(self.layout)
+        self.warm = read_warm_start(self.layout)
+        self.observations = observe(self.history, self.spec.objectives)
+        self.problem = problem_of(self.spec, self.warm.trials)
+        self._decisions: dict[int, Decision] = {}
+
+    def decision(self, wave: int) -> Decision:
+        """What the search decides for a wave when it is asked again with the records of that time."""
+        if wave not in self._decisions:
+            spec = _spec(self.layout, self.history.plans[wave].spec)
+            self._decisions[wave] = decide_again(spec, self.history, wave, self.warm)
+        return self._decisions[wave]
+
+    def agrees(self, wave: int, holds: Callable[[Decision], bool]) -> bool | None:
+        """Whether `holds` is true of that decision; None where it is not, and could not be made exactly."""
+        decision = self.decision(wave)
+        return holds(decision) or (False if decision.is_exact else None)
+
+
+def explain_study(study: Study) -> StudyExplanation:
+    """What the records say about the study's search."""
+    spec, history = study.spec, study.history
+    return StudyExplanation(
+        study=spec.name,
+        algorithm=spec.search.name,
+        origins=dict(Counter(str(trial.attrs.get("origin", "unknown")) for trial in history.trials)),
+        premise=premise(study.problem, study.observations),
+        notes={plan.wave: plan.notes for plan in history.plans if plan.notes},
+        finished=history.finished,
+        gpu_hours=history.gpu_hours,
+    )
+
+
+def explain_trial(study: Study, number: int) -> Explanation:
+    """What the records say about one trial. Raises RequestError if there is none of that number."""
+    trial = study.history.trial(number)
+    verdict = verdict_on(study.history, number)
+    return Explanation(
+        study=study.spec.name,
+        trial=number,
+        state=trial.state,
+        params=trial.params,
+        origin=_origin(study, trial),
+        is_let_through=bool(trial.attrs.get("through")),
+        stages=tuple(_stage(study, trial, stage) for stage in trial.stages),
+        standing=_standing(study, number) if trial.state is TrialState.PAUSED else "",
+        verdict=verdict[1].reason if verdict else "",
+        verdict_wave=verdict[0] if verdict else None,
+        verdict_agrees=study.agrees(verdict[0], lambda again: again.ends(verdict[1])) if verdict else None,
+        reason=trial.reason,
+        broken=study.spec.limits.complaints(trial.params, measured(trial)) if trial.values is not None else (),
+        lineage=_lineage(study.history, trial),
+        attempts=len(trial.attempts),
+        runtime_s=trial.runtime_s,
+        gpu_hours=trial.gpu_hours,
+    )
+
+
+def _spec(layout: StudyLayout, name: str) -> StudySpec:
+    from hposlurm.spec import load
+
+    return load(layout.root / name, frozen=True)
+
+
+def _origin(study: Study, trial: Trial) -> str:
+    origin = str(trial.attrs.get("origin", "unknown"))
+    words = _ORIGINS.get(origin, origin)
+    if origin == "gp" and study.spec.search.pair[0] == "auto":
+        words += " over all rungs" if len(levels_of(study.spec.search)) > 1 else ""
+    if origin in _MODELS and study.warm.trials:
+        words += f", which also learnt from {counted(len(study.warm.trials), 'trial')} of other studies"
+    if origin == "copy":
+        words = f"a copy of trial {trial.attrs.get('parent')} at step {trial.attrs.get('parent_step')}, changed"
+    if isinstance(trial.attrs.get("member"), int):
+        words += f"; member {trial.attrs['member']} of the population from generation {trial.attrs.get('generation')}"
+    if isinstance(trial.attrs.get("bracket"), int):
+        words += f"; in bracket {trial.attrs['bracket']}"
+    return words
+
+
+def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
+    own = [attempt for attempt in trial.attempts if attempt.stage == stage.number]
+    done = next((attempt for attempt in own if attempt.outcome is Outcome.COMPLETE), None)
+    values: Mapping[str, float] = {}
+    if done is not None:
+        latest = latest_metrics(trial.attempts[: trial.attempts.index(done) + 1])
+        found = {name: latest.get(name) for name in study.history.objectives}
+        values = {name: value for name, value in found.items() if isinstance(value, float)}
+    outcomes = Counter("running" if attempt.outcome is None else str(attempt.outcome) for attempt in own)
+    words = ", ".join(f"{count}× {name}" if count > 1 else name for name, count in outcomes.items())
+    assignment = _assignment(study.history, trial.number, stage)
+    return StageStory(
+        wave=stage.wave,
+        from_step=stage.from_step,
+        to_step=stage.to_step,
+        why=stage.why,
+        outcome=words or "not started",
+        values=values,
+        agrees=study.agrees(stage.wave, lambda again: again.sends(assignment)),
+    )
+
+
+def _assignment(history: History, trial: int, stage: Stage) -> Assignment:
+    plan = history.plans[stage.wave]
+    return next(a for a in plan.assignments if a.trial == trial and a.stage == stage.number)
+
+
+def _standing(study: Study, number: int) -> str:
+    """Where a paused trial stands among those that it is compared with, as of now."""
+    trial = study.history.trial(number)
+    search, objectives = study.spec.search, study.spec.objectives
+    step, levels = trial.stages[-1].to_step, levels_of(search)
+    if step not in levels[:-1]:
+        return ""
+    bracket = trial.attrs.get("bracket")
+    rivals: Sequence[Observation] = [o for o in study.observations if o.attrs.get("bracket") == bracket]
+    rung = standings(rivals, levels, scoring(objectives, search.compare_by))[levels.index(step)]
+    by_number = {o.number: o for o in rivals}
+    goers = quota(len(rung), search.reduction_factor)
+    placing = placings(rung, step, goers, lambda n: value_at(by_number[n], step)).get(number)
+    return placing.text(objectives) if placing else ""
+
+
+def _lineage(history: History, trial: Trial) -> tuple[Ancestor, ...]:
+    """The trials that the training of a copy began with, the youngest first."""
+    found: list[Ancestor] = []
+    while isinstance(parent := trial.attrs.get("parent"), int) and 0 <= parent < trial.number:
+        step = trial.attrs.get("parent_step")
+        trial = history.trial(parent)
+        found.append(Ancestor(parent, step if isinstance(step, int) else 0, trial.params))
+    return tuple(found)

@@ -1,0 +1,104 @@
+"""Explanations as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from hposlurm.publish.rows import printable
+from hposlurm.report.explain import Explanation, StageStory, StudyExplanation
+from hposlurm.report.numbers import counted, duration, shown
+from hposlurm.search import Premise
+from hposlurm.trial import param_text
+
+_AGREES = {
+    True: "decided again from the records: the same",
+    False: "decided again from the records: NOT the same",
+    None: "not decided again: other waves were running, and what was known of them is not recorded exactly",
+}
+
+
+Line = tuple[str, str]  # what it is about, and what is said
+
+
+def trial_text(found: Explanation) -> str:
+    """Several lines about one trial."""
+    return _text([("", f"trial {found.trial} of {found.study}: {found.state}"), *_trial_lines(found)])
+
+
+def study_text(found: StudyExplanation) -> str:
+    """Several lines about the study's search."""
+    count = counted(sum(found.origins.values()), "trial")
+    return _text([("", f"{found.study}: {found.algorithm}, {count}"), *_study_lines(found)])
+
+
+def _text(lines: Sequence[Line]) -> str:
+    (_, title), *others = lines
+    return "\n".join([printable(title), *(f"{label:<9}{printable(words)}" for label, words in others)])
+
+
+def _trial_lines(found: Explanation) -> Iterator[Line]:
+    yield "point:", found.origin
+    yield "", _pairs(found.params)
+    if found.is_let_through:
+        yield "", "let through to the end whatever its rungs say: what the rungs are judged by"
+    for ancestor in found.lineage:
+        yield "", f"trained as trial {ancestor.trial} up to step {ancestor.step}: {_pairs(ancestor.params)}"
+    for stage in found.stages:
+        yield from _stage_lines(stage)
+    if found.standing:
+        yield "waits:", found.standing
+    if found.verdict:
+        yield "ended:", f"by the search in the plan of wave {found.verdict_wave}: {found.verdict}"
+        yield "", _AGREES[found.verdict_agrees]
+    elif found.reason:
+        yield "ended:", found.reason
+    for limit in found.broken:
+        yield "breaks:", limit
+    spent = f"{counted(found.attempts, 'attempt')}, {duration(found.runtime_s)}, {shown(found.gpu_hours)} GPU hours"
+    yield "spent:", spent
+
+
+def _stage_lines(stage: StageStory) -> Iterator[Line]:
+    end = "its end" if stage.to_step is None else f"step {stage.to_step}"
+    values = f" with {_pairs(stage.values)}" if stage.values else ""
+    yield f"wave {stage.wave}:", f"from step {stage.from_step} to {end}: {stage.outcome}{values}"
+    if stage.why:
+        yield "", f"because {stage.why}"
+    yield "", _AGREES[stage.agrees]
+
+
+def _study_lines(found: StudyExplanation) -> Iterator[Line]:
+    yield "points:", ", ".join(f"{count} {origin}" for origin, count in found.origins.items()) or "none yet"
+    if found.premise is None:
+        yield "rungs:", "none: trials are not compared before their end"
+    else:
+        yield from _premise_lines(found.premise)
+    last: tuple[str, ...] = ()
+    for wave, notes in found.notes.items():
+        if notes != last:
+            yield from ((f"wave {wave}:", note) for note in notes)
+        last = notes
+    yield "spent:", f"{shown(found.gpu_hours)} GPU hours{f'; {found.finished}' if found.finished else ''}"
+
+
+def _premise_lines(premise: Premise) -> Iterator[Line]:
+    for rung in premise.rungs:
+        worth = "not known" if rung.correlation is None else f"{rung.correlation:.2f}"
+        judged = "let through" if premise.is_fair else "sent on for being good"
+        yield (
+            f"rung {rung.step}:",
+            f"{rung.reached} got there, {rung.sent_on} were sent on; rank correlation with the end {worth} "
+            f"({counted(rung.pairs, 'trial')} {judged})",
+        )
+    if premise.lowest is None:
+        yield "", "no trial is stopped any more"
+    elif premise.rungs and premise.lowest > premise.rungs[0].step:
+        yield "", f"no trial is stopped below step {premise.lowest} any more"
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in values.items()) or "no parameters"
+
+
+def _value(value: object) -> str:
+    return shown(value) if isinstance(value, float) else param_text(value)

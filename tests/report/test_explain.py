@@ -1,0 +1,135 @@
+"""What is told of a trial and of a study, on simulated studies of every algorithm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hposlurm.errors import RequestError
+from hposlurm.report.explain import Study, explain_study, explain_trial
+from hposlurm.report.telling import study_text, trial_text
+from hposlurm.trial import TrialState
+from tests.report.played import RUNGS, played
+
+MUTABLE = {name: {"type": "float", "min": 0.0, "max": 1.0, "mutable": True} for name in "xy"}
+PBT = {"algorithm": "pbt", "population_size": 6, "perturbation_interval": 3, "max_resource": 9}
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "asha", "hyperband", "bohb", "successive_halving"])
+def test_every_decision_is_made_again_the_same(tmp_path: Path, algorithm: str) -> None:
+    directory, found = played(tmp_path, {"algorithm": algorithm, **RUNGS})
+    records = Study(directory)
+    told = [explain_trial(records, trial.number) for trial in found.history.trials]
+    assert {stage.agrees for one in told for stage in one.stages} == {True}
+    assert {one.verdict_agrees for one in told if one.verdict} <= {True}
+    assert any(one.verdict for one in told) == (algorithm not in ("auto", "asha"))
+    sent_on = [stage for one in told for stage in one.stages[1:]]
+    assert len(sent_on) > 5 and all("rung" in stage.why or "let through" in stage.why for stage in sent_on)
+
+
+def test_a_decision_that_does_not_follow_from_the_records_is_found_out(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS})
+    wave, a = next((p.wave, a) for p in found.history.plans for a in p.assignments if a.stage == 1)
+    records = Study(directory)
+    assert explain_trial(records, a.trial).stages[1].agrees is True
+    journal = records.layout.trial(a.trial).journal(0)  # as if another, far worse value had been reported
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    worse = [{**line, "metrics": {"loss": 99.0}} if line["kind"] in ("report", "end") else line for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in worse))
+    story = explain_trial(Study(directory), a.trial)
+    assert story.stages[1].wave == wave and story.stages[1].agrees is False
+    assert "NOT the same" in trial_text(story)
+
+
+def test_with_other_waves_in_flight_nobody_says_that_a_decision_was_wrong(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS})
+    a = next(a for plan in found.history.plans for a in plan.assignments if a.stage == 1)
+    records = Study(directory)
+    plans = tuple(
+        replace(p, in_flight=tuple(range(p.wave)), created_at=p.created_at - 1e6) for p in records.history.plans
+    )
+    records.history = replace(records.history, plans=tuple(plans))  # what was known then is not what was decided by
+    assert explain_trial(records, a.trial).stages[1].agrees is None
+
+
+def test_a_loser_is_told_its_rung_place_and_threshold(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "successive_halving", **RUNGS})
+    loser = next(t for t in found.history.trials if t.state is TrialState.PRUNED and len(t.stages) == 2)
+    story = explain_trial(Study(directory), loser.number)
+    at = [t for t in found.history.trials if len(t.stages) >= 2 and t.attrs["bracket"] == loser.attrs["bracket"]]
+    place = sorted((dict(_curve(t))[3], t.number) for t in at).index((dict(_curve(loser))[3], loser.number)) + 1
+    assert story.verdict.startswith(f"rung 3: loss {dict(_curve(loser))[3]:.6g}, place {place} of {len(at)}")
+    assert f"ended:   by the search in the plan of wave {story.verdict_wave}: rung 3" in trial_text(story)
+    assert f"in bracket {loser.attrs['bracket']}" in story.origin
+
+
+def test_a_trial_that_waits_is_told_where_it_stands_now(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS})
+    waiting = [t for t in found.history.trials if t.state is TrialState.PAUSED and t.stages[-1].to_step == 1]
+    worst = max(waiting, key=lambda t: dict(_curve(t))[1])
+    story = explain_trial(Study(directory), worst.number)
+    assert story.standing.startswith("rung 1: loss") and "place 40 of 40, the best 13 go on" in story.standing
+
+
+def test_a_copy_is_told_its_ancestors(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, PBT, None, parameters=MUTABLE)
+    copy = max((t for t in found.history.trials if "parent" in t.attrs), key=lambda t: t.number)
+    story = explain_trial(Study(directory), copy.number)
+    assert story.lineage[0].trial == copy.attrs["parent"]
+    assert story.lineage[0].step == copy.attrs["parent_step"]
+    assert found.history.trial(story.lineage[-1].trial).attrs["generation"] == 0
+    assert "replaced by a copy of trial" in story.stages[0].why and story.stages[0].agrees
+    replaced = explain_trial(Study(directory), int(str(copy.attrs["replaces"])))
+    assert replaced.verdict == story.stages[0].why and replaced.verdict_agrees
+
+
+def test_where_points_came_from(tmp_path: Path) -> None:
+    enqueue = [{"x": 0.5, "y": 0.25}]
+    directory, found = played(tmp_path, {"algorithm": "auto", "enqueue": enqueue, **RUNGS})
+    records = Study(directory)
+    told = [explain_trial(records, trial.number).origin for trial in found.history.trials]
+    assert told[0] == "given by search.enqueue"
+    assert {"drawn at random", "proposed by a Gaussian process over all rungs"} <= set(told)
+    about = explain_study(records)
+    assert sum(about.origins.values()) == 40 and about.origins["enqueue"] == 1
+    assert f"{about.origins['gp']} gp" in study_text(about)
+
+
+def test_the_study_is_told_what_its_rungs_are_worth(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "auto", **RUNGS}, 60)
+    about = explain_study(Study(directory))
+    assert about.premise is not None and about.premise.is_fair
+    through = [t for t in found.history.trials if t.attrs.get("through") and t.state is TrialState.COMPLETE]
+    assert [(rung.step, rung.pairs) for rung in about.premise.rungs] == [(1, len(through)), (3, len(through))]
+    assert [rung.correlation for rung in about.premise.rungs] == [pytest.approx(1.0)] * 2  # the order never changes
+    assert about.premise.lowest == 1 and about.notes == {}
+    assert "rank correlation with the end 1.00" in study_text(about)
+
+
+def test_what_promoted_trials_say_of_the_rungs_is_called_unfair(tmp_path: Path) -> None:
+    directory, _ = played(tmp_path, {"algorithm": "asha", **RUNGS}, 80)
+    about = explain_study(Study(directory))
+    assert about.premise is not None and not about.premise.is_fair
+    assert "among those that were sent on for being good" in about.premise.text
+    assert about.premise.rungs[0].reached == 80 and about.premise.rungs[0].sent_on >= 26
+
+
+def test_a_study_without_rungs_has_no_premise(tmp_path: Path) -> None:
+    directory, _ = played(tmp_path, {"algorithm": "tpe"}, 12)
+    records = Study(directory)
+    assert explain_study(records).premise is None
+    assert "rungs:   none" in study_text(explain_study(records))
+    assert {stage.agrees for n in range(12) for stage in explain_trial(records, n).stages} == {True}
+
+
+def test_an_unknown_trial_is_a_wrong_request(tmp_path: Path) -> None:
+    directory, _ = played(tmp_path, {"algorithm": "random"}, 3)
+    with pytest.raises(RequestError, match="no trial 7"):
+        explain_trial(Study(directory), 7)
+
+
+def _curve(trial) -> list[tuple[int, float]]:
+    return [(report.step, float(report.metrics["loss"])) for report in trial.reports]
