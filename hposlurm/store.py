@@ -20,11 +20,12 @@ from hposlurm.trial import Attempt, Report
 from hposlurm.typed import structure
 
 #: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # Columns without a type keep what they are given: parameters may be numbers, text or NULL.
-# attempts: `outcome`, `reason`, `ended_at` are what counts in the end (settlements included); `journal_*` are what the
-# journal itself says. Negative attempts ended before they wrote a journal. `journal_bytes` is how far it was read.
+# attempts: `outcome`, `reason`, `ended_at`, `gpus` are what counts in the end (settlements included); `journal_*` are
+# what the journal itself says. Negative attempts ended before they wrote a journal. `journal_bytes` is how far it was
+# read.
 SCHEMA = """
 CREATE TABLE studies (
   name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
@@ -58,15 +59,15 @@ CREATE TABLE attempts (
   restart INTEGER NOT NULL, stage INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL, outcome TEXT,
   reason TEXT NOT NULL, exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
   git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
-  tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_bytes INTEGER,
-  corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
+  tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_gpus INTEGER,
+  journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
 );
 """
 
 
 # Attempt's fields by their columns
 _AS_THEY_ARE = (
-    *("wave", "job_id", "host", "gpus", "started_at", "gpu_ids", "restart", "stage"),
+    *("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage"),
     *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
 )
 _RENAMED = {
@@ -75,6 +76,7 @@ _RENAMED = {
     "ended_at": "journal_ended_at",
     "outcome": "journal_outcome",
     "reason": "journal_reason",
+    "gpus": "journal_gpus",
     "offset": "journal_bytes",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError, StudyError
@@ -191,7 +191,7 @@ SETTLED = st.lists(
         job_id=st.just("100_0"),
         state=st.sampled_from([JobState.NODE_FAIL, JobState.OUT_OF_MEMORY]),
         elapsed_s=st.one_of(st.none(), st.floats(0, 100)),
-        gpus=st.just(2),
+        gpus=st.sampled_from([2, 8]),
         outcome=st.one_of(st.none(), st.sampled_from([Outcome.FAIL, Outcome.INTERRUPTED, Outcome.DROPPED])),
         reason=st.sampled_from(["", "settled"]),
     ),
@@ -209,7 +209,14 @@ def write_line(layout: StudyLayout, trial: int, number: int, record: Any) -> Non
         file.write(f"{record}\n")
 
 
+# A journal without its start record says nothing of GPUs; what the accounting said must not be taken for its own words.
+NO_START = [(0, "{broken"), (0, end("complete", BEGIN + 200, metrics={"eval_loss": 0.0}))]
+SETTLED_LATE = Settlement(0, 0, 0, "100_0", JobState.NODE_FAIL, 10.0, 2, None, "")
+
+
 @settings(max_examples=25, deadline=None)
+@example(journals=[NO_START], cut=0.0, settled=[SETTLED_LATE], is_settled_before=False, retries=0)
+@example(journals=[NO_START], cut=0.5, settled=[SETTLED_LATE], is_settled_before=True, retries=0)
 @given(
     journals=st.lists(attempts(), min_size=1, max_size=3),
     cut=st.floats(0, 1),

@@ -119,9 +119,9 @@ def _intermediate_values(number: int, attempt: Attempt) -> Iterator[Row]:
 
 def _attempt(trial: int, attempt: Attempt, words: Attempt | None) -> Row:
     """The attempt as it counts, and beside it what its journal says (`words`; None where there is no journal)."""
-    own: Row = (None, None, None, None)
+    own: Row = (None,) * 5
     if words is not None:
-        own = (words.outcome, words.reason, words.ended_at, words.offset)
+        own = (words.outcome, words.reason, words.ended_at, words.gpus, words.offset)
     return (
         *(trial, attempt.number, attempt.wave, attempt.index, attempt.job_id, attempt.job_state, attempt.host),
         *(attempt.gpus, attempt.gpu_ids, attempt.restart, attempt.stage, attempt.started_at, attempt.ended_at),
