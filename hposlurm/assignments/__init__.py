@@ -2,6 +2,7 @@
 
 from hposlurm.assignments.again import Decision, decide_again, verdict_on
 from hposlurm.assignments.choice import Choice, choose, problem_of
+from hposlurm.assignments.forecast import waves_ahead
 from hposlurm.assignments.held import held
 from hposlurm.assignments.modes import trials_per_wave, waves_in_flight
 from hposlurm.assignments.observe import observe
@@ -21,5 +22,6 @@ __all__ = [
     "read_warm_start",
     "trials_per_wave",
     "verdict_on",
+    "waves_ahead",
     "waves_in_flight",
 ]

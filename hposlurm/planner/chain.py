@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import trials_per_wave
+from hposlurm.assignments import trials_per_wave, waves_ahead
 from hposlurm.backend import NEVER_SATISFIED, Backend, ElementState, WaveRequest
 from hposlurm.backend.jobs import WaveJobs, read_jobs
 from hposlurm.errors import BackendError, LimitError
@@ -61,6 +61,9 @@ def pairs_wanted(spec: StudySpec, history: History, wave_size: int) -> tuple[int
     size = trials_per_wave(spec, wave_size)
     if not known:
         return _PAIRS_UNKNOWN, size
+    if (ahead := waves_ahead(spec, history, wave_size, _PAIRS_MOST)) is not None:
+        waves, largest = ahead
+        return min(_PAIRS_MOST, max(1, waves) + _SPARE), max(1, largest)
     left = max(1, min(known) - sum(trial.state.is_finished for trial in history.trials))
     size = min(size, left)
     return min(_PAIRS_MOST, -(-left // size) + _SPARE), size

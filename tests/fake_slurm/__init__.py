@@ -53,7 +53,9 @@ class FakeSlurm:
                 if state == "PENDING" and (found := find_assignment(layout, wave, offset + i, patience_s=0)):
                     assignment = found[1]
                     value = loss(dict(assignment.params))
-                    write_attempt(layout, wave, offset + i, assignment.trial, f"{job['id']}_{i}", value)
+                    stage, step = assignment.stage, assignment.to_step or 1
+                    element = (layout, wave, offset + i, assignment.trial, f"{job['id']}_{i}")
+                    write_attempt(*element, value, stage=stage, step=step)
                     ran += 1
             self.change(job["id"], states=["COMPLETED" if s == "PENDING" else s for s in job["states"]])
         for planner in self.planners():  # what has fired is gone; the test takes the step itself

@@ -148,6 +148,8 @@ def write_attempt(
     host: str = "n1",
     *,
     saved: int | None = None,
+    stage: int = 0,
+    step: int = 1,
 ) -> None:
     """A journal as the worker writes it: complete with a number, failed with a text, without an end for None."""
     home = layout.trial(trial)
@@ -156,13 +158,13 @@ def write_attempt(
     now = time.time()
     lines: list[dict[str, Any]] = [
         {"kind": "start", "t": now, "trial": trial, "attempt": number, "wave": wave, "index": index, "host": host,
-         "job_id": job_id, "restart": 0, "gpus": 2, "gpu_ids": "0,1", "git_commit": None, "resumed_from": None,
-         "pid": 1, "log": f"waves/{wave:04d}/logs/{job_id}_0_log.out"},
+         "job_id": job_id, "restart": 0, "stage": stage, "gpus": 2, "gpu_ids": "0,1", "git_commit": None,
+         "resumed_from": None, "pid": 1, "log": f"waves/{wave:04d}/logs/{job_id}_0_log.out"},
     ]  # fmt: skip
     if saved is not None:
         lines.append({"kind": "checkpoint", "t": now + 1, "step": saved, "path": f"checkpoint-{saved}"})
     if isinstance(loss, float):
-        lines.append({"kind": "report", "t": now + 1, "step": 1, "metrics": {"loss": loss}})
+        lines.append({"kind": "report", "t": now + 1, "step": step, "metrics": {"loss": loss}})
         lines.append({"kind": "end", "t": now + 2, "outcome": "complete", "reason": "", "exit_code": 0,
                       "metrics": {"loss": loss}, "tail": []})  # fmt: skip
     elif loss is not None:
