@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -87,7 +88,9 @@ class Study:
         (self.control / "mode").write_text(mode)
 
     def close(self) -> None:
+        """Takes the file system and the directory that holds it away."""
         subprocess.run(["umount", "-l", str(self.home)], check=False, capture_output=True)
+        shutil.rmtree(self.control.parent, ignore_errors=True)
 
 
 def create(directory: Path, conf: Path, trials: int, seed: int) -> Study:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,4 @@ def test_a_minute_of_faults_loses_nothing_and_doubles_nothing(tmp_path):
         r"faults (\d+), trials (\d+), lost 0, double 0, resumed \d+, gpu-hours ledger/sacct [\d.]+\n", done.stdout
     )
     assert found and int(found[1]) > 0 and int(found[2]) >= 40, done.stdout
+    shutil.rmtree(root)  # otherwise it stays, with the daemons' logs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,15 +126,47 @@ def test_a_chain_whose_launch_was_killed_is_finished_by_resume(shell, write_stud
         has_each_trial_once(shell, name)
 
 
-def test_a_planner_that_was_killed_costs_its_chain_one_pair(shell, write_study, wait_until, closed):
+def no_sbatch(directory: Path) -> tuple[str, Path]:
+    """The line of `setup` by which sbatch fails as without a controller, and the file without which it works again."""
+    directory.mkdir()
+    away = directory / "away"
+    away.touch()
+    error = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    found = shutil.which("sbatch")
+    sbatch = directory / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\n[ ! -e {away} ] || {{ echo '{error}' >&2; exit 1; }}\nexec {found} \"$@\"\n")
+    sbatch.chmod(0o755)
+    return f"export PATH={directory}:$PATH", away
+
+
+def test_what_becomes_of_planners_that_were_killed_or_cannot_submit(shell, write_study, wait_until, closed, tmp_path):
+    """Both at once, since both have to wait: a chain loses one pair, a planner job starts again later and goes on."""
+    setup, away = no_sbatch(tmp_path / "bin")
+    late = write_study("late", REPORT, **WAVES_OF_TWO, slurm={"setup": [setup], "planner": {"time": 1}})
+    shell.ok("launch", str(late))
+    patient = planner_of(shell, "late")
     study = write_study("hole", f"sleep 5; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
     shell.ok("launch", str(study))
     wait_until(lambda: shell.starts("hole"), 90)
-    planner = json.loads((shell.cwd / "runs/hole/waves/0000/planner.json").read_bytes())["job_id"]
-    ask("scancel", planner)
+    ask("scancel", planner_of(shell, "hole"))
+
+    wait_until(lambda: "Restarts=1 " in ask("scontrol", "show", "job", patient), 120)
+    assert len(jobs(shell, "late")) == 1 and len(shell.plans("late")) == 2
+    away.unlink()
+    wait_until(lambda: shell.has_finished("late"), 180)
+    assert [(row["state"], row["attempts"]) for row in shell.rows("late")] == [("COMPLETE", 1)] * 4
+    assert planner_of(shell, "late") == patient  # the same job, not another one
+    claims = (shell.cwd / "runs/late/waves/0001").glob("intent*.json")
+    assert {json.loads(path.read_bytes())["job_id"] for path in claims} == {patient}
+
     wait_until(lambda: shell.has_finished("hole"), 400)
     assert [len(plan["assignments"]) for plan in shell.plans("hole")] == [2, 0, 2, 0]
     assert [(row["state"], row["attempts"]) for row in shell.rows("hole")] == [("COMPLETE", 1)] * 4
+
+
+def planner_of(shell: Shell, study: str) -> str:
+    """The job id of the planner behind wave 0."""
+    return str(json.loads((shell.cwd / "runs" / study / "waves/0000/planner.json").read_bytes())["job_id"])
 
 
 def test_a_chain_that_runs_out_is_reported_and_resume_lays_more(shell, write_study, wait_until, closed):
