@@ -58,12 +58,13 @@ class Laid:
 def pairs_wanted(spec: StudySpec, history: History, wave_size: int) -> tuple[int, int]:
     """How many pairs should wait or run now, and how many elements each has."""
     known = [n for n in (spec.budget.n_trials, spec.space.cardinality(_COUNTED)) if n is not None]
+    ahead = waves_ahead(spec, history, wave_size, _PAIRS_MOST) if known or spec.search.in_generations else None
+    if ahead is not None:
+        waves, size = ahead
+        return min(_PAIRS_MOST, max(1, waves) + _SPARE), max(1, size)
     size = trials_per_wave(spec, wave_size)
     if not known:
         return _PAIRS_UNKNOWN, size
-    if (ahead := waves_ahead(spec, history, wave_size, _PAIRS_MOST)) is not None:
-        waves, largest = ahead
-        return min(_PAIRS_MOST, max(1, waves) + _SPARE), max(1, largest)
     left = max(1, min(known) - sum(trial.state.is_finished for trial in history.trials))
     size = min(size, left)
     return min(_PAIRS_MOST, -(-left // size) + _SPARE), size

@@ -88,16 +88,22 @@ def test_a_chain_runs_to_its_end_without_a_further_submission(layout, fake_slurm
         ("auto", 9, 3, 6, 3),
         ("successive_halving", 18, None, 6, 9),  # two brackets, a wave for each rung
         ("hyperband", 17, None, 3, 17),  # one bracket of each shape, side by side
+        ("pbt", None, None, 3, 4),  # three generations of four
     ],
 )
 def test_a_chain_is_as_long_as_the_stages_of_its_trials(layout, fake_slurm, algorithm, n_trials, size, waves, elements):
     search = {"algorithm": algorithm, "min_resource": 1, "max_resource": 9, "reduction_factor": 3, "seed": 7}
-    study = launched(layout, search=search, budget={"n_trials": n_trials}, waves={"size": size} if size else {})
+    sections: dict[str, Any] = {"budget": {"n_trials": n_trials}, "waves": {"size": size} if size else {}}
+    if algorithm == "pbt":
+        x = {"type": "float", "min": -1.0, "max": 1.0, "mutable": True}
+        search = {"algorithm": "pbt", "population_size": 4, "max_resource": 9, "perturbation_interval": 3, "seed": 7}
+        sections |= {"budget": {}, "parameters": {"x": x}}
+    study = launched(layout, search=search, **sections)
     assert len(fake_slurm.arrays()) == waves + 3
     assert {len(job["states"]) for job in fake_slurm.arrays()} == {elements}
     run_on(layout, study, fake_slurm)
     history = read_history(layout)
-    assert history.finished and len(history.trials) == n_trials
+    assert history.finished and (n_trials is None or len(history.trials) == n_trials)
     assert max(report.step for trial in history.trials for report in trial.reports) == 9
     used = [plan for plan in history.plans if plan.assignments]
     assert len(used) <= waves + 3
