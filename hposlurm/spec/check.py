@@ -54,7 +54,14 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += _trial_problems(data, draft)
     draft.problems += simulation_problems(data)
     draft.problems += extra_problems(section(data, "slurm").get("extra"))
+    draft.problems += _driver_problems(data)
     return draft.problems
+
+
+def _driver_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    if section(data, "waves").get("mode") == "overlap" and section(data, "slurm").get("driver") == "chain":
+        what = "chain cannot be used with waves.mode overlap: its arrays wait for each other"
+        yield Problem("slurm.driver", what, "planner or foreground; or waves.mode barrier")
 
 
 def _name_problems(name: str, where: str, metrics: set[str]) -> Iterator[Problem]:
@@ -124,7 +131,7 @@ def _objective_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _metric_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
     for index, name in enumerate(entries(data.get("metrics"))):
-        if name in draft.facts or name in COMMAND_FACTS:
+        if isinstance(name, str) and (name in draft.facts or name in COMMAND_FACTS):
             yield Problem(f"metrics.{index}", f"{name} is a fact of the resources or of the command, not a metric")
 
 

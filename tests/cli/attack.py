@@ -23,6 +23,7 @@ from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.publish import publish
 from hposlurm.trial import JobState, Outcome, Settlement
+from tests.spec.data import OTHERS, VALID
 from tests.studies import BEGIN, add_wave, completed, end, failed, make_study, report, start, write_journal, write_log
 
 READ_VERBS: tuple[tuple[str, ...], ...] = (
@@ -250,10 +251,11 @@ def foreign_things(draw: st.DrawFn, study: Path) -> Attack:
 
 
 def damaged_study_file(study: Path) -> st.SearchStrategy[bytes]:
-    """The text of `study.yaml` with other values or other bytes."""
-    content = (study / "study.yaml").read_bytes()
-    spoilt = _spoilt(yaml.safe_load(content)).map(_yaml)
-    return st.one_of(_mangled(content), spoilt)
+    """The text of `study.yaml`, or of one that has other keys, with other values or other bytes."""
+    contents = [(study / "study.yaml").read_bytes(), *(text.encode() for text in (VALID, *OTHERS))]
+    return st.sampled_from(contents).flatmap(
+        lambda content: st.one_of(_mangled(content), _spoilt(yaml.safe_load(content)).map(_yaml))
+    )
 
 
 def _yaml(value: Any) -> bytes:

@@ -42,6 +42,96 @@ slurm: {partition: batch, account: 4711, setup: ["module load cuda/12.4.1"], ext
 publish: [sqlite]
 """
 
+# Together with the one above these have every key that a study file can have.
+OTHERS = (
+    """
+name: bloom-rungs
+backend: local
+objectives:
+  - {name: eval_loss, weight: 2.0}
+  - {name: latency_ms, weight: 0.5}
+metrics: [eval/tokens_per_s]
+parameters:
+  lr: {type: float, min: 1.0e-5, max: 1.0e-3, step: 1.0e-5, default: 1.0e-4}
+  layers: {type: int, min: 1, max: 64, log: true, step: 1, default: 4}
+  optimizer: {choices: [adamw, sgd, null], default: sgd}
+conditionals:
+  - if: optimizer == "sgd"
+    then: {momentum: {type: float, min: 0.0, max: 0.99}}
+    conditionals:
+      - {if: momentum > 0.5, then: {nesterov: {choices: [true, false]}}}
+constraints: ["layers <= 32 or optimizer == 'sgd'", "eval_loss < 10", "peak_gpu_gb <= 30"]
+forbidden: ["optimizer == 'sgd' and lr > 5e-4", {optimizer: adamw, layers: 2}]
+search:
+  sampler: tpe
+  pruner: hyperband
+  seed: 7
+  startup_trials: 4
+  min_resource: 1
+  max_resource: 27
+  reduction_factor: 3
+  brackets: 2
+  compare_by: weighted
+  enqueue: [{lr: 2.0e-4, layers: 8, optimizer: adamw}]
+  warm_start: [../older, {study: ../other, best: 20}, {csv: table.csv, best: 5}]
+budget: {wall_time: "6:00:00", patience: 20, target: 0.1}
+waves: {size: 4}
+trial:
+  command: "train --lr {{ lr }} {{ flags }} {% if resume_from %}--resume {{ resume_from }}{% endif %}"
+  memory_guard: on
+  memory_warning_pct: 0.9
+  memory_grace_steps: 3
+  keep_checkpoints: 2
+  checkpoint_gb: 1.5
+  workdir: /tmp
+  deepspeed: {zero_stage: 3, offload: cpu}
+resources: {nodes: 1, gpus_per_node: 1}
+simulation: {function: "curves.py:train", gpus: 8, seed: 1, queue: 30s, start: 5s, planner: 10s, crashes: 0.1,
+  node_failures: 0.1, preemptions: 0.1}
+publish: [csv]
+""",
+    """
+name: bloom-pbt
+objectives: [{name: eval_loss}]
+parameters:
+  lr: {type: float, min: 1.0e-5, max: 1.0e-3, log: true, mutable: true}
+  wd: {choices: [0.0, 0.1], mutable: true}
+search:
+  algorithm: pbt
+  population_size: 4
+  max_resource: 9
+  perturbation_interval: 3
+  quantile: 0.25
+  resample_probability: 0.5
+  perturb_factors: [0.8, 1.25]
+budget: {gpu_hours: 8, confirm_gpu_hours: 4, terminator: 0.01}
+trial: {command: "train --lr {{ lr }}"}
+resources: {gpus_per_node: 1, time: 30}
+slurm:
+  qos: long
+  constraint: nvlink
+  exclude: "n[1-2]"
+  driver: chain
+  template: null
+  planner: {partition: small, time: 5, mem_gb: 1, cpus_per_task: 2}
+""",
+    *(
+        f"""
+name: bloom-stops
+objectives: [{{name: eval_loss}}]
+parameters: {{lr: {{type: float, min: 1.0e-5, max: 1.0e-3}}}}
+search: {{algorithm: {rule}}}
+budget: {{n_trials: 9}}
+trial: {{command: "train --lr {{{{ lr }}}}"}}
+"""
+        for rule in (
+            "percentile, percentile: 30, warmup_steps: 1, warmup_trials: 3, patience: 2",
+            "threshold, lower: 0, upper: 9.5",
+            "wilcoxon, p_value: 0.05",
+        )
+    ),
+)
+
 
 def data(text: str = VALID) -> dict[str, Any]:
     value, problems = parse_text(text)

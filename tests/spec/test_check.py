@@ -165,6 +165,10 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
         ),
         ["constraints: no configuration satisfies all of them"],
     ),
+    "a chain of arrays with waves side by side": (
+        lambda: changed(waves__mode="overlap", slurm__driver="chain"),
+        ["slurm.driver: chain cannot be used with waves.mode overlap: its arrays wait for each other"],
+    ),
     "parameter name that is no identifier": (
         lambda: changed(**{"parameters__weight-decay": {"choices": [1]}}),
         ["parameters.weight-decay: 'weight-decay' cannot be a parameter's name"],

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from hposlurm.errors import SpecError
 from hposlurm.spec import StudySpec, dump, load, parse
-from tests.spec.data import changed, data, problems_of
+from hposlurm.spec.definitions import DEFINITIONS
+from hposlurm.spec.problems import _SECTIONS
+from tests.spec.data import OTHERS, changed, data, problems_of
 
 _NAMES = st.from_regex(r"[a-z]{1,6}_p", fullmatch=True)
 _LINE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12).filter(str.strip)
@@ -82,7 +84,26 @@ _JUNK = st.recursive(
         st.floats(),
         st.text(max_size=8),
         st.sampled_from(
-            ["{{ lr }}", "{% if %}", "bs > 1", "f(x)", "grid", "float", "1:30", "9**9**9", "(?P<x>.)", "lr.x"]
+            [
+                "{{ lr }}",
+                "{% if %}",
+                "bs > 1",
+                "f(x)",
+                "grid",
+                "float",
+                "1:30",
+                "9**9**9",
+                "(?P<x>.)",
+                "lr.x",
+                "asha",
+                "pbt",
+                "nsga3",
+                "overlap",
+                "refill",
+                "chain",
+                "weighted",
+                "eval_loss > 1",
+            ]
         ),
     ),
     lambda inner: (
@@ -106,14 +127,34 @@ def _places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | in
 
 
 _VALID = data()
-_PLACES = _places(_VALID)
+_STUDIES = [_VALID, *map(data, OTHERS)]
+
+
+def test_the_studies_that_are_spoilt_are_valid_and_have_every_key() -> None:
+    known = [*_SECTIONS.values(), *DEFINITIONS.values()]
+    keys = {field.alias or name for section in known for name, field in section.model_fields.items()}
+    assert keys <= {key for study in _STUDIES for place in _places(study) for key in place}, (
+        "put it into tests/spec/data"
+    )
+    for study in _STUDIES:
+        spec = parse(study, "study.yaml")
+        assert parse(data(dump(spec)), "study.yaml") == spec
+
+
+@st.composite
+def _spoilt(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[tuple[str | int, ...], Any]]]:
+    """A study, and up to four of its places with what comes to stand there."""
+    study = draw(st.sampled_from(_STUDIES))
+    return study, draw(st.lists(st.tuples(st.sampled_from(_places(study)), _JUNK), min_size=1, max_size=4))
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(st.sampled_from(_PLACES), _JUNK), min_size=1, max_size=4))
-def test_a_malformed_study_raises_nothing_but_spec_errors(changes: list[tuple[tuple[str | int, ...], Any]]) -> None:
-    study = copy.deepcopy(_VALID)
-    for path, junk in changes:
+@given(_spoilt())
+def test_a_malformed_study_raises_nothing_but_spec_errors(
+    spoilt: tuple[dict[str, Any], list[tuple[tuple[str | int, ...], Any]]],
+) -> None:
+    study = copy.deepcopy(spoilt[0])
+    for path, junk in spoilt[1]:
         target: Any = study
         for key in path[:-1]:
             target = target[key] if _has(target, key) else {}
