@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One decision of the planner: how many trials there were, what it assigned, and the real seconds that it took."""
+    """One decision of the planner: how many trials there were, what it assigned, and the CPU seconds that it took."""
 
     trials: int
     assignments: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -59,11 +60,12 @@ def simulate(
     cluster = cluster or Cluster()
     records = Records(keep_journals=keep_journals)
     until = float("inf") if until_s is None else begin + until_s
-    if mode == "overlap":  # in what the planner sees as well
-        spec = spec.model_copy(update={"waves": spec.waves.model_copy(update={"mode": mode})})
-    run = _Run(spec, layout, cluster, Machine(spec, trainer, cluster, begin, until, records), records, warm, watch)
+    # what the planner sees: with refill every assignment is a wave of its own, planned when a slot is free for it
+    seen = "overlap" if mode == "overlap" else "barrier"
+    planned = spec.model_copy(update={"waves": spec.waves.model_copy(update={"mode": seen})})
+    run = _Run(planned, layout, cluster, Machine(spec, trainer, cluster, begin, until, records), records, warm, watch)
     {"barrier": run.barrier, "overlap": run.overlap, "refill": run.refill}[mode]()
-    return run.result(mode)
+    return replace(run.result(mode), spec=spec)
 
 
 class _Run:
@@ -137,7 +139,7 @@ class _Run:
         history, machine = self._records.history(), self._machine
         if self._watch is not None:
             self._watch(machine.now - machine.begin, len(history.trials))
-        asked = time.perf_counter()
+        asked = time.thread_time()
         plan = next_plan(
             self._layout,
             spec,
@@ -149,7 +151,7 @@ class _Run:
             still_open=tuple(machine.left) if self._names_open_waves else (),
             warm=self._warm,
         )
-        took = time.perf_counter() - asked
+        took = time.thread_time() - asked
         self._decisions.append(Decision(len(history.trials), len(plan.assignments), took))
         if plan.assignments or is_alone:
             self._records.settle(plan.settled[len(self._settled) :])
