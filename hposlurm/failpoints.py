@@ -30,6 +30,16 @@ ADVANCE: tuple[str, ...] = (
 )
 #: Every place that only a chain of arrays and planners has: between two pairs, behind a wave smaller than its array.
 CHAIN: tuple[str, ...] = ("pair laid", "surplus cancelled")
+#: Every place between two effects of an element of a refill wave that takes an assignment, and of who proposes more.
+REFILL: tuple[str, ...] = (
+    "element entered",  # claims/element-00005.json is there
+    "assignment taken",  # claims/00017 is there, and nothing of the trial
+    "lease taken",  # somebody is at the next batch
+    "batch decided",  # the next batch is thought of, and recorded nowhere
+    "batch recorded",  # batch-00064.json is there
+)
+#: Every place between two effects of closing a refill wave that has ended.
+CLOSE: tuple[str, ...] = ("batch decided", "batch recorded", "rest closed")
 #: Every place between two effects of cancelling a study and of making it ready to go on.
 CANCEL: tuple[str, ...] = ("stop written", "planner cancelled", "arrays cancelled", "cancel marked")
 

@@ -76,6 +76,23 @@ def create_once(path: Path, data: bytes, mode: int = PRIVATE) -> bool:
     return True
 
 
+def link_once(source: Path, target: Path) -> bool:
+    """Gives the file `source` the further name `target`; False if that is another file's name already.
+
+    Where there are no links, `target` becomes a copy.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return target.samefile(source)  # the first answer of a network file system may be lost
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_exclusive(target, source.read_bytes(), PRIVATE)
+    sync_directory(target.parent)
+    return True
+
+
 def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
     """The fallback without hard links: exclusive, but a reader may see the file before it is complete."""
     try:
@@ -89,14 +106,15 @@ def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
     return True
 
 
-def publish(path: Path, data: bytes, mode: int = PRIVATE) -> None:
+def publish(path: Path, data: bytes, mode: int = PRIVATE, *, is_durable: bool = True) -> None:
     """Replaces `path` by `data` in one step: a reader sees the old file or the new one, never a half.
 
-    `mode` is the permissions before the umask.
+    `mode` is the permissions before the umask. What is not `is_durable` may be the old file again after a power cut.
     """
     with _temporary_beside(path, data, mode) as temporary:
         temporary.replace(path)
-    sync_directory(path.parent)
+    if is_durable:
+        sync_directory(path.parent)
 
 
 def age_s(path: Path) -> float:

@@ -11,6 +11,7 @@ COMPLETE = "COMPLETE"
 
 _REVISION = re.compile(r"study\.([1-9][0-9]{0,8})\.yaml")
 _ATTEMPT = re.compile(r"attempt-(0|[1-9][0-9]{0,8})\.jsonl")
+_BATCH = re.compile(r"batch-([0-9]{5,9})\.json")
 
 
 def marker_of(checkpoint: Path) -> Path:
@@ -70,6 +71,31 @@ class WaveLayout:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def claims(self) -> Path:
+        """Of a refill wave: which element has taken which assignment."""
+        return self.root / "claims"
+
+    def claim(self, position: int) -> Path:
+        return self.claims / f"{position:05d}"
+
+    def element(self, index: int) -> Path:
+        """What an element of a refill wave is known by: the claim that it makes is a further name of this file."""
+        return self.claims / f"element-{index:05d}.json"
+
+    def batch(self, position: int) -> Path:
+        """The further assignments of a refill wave that begin at `position`."""
+        return self.root / f"batch-{position:05d}.json"
+
+    def batches(self) -> list[int]:
+        """The positions at which batches begin, ascending."""
+        found = (_BATCH.fullmatch(path.name) for path in self.root.glob("batch-*.json"))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def lease(self, position: int, number: int = 0) -> Path:
+        """Who is at the batch that begins at `position`; the next number is for whoever takes over from a dead one."""
+        return self.root / f"batch-{position:05d}.{number}.lease"
 
     def script(self, chunk: int = 0) -> Path:
         return self.root / ("trial.sbatch" if chunk == 0 else f"trial.{chunk}.sbatch")

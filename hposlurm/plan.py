@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from hposlurm import pool
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, from_json, to_json
 from hposlurm.layout import WaveLayout
@@ -14,6 +15,8 @@ from hposlurm.trial import Assignment, Settlement
 from hposlurm.typed import structure
 
 FORMAT = 1
+#: Elements of an array; more is damage, and would not fit into the memory.
+MOST_ELEMENTS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,10 @@ class WavePlan:
     beyond, however far a single assignment goes (None: the training code's own end). `stop` is the rule by which
     workers end trials at a report. `in_flight` are the earlier waves whose jobs had not all ended then: nothing is
     settled about them yet.
+
+    With `elements` it is a refill wave of so many array elements: each takes one of the assignments when it starts,
+    further ones are added while it runs, `ahead` of them are kept ready, and there may be more and fewer than elements.
+    `over` is why nothing more is added, "" while something may be.
     """
 
     wave: int
@@ -54,7 +61,15 @@ class WavePlan:
     exclude_note: str = ""
     notes: tuple[str, ...] = ()
     in_flight: tuple[int, ...] = ()
+    elements: int | None = None
+    ahead: int = 0
+    over: str = ""
     finished: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many array elements the wave has."""
+        return len(self.assignments) if self.elements is None else self.elements
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **asdict(self)}
@@ -69,6 +84,8 @@ class WavePlan:
             raise ValueError("assignments: a trial's number is negative")
         if list(plan.in_flight) != sorted({*plan.in_flight} & {*range(plan.wave)}):
             raise ValueError("in_flight: these are no earlier waves in order")
+        if plan.elements is not None and not 0 < plan.elements <= MOST_ELEMENTS:
+            raise ValueError("elements: no number that an array can have")
         return plan
 
 
@@ -83,14 +100,36 @@ def closing_plans(plans: Sequence[WavePlan]) -> dict[int, WavePlan]:
 
 
 def read_plan(wave: WaveLayout) -> WavePlan:
-    """The plan of `wave`; raises StudyError if it is missing or damaged."""
+    """The plan of `wave`, with all that was added to it; raises StudyError if it is missing or damaged."""
+    plan = _read(wave, {})
+    if plan.elements is None:
+        return plan
+    added = list(pool.batches(wave, len(plan.assignments)))
+    return replace(
+        plan,
+        assignments=(*plan.assignments, *(assignment for batch in added for assignment in batch.assignments)),
+        settled=(*plan.settled, *(settlement for batch in added for settlement in batch.settled)),
+        notes=(*plan.notes, *(note for batch in added for note in batch.notes)),
+        over=added[-1].over if added else "",
+    )
+
+
+def read_first(wave: WaveLayout) -> WavePlan:
+    """The plan as it was made, for whoever only runs a part of it: without verdicts on earlier waves, and additions.
+
+    Raises StudyError if it is missing or damaged.
+    """
+    return _read(wave, {"settled": []})
+
+
+def _read(wave: WaveLayout, instead: Mapping[str, Any]) -> WavePlan:
     try:
         data = from_json(wave.plan.read_bytes())
         if not isinstance(data, dict):
             raise ValueError("it holds no plan")
         if data.get("format") != FORMAT:
             raise StudyError(f"{wave.plan} has format {data.get('format')!r:.60}; this hposlurm reads format {FORMAT}")
-        plan = WavePlan.from_json(data)
+        plan = WavePlan.from_json({**data, **instead})
         if plan.wave != wave.index:
             raise ValueError(f"it is the plan of wave {plan.wave}")
         return plan
@@ -98,6 +137,14 @@ def read_plan(wave: WaveLayout) -> WavePlan:
         raise StudyError(f"{wave.plan} does not exist: wave {wave.index} was never planned") from None
     except (OSError, ValueError) as error:
         raise StudyError(f"{wave.plan} is damaged: {error}; {_cure(wave)}") from error
+
+
+def bound(wave: WaveLayout, plan: WavePlan) -> dict[int, Assignment]:
+    """What each element of the wave runs, as far as it is known: in a refill wave nothing before it has started."""
+    if plan.elements is None:
+        return dict(enumerate(plan.assignments))
+    takers = pool.takers(wave).items()
+    return {element: plan.assignments[position] for position, element in takers if position < len(plan.assignments)}
 
 
 def _cure(wave: WaveLayout) -> str:

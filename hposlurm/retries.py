@@ -14,10 +14,14 @@ from hposlurm.trial import Attempt, JobState, Outcome
 
 #: How the reason of an attempt begins that used up its job's time.
 TIME_LIMIT = "time limit"
+#: How the worker's own reason begins then.
+TIME_LIMIT_SIGNAL = "SIGUSR2"
 #: Interruptions in a row without progress. Preemption is nobody's fault, so generous; but something must end it.
 INTERRUPTIONS = 10
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
+# A process that the kernel may have killed for its memory: only the state of the job tells
+_KILLED = (-9, 137)
 
 
 @dataclass(slots=True)
@@ -45,6 +49,20 @@ def makes_progress(attempts: Sequence[Attempt]) -> bool:
     reach = _Reach()
     has_advanced = [reach.extend(attempt) for attempt in attempts]
     return reach.saved is not None and bool(has_advanced) and has_advanced[-1]
+
+
+def gives_back(attempts: Sequence[Attempt]) -> bool:
+    """Whether an element of a refill wave, with the last of a trial's `attempts`, leaves it to whoever takes it next.
+
+    It goes by its own record alone. One that was told to stop may have been cancelled by a person, one that was killed
+    may have used too much memory: that is for the planner to find out, which asks for the states of the jobs.
+    """
+    attempt = attempts[-1]
+    if attempt.outcome is Outcome.INTERRUPTED:
+        return attempt.reason.startswith(TIME_LIMIT_SIGNAL) and makes_progress(attempts)
+    if attempt.outcome is Outcome.FAIL:
+        return attempt.exit_code is not None and attempt.exit_code not in _KILLED
+    return attempt.outcome is not None
 
 
 def reached(attempts: Sequence[Attempt]) -> int | None:

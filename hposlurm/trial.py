@@ -130,11 +130,16 @@ class Stage:
     why: str = ""
 
 
+#: In place of a trial's number: array elements that had none.
+NO_TRIAL = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What the planner decided about one attempt of an earlier wave, kept in the next wave's plan.
 
-    `attempt` is None for an array element that ended before its worker wrote anything. `outcome` None leaves the
+    `attempt` is None for an array element that ended before its worker wrote anything. With NO_TRIAL it holds the time
+    of all elements of a wave that found nothing to do. `outcome` None leaves the
     journal's own end record as it is and only settles the time. `elapsed_s` is the allocation's, from sacct, and so is
     `node`, "" where it was not asked for: an attempt that has a journal tells its host itself.
     """

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Run on compute nodes or are imported by training scripts: the standard library alone, so that they start at once
 STANDARD_LIBRARY_ONLY = [
     *("worker", "client", "journal", "layout", "files", "trial", "errors", "plan", "typed", "fold", "retries"),
-    *("launcher", "life", "scoring", "stopping"),
+    *("launcher", "life", "pool", "failpoints", "scoring", "stopping"),
 ]
 HOMES = {
     "optuna": {"search"},

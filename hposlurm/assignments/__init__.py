@@ -2,9 +2,10 @@
 
 from hposlurm.assignments.again import Decision, decide_again, verdict_on
 from hposlurm.assignments.choice import Choice, choose, problem_of
+from hposlurm.assignments.ended import pruned
 from hposlurm.assignments.forecast import waves_ahead
 from hposlurm.assignments.held import held
-from hposlurm.assignments.modes import trials_per_wave, waves_in_flight
+from hposlurm.assignments.modes import elements_wanted, is_refill, proposed_ahead, trials_per_wave, waves_in_flight
 from hposlurm.assignments.observe import observe
 from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 
@@ -14,11 +15,15 @@ __all__ = [
     "WarmStart",
     "choose",
     "decide_again",
+    "elements_wanted",
     "freeze",
     "gather",
     "held",
+    "is_refill",
     "observe",
     "problem_of",
+    "proposed_ahead",
+    "pruned",
     "read_warm_start",
     "trials_per_wave",
     "verdict_on",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Decision:
     """The search's answer when a wave was planned, as it follows from the records.
 
-    `is_exact`: nothing was running then. Else what was known of the running waves is only what the clocks of their
+    `is_exact`: nothing was running then. Else what was known of the running trials is only what the clocks of their
     nodes say, and the answer may differ from the one that was given.
     """
 
@@ -52,7 +52,8 @@ def decide_again(spec: StudySpec, history: History, wave: int, warm: WarmStart) 
     observations = observe(before, spec.objectives)
     # one more than were given: where there were fewer than wanted, that shows why
     answer = next_jobs(problem_of(spec, warm.trials), observations, new + 1)
-    return Decision(answer, is_exact=not plan.in_flight)
+    # what an element of a refill wave took may have been proposed while others ran
+    return Decision(answer, is_exact=not plan.in_flight and plan.elements is None)
 
 
 def verdict_on(history: History, trial: int) -> tuple[int, Settlement] | None:

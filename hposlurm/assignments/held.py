@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from hposlurm.history import History
+from hposlurm.plan import WavePlan
+from hposlurm.retries import gives_back
 
 
 def held(history: History, still_open: Collection[int]) -> frozenset[int]:
-    """Numbers of the trials of the waves in `still_open`: the cluster may start any of their elements again."""
-    open_plans = (plan for plan in history.in_flight if plan.wave in still_open)
-    return frozenset(assignment.trial for plan in open_plans for assignment in plan.assignments)
+    """Numbers of the trials that elements of the waves in `still_open` have, or may yet take.
+
+    The cluster may start any element of a wave again, so that its trial is held until the wave is settled. An element
+    of a refill wave that recorded how its attempt ended does not take its trial up again: it is free.
+    """
+    return frozenset().union(*(_held(history, plan) for plan in history.in_flight if plan.wave in still_open))
+
+
+def _held(history: History, plan: WavePlan) -> set[int]:
+    entries = Counter(assignment.trial for assignment in plan.assignments)
+    if plan.elements is None:
+        return {*entries}
+    return {trial for trial, count in entries.items() if _given_back(history, plan.wave, trial) < count}
+
+
+def _given_back(history: History, wave: int, trial: int) -> int:
+    """How many elements of the wave had the trial and are done with it, as its journals tell."""
+    words = history.journals.get(trial, ())
+    last = {attempt.index: position for position, attempt in enumerate(words) if attempt.wave == wave}
+    return sum(gives_back(words[: position + 1]) for position in last.values())

@@ -1,7 +1,8 @@
 """How a study's waves follow each other: the rules behind `waves.mode`, pure functions of the spec.
 
 barrier: a wave is planned when all of the one before have ended. overlap: several are in flight, and those planned
-last wait in the queue behind the others.
+last wait in the queue behind the others. refill: one long array, each element of which takes an assignment when it
+starts, of those that are proposed ahead while it runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from hposlurm.search import Problem, jobs_per_wave
 from hposlurm.stopping import AT_REPORTS
 
 if TYPE_CHECKING:
+    from hposlurm.history import History
     from hposlurm.spec import StudySpec
 
 # More trials than a study could run: a grid says itself where it ends.
@@ -20,6 +22,12 @@ _MANY = 1_000_000
 _ROUNDS_BEHIND = 2
 # Each wave has a planner job behind it, and a plan is the older the more waves it waits behind.
 _WAVES_MOST = 8
+# An array of more would be cut into several at most sites, each with its own share of max_concurrent
+_ELEMENTS_MOST = 1000
+# Of all that run at once, how many are kept proposed: less would make them wait, more be proposed on older results
+_AHEAD_SHARE = 8
+# A trial that is sent on for as long as it is among the better half has two runs on average
+_RUNS_WITH_RUNGS = 2
 
 
 def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
@@ -29,6 +37,8 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     """
     if spec.waves.size is not None:
         return spec.waves.size
+    if is_refill(spec):
+        return wave_size
     rung = jobs_per_wave(Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
     if rung is not None:
         return rung
@@ -48,3 +58,28 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
         return 1
     size = trials_per_wave(spec, wave_size)
     return min(_WAVES_MOST, max(2, 1 + -(-_ROUNDS_BEHIND * wave_size // size)))
+
+
+def is_refill(spec: StudySpec) -> bool:
+    """Whether an element of a wave takes its assignment when it starts."""
+    return spec.waves.mode == "refill"
+
+
+def elements_wanted(spec: StudySpec, history: History, wave_size: int, proposed: int) -> int:
+    """How many elements a refill wave has: about what the study still needs, at least the `proposed` assignments.
+
+    With fewer than it needs another wave follows, and an element that finds nothing to do ends at once.
+    """
+    known = [n for n in (spec.budget.n_trials, spec.space.cardinality(_ELEMENTS_MOST)) if n is not None]
+    if not known:
+        return max(proposed, _ELEMENTS_MOST)
+    unfinished = sum(not trial.state.is_finished for trial in history.trials)
+    new = max(0, min(known) - len(history.trials))
+    has_rungs = spec.search.pair[1] != "none" and spec.search.max_resource is not None
+    runs = (_RUNS_WITH_RUNGS if has_rungs else 1) * (new + unfinished)
+    return max(proposed, min(_ELEMENTS_MOST, max(runs, min(wave_size, new + unfinished))))
+
+
+def proposed_ahead(wave_size: int) -> int:
+    """How many assignments of a refill wave are kept ready where `wave_size` elements run at once."""
+    return -(-wave_size // _AHEAD_SHARE)

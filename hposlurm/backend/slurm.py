@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import waves_in_flight
+from hposlurm.assignments import is_refill, waves_in_flight
 from hposlurm.backend import queries, scripts
 from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Script, Usage, WaveRequest
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
@@ -76,7 +76,8 @@ class SlurmBackend:
     def _parts(self, request: WaveRequest, begun: int = 0, offset: int = 0, limit: int | None = None) -> list[Part]:
         """The arrays of the wave from element `offset` on, behind `begun` earlier ones; none above `limit` elements."""
         found = queries.chunks(request.count - offset, limit or self.max_array_size)
-        most = request.spec.waves.max_concurrent
+        is_open = is_refill(request.spec)  # as many elements as the study may need wait there: it sets no limit itself
+        most = self.wave_size(request.spec) if is_open else request.spec.waves.max_concurrent
         if most is not None:  # %K is one array's, and each wave in flight has its own
             most = max(1, most // waves_in_flight(request.spec, self.wave_size(request.spec)))
         shares = queries.shares(most, begun + len(found))[begun:]

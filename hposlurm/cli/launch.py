@@ -117,7 +117,7 @@ def _read(
 ) -> tuple[StudySpec, Backend]:
     """The resolved spec and its backend; all problems of both are raised as one SpecError."""
     from hposlurm.backend import choose
-    from hposlurm.planner import trials_per_wave
+    from hposlurm.planner import is_refill, trials_per_wave
     from hposlurm.spec import load
 
     given = [*(settings or []), *([f"backend={backend}"] if backend else [])]
@@ -131,7 +131,8 @@ def _read(
     size = chosen.wave_size(spec)
     # frozen here: what another machine, or this one tomorrow, could run at once must not change what is suggested
     is_by_slots = trials_per_wave(spec, size) == size and trials_per_wave(spec, size + 1) == size + 1
-    waves = spec.waves.model_copy(update={"size": size}) if is_by_slots else spec.waves
+    changes = {"max_concurrent" if is_refill(spec) else "size": size} if is_by_slots else {}
+    waves = spec.waves.model_copy(update=changes)
     spec = spec.model_copy(update={"backend": chosen.name, "trial": trial, "waves": waves})
     try:
         problems = chosen.problems(spec)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import Choice, WarmStart, choose
+from hposlurm.assignments import Choice, WarmStart, choose, elements_wanted, is_refill, proposed_ahead, pruned
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes, exclusion
 from hposlurm.plan import WavePlan
-from hposlurm.search import Verdict
 from hposlurm.search.stop import stop_rule
 from hposlurm.trial import JobState, Outcome, Settlement
 
@@ -49,6 +48,7 @@ def next_plan(
         chosen = choose(
             layout, spec, history, wave_size=wave_size, gpus=gpus, now=now, still_open=still_open, warm=warm
         )
+    refilled = is_refill(spec) and bool(chosen.assignments) and spec.waves.size is None
     bad = bad_nodes(history.trials)
     exclude, note = exclusion(bad, nodes()) if bad else ((), "")
     return WavePlan(
@@ -70,26 +70,14 @@ def next_plan(
         max_resource=spec.search.max_resource,
         stop=stop_rule(spec.search, spec.objectives),
         assignments=chosen.assignments,
-        settled=(*settled, *(_pruned(history, verdict) for verdict in chosen.verdicts)),
+        settled=(*settled, *(pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,
         exclude_note=note,
         notes=chosen.notes,
         in_flight=tuple(still_open),
+        elements=elements_wanted(spec, history, wave_size, len(chosen.assignments)) if refilled else None,
+        ahead=proposed_ahead(wave_size) if refilled else 0,
         finished=chosen.finished,
-    )
-
-
-def _pruned(history: History, verdict: Verdict) -> Settlement:
-    """The search's verdict on a trial that is paused, over the attempt that brought it there."""
-    last = history.trial(verdict.trial).attempts[-1]
-    return Settlement(
-        trial=verdict.trial,
-        attempt=last.number,
-        wave=last.wave,
-        job_id=last.job_id,
-        state=last.job_state or JobState.UNKNOWN,
-        outcome=Outcome.PRUNED,
-        reason=verdict.reason,
     )
 
 
@@ -98,7 +86,7 @@ def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str
     lost = [s for s in settled if s.attempt is None and (s.outcome is Outcome.FAIL or s.state is JobState.UNKNOWN)]
     count = Counter(s.wave for s in lost)
     for plan in history.in_flight:
-        if 0 < len(plan.assignments) <= count[plan.wave]:
+        if 0 < min(plan.size, len(plan.assignments)) <= count[plan.wave]:
             reason = next(s.reason for s in lost if s.wave == plan.wave)
             return f"stopped: no element of wave {plan.wave} reached its worker; {reason}"
     return None

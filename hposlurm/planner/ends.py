@@ -8,16 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hposlurm import pool
 from hposlurm.backend import Backend, ElementState, Usage
 from hposlurm.backend.jobs import WaveJobs
 from hposlurm.errors import BackendError, StudyError
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan
+from hposlurm.plan import WavePlan, bound, read_first
 from hposlurm.planner import submission
 from hposlurm.planner.claim import token_of
-from hposlurm.planner.settle import crashed, element_ids, last_words, settle, settle_late, unfinished, unsettled
-from hposlurm.trial import JobState, Settlement
+from hposlurm.planner.settle import (
+    crashed,
+    element_ids,
+    last_words,
+    settle,
+    settle_late,
+    unfinished,
+    unsettled,
+    without_trial,
+)
+from hposlurm.trial import Assignment, JobState, Settlement
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -53,7 +63,7 @@ def look(layout: StudyLayout, backend: Backend, plan: WavePlan, history: History
     if jobs is None:
         raise StudyError(f"{layout.wave(plan.wave).jobs} vanished, though the wave behind it is planned")
     ids = element_ids(plan, jobs.arrays)
-    elements = [i for i in unfinished(plan, history) if ids[i]]
+    elements = [i for i in unfinished(plan, history, bound(layout.wave(plan.wave), plan)) if ids[i]]
     states = _await_known(layout, backend, plan, ids, elements) if elements else {}
     alive = [i for i in elements if states.get(ids[i], UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
     return Look(plan, jobs, ids, states, alive)
@@ -66,11 +76,14 @@ def _await_known(
     deadline = time.monotonic() + LOST_AFTER_S
     while True:
         states = backend.states([ids[i] for i in elements])
-        unknown = [i for i in elements if states.get(ids[i], UNKNOWN).state is JobState.UNKNOWN]
+        runs = bound(layout.wave(plan.wave), plan)  # who has nothing of a refill wave has nothing to record
+        unknown = [i for i in elements if i in runs and states.get(ids[i], UNKNOWN).state is JobState.UNKNOWN]
         if not unknown or time.monotonic() > deadline:
             return states
         time.sleep(_ASK_AGAIN_S)
-        still = set(unfinished(plan, read_history(layout)))
+        history = read_history(layout)
+        plan = history.plans[plan.wave]
+        still = set(unfinished(plan, history, bound(layout.wave(plan.wave), plan)))
         elements = [i for i in elements if i in still]
         if not elements:
             return states
@@ -98,21 +111,46 @@ def settle_waves(
 def _verdicts(
     layout: StudyLayout, backend: Backend, history: History, found: Look, usage: Mapping[str, Sequence[Usage]]
 ) -> tuple[Settlement, ...]:
-    wave, states = layout.wave(found.plan.wave), found.states
-    ids = (found.ids[i] for i in crashed(found.plan, history))
+    wave, states, plan = layout.wave(found.plan.wave), found.states, history.plans[found.plan.wave]
+    runs = bound(wave, plan)
+    if plan.elements is not None and not runs and not wave.cancelled.exists():
+        runs = _left_to_nobody(plan, found)
+    ids = (found.ids[i] for i in crashed(plan, history, runs))
     unexplained = [job_id for job_id in ids if job_id and job_id not in usage]
     if unexplained:
         states = {**backend.states(unexplained), **states}
-    return settle(
-        found.plan,
+    settled = settle(
+        plan,
         history,
         found.ids,
         states,
         usage,
+        bound=runs,
         after_cancel=wave.cancelled.exists(),
         is_late=found.jobs.is_late,
         log_tail=lambda job_id: last_words(wave.element_log(*_split(job_id), "err")),
     )
+    return (*settled, *(without_trial(plan, runs, found.ids, usage) if plan.elements is not None else ()))
+
+
+def _left_to_nobody(plan: WavePlan, found: Look) -> dict[int, Assignment]:
+    """What the elements of a refill wave would have run, none of which came so far as to take something.
+
+    Those that a person cancelled are left out.
+    """
+    return {
+        index: assignment
+        for index, assignment in enumerate(plan.assignments[: plan.size])
+        if found.states.get(found.ids[index], UNKNOWN).state is not JobState.CANCELLED
+    }
+
+
+def close_pools(layout: StudyLayout, ended: Sequence[Look], now: float) -> None:
+    """Sees to it that nothing is added to ended refill waves any more, and nothing taken."""
+    for found in ended:
+        if found.plan.elements is not None:
+            wave = layout.wave(found.plan.wave)
+            pool.close(wave, len(read_first(wave).assignments), now)
 
 
 def await_accounting(

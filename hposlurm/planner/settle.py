@@ -11,8 +11,11 @@ from pathlib import Path
 from hposlurm.backend import DRIVER_ENDED, ArrayJob, ElementState, Usage
 from hposlurm.history import History
 from hposlurm.plan import WavePlan
-from hposlurm.retries import TIME_LIMIT, makes_progress, reached
-from hposlurm.trial import Attempt, JobState, Outcome, Settlement
+from hposlurm.retries import TIME_LIMIT, TIME_LIMIT_SIGNAL, makes_progress, reached
+from hposlurm.trial import NO_TRIAL, Assignment, Attempt, JobState, Outcome, Settlement
+
+#: What each element of a wave runs, by its index.
+Bound = Mapping[int, Assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +43,34 @@ END_STATES: dict[JobState, EndState] = {
         Outcome.INTERRUPTED, "lost: no result record, and the cluster does not know the job any more"
     ),
 }
-_TIME_LIMIT_SIGNAL = "SIGUSR2"
 
 
 def element_ids(plan: WavePlan, arrays: Sequence[ArrayJob]) -> list[str]:
     """The job id of each of the wave's elements, in order."""
-    return [next((e for a in arrays if (e := a.element(i))), "") for i in range(len(plan.assignments))]
+    return [next((e for a in arrays if (e := a.element(i))), "") for i in range(plan.size)]
 
 
-def attempts_of(plan: WavePlan, history: History, index: int) -> list[Attempt]:
+def attempts_of(plan: WavePlan, history: History, bound: Bound, index: int) -> list[Attempt]:
     """The attempts that element `index` of the wave made, oldest first."""
-    trial = history.trial(plan.assignments[index].trial)
+    if index not in bound:
+        return []
+    trial = history.trial(bound[index].trial)
     return [a for a in trial.attempts if a.wave == plan.wave and a.index == index]
 
 
-def unfinished(plan: WavePlan, history: History) -> list[int]:
+def unfinished(plan: WavePlan, history: History, bound: Bound) -> list[int]:
     """Indices of the elements whose records alone do not say that they have ended for good."""
     final = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.FAIL, Outcome.INFEASIBLE)
     return [
         index
-        for index in range(len(plan.assignments))
-        if not (mine := attempts_of(plan, history, index)) or mine[-1].outcome not in final
+        for index in range(plan.size)
+        if not (mine := attempts_of(plan, history, bound, index)) or mine[-1].outcome not in final
     ]
 
 
-def crashed(plan: WavePlan, history: History) -> list[int]:
+def crashed(plan: WavePlan, history: History, bound: Bound) -> list[int]:
     """Indices of the elements whose command failed, for a reason that perhaps only the state of the job tells."""
-    lasts = ((index, attempts_of(plan, history, index)) for index in range(len(plan.assignments)))
+    lasts = ((index, attempts_of(plan, history, bound, index)) for index in sorted(bound))
     return [index for index, mine in lasts if mine and mine[-1].outcome is Outcome.FAIL and mine[-1].exit_code != 0]
 
 
@@ -77,23 +81,26 @@ def settle(
     states: Mapping[str, ElementState],
     usage: Mapping[str, Sequence[Usage]],
     *,
+    bound: Bound | None = None,
     after_cancel: bool = False,
     is_late: bool = False,
     log_tail: Callable[[str], str] = lambda _: "",
 ) -> tuple[Settlement, ...]:
     """What is decided about every attempt of an ended wave. Elements that still run must not be in it.
 
+    `bound` is what each of its elements runs, None for what was planned; elements without an entry ran nothing.
     After a cancelled study is resumed (`after_cancel`), what was cancelled with it goes on; otherwise a cancelled
     element is a trial that a person took out. Elements that were submitted before the plan (`is_late`) and saw none of
     it ended for nobody's fault. `log_tail` gives the last words of an element that never started.
     """
     settled: list[Settlement] = []
-    for index, assignment in enumerate(plan.assignments):
+    bound = dict(enumerate(plan.assignments)) if bound is None else bound
+    for index, assignment in sorted(bound.items()):
         if not ids[index]:
             continue  # never submitted: there was no attempt
         known = states.get(ids[index], ElementState(JobState.UNKNOWN))
         runs = usage.get(ids[index], ())
-        mine = attempts_of(plan, history, index)
+        mine = attempts_of(plan, history, bound, index)
         element = _Element(plan, assignment.trial, ids[index], known.state, runs, known.detail)
         started = frozenset(attempt.restart for attempt in mine)
         silent = [i for i in range(len(runs)) if i not in started]
@@ -153,6 +160,18 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
     )
 
 
+def without_trial(
+    plan: WavePlan, bound: Bound, ids: Sequence[str], usage: Mapping[str, Sequence[Usage]]
+) -> list[Settlement]:
+    """The time that elements had GPUs for nothing, as far as the accounting knows it: it is of the budget too."""
+    runs = [run for index, job_id in enumerate(ids) if index not in bound for run in usage.get(job_id, ())]
+    elapsed_s = sum(run.elapsed_s * run.gpus for run in runs) / max(1, plan.gpus)
+    if not elapsed_s:
+        return []
+    reason = f"{len(runs)} jobs found nothing to do"
+    return [Settlement(NO_TRIAL, None, plan.wave, "", JobState.COMPLETED, elapsed_s, plan.gpus, reason=reason)]
+
+
 def unsettled(history: History, in_flight: Collection[int]) -> list[tuple[int, Attempt]]:
     """Attempts (with their trial's number) of waves other than `in_flight` whose allocated time is not known yet."""
     return [
@@ -193,7 +212,7 @@ def _verdict(
         return None
     if is_last and state is JobState.CANCELLED:
         return _meaning(attempts, state, after_cancel)
-    if state is JobState.TIMEOUT or attempt.reason.startswith(_TIME_LIMIT_SIGNAL):
+    if state is JobState.TIMEOUT or attempt.reason.startswith(TIME_LIMIT_SIGNAL):
         return _meaning(attempts, JobState.TIMEOUT, after_cancel)
     return None
 

@@ -19,7 +19,7 @@ from hposlurm.plan import WavePlan, record_plan
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.decide import next_plan
-from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, look, settle_waves, sweep_up
+from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
 from hposlurm.planner.retention import tidy
 from hposlurm.publish import publish
 from hposlurm.trial import Settlement
@@ -104,6 +104,7 @@ def _step(
         ended = [found for found in looks if not found.alive]
         for found in ended:
             sweep_up(layout, spec, backend, found)
+        close_pools(layout, ended, time.time())
         now = read_history(layout)  # an element may have written its end between the two looks
         if now.plans[-1].wave != plan.wave:
             return None  # and another planner the next plan: it must not be planned a second time, as one wave more
@@ -209,5 +210,7 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
 
 
 def _trials(plan: WavePlan) -> str:
-    count = len(plan.assignments)
+    count = plan.size
+    if plan.elements is not None:
+        return "1 element" if count == 1 else f"{count} elements"
     return f"{count} trial" if count == 1 else f"{count} trials"

@@ -17,7 +17,7 @@ from hposlurm.failpoints import fail_point
 from hposlurm.files import create_once, to_json
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, read_plan
+from hposlurm.plan import WavePlan, bound, read_plan
 from hposlurm.planner import chain, submission
 from hposlurm.planner.cost import Cost, study_cost
 from hposlurm.planner.decide import next_plan
@@ -106,7 +106,7 @@ def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     warm = gather(layout, spec)
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time(), warm=warm)
     request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, backend))
-    cost = study_cost(spec, first_wave=len(plan.assignments), wave_size=size, gpus=gpus)
+    cost = study_cost(spec, first_wave=plan.size, wave_size=size, gpus=gpus)
     return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost, warm)
 
 
@@ -158,7 +158,8 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
     for plan in history.in_flight:
         jobs = submission.submitted_jobs(layout.wave(plan.wave))
         ids = element_ids(plan, jobs.arrays) if jobs else []
-        running |= {a.trial: job_id for a, job_id in zip(plan.assignments, ids, strict=False) if job_id}
+        runs = bound(layout.wave(plan.wave), plan)
+        running |= {a.trial: ids[index] for index, a in sorted(runs.items()) if index < len(ids) and ids[index]}
     unborn = [n for n in trials if backend.is_foreground and n in running and not history.trial(n).attempts]
     if unborn:
         raise RequestError(f"trial {unborn[0]} has not started; on this machine only a running trial can be taken out")

@@ -34,7 +34,7 @@ def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
 
 def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str = "") -> WaveRequest:
     behind = bool(plan.in_flight)
-    return WaveRequest(layout, spec, plan.wave, len(plan.assignments), token, plan.exclude, is_behind=behind)
+    return WaveRequest(layout, spec, plan.wave, plan.size, token, plan.exclude, is_behind=behind)
 
 
 def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs | None:

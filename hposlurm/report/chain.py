@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
 from hposlurm.backend.jobs import WaveJobs, read_jobs
 from hposlurm.layout import StudyLayout, WaveLayout
-from hposlurm.plan import WavePlan
+from hposlurm.plan import WavePlan, bound
 from hposlurm.trial import JobState
 
 #: Of a job that was asked for and that the queue does not know (any more); other unknowns may well be alive.
@@ -39,7 +39,7 @@ _TOO_MUCH: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class StuckJob:
-    """A job that waits until a person does something; `trial` None is the planner."""
+    """A job that waits until a person does something; `trial` None is the planner, or an element that has none yet."""
 
     job_id: str
     trial: int | None
@@ -80,15 +80,19 @@ def stuck_jobs(
     jobs = read_jobs(wave)
     if jobs is None or not wave.released.exists():
         return ()
-    trials = {job_id: a.trial for i, a in enumerate(plan.assignments) if (job_id := jobs.element(i))}
-    found = []
+    held: dict[str, str] = {}
     for job_id in asked_for(jobs, plan):
         state = queue.get(job_id, GONE)
-        advice = _STUCK.get(state.detail.lower().replace("_", " ")) if state.state is JobState.PENDING else None
-        if advice is not None:
-            trial = trials.get(job_id)
-            drop = "" if trial is None else f", or take the trial out: hposlurm cancel {handle} {trial}"
-            found.append(StuckJob(job_id, trial, state.detail, advice.format(job=job_id) + drop))
+        if state.state is JobState.PENDING and state.detail.lower().replace("_", " ") in _STUCK:
+            held[job_id] = state.detail
+    runs = bound(wave, plan) if held else {}
+    trials = {jobs.element(index): assignment.trial for index, assignment in runs.items()}
+    found = []
+    for job_id, reason in held.items():
+        trial = trials.get(job_id)
+        drop = "" if trial is None else f", or take the trial out: hposlurm cancel {handle} {trial}"
+        advice = _STUCK[reason.lower().replace("_", " ")].format(job=job_id)
+        found.append(StuckJob(job_id, trial, reason, advice + drop))
     return tuple(found)
 
 
@@ -135,7 +139,7 @@ def too_much(waiting: Mapping[str, int], handle: str) -> dict[str, str]:
 
 def asked_for(jobs: WaveJobs, plan: WavePlan) -> list[str]:
     """The jobs of a wave that the queue is asked about: every planned element, and the planner where there is one."""
-    elements = [job_id for i in range(len(plan.assignments)) if (job_id := jobs.element(i))]
+    elements = [job_id for i in range(plan.size) if (job_id := jobs.element(i))]
     return [*elements, *([jobs.planner] if jobs.planner else [])]
 
 

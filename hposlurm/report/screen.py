@@ -82,7 +82,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     for reason, advice in view.advice.items():
         yield "waiting", Text(f"{reason}: {advice}", style="yellow")
     for stuck in view.stuck[:_STUCK_SHOWN]:
-        who = "the planner" if stuck.trial is None else f"trial {stuck.trial}"
+        nobody = "a job without a trial yet" if "_" in stuck.job_id else "the planner"
+        who = nobody if stuck.trial is None else f"trial {stuck.trial}"
         yield "held", Text(f"{who} (job {stuck.job_id}, {stuck.reason}): {stuck.advice}", style="yellow")
     if len(view.stuck) > _STUCK_SHOWN:
         yield "held", Text(f"… and {len(view.stuck) - _STUCK_SHOWN} more: hposlurm status --format json")

@@ -7,6 +7,7 @@ elements do. Clocks of different nodes are never compared where that could let a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from hposlurm.history import History, keeps, losses
 from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.plan import WavePlan, closing_plans
-from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
+from hposlurm.trial import NO_TRIAL, Attempt, Direction, Objective, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec
@@ -63,7 +64,7 @@ def spent(
     """
     plans = history.plans
     waiting = _waiting(history, [p for p in history.in_flight if still_open is None or p.wave in still_open])
-    seconds = [*_attempts(history, now), *waiting]
+    seconds = [*_attempts(history, now), *_for_nothing(history), *waiting]
     used_s, reserved_s = sum(used for used, _ in seconds), sum(kept for _, kept in seconds)
     stale, best = _progress(history, objectives, limits)
     return Spent(
@@ -148,12 +149,21 @@ def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
             yield used_s * attempt.gpus, reserved_s * attempt.gpus
 
 
+def _for_nothing(history: History) -> Iterator[tuple[float, float]]:
+    """The same for array elements that had no trial."""
+    for plan in history.plans:
+        for settlement in plan.settled:
+            if settlement.trial == NO_TRIAL:
+                yield (settlement.elapsed_s or 0.0) * settlement.gpus, 0.0
+
+
 def _waiting(history: History, in_flight: Iterable[WavePlan]) -> Iterator[tuple[float, float]]:
-    """The same for every element of these waves that has not started."""
+    """The same for every assignment of these waves that no element has started."""
     for plan in in_flight:
-        for assignment in plan.assignments:
-            trial = history.trial(assignment.trial)
-            if not any(attempt.wave == plan.wave for attempt in trial.attempts):
+        for number, count in Counter(assignment.trial for assignment in plan.assignments).items():
+            attempts = history.trial(number).attempts
+            started = len({attempt.index for attempt in attempts if attempt.wave == plan.wave})
+            for _ in range(count - started):
                 yield 0.0, plan.gpus * (plan.time_limit_s or 0.0)
 
 

@@ -21,6 +21,7 @@ from hposlurm.spec.fields import quoted
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.population import population_problems
 from hposlurm.spec.pruning import search_problems
+from hposlurm.spec.refill import refill_problems
 from hposlurm.spec.sampling import sampling_problems
 from hposlurm.spec.simulation import simulation_problems
 
@@ -49,6 +50,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += _metric_problems(data, draft)
     draft.problems += enqueue_problems(data, draft)
     draft.problems += population_problems(data, draft.definitions)
+    draft.problems += refill_problems(data)
     draft.problems += budget_problems(data, draft.definitions, draft.where)
     draft.problems += sampling_problems(data, draft.definitions, draft.where)
     draft.problems += _trial_problems(data, draft)

@@ -84,7 +84,7 @@ class WavesSpec(Section):
 
     size: PositiveWhole | None = None
     max_concurrent: PositiveWhole | None = None
-    mode: Literal["barrier", "overlap"] = "barrier"
+    mode: Literal["barrier", "overlap", "refill"] = "barrier"
 
 
 class DeepSpeedSpec(Section):

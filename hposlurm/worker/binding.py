@@ -8,8 +8,9 @@ import time
 from hposlurm.errors import StudyError
 from hposlurm.files import from_json
 from hposlurm.layout import StudyLayout, WaveLayout
-from hposlurm.plan import WavePlan, read_plan
+from hposlurm.plan import WavePlan, read_first, read_plan
 from hposlurm.trial import Assignment
+from hposlurm.worker import refill
 from hposlurm.worker.recorder import say
 
 # NFS clients remember for up to a minute that a file was not there
@@ -36,7 +37,10 @@ def find_assignment(
     if not layout.plan.exists() and is_late(layout):
         say(f"nothing to run: {layout.plan} did not come within {patience_s:g} s")
         return None
-    plan = read_plan(layout)
+    plan = read_first(layout)
+    if plan.elements is not None:
+        taken = refill.bind(study, plan, index)
+        return None if taken is None else (plan, taken)
     if index < len(plan.assignments):
         return plan, plan.assignments[index]
     if is_late(layout):

@@ -20,6 +20,7 @@ from hposlurm.worker.inbox import Inbox
 from hposlurm.worker.metrics import Pattern
 from hposlurm.worker.pruning import past
 from hposlurm.worker.recorder import Recorder, say
+from hposlurm.worker.refill import Refiller
 
 NOTHING_TO_RUN = 2
 _EXIT_STATUS = {
@@ -53,7 +54,8 @@ def run(study_dir: Path, wave: int, index: int) -> int:
         return _EXIT_STATUS[Outcome.FAIL]
     node_local = scratch.create(os.environ, trial.root)
     try:
-        outcome = _attempt(study, plan, index, pattern, node_local, inbox)
+        with Refiller(study, plan):
+            outcome = _attempt(study, plan, assignment, index, pattern, node_local, inbox)
     finally:
         scratch.remove(node_local)
         scratch.sweep(node_local)
@@ -61,9 +63,14 @@ def run(study_dir: Path, wave: int, index: int) -> int:
 
 
 def _attempt(
-    study: StudyLayout, plan: WavePlan, index: int, pattern: Pattern | None, node_local: Path, inbox: Inbox
+    study: StudyLayout,
+    plan: WavePlan,
+    assignment: Assignment,
+    index: int,
+    pattern: Pattern | None,
+    node_local: Path,
+    inbox: Inbox,
 ) -> Outcome | None:
-    assignment = plan.assignments[index]
     trial = study.trial(assignment.trial)
     facts = gather(os.environ, plan.gpus, Path(plan.workdir))
     attempt, journal = claim.when_there_is_room(lambda: claim.claim_attempt(trial))

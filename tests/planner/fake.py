@@ -50,8 +50,8 @@ class FakeCluster:
     def problems(self, _spec: StudySpec) -> list:
         return []
 
-    def wave_size(self, _spec: StudySpec) -> int:
-        return 4
+    def wave_size(self, spec: StudySpec) -> int:
+        return spec.waves.max_concurrent or 4
 
     def gpus(self, spec: StudySpec) -> int:
         return spec.resources.gpus_per_node

@@ -206,6 +206,7 @@ def test_an_element_that_was_never_submitted_had_no_attempt() -> None:
 
 
 def test_what_does_not_fit_has_ended_for_good() -> None:
-    assert unfinished(plan(), history([start(0), end("infeasible")])) == []
-    assert unfinished(plan(), history([start(0), end("pruned")])) == []
-    assert unfinished(plan(), history([start(0), end("interrupted")])) == [0]
+    runs = dict(enumerate(plan().assignments))
+    assert unfinished(plan(), history([start(0), end("infeasible")]), runs) == []
+    assert unfinished(plan(), history([start(0), end("pruned")]), runs) == []
+    assert unfinished(plan(), history([start(0), end("interrupted")]), runs) == [0]

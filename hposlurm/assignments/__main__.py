@@ -1,0 +1,30 @@
+"""`python -m hposlurm.assignments STUDY_DIR WAVE [needed]`: adds the next batch to a refill wave's pool.
+
+A process of its own beside a worker, so that no training waits for the search. Exit status 0 whether or not there was
+something to add, 1 with one line on stderr if that could not be found out.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from hposlurm.errors import HposlurmError
+from hposlurm.layout import StudyLayout
+
+
+def main(arguments: list[str]) -> int:
+    from hposlurm.assignments.batches import add_batch
+
+    layout, wave = StudyLayout(Path(arguments[0])), int(arguments[1])
+    try:
+        add_batch(layout, wave, time.time(), is_needed="needed" in arguments[2:])
+    except (HposlurmError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""Further assignments for a refill wave, thought of while it runs: read the history, choose, record once."""
+
+from __future__ import annotations
+
+from hposlurm import pool
+from hposlurm.assignments.choice import choose
+from hposlurm.assignments.ended import pruned
+from hposlurm.history import History, read_history
+from hposlurm.layout import StudyLayout
+from hposlurm.pool import Batch
+
+# How often the low-water mark lies behind the pool's other end
+_FILL = 2
+
+
+def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = False) -> Batch | None:
+    """Adds what is to be done next to the wave's pool, if that runs low; what was added, None if nothing was.
+
+    Where an element waits for it (`is_needed`) and there is nothing to do, the pool ends here: whatever becomes known
+    later is for the wave behind. `now` is in epoch seconds.
+    """
+    history = read_history(layout)
+    plan = history.plans[-1]
+    if plan.wave != wave or plan.elements is None or plan.over or layout.stop.exists():
+        return None
+    position = len(plan.assignments)
+    try:
+        return _add(layout, history, position, now, is_needed=is_needed)
+    finally:
+        pool.give_back(layout.wave(wave), position)
+
+
+def _add(layout: StudyLayout, history: History, position: int, now: float, *, is_needed: bool) -> Batch | None:
+    from hposlurm.spec import load
+
+    plan = history.plans[-1]
+    wave = layout.wave(plan.wave)
+    free = len({*range(position)} - pool.taken(wave))
+    wanted = max(_FILL * plan.ahead - free, 1 if is_needed and not free else 0)
+    if wanted <= 0:
+        return None
+    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    still_open = [p.wave for p in history.in_flight]
+    found = choose(layout, spec, history, wave_size=wanted, gpus=plan.gpus, now=now, still_open=still_open)
+    if not found.assignments and (free or not is_needed):
+        return None
+    batch = Batch(
+        wave=plan.wave,
+        position=position,
+        created_at=now,
+        assignments=found.assignments,
+        settled=tuple(pruned(history, verdict) for verdict in found.verdicts),
+        notes=found.notes,
+        over="" if found.assignments else found.finished or "nothing is left to be done",
+    )
+    return batch if pool.record_batch(wave, batch) else None

@@ -1,0 +1,205 @@
+"""An element of a refill wave takes one of the assignments that were proposed ahead, and has more proposed.
+
+Taking is one link, and waits for nobody as long as something is left. Proposing needs the search, which is a process
+of its own: behind an element that has taken what it runs, or before, where nothing was left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+
+from hposlurm import journal, pool
+from hposlurm.errors import StudyError
+from hposlurm.fold import fold, unread
+from hposlurm.layout import StudyLayout, WaveLayout
+from hposlurm.plan import WavePlan
+from hposlurm.pool import Batch
+from hposlurm.retries import gives_back
+from hposlurm.trial import Assignment
+from hposlurm.worker.inbox import held
+from hposlurm.worker.recorder import say
+
+_PATIENCE_S = 300.0  # longer than anyone takes over from two dead ones
+_LOOK_EVERY_S = 0.1
+_LAST_S = 5.0  # what is nearly there is worth more than these seconds
+_NICE = 10
+
+
+def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = _PATIENCE_S) -> Assignment | None:
+    """What the element runs, the same again if it was started before; None if there is nothing for it to do.
+
+    `plan` is the wave's as it was made. Raises StudyError if nothing can be proposed, or the records are damaged.
+    """
+    if plan.elements is None or element >= plan.elements:
+        raise StudyError(f"wave {plan.wave} has {plan.elements} elements, counted from 0; there is no {element}")
+    wave = study.wave(plan.wave)
+    shelf = _Shelf(wave, plan)
+    if not pool.enter(wave, element) and (position := pool.position_of(wave, element)) is not None:
+        assignment = shelf.find(position)
+        if assignment is None:
+            raise StudyError(f"{wave.claim(position)} is of element {element}, but nothing was proposed there")
+        return None if _is_done(study, plan, element, assignment) else assignment
+    deadline = time.monotonic() + patience_s
+    while not study.stop.exists():
+        if (assignment := _take(wave, shelf, element)) is not None:
+            return assignment
+        if shelf.over:
+            say(f"nothing to run: {shelf.over}")
+            return None
+        if time.monotonic() > deadline:
+            raise StudyError(f"no further trial was proposed for wave {plan.wave} within {patience_s:g} s")
+        _propose_now(study, wave, shelf.end)
+    say("nothing to run: the study was cancelled")
+    return None
+
+
+def _take(wave: WaveLayout, shelf: _Shelf, element: int) -> Assignment | None:
+    """The first assignment that nobody has taken yet; None if there is none."""
+    is_taken = pool.taken(wave)
+    position = 0
+    while True:
+        if position not in is_taken:
+            assignment = shelf.find(position)
+            if assignment is None:
+                return None
+            if pool.take(wave, element, position):
+                return assignment
+        position += 1
+
+
+def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
+    """Has the batch at `position` proposed, or waits a moment for whoever is at it."""
+    if not pool.lease(wave, position):
+        time.sleep(_LOOK_EVERY_S)
+        return
+    try:
+        done = subprocess.run(
+            [*_command(study, wave), "needed"], env=_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    finally:
+        pool.give_back(wave, position)
+    if done.returncode:
+        raise StudyError(f"no further trial can be proposed: {done.stderr.strip()[-500:] or done.returncode}")
+
+
+def _is_done(study: StudyLayout, plan: WavePlan, element: int, assignment: Assignment) -> bool:
+    """Whether the element ran before and left the trial to others: it may be somebody else's by now."""
+    trial = study.trial(assignment.trial)
+    attempts = [fold(unread(n), journal.read(trial.journal(n)).records) for n in trial.attempts()]
+    mine = [i for i, attempt in enumerate(attempts) if (attempt.wave, attempt.index) == (plan.wave, element)]
+    if not mine or not gives_back(attempts[: mine[-1] + 1]):
+        return False
+    say(f"trial {assignment.trial} ended here as {attempts[mine[-1]].outcome}: nothing to run")
+    return True
+
+
+class Refiller:
+    """Has more proposed beside a running trial, if less is left than should be; `with` ends it with the trial."""
+
+    def __init__(self, study: StudyLayout, plan: WavePlan) -> None:
+        self._study, self._plan = study, plan
+        self._wave = study.wave(plan.wave)
+        self._position = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Refiller:
+        if self._plan.elements is not None:
+            with contextlib.suppress(OSError, StudyError):  # the next element that finds nothing says so
+                self._begin()
+        return self
+
+    def _begin(self) -> None:
+        shelf = _Shelf(self._wave, self._plan)
+        end = shelf.end
+        left = end - sum(position < end for position in pool.taken(self._wave))
+        if shelf.over or left >= self._plan.ahead or not pool.lease(self._wave, end):
+            return
+        self._position = end
+        with held():
+            self._process = subprocess.Popen(
+                _command(self._study, self._wave),
+                env=_environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                preexec_fn=_be_nice,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_LAST_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        with contextlib.suppress(OSError):
+            pool.give_back(self._wave, self._position)
+
+
+class _Shelf:
+    """The assignments of the pool by their positions; only those batches are read that are asked for."""
+
+    def __init__(self, wave: WaveLayout, plan: WavePlan) -> None:
+        self._wave = wave
+        self._parts = {0: Batch(plan.wave, 0, plan.created_at, plan.assignments)}
+        self._begins = [0, *(begin for begin in wave.batches() if begin)]
+
+    def find(self, position: int) -> Assignment | None:
+        """The assignment there; None if nothing was proposed so far."""
+        part = self._part(self._begins[bisect_right(self._begins, position) - 1])
+        while position >= part.end:
+            following = None if part.over else self._following(part.end)
+            if following is None:
+                return None
+            part = following
+        return part.assignments[position - part.position]
+
+    @property
+    def end(self) -> int:
+        """How many were proposed so far."""
+        return self._last().end
+
+    @property
+    def over(self) -> str:
+        """Why nothing more will be proposed, "" if something may be."""
+        return self._last().over
+
+    def _last(self) -> Batch:
+        part = self._part(self._begins[-1])
+        while not part.over and (following := self._following(part.end)) is not None:
+            part = following
+        return part
+
+    def _part(self, begin: int) -> Batch:
+        known = self._parts.get(begin) or pool.read_batch(self._wave, begin)
+        if known is None:
+            raise StudyError(f"{self._wave.batch(begin)} is gone; restore it from a backup (nothing was changed)")
+        self._parts[begin] = known
+        return known
+
+    def _following(self, begin: int) -> Batch | None:
+        """The batch that begins there; a listing of a network file system may be older than it."""
+        found = pool.read_batch(self._wave, begin)
+        if found is not None:
+            self._parts[begin] = found
+            self._begins = sorted({*self._begins, begin})
+        return found
+
+
+def _command(study: StudyLayout, wave: WaveLayout) -> list[str]:
+    return [sys.executable, "-P", "-m", "hposlurm.assignments", str(study.root), str(wave.index)]
+
+
+def _environ() -> dict[str, str]:
+    """One thread: the others are the training's."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(threads, "1"), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _be_nice() -> None:
+    os.nice(_NICE)
