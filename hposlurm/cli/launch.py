@@ -11,6 +11,7 @@ from hposlurm.cli.common import runs_directory, say
 from hposlurm.cli.cost import confirm_cost, cost_line
 from hposlurm.cli.retention import disk_line
 from hposlurm.cli.simulate import SUFFIX, check_simulation, run_simulation, simulation_settings
+from hposlurm.cli.training import training_lines
 from hposlurm.errors import BackendError, HposlurmError, RequestError, SpecError
 from hposlurm.report.numbers import counted
 
@@ -58,6 +59,7 @@ def check(
     first = _preview(spec, chosen)
     _show_sources(first)
     _show_trials(first)
+    _show_training(spec, first)
     print(cost_line(spec, first.cost))
     print(disk_line(spec, len(first.plan.assignments)))
     if line := _driver_line(spec, chosen):
@@ -94,6 +96,7 @@ def launch(
     _show_sources(first)
     if dry_run:
         _show_trials(first)
+        _show_training(spec, first)
         print(cost_line(spec, first.cost))
         if spec.backend == "simulated":
             print(f"{spec.name} would be simulated; without --dry-run, nothing is submitted either")
@@ -105,6 +108,8 @@ def launch(
         return
     if not layout.spec().exists():  # else it is launched already, and was asked for then
         confirm_cost(spec, first.cost, yes)
+        for note in first.plan.notes:
+            print(f"note: {note}")
     _start(layout, spec, chosen, wait, first.warm)
 
 
@@ -167,6 +172,13 @@ def _show_trials(first: Preview) -> None:
         print(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
     if assignments:
         print(f"command of trial {assignments[0].trial}: {assignments[0].command}")
+
+
+def _show_training(spec: StudySpec, first: Preview) -> None:
+    for line in training_lines(spec):
+        print(line)
+    for note in first.plan.notes:
+        print(f"note: {note}")
 
 
 def _driver_line(spec: StudySpec, backend: Backend) -> str:

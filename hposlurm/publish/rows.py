@@ -16,7 +16,7 @@ _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[
 
 Row = dict[str, ParamValue]
 
-FIRST = ("trial", "state", "wave", "attempts")
+FIRST = ("trial", "state", "wave", "attempts", "step")
 LAST = ("runtime", "gpu_hours", "node", "reason")
 _PEAKS = ("peak_host_gb", "peak_gpu_gb")  # in front of the node
 _TELLING = 100  # so much of a line tells it from others
@@ -66,7 +66,7 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
 
 
 def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS) -> Row:
-    """One row: `runtime` in seconds, `gpu_hours`, the peaks of memory in GiB, the last node.
+    """One row: the last reported `step`, `runtime` in seconds, `gpu_hours`, the peaks of memory in GiB, the last node.
 
     None is what does not apply (an inactive parameter) or is not known.
 
@@ -79,6 +79,7 @@ def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS) -> Row:
         "state": str(trial.state),
         "wave": trial.wave,
         "attempts": len(trial.attempts),
+        "step": trial.reports[-1].step if trial.reports else None,
     }
     row.update({column: trial.params.get(name) for name, column in names.params.items()})
     row.update({column: latest.get(name) for name, column in names.metrics.items() if column not in names.peaks})

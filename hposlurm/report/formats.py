@@ -84,7 +84,7 @@ def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     empty = [n for n in (*_PEAKS, "node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
     names = [name for name in table.columns if name != "reason" and name not in empty]
     widths = {name: max(map(cell_len, _column(table, name))) for name in names}
-    droppable = [*_PEAKS, "node", "wave", "attempts", *reversed(table.metrics), "gpu_hours", "runtime"]
+    droppable = [*_PEAKS, "node", "wave", "attempts", "step", *reversed(table.metrics), "gpu_hours", "runtime"]
     droppable += [*reversed(table.params), *reversed(table.objectives[1:])]
     droppable = [name for name in droppable if name in names]
     room = width + _GAP - sum(widths[name] + _GAP for name in names if name not in droppable)

@@ -83,7 +83,8 @@ class Progress:
     what it would have cost), stopped, interrupted (the process that drove it on this machine has ended), stalled (not
     over, and nothing would follow). `queue` counts the elements of the last wave that the
     queue knows, `waiting` why how many of them wait; `advice` is what to do about reasons that do not go away.
-    `gpu_hours` include the running attempts so far. `exclude_note` says why no node is excluded although some are bad.
+    `gpu_hours` include the running attempts so far. `exclude_note` says why no node is excluded although some are bad,
+    `notes` is what the search said when it decided last.
     `unreadable` counts the damaged lines in the journals of a trial; they were left out.
     """
 
@@ -108,6 +109,7 @@ class Progress:
     failed: tuple[FailedTrial, ...]
     excluded: tuple[ExcludedNode, ...]
     exclude_note: str
+    notes: tuple[str, ...]
     unreadable: Mapping[int, int]
     next: str
     simulated: Figures | None = None
@@ -171,6 +173,7 @@ def progress(
         excluded=_excluded(history),
         unreadable=_unreadable(history),
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
+        notes=history.plans[-1].notes if history.plans else (),
         next=_next_command(phase, handle or name),
         simulated=read_figures(layout),
     )

@@ -91,6 +91,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "excluded", Text(f"node {printable(excluded.node)}: {excluded.reason}")
     if view.exclude_note:
         yield "note", Text(printable(view.exclude_note))
+    for note in view.notes:
+        yield "note", Text(printable(note))
     if view.unreadable:
         yield "damaged", Text(_damage(view.unreadable), style="yellow")
 

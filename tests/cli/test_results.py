@@ -35,8 +35,8 @@ def test_collect_json_has_the_documented_keys_best_first(run: Run) -> None:
     rows = json.loads(run("collect", "mixed", "--format", "json").out)
     assert [row["trial"] for row in rows] == [2, 1, 3, 0]
     assert rows[0] == {
-        **{"trial": 2, "state": "COMPLETE", "wave": 0, "attempts": 1, "bs": 1, "lr": 3 * 1e-5, "eval_loss": 1.0},
-        **{"f1": 0.5, "runtime": 3600.0, "gpu_hours": 2.0, "node": "n2", "reason": None},
+        **{"trial": 2, "state": "COMPLETE", "wave": 0, "attempts": 1, "step": 1, "bs": 1, "lr": 3 * 1e-5},
+        **{"eval_loss": 1.0, "f1": 0.5, "runtime": 3600.0, "gpu_hours": 2.0, "node": "n2", "reason": None},
         **{"peak_host_gb": None, "peak_gpu_gb": None},
     }
     assert rows[3]["reason"] == "the command ended with exit status 1: ValueError: no"

@@ -158,17 +158,18 @@ def test_results_csv_has_a_row_per_trial_by_number(layout: StudyLayout) -> None:
     publish(layout, read_history(layout), KINDS)
     rows = rows_of(layout.results)
     assert list(rows[0]) == [
-        *("trial", "state", "wave", "attempts", "bs", "lr", "momentum", "eval_loss", "f1", "note"),
+        *("trial", "state", "wave", "attempts", "step", "bs", "lr", "momentum", "eval_loss", "f1", "note"),
         *("runtime", "gpu_hours", "peak_host_gb", "peak_gpu_gb", "node", "reason"),
     ]
     assert [row["trial"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
     assert rows[0] == {
-        **{"trial": "0", "state": "COMPLETE", "wave": "0", "attempts": "1", "bs": "1", "lr": "1e-05", "momentum": ""},
+        **{"trial": "0", "state": "COMPLETE", "wave": "0", "attempts": "1", "step": "2", "bs": "1"},
+        **{"lr": "1e-05", "momentum": ""},
         **{"eval_loss": "1.5", "f1": "0.5", "note": "", "runtime": "3600.0", "gpu_hours": "2.0", "node": "n0"},
         **{"peak_host_gb": "", "peak_gpu_gb": "", "reason": ""},
     }
     assert (rows[2]["eval_loss"], rows[2]["reason"]) == ("nan", "out of memory")
-    assert (rows[3]["attempts"], rows[3]["node"]) == ("1", "")
+    assert (rows[3]["attempts"], rows[3]["step"], rows[3]["node"]) == ("1", "", "")
     assert (rows[4]["momentum"], rows[4]["runtime"]) == ("0.9", "")
 
 

@@ -23,7 +23,7 @@ def test_names_that_are_taken_get_a_prefix(tmp_path: Path) -> None:
     names = columns([history])
     row = result_row(history.trial(0), names)
     assert names.names == (
-        *("trial", "state", "wave", "attempts", "param.wave", "f1"),
+        *("trial", "state", "wave", "attempts", "step", "param.wave", "f1"),
         *("eval_loss", "metric.runtime", "metric.f1", "runtime", "gpu_hours"),
         *("peak_host_gb", "peak_gpu_gb", "node", "reason"),
     )

@@ -64,6 +64,13 @@ def test_a_study_with_jobs_runs_until_a_plan_says_that_it_is_over(tmp_path: Path
     assert view.next == "hposlurm collect demo"
 
 
+def test_what_the_search_said_last_is_shown(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0], notes=("the lowest rung is raised to 3",))
+    assert look(layout).notes == ("the lowest rung is raised to 3",)
+    assert "note       the lowest rung is raised to 3" in printed(look(layout))
+
+
 def test_a_cancelled_study_is_stopped_and_over_when_nothing_runs(tmp_path: Path) -> None:
     layout = make_study(tmp_path)
     add_wave(layout, [0])
@@ -338,8 +345,10 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
             "failed",
             "excluded",
             "exclude_note",
+            "notes",
             "unreadable",
             "next",
+            "simulated",
         ),
     ]
     assert data["counts"]["COMPLETE"] == 2

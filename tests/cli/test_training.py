@@ -1,0 +1,47 @@
+"""`check` says which rungs there are and what a study would train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hposlurm.cli.training import training_lines
+from tests.cli.run import Run
+from tests.cli.test_cost import write
+from tests.simulation.studies import study
+
+
+@pytest.mark.parametrize(
+    ("search", "lines"),
+    [
+        (
+            {"algorithm": "asha", "max_resource": 9},
+            [
+                "rungs: 1, 3, 9 (asha, reduction_factor 3)",
+                "training: about 63 steps, 7 full trainings of 9 (of 27 trials; 27 to 1, 9 to 3, 3 to 9)",
+            ],
+        ),
+        ({"algorithm": "median", "max_resource": 9}, ["training: at most 243 steps, 27 full trainings of 9"]),
+        ({"algorithm": "random", "max_resource": 1}, ["training: 27 steps, 27 full trainings of 1"]),
+        ({"algorithm": "random"}, []),
+    ],
+)
+def test_of_a_study_with_so_many_trials(search: dict[str, Any], lines: list[str]) -> None:
+    assert list(training_lines(study(27, search=search))) == lines
+
+
+def test_without_a_number_of_trials_there_are_rungs_alone() -> None:
+    spec = study(None, search={"algorithm": "asha", "max_resource": 9}, budget={"wall_time": "1:00:00"})
+    assert list(training_lines(spec)) == ["rungs: 1, 3, 9 (asha, reduction_factor 3)"]
+
+
+def test_a_space_may_be_smaller_than_the_budget() -> None:
+    spec = study(27, parameters={"x": {"choices": [1, 2]}, "y": {"choices": [1, 2, 3]}}, search={"max_resource": 9})
+    assert list(training_lines(spec)) == ["training: 54 steps, 6 full trainings of 9"]
+
+
+@pytest.mark.parametrize("words", [["check"], ["launch", "--dry-run"]])
+def test_check_and_a_dry_run_say_it(run: Run, words: list[str]) -> None:
+    said = run(*words, write(run, search={"algorithm": "asha", "max_resource": 9})).out
+    assert "\ntraining: about 26 steps, 2.889 full trainings of 9 (of 12 trials; 12 to 1, 4 to 3, 1 to 9)\n" in said
