@@ -3,6 +3,7 @@
 from hposlurm.assignments.again import Decision, decide_again, verdict_on
 from hposlurm.assignments.choice import Choice, choose, problem_of
 from hposlurm.assignments.ended import pruned
+from hposlurm.assignments.extent import Population, jobs_wanted, population_of, trials_wanted
 from hposlurm.assignments.forecast import waves_ahead
 from hposlurm.assignments.held import held
 from hposlurm.assignments.modes import elements_wanted, is_refill, proposed_ahead, trials_per_wave, waves_in_flight
@@ -12,6 +13,7 @@ from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 __all__ = [
     "Choice",
     "Decision",
+    "Population",
     "WarmStart",
     "choose",
     "decide_again",
@@ -20,12 +22,15 @@ __all__ = [
     "gather",
     "held",
     "is_refill",
+    "jobs_wanted",
     "observe",
+    "population_of",
     "problem_of",
     "proposed_ahead",
     "pruned",
     "read_warm_start",
     "trials_per_wave",
+    "trials_wanted",
     "verdict_on",
     "waves_ahead",
     "waves_in_flight",

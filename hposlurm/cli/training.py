@@ -1,24 +1,25 @@
-"""What a study would train, said before it is launched: its rungs, and steps in all."""
+"""What a study would train, said before it is launched: its rungs or generations, and steps in all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hposlurm.report.numbers import counted
+
 if TYPE_CHECKING:
+    from hposlurm.assignments import Population
     from hposlurm.search.estimate import Training
     from hposlurm.spec import StudySpec
 
-_COUNTED = 10_000  # configurations of a space that may end a study by itself
-
 
 def training_lines(spec: StudySpec) -> Iterator[str]:
-    """The rungs and what would be trained; nothing where the study file does not tell where training ends."""
+    """The rungs or the population, and what would be trained; nothing if the end of a training is not known."""
+    from hposlurm.assignments import population_of, trials_wanted
     from hposlurm.search import Problem
     from hposlurm.search.estimate import training
 
-    counts = [n for n in (spec.budget.n_trials, spec.space.cardinality(_COUNTED)) if n is not None]
-    n_trials = min(counts, default=None)
+    n_trials = trials_wanted(spec)
     problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
     found = training(problem, n_trials or 0)
     if found is None:
@@ -26,8 +27,18 @@ def training_lines(spec: StudySpec) -> Iterator[str]:
     if len(found.levels) > 1:
         rungs = ", ".join(map(str, found.levels))
         yield f"rungs: {rungs} ({spec.search.name}, reduction_factor {spec.search.reduction_factor})"
-    if n_trials is not None or spec.search.in_generations:
+    if population := population_of(spec):
+        yield _herd(population)
+    if n_trials is not None:
         yield _amount(found, n_trials or 0)
+
+
+def _herd(population: Population) -> str:
+    ends, copies = ", ".join(map(str, population.ends)), population.trials - population.members
+    return (
+        f"population: {population.members} members, {counted(len(population.ends), 'generation')} to the steps {ends}: "
+        f"{population.jobs} jobs; {population.trials} trials, {copies} of them copies, if none fails"
+    )
 
 
 def _amount(found: Training, n_trials: int) -> str:

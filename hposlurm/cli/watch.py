@@ -35,7 +35,6 @@ AskQueues = Callable[[list["StudyLayout"]], Mapping["Path", Mapping[str, "Elemen
 # squeue is everybody's: a watcher asks it less often than it looks at files
 _ASK_QUEUE_EVERY_S = 30.0
 _FOLLOW_EVERY_S = 1.0
-_GRID_COUNTED = 10_000
 
 OneStudy = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="A study; may be left out where there is only one.")
@@ -125,7 +124,9 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
 
 def _total(spec: StudySpec) -> int | None:
     """How many trials the study will have; None if unknown."""
-    return spec.budget.n_trials or spec.space.cardinality(_GRID_COUNTED)
+    from hposlurm.assignments import trials_wanted
+
+    return trials_wanted(spec)
 
 
 def _ask(ask_queue: AskQueue, layout: StudyLayout) -> Mapping[str, ElementState] | None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import trials_per_wave
+from hposlurm.assignments import jobs_wanted, trials_per_wave
 from hposlurm.search.budget import most_gpu_hours
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
-
-_COUNTED = 10_000  # configurations of a space that may end a study by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,9 @@ class Cost:
 def study_cost(spec: StudySpec, *, first_wave: int, wave_size: int, gpus: int) -> Cost:
     """The cost of `spec` where one element is given `gpus` GPUs and the first wave has `first_wave` elements."""
     element = gpus * spec.resources.time_min / 60
-    counts = [n for n in (spec.budget.n_trials, spec.space.cardinality(_COUNTED)) if n is not None]
     most = most_gpu_hours(
         spec.budget,
-        trials=min(counts, default=None),
+        jobs=jobs_wanted(spec),
         attempts=spec.trial.retries + 1,
         element_gpu_hours=element,
         time_limit_s=spec.resources.time_min * 60,

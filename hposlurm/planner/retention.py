@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hposlurm.assignments import trials_wanted
 from hposlurm.history import History, ranked
 from hposlurm.layout import StudyLayout, marker_of
 from hposlurm.limits import NO_LIMITS, Limits
@@ -21,8 +22,6 @@ from hposlurm.worker.checkpoints import PARTIAL
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
-
-_COUNTED = 10_000  # configurations of a space that may end a study by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,8 @@ def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
 def disk_gb(spec: StudySpec, wave: int) -> float | None:
     """GB that checkpoints use at most, if a wave has `wave` trials; None if that is not known, or nothing bounds it."""
     one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
-    counts = [n for n in (spec.budget.n_trials, spec.space.cardinality(_COUNTED)) if n is not None]
+    trials = trials_wanted(spec)
+    counts = [] if trials is None else [trials]
     if keep is not None:
         counts.append(keep + wave)
     return None if one is None or not counts else one * min(counts)

@@ -109,16 +109,16 @@ def reason_to_end(
 
 
 def most_gpu_hours(
-    budget: BudgetSpec, *, trials: int | None, attempts: int, element_gpu_hours: float, time_limit_s: float, size: int
+    budget: BudgetSpec, *, jobs: int | None, attempts: int, element_gpu_hours: float, time_limit_s: float, size: int
 ) -> float | None:
     """What the whole study can use at most; None if nothing bounds it.
 
-    `trials` is how many there will be (None: unknown), `attempts` how often each may be tried, `size` how many elements
-    a wave has. Runs that the cluster interrupts, which are tried again for free, are not in it.
+    `jobs` is how many train all trials (None: unknown), `attempts` how often each may be tried, `size` how many there
+    are in a wave. Runs that the cluster interrupts, which are tried again for free, are not in it.
     """
     bounds = [] if budget.gpu_hours is None else [budget.gpu_hours]
-    if trials is not None:
-        bounds.append(trials * attempts * element_gpu_hours)
+    if jobs is not None:
+        bounds.append(jobs * attempts * element_gpu_hours)
     if budget.wall_time_min is not None:  # the last wave may be planned just before the end
         bounds.append(size * element_gpu_hours * (budget.wall_time_min * 60 / time_limit_s + 1))
     return min(bounds, default=None) if element_gpu_hours else 0.0

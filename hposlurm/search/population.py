@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from hposlurm.scoring import scoring
 from hposlurm.search.fresh import fresh
@@ -20,6 +21,9 @@ from hposlurm.search.points import draw_point
 from hposlurm.search.rungs import value_at
 from hposlurm.search.seeds import derive_seed
 from hposlurm.trial import TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import SearchSpec
 
 _SOUND = 1000  # draws until the constraints hold
 
@@ -37,6 +41,12 @@ class Copy:
 def generation_ends(interval: int, max_resource: int) -> tuple[int, ...]:
     """The step at which each generation ends; the last one is where training ends, and may be shorter."""
     return (*range(interval, max_resource, interval), max_resource)
+
+
+def copies_each(search: SearchSpec) -> int:
+    """How many members are replaced at the end of a generation in which none failed."""
+    size = search.population_size or 0
+    return min(math.ceil(size * search.quantile), size // 2)
 
 
 def population(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
@@ -165,7 +175,7 @@ def select(problem: Problem, members: Sequence[Observation], step: int, generati
     scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
     broken = [sum(problem.space.limits.violations(o.params, o.metrics)) for o in alive]
     ranked = [o for _, _, _, o in sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, alive, strict=True))]
-    count = min(math.ceil(len(members) * problem.search.quantile), len(members) // 2)
+    count = copies_each(problem.search)
     failed = [o for o in members if values[o.number] is None]
     best = ranked[: max(count, 1)]
     worst = [o for o in ranked[len(ranked) - max(0, count - len(failed)) :] if o not in best]

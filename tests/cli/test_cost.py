@@ -69,6 +69,17 @@ def test_budgets_bound_the_cost(run: Run, sections: dict[str, Any], line: str) -
     assert line in run("check", write(run, **sections)).out
 
 
+def test_a_population_is_counted_in_jobs_and_trials(run: Run) -> None:
+    x = {"type": "float", "min": 0.0, "max": 1.0, "mutable": True}
+    search = {"algorithm": "pbt", "population_size": 8, "perturbation_interval": 3, "max_resource": 8}
+    sections = {"parameters": {"x": x}, "search": search, "waves": {}}
+    herd = "population: 8 members, 3 generations to the steps 3, 6, 8: 24 jobs"
+    whole = run("check", write(run, **sections, budget={})).out
+    assert f"{herd}; 12 trials, 4 of them copies, if none fails\ntraining: 64 steps, 8 full trainings of 8\n" in whole
+    assert "cost: at most 72 GPU hours, wave 0 alone 8 (" in whole
+    assert f"{herd}; 9 trials, 1 of them copies" in run("check", write(run, **sections, budget={"n_trials": 9})).out
+
+
 def test_on_a_machine_without_gpus_nothing_is_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "cost: no GPU hours" in run("check", write(run, budget={"n_trials": 12, "gpu_hours": 8})).out

@@ -211,15 +211,14 @@ def test_the_reason_says_which_budget_ended_it(budget: dict, so_far: dict, reaso
 )
 def test_the_most_that_a_study_can_use(budget: dict, trials: int | None, most: float | None) -> None:
     found = most_gpu_hours(
-        BudgetSpec(**budget), trials=trials, attempts=3, element_gpu_hours=0.5, time_limit_s=1800, size=4
+        BudgetSpec(**budget), jobs=trials, attempts=3, element_gpu_hours=0.5, time_limit_s=1800, size=4
     )
     assert found == (most if most is None else pytest.approx(most))
 
 
 def test_without_gpus_nothing_is_used() -> None:
     assert (
-        most_gpu_hours(BudgetSpec(patience=3), trials=None, attempts=1, element_gpu_hours=0, time_limit_s=60, size=4)
-        == 0
+        most_gpu_hours(BudgetSpec(patience=3), jobs=None, attempts=1, element_gpu_hours=0, time_limit_s=60, size=4) == 0
     )
 
 
