@@ -257,6 +257,28 @@ def test_every_schedule_decides_the_same_again_and_trains_only_where_it_says(alg
         assert len(steps) == trial.stages[-1].to_step or trial.stages[-1].to_step is None
 
 
+POPULATION = {
+    "search": {"algorithm": "pbt", "population_size": 6, "perturbation_interval": 3, "max_resource": 9},
+    "parameters": {name: {"type": "float", "min": 0.0, "max": 1.0, "mutable": True} for name in "xy"},
+}
+STOPPED = {"search": {"algorithm": "asha_stopping", "min_resource": 1, "max_resource": 9}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("sections", [POPULATION, STOPPED], ids=["pbt", "asha_stopping"])
+def test_what_ends_early_ends_the_same_again(sections, mode):
+    spec = study(None if sections is POPULATION else 20, **sections)
+    one, other = (simulate(spec, train, Cluster(gpus=6), mode=mode) for _ in range(2))
+    assert one.history.plans == other.history.plans
+    assert one.journals == other.journals
+    states = one.history.counts()
+    assert states[TrialState.PRUNED] and states[TrialState.COMPLETE]
+    assert states[TrialState.PRUNED] + states[TrialState.COMPLETE] == len(one.history.trials)
+    for trial in one.history.trials:
+        if trial.state is TrialState.COMPLETE:
+            assert trial.attempts[-1].reports[-1].step == 9
+
+
 def test_promotion_leaves_most_trials_in_the_lowest_rung():
     spec = study(90, search={"algorithm": "asha", "min_resource": 1, "max_resource": 9, "reduction_factor": 3})
     found = simulate(spec, train, Cluster(gpus=8), mode="refill")
