@@ -84,8 +84,6 @@ class _Run:
         self._settled: list[Settlement] = []
         self._sized: dict[int, StudySpec] = {}
         self._decisions: list[Decision] = []
-        # with refill every trial is a wave; they are named only where what they may yet use has to be reserved
-        self._names_open_waves = spec.waves.mode == "overlap" or spec.budget.gpu_hours is not None
 
     # ---- modes
 
@@ -148,7 +146,7 @@ class _Run:
             wave_size=size,
             gpus=machine.gpus,
             now=machine.now,
-            still_open=tuple(machine.left) if self._names_open_waves else (),
+            still_open=tuple(machine.left),
             warm=self._warm,
         )
         took = time.thread_time() - asked

@@ -93,6 +93,14 @@ def test_it_is_simulated_once_under_a_name(run):
     assert {path.name for path in run.runs.iterdir()} == {"bloom-simulated", "more-simulated"}
 
 
+def test_its_decisions_are_explained_from_its_records(run):
+    rungs = ("--set", "search.algorithm=asha", "--set", "search.min_resource=1", "--set", "search.max_resource=3")
+    assert run(*COMMAND, *rungs, "--set", "waves.mode=refill", "--set", "budget.n_trials=9").status == 0
+    told = "".join(run("explain", "bloom-simulated", str(trial)).out for trial in range(9))
+    assert told.count("decided again from the records: the same") > 9
+    assert "NOT the same" not in told and "sent on" in run("explain", "bloom-simulated").out
+
+
 def test_a_dry_run_writes_nothing(run):
     done = run(*COMMAND, "--dry-run")
     assert done.status == 0 and "bloom-simulated would be simulated" in done.out

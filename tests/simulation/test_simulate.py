@@ -113,7 +113,7 @@ def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode
             still_open=plan.in_flight,
         )
         assert again == plan
-    assert any(plan.in_flight for plan in found.history.plans) == (mode == "overlap")
+    assert any(plan.in_flight for plan in found.history.plans) == (mode != "barrier")
 
 
 def _as_of(found, wave, time) -> History:
