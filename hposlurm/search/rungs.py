@@ -102,16 +102,6 @@ def quota(size: int, reduction_factor: int) -> int:
     return size // reduction_factor
 
 
-def promotable(rung: Sequence[Standing], reduction_factor: int, is_promoted: Callable[[int], bool]) -> list[int]:
-    """Who may leave the rung now, best first: those of its best 1/reduction_factor that have not left it already.
-
-    The ones that left count in the rung as everyone else: else nearly everybody would be sent on in the end.
-    `rung` is in order, best first.
-    """
-    best = rung[: quota(len(rung), reduction_factor)]
-    return [s.number for s in best if s.score < math.inf and not is_promoted(s.number)]
-
-
 @dataclass(frozen=True, slots=True)
 class Placing:
     """Where a trial stood in a rung when it was decided who goes on. Values are as reported, one per objective.

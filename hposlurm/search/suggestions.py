@@ -73,13 +73,14 @@ def suggest(
         left = islice(unseen_grid_points(space, seed, seen), n)
         return (*first, *(Suggestion(point, {"origin": "grid"}) for point in left))
     unseen = UnseenPoints(space, Random(derive_seed(seed, "random", len(observations))), seen)
-    told = [*zip(prior, map(points.of, (o.params for o in prior)), strict=True), *zip(observations, known, strict=True)]
-    lessons = [(o, _judged(space, o, p)) for o, p in told if p.point is not None and _is_sound(o, objectives)]
     if algorithm == "qmc":
         propose = _by_sobol(space, seed, observations, unseen)
     elif algorithm == "random":
         propose = at_random(unseen)
     else:
+        learnt = [*prior, *observations]
+        told = zip(learnt, (*map(points.of, (o.params for o in prior)), *known), strict=True)
+        lessons = [(o, _judged(space, o, p)) for o, p in told if p.point is not None and _is_sound(o, objectives)]
         wave_seed = derive_seed(seed, algorithm, len(observations))
         asked = _Asked(space, algorithm, objectives, lessons, n, seed, wave_seed, startup_trials, population_size)
         propose = _by_model(asked, unseen)

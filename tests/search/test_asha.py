@@ -68,6 +68,26 @@ def test_about_a_third_is_sent_on_from_each_rung() -> None:
     assert middle // 3 <= top <= 20
 
 
+def at_the_lowest_rung(*losses: float | None) -> list[Observation]:
+    """Trials that wait there, None for one that failed before."""
+    return [
+        Observation(n, {"x": n / 99}, TrialState.FAIL, to_step=1)
+        if loss is None
+        else Observation(n, {"x": n / 99}, TrialState.PAUSED, (loss,), curve=((1, (loss,)),), to_step=1)
+        for n, loss in enumerate(losses)
+    ]
+
+
+def test_nobody_that_failed_is_promoted_however_many_failed() -> None:
+    answer = next_jobs(problem_of(9, **ASHA), at_the_lowest_rung(1.0, *[None] * 8), 3)
+    assert [job.trial for job in answer.jobs] == [0]
+
+
+def test_fewer_than_the_factor_promote_nobody() -> None:
+    (job,) = next_jobs(problem_of(9, **ASHA), at_the_lowest_rung(1.0, 2.0), 1).jobs
+    assert job.trial is None
+
+
 def test_after_the_last_new_trial_promotions_go_on_until_nothing_is_left() -> None:
     play = Play(problem_of(27, **ASHA))
     play.waves(lambda _: 4)

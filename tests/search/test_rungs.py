@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 
 from hposlurm.scoring import scoring
 from hposlurm.search.observation import Observation
-from hposlurm.search.rungs import Standing, is_sent_to, promotable, rung_levels, standings, value_at
+from hposlurm.search.rungs import is_sent_to, rung_levels, standings, value_at
 from hposlurm.trial import Direction, Objective, TrialState
 
 LOSS = (Objective("loss"),)
@@ -74,29 +72,6 @@ def test_who_was_sent_to_a_rung_stays_so_even_if_it_failed_on_its_way() -> None:
     trial = Observation(0, {}, TrialState.FAIL, to_step=9)
     assert [is_sent_to(trial, level) for level in (3, 9, 27)] == [True, True, False]
     assert is_sent_to(Observation(0, {}, TrialState.RUNNING), 10**6)  # to the training code's own end
-
-
-def test_what_was_promoted_still_counts_so_that_about_one_in_eta_goes_on() -> None:
-    """Dropping the promoted before the best third is taken sends nearly all of them on: 102, 100, 98."""
-    rng, reached = Random(0), Counter[int]()
-    rung: list[Standing] = []
-    promoted: set[int] = set()
-    for number in range(300):
-        rung = sorted([*rung, Standing(number, rng.random())], key=lambda s: (s.score, s.number))
-        for chosen in promotable(rung, 3, promoted.__contains__):
-            promoted.add(chosen)
-            reached[chosen] += 1
-    assert max(reached.values()) == 1
-    assert 100 <= len(promoted) <= 125  # never fewer than a third; early ones looked better than they were
-
-
-def test_nobody_that_failed_is_promoted_however_many_failed() -> None:
-    rung = [Standing(0, 1.0), *(Standing(n, math.inf) for n in range(1, 9))]
-    assert promotable(rung, 3, lambda _: False) == [0]
-
-
-def test_fewer_than_the_factor_promote_nobody() -> None:
-    assert promotable([Standing(0, 1.0), Standing(1, 2.0)], 3, lambda _: False) == []
 
 
 def test_several_objectives_are_compared_by_the_first_the_weighted_sum_or_by_layers() -> None:

@@ -1,0 +1,148 @@
+"""The rungs of a search and who waits there, kept in order from call to call. Pure but for speed.
+
+A history that grew differs from the last one in few trials only, and the very same observation never changes: what is
+old is not looked at again. What comes out is the same as if it had been built anew.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from itertools import chain, compress, count, repeat
+from operator import is_not
+
+from hposlurm.scoring import scoring
+from hposlurm.search.observation import Observation
+from hposlurm.search.rungs import Placing, is_sent_to, value_at
+from hposlurm.trial import Objective, TrialState
+
+Place = tuple[float, int]  # what a trial is ranked by, less is better, infinite where it failed; and its number
+Values = tuple[float, ...]
+
+_KEPT = 4  # rankings of the last few searches
+_NEW_SHARE = 0.1  # with more that is new, sorting everything takes less time
+
+
+class Ranking:
+    """`rungs` has everyone who got to each rung or failed on the way, best first, ties by number.
+
+    `waiting` has who is paused there, `sent` how many were sent on. A trial that failed, for whatever reason, counts as
+    the worst in the first rung that it did not reach.
+    """
+
+    def __init__(self, levels: Sequence[int], objectives: Sequence[Objective], compare_by: str) -> None:
+        self.levels = tuple(levels)
+        self._score = scoring(objectives, compare_by)
+        self._is_relative = compare_by == "domination"  # everyone's score depends on everyone
+        self._begin()
+
+    def _begin(self) -> None:
+        self.rungs: list[list[Place]] = [[] for _ in self.levels]
+        self.waiting: list[list[Place]] = [[] for _ in self.levels]
+        self.sent = [0 for _ in self.levels]
+        self._seen: list[Observation] = []
+
+    def update(self, observations: Sequence[Observation]) -> None:
+        """Takes in what is new; `observations` are in the order of their numbers."""
+        seen, old = self._seen, len(self._seen)
+        changed = list(compress(count(), map(is_not, seen, observations)))
+        news = len(changed) + abs(len(observations) - old)
+        if self._is_relative or len(observations) < old or news > _NEW_SHARE * old:
+            self._begin()
+            self._build(observations)
+        else:
+            for index in changed:
+                self._take_out(seen[index])
+                self._put_in(observations[index])
+            for observation in observations[old:]:
+                self._put_in(observation)
+        self._seen = list(observations)
+
+    def _build(self, observations: Sequence[Observation]) -> None:
+        values: list[list[Values]] = [[] for _ in self.levels]
+        whose: list[list[Observation]] = [[] for _ in self.levels]
+        failed: list[list[Observation]] = [[] for _ in self.levels]
+        for observation in observations:
+            reached = self._reached(observation)
+            for k, here in enumerate(reached):
+                values[k].append(here)
+                whose[k].append(observation)
+            if observation.state is TrialState.FAIL and len(reached) < len(self.levels):
+                failed[len(reached)].append(observation)
+        for k, rung in enumerate(self.rungs):
+            known = zip(self._score(values[k]), whose[k], strict=True)
+            for score, observation in chain(known, zip(repeat(math.inf), failed[k], strict=False)):
+                place = score, observation.number
+                rung.append(place)
+                if self._was_sent(observation, k):
+                    self.sent[k] += 1
+                elif _waits(observation):
+                    self.waiting[k].append(place)
+        for places in (*self.rungs, *self.waiting):
+            places.sort()
+
+    def _put_in(self, observation: Observation) -> None:
+        for k, place in enumerate(self._places(observation)):
+            insort(self.rungs[k], place)
+            if self._was_sent(observation, k):
+                self.sent[k] += 1
+            elif _waits(observation):
+                insort(self.waiting[k], place)
+
+    def _take_out(self, observation: Observation) -> None:
+        for k, place in enumerate(self._places(observation)):
+            del self.rungs[k][bisect_left(self.rungs[k], place)]
+            if self._was_sent(observation, k):
+                self.sent[k] -= 1
+            elif _waits(observation):
+                del self.waiting[k][bisect_left(self.waiting[k], place)]
+
+    def _places(self, observation: Observation) -> list[Place]:
+        """Where one trial stands, from the lowest rung up."""
+        reached = self._reached(observation)
+        places = [(score, observation.number) for values in reached for score in self._score([values])]
+        if observation.state is TrialState.FAIL and len(places) < len(self.levels):
+            places.append((math.inf, observation.number))
+        return places
+
+    def _reached(self, observation: Observation) -> list[Values]:
+        """The values at each rung that the trial got to."""
+        found: list[Values] = []
+        for level in self.levels:
+            values = value_at(observation, level)
+            if values is None:
+                break
+            found.append(values)
+        return found
+
+    def _was_sent(self, observation: Observation, k: int) -> bool:
+        """Whether nothing is left to be decided about the trial at rung `k`."""
+        return k + 1 == len(self.levels) or is_sent_to(observation, self.levels[k + 1])
+
+    def placing(self, k: int, place: Place, goers: int, values: Callable[[int], Values | None]) -> Placing:
+        """Where a trial stands in rung `k`, from which the best `goers` go on; `values` are those there, by number."""
+        rung = self.rungs[k]
+        last = rung[min(goers, len(rung)) - 1] if goers else None
+        threshold = values(last[1]) if last is not None and last[0] < math.inf else None
+        return Placing(self.levels[k], bisect_left(rung, place) + 1, len(rung), goers, values(place[1]), threshold)
+
+
+def _waits(observation: Observation) -> bool:
+    return observation.state is TrialState.PAUSED and not observation.is_open
+
+
+_rankings: dict[object, Ranking] = {}
+
+
+def ranking(
+    levels: Sequence[int], objectives: Sequence[Objective], compare_by: str, observations: Sequence[Observation]
+) -> Ranking:
+    """The rungs as they are now."""
+    key = (tuple(levels), tuple(objectives), compare_by)
+    known = _rankings.pop(key, None) or Ranking(levels, objectives, compare_by)
+    known.update(observations)
+    _rankings[key] = known
+    while len(_rankings) > _KEPT:
+        del _rankings[next(iter(_rankings))]
+    return known

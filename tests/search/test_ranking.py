@@ -1,0 +1,83 @@
+"""The rungs that are kept from call to call are the rungs as they would be built anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from hposlurm.scoring import scoring
+from hposlurm.search import Observation, next_jobs
+from hposlurm.search.ranking import Ranking, ranking
+from hposlurm.search.rungs import standings
+from hposlurm.trial import Direction, Objective, TrialState
+from tests.search.play import Play, problem_of
+
+LEVELS = (1, 3, 9)
+TWO = (Objective("loss"), Objective("acc", Direction.MAXIMIZE, weight=0.5))
+
+
+def trial(rng: Random, number: int, rung: int, state: TrialState) -> Observation:
+    curve = tuple((step, (rng.random(), rng.random())) for step in range(1, LEVELS[rung] + 1))
+    is_open = state is TrialState.RUNNING
+    return Observation(number, {}, state, curve[-1][1], curve=curve, to_step=LEVELS[rung], is_open=is_open)
+
+
+def changed(rng: Random, observations: list[Observation]) -> list[Observation]:
+    """A few trials went on, failed or were added."""
+    found = list(observations)
+    for _ in range(rng.randrange(4)):
+        number, state = rng.randrange(len(found)), rng.choice(list(TrialState))
+        found[number] = trial(rng, number, rng.randrange(3), state)
+    found += [trial(rng, len(found) + i, 0, TrialState.PAUSED) for i in range(rng.randrange(3))]
+    return found
+
+
+@pytest.mark.parametrize("compare_by", ["first", "weighted", "domination"])
+def test_what_is_kept_up_to_date_is_what_is_built_anew(compare_by: str) -> None:
+    rng = Random(5)
+    observations = [trial(rng, n, rng.randrange(3), rng.choice(list(TrialState))) for n in range(60)]
+    kept = Ranking(LEVELS, TWO, compare_by)
+    for _ in range(60):
+        observations = changed(rng, observations)
+        kept.update(observations)
+        fresh = Ranking(LEVELS, TWO, compare_by)
+        fresh.update(observations)
+        assert (kept.rungs, kept.waiting, kept.sent) == (fresh.rungs, fresh.waiting, fresh.sent)
+        expected = standings(observations, LEVELS, scoring(TWO, compare_by))
+        assert kept.rungs == [[(s.score, s.number) for s in rung] for rung in expected]
+
+
+def test_fewer_trials_than_before_are_another_study() -> None:
+    rng = Random(5)
+    observations = [trial(rng, n, 0, TrialState.PAUSED) for n in range(60)]
+    first = ranking(LEVELS, TWO, "first", observations)
+    assert len(first.rungs[0]) == 60
+    assert len(ranking(LEVELS, TWO, "first", observations[:59]).rungs[0]) == 59
+
+
+def test_two_studies_in_one_process_do_not_know_of_each_other() -> None:
+    problem = problem_of(40, algorithm="asha", max_resource=9)
+    plays = [Play(problem, lambda params, step, n=n: Random(f"{n} {params} {step}").random()) for n in range(2)]
+    alone = [Play(problem, play.loss) for play in plays]
+    for play in alone:
+        play.waves(lambda _: 4)
+    for _ in range(60):
+        for play in plays:
+            for number, job in play.start(4):
+                play.end(number, job)
+    assert [play.jobs for play in plays] == [play.jobs for play in alone]
+
+
+def test_a_changed_trial_is_seen_whatever_it_looked_like_before() -> None:
+    problem = problem_of(9, algorithm="asha", max_resource=9)
+    paused = [
+        Observation(n, {"x": n / 9}, TrialState.PAUSED, (float(n),), curve=((1, (float(n),)),), to_step=1)
+        for n in range(9)
+    ]
+    assert [job.trial for job in next_jobs(problem, paused, 3).jobs] == [0, 1, 2]
+    failed = [replace(paused[0], state=TrialState.FAIL), *paused[1:]]
+    assert [job.trial for job in next_jobs(problem, failed, 3).jobs] == [1, 2]
+    worse = [*paused[:1], replace(paused[1], curve=((1, (9.0,)),)), *paused[2:]]
+    assert [job.trial for job in next_jobs(problem, worse, 3).jobs] == [0, 2, 3]
