@@ -54,6 +54,8 @@ def fresh(
         enough = max(search.startup_trials, len(problem.space.parameters) + 2)
         told = at_one_rung([*prior, *observations], levels, enough)
         prior, observations = tuple(told[: len(prior)]), told[len(prior) :]
+    elif sampler == "gp" and search.stop_by is not None:
+        observations = [_as_complete(o) for o in observations]
     found = suggest(
         problem.space,
         sampler,
@@ -72,6 +74,15 @@ def fresh(
         for s, own in zip(found, kept, strict=False)
     )
     return Fresh(jobs, EXHAUSTED if len(found) < left else None)
+
+
+def _as_complete(observation: Observation) -> Observation:
+    """A trial that was stopped at a report, for a model that learns from completed ones only and would see no bad one.
+
+    What it had then is worse than its end would have been, and that end was not promising.
+    """
+    is_pruned = observation.state is TrialState.PRUNED and observation.values is not None
+    return replace(observation, state=TrialState.COMPLETE) if is_pruned else observation
 
 
 def at_one_rung(observations: Sequence[Observation], levels: Sequence[int], enough: int) -> list[Observation]:

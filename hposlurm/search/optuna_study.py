@@ -68,19 +68,20 @@ class OptunaStudy:
         state: OptunaState,
         values: tuple[float, ...] | None = None,
         *,
-        report: float | None = None,
+        report: tuple[int, float] | None = None,
         constraints: tuple[float, ...] = (),
     ) -> None:
         """Adds a trial, which must have a point in this space.
 
-        `report` is the last one of a pruned trial, by which Optuna ranks those; a constraint above 0 is broken.
+        `report` is the step and the value of a pruned trial's last one, by which Optuna ranks those; a constraint above
+        0 is broken.
         """
         key = (state, values, report, constraints)
         told = point.told.get(key)
         if told is None:
             told = point.told[key] = self._told(point.point or {}, state, values)
             if report is not None:
-                told.intermediate_values = {0: report}
+                told.intermediate_values = dict([report])
             told.violations = {str(i): v for i, v in enumerate(constraints)}
         self._study.add_trial(told)
 

@@ -46,8 +46,9 @@ class TpeStudy(OptunaStudy):
         if observation.state is TrialState.COMPLETE:
             self.add(point, OptunaState.COMPLETE, values, constraints=constraints)
         elif observation.state is TrialState.PRUNED:
-            # Optuna ranks pruned trials by their last report, and can do so for one objective only
-            report = values[0] if values is not None and self._is_single else None
+            # Optuna ranks pruned trials by how far they got, then by their last value, and for one objective only
+            step = observation.curve[-1][0] if observation.curve else 0
+            report = (step, values[0]) if values is not None and self._is_single else None
             self.add(point, OptunaState.PRUNED, report=report, constraints=constraints)
         elif observation.infeasible:  # as `refuse` does with a point that breaks a constraint
             self.add(point, OptunaState.PRUNED, constraints=(*point.violations, 1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from dataclasses import replace
 from statistics import mean
 
 import optuna
@@ -161,6 +162,14 @@ def test_a_pruned_trial_is_ranked_by_its_last_report() -> None:
     pruned = [Observation(i, p, TrialState.PRUNED, (bowl(p),)) for i, p in enumerate(points)]
     blind = [Observation(i, p, TrialState.PRUNED) for i, p in enumerate(points)]
     assert mean(map(bowl, params_of(ask_tpe(pruned)))) < mean(map(bowl, params_of(ask_tpe(blind)))) / 1.5
+
+
+def test_among_pruned_trials_the_one_that_got_further_is_better() -> None:
+    """All had the same value; those near the optimum were stopped late, or else early."""
+    points = sorted(drawn(SQUARE, 30), key=bowl)
+    late = [Observation(i, p, TrialState.PRUNED, (1.0,), curve=((30 - i, (1.0,)),)) for i, p in enumerate(points)]
+    early = [replace(o, curve=((o.number + 1, (1.0,)),)) for o in late]
+    assert mean(map(bowl, params_of(ask_tpe(late)))) < mean(map(bowl, params_of(ask_tpe(early)))) / 1.5
 
 
 def test_a_study_whose_trials_all_fail_goes_on_at_random() -> None:

@@ -1,0 +1,43 @@
+"""What samplers are told of trials that were stopped at a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hposlurm.search import Observation, Suggestion, fresh, next_jobs
+from hposlurm.trial import TrialState
+from tests.search.play import problem_of
+
+STOPPED = Observation(0, {"x": 0.5}, TrialState.PRUNED, (2.0,), curve=((1, (2.0,)),))
+SILENT = Observation(1, {"x": 0.6}, TrialState.PRUNED)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
+    """The observations of the last question to a sampler."""
+    seen: list[Observation] = []
+
+    def suggest(_space: Any, _name: Any, _objectives: Any, observations: Sequence[Observation], *_: Any, **__: Any):
+        seen[:] = observations
+        return (Suggestion({"x": 0.1}),)
+
+    monkeypatch.setattr(fresh, "suggest", suggest)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("search", "states"),
+    [
+        ({"sampler": "tpe", "pruner": "median"}, ["PRUNED", "PRUNED"]),
+        ({"sampler": "gp", "pruner": "median"}, ["COMPLETE", "PRUNED"]),
+        ({"sampler": "gp", "patience": 3}, ["COMPLETE", "PRUNED"]),
+        ({"sampler": "tpe", "pruner": "asha_stopping", "max_resource": 9}, ["COMPLETE", "FAIL"]),
+    ],
+)
+def test_models_learn_of_stopped_trials(told: list[Observation], search: dict[str, Any], states: list[str]) -> None:
+    next_jobs(problem_of(9, **search), [STOPPED, SILENT], 1)
+    assert [str(o.state) for o in told] == states
+    assert told[0].values == (2.0,)
