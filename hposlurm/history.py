@@ -16,7 +16,7 @@ from hposlurm.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.life import fold_trial
 from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.plan import WavePlan, read_plan
-from hposlurm.trial import Assignment, Attempt, Direction, Objective, Outcome, Settlement, Trial, TrialState
+from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +120,27 @@ def with_settlements(history: History, settled: Sequence[Settlement]) -> History
     return replace(history, trials=tuple(again(trial) for trial in history.trials))
 
 
-def as_of(history: History, wave: int, in_flight: Collection[int]) -> History:
-    """The history as it was when a wave was planned, what that plan settled included, as far as the records tell.
+def as_of(
+    history: History,
+    plans: tuple[WavePlan, ...],
+    settled: Sequence[Settlement],
+    time: float,
+    in_flight: Collection[int],
+) -> History:
+    """The history as it was at a `time` when there were only these `plans`, as far as the records tell.
 
-    Of waves that were `in_flight` it has what their nodes' clocks say was written before; of earlier ones everything.
+    `settled` was known then beyond what they settled. Of waves that were `in_flight` it has what their nodes' clocks
+    say was written before; of the others everything.
     """
-    plan, before = history.plans[wave], history.plans[:wave]
-    known = [s for s in plan.settled if s.outcome is not Outcome.PRUNED]  # those verdicts were decided only then
-    settled = _by_trial([*(earlier.settled for earlier in before), known])
+    about = _by_trial([*(plan.settled for plan in plans), settled])
     journals = {}
     for number, words in history.journals.items():
-        cut = (_cut(a, plan.created_at) if a.wave in in_flight else a for a in words if a.wave < wave)
+        cut = (_cut(a, time) if a.wave in in_flight else a for a in words if a.wave < len(plans))
         if left := tuple(a for a in cut if a is not None):
             journals[number] = left
-    assigned = sorted(_assigned(before).items())
-    trials = (_trial(before, own, journals.get(n, ()), settled.get(n, ())) for n, own in assigned)
-    return History(before, tuple(trials), journals)
+    assigned = sorted(_assigned(plans).items())
+    trials = (_trial(plans, own, journals.get(n, ()), about.get(n, ())) for n, own in assigned)
+    return History(plans, tuple(trials), journals)
 
 
 def _cut(attempt: Attempt, time: float) -> Attempt | None:

@@ -1,6 +1,6 @@
 """From the spec and the history to assignments: which trials are trained next, and from where to where."""
 
-from hposlurm.assignments.again import Decision, decide_again, verdict_on
+from hposlurm.assignments.again import Decision, Moment, decide_again, moments
 from hposlurm.assignments.choice import Choice, choose, problem_of
 from hposlurm.assignments.ended import pruned
 from hposlurm.assignments.extent import Population, jobs_wanted, population_of, trials_wanted
@@ -13,6 +13,7 @@ from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 __all__ = [
     "Choice",
     "Decision",
+    "Moment",
     "Population",
     "WarmStart",
     "choose",
@@ -23,6 +24,7 @@ __all__ = [
     "held",
     "is_refill",
     "jobs_wanted",
+    "moments",
     "observe",
     "population_of",
     "problem_of",
@@ -31,7 +33,6 @@ __all__ = [
     "read_warm_start",
     "trials_per_wave",
     "trials_wanted",
-    "verdict_on",
     "waves_ahead",
     "waves_in_flight",
 ]

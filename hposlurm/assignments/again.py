@@ -1,26 +1,48 @@
-"""What the search decided for a wave, decided again from the records: it must come to the same."""
+"""What the search decided once, decided again from the records: it must come to the same."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from hposlurm import pool
 from hposlurm.assignments.choice import problem_of
 from hposlurm.assignments.observe import observe
 from hposlurm.history import History, as_of
+from hposlurm.plan import WavePlan, read_first
 from hposlurm.search import Answer, next_jobs
 from hposlurm.trial import Assignment, Outcome, Settlement
 
 if TYPE_CHECKING:
     from hposlurm.assignments.warm import WarmStart
+    from hposlurm.layout import StudyLayout
     from hposlurm.spec import StudySpec
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The search's answer when a wave was planned, as it follows from the records.
+class Moment:
+    """When the search was asked: at `time` by the clock of whoever asked, with `plans` made before.
 
-    `is_exact`: nothing was running then. Else what was known of the running trials is only what the clocks of their
+    It led to `assignments`. `settled` was known by then, `verdicts` are what it said of trials that it ended.
+    `in_flight` are the waves that were running.
+    """
+
+    wave: int
+    time: float
+    plans: tuple[WavePlan, ...]
+    settled: tuple[Settlement, ...]
+    in_flight: frozenset[int]
+    assignments: tuple[Assignment, ...]
+    verdicts: tuple[Settlement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The search's answer at a moment, as it follows from the records.
+
+    `is_exact`: nothing was running then. Else what was known of the running waves is only what the clocks of their
     nodes say, and the answer may differ from the one that was given.
     """
 
@@ -43,23 +65,45 @@ class Decision:
         return any(v.trial == settlement.trial and v.reason == settlement.reason for v in self.answer.verdicts)
 
 
-def decide_again(spec: StudySpec, history: History, wave: int, warm: WarmStart) -> Decision:
-    """The decision for a planned wave, made anew. `spec` is the revision that the plan names."""
-    plan = history.plans[wave]
-    before = as_of(history, wave, plan.in_flight)
+def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
+    """Every time that the search was asked and something came of it, in order."""
+    ends: dict[int, float] = {}  # when each wave's last attempt ended, as its node's clock says
+    for attempt in chain.from_iterable(history.journals.values()):
+        ends[attempt.wave] = max(ends.get(attempt.wave, 0.0), attempt.ended_at or 0.0)
+    for plan in history.plans:
+        batches = list(pool.batches(layout.wave(plan.wave), _first(layout, plan))) if plan.elements else []
+        known = _split(plan.settled[: len(plan.settled) - sum(len(b.settled) for b in batches)])
+        before = history.plans[: plan.wave]
+        outlasting = (wave for wave, end in ends.items() if wave < plan.wave and end > plan.created_at)
+        in_flight = frozenset({*plan.in_flight, *outlasting})
+        own = plan.assignments[: batches[0].position] if batches else plan.assignments
+        yield Moment(plan.wave, plan.created_at, before, known[0], in_flight, own, known[1])
+        said = known[0] + known[1]
+        for batch in batches:
+            so_far = replace(plan, assignments=plan.assignments[: batch.position], settled=said)
+            running = in_flight | {plan.wave}
+            yield Moment(
+                plan.wave, batch.created_at, (*before, so_far), (), running, batch.assignments, _split(batch.settled)[1]
+            )
+            said += batch.settled
+
+
+def decide_again(spec: StudySpec, history: History, moment: Moment, warm: WarmStart) -> Decision:
+    """The search's answer at a moment, asked for anew. `spec` is the revision that the wave's plan names."""
+    before = as_of(history, moment.plans, moment.settled, moment.time, moment.in_flight)
     given = {(assignment.trial, assignment.stage) for p in before.plans for assignment in p.assignments}
-    new = sum((a.trial, a.stage) not in given for a in plan.assignments)
+    new = sum((a.trial, a.stage) not in given for a in moment.assignments)
     observations = observe(before, spec.objectives)
     # one more than were given: where there were fewer than wanted, that shows why
     answer = next_jobs(problem_of(spec, warm.trials), observations, new + 1)
-    # what an element of a refill wave took may have been proposed while others ran
-    return Decision(answer, is_exact=not plan.in_flight and plan.elements is None)
+    return Decision(answer, is_exact=not moment.in_flight)
 
 
-def verdict_on(history: History, trial: int) -> tuple[int, Settlement] | None:
-    """The wave whose plan ended a trial by the search's verdict, and that verdict; None if none did."""
-    for plan in history.plans:
-        for settlement in plan.settled:
-            if settlement.trial == trial and settlement.outcome is Outcome.PRUNED:
-                return plan.wave, settlement
-    return None
+def _first(layout: StudyLayout, plan: WavePlan) -> int:
+    return len(read_first(layout.wave(plan.wave)).assignments)
+
+
+def _split(settled: tuple[Settlement, ...]) -> tuple[tuple[Settlement, ...], tuple[Settlement, ...]]:
+    """What was known of attempts, and the search's verdicts."""
+    known = tuple(s for s in settled if s.outcome is not Outcome.PRUNED)
+    return known, tuple(s for s in settled if s.outcome is Outcome.PRUNED)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.assignments import Decision, decide_again, observe, problem_of, read_warm_start, verdict_on
+from hposlurm.assignments import Decision, decide_again, moments, observe, problem_of, read_warm_start
 from hposlurm.fold import latest_metrics
-from hposlurm.history import History, measured, read_history
+from hposlurm.history import measured, read_history
 from hposlurm.layout import StudyLayout
+from hposlurm.lineage import Leg, legs
 from hposlurm.report.numbers import counted
+from hposlurm.report.rulings import RulingStory, rulings
 from hposlurm.scoring import scoring
 from hposlurm.search import Observation, Premise, premise
 from hposlurm.search.rungs import levels_of, placings, quota, standings, value_at
-from hposlurm.trial import Assignment, Outcome, Params, Stage, Trial, TrialState
+from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -55,19 +57,11 @@ class StageStory:
 
 
 @dataclass(frozen=True, slots=True)
-class Ancestor:
-    """A trial whose training a copy goes on with, up to a step."""
-
-    trial: int
-    step: int
-    params: Params
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """One trial. `standing` says where it waits, `verdict` why the search ended it and in which wave's plan.
 
-    `verdict_agrees` is as `StageStory.agrees`. `lineage` has its ancestors, the youngest first.
+    `verdict_agrees` is as `StageStory.agrees`. `rulings` are what a stopping rule decided at its reports. `lineage` has
+    the trials of which it is a copy, and itself, with where each began; of one that is no copy itself alone.
     """
 
     study: str
@@ -83,7 +77,8 @@ class Explanation:
     verdict_agrees: bool | None
     reason: str
     broken: tuple[str, ...]
-    lineage: tuple[Ancestor, ...]
+    rulings: tuple[RulingStory, ...]
+    lineage: tuple[Leg, ...]
     attempts: int
     runtime_s: float | None
     gpu_hours: float
@@ -121,19 +116,33 @@ class Study:
         self.warm = read_warm_start(self.layout)
         self.observations = observe(self.history, self.spec.objectives)
         self.problem = problem_of(self.spec, self.warm.trials)
+        self._moments = tuple(moments(self.layout, self.history))
         self._decisions: dict[int, Decision] = {}
 
-    def decision(self, wave: int) -> Decision:
-        """What the search decides for a wave when it is asked again with the records of that time."""
-        if wave not in self._decisions:
-            spec = _spec(self.layout, self.history.plans[wave].spec)
-            self._decisions[wave] = decide_again(spec, self.history, wave, self.warm)
-        return self._decisions[wave]
+    def agrees(self, trial: int, stage: int) -> bool | None:
+        """Whether the search decides so again that a stage of a trial is trained (see StageStory)."""
+        for index, moment in enumerate(self._moments):
+            for assignment in moment.assignments:
+                if (assignment.trial, assignment.stage) == (trial, stage):
+                    return self._is_decided_again(index, assignment)
+        return None
 
-    def agrees(self, wave: int, holds: Callable[[Decision], bool]) -> bool | None:
-        """Whether `holds` is true of that decision; None where it is not, and could not be made exactly."""
-        decision = self.decision(wave)
-        return holds(decision) or (False if decision.is_exact else None)
+    def ended(self, trial: int) -> tuple[int, Settlement, bool | None] | None:
+        """The wave in which the search ended a trial, its verdict, and whether it decides so again; None if none."""
+        for index, moment in enumerate(self._moments):
+            for verdict in moment.verdicts:
+                if verdict.trial == trial:
+                    return moment.wave, verdict, self._is_decided_again(index, verdict)
+        return None
+
+    def _is_decided_again(self, index: int, what: Assignment | Settlement) -> bool | None:
+        moment = self._moments[index]
+        if index not in self._decisions:
+            spec = _spec(self.layout, self.history.plans[moment.wave].spec)
+            self._decisions[index] = decide_again(spec, self.history, moment, self.warm)
+        decision = self._decisions[index]
+        is_found = decision.sends(what) if isinstance(what, Assignment) else decision.ends(what)
+        return is_found or (False if decision.is_exact else None)
 
 
 def explain_study(study: Study) -> StudyExplanation:
@@ -153,7 +162,7 @@ def explain_study(study: Study) -> StudyExplanation:
 def explain_trial(study: Study, number: int) -> Explanation:
     """What the records say about one trial. Raises RequestError if there is none of that number."""
     trial = study.history.trial(number)
-    verdict = verdict_on(study.history, number)
+    ended = study.ended(number)
     return Explanation(
         study=study.spec.name,
         trial=number,
@@ -163,12 +172,13 @@ def explain_trial(study: Study, number: int) -> Explanation:
         is_let_through=bool(trial.attrs.get("through")),
         stages=tuple(_stage(study, trial, stage) for stage in trial.stages),
         standing=_standing(study, number) if trial.state is TrialState.PAUSED else "",
-        verdict=verdict[1].reason if verdict else "",
-        verdict_wave=verdict[0] if verdict else None,
-        verdict_agrees=study.agrees(verdict[0], lambda again: again.ends(verdict[1])) if verdict else None,
+        verdict=ended[1].reason if ended else "",
+        verdict_wave=ended[0] if ended else None,
+        verdict_agrees=ended[2] if ended else None,
         reason=trial.reason,
         broken=study.spec.limits.complaints(trial.params, measured(trial)) if trial.values is not None else (),
-        lineage=_lineage(study.history, trial),
+        rulings=rulings(study.layout, study.history.plans, trial),
+        lineage=legs(study.history, trial),
         attempts=len(trial.attempts),
         runtime_s=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
@@ -207,7 +217,6 @@ def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
         values = {name: value for name, value in found.items() if isinstance(value, float)}
     outcomes = Counter("running" if attempt.outcome is None else str(attempt.outcome) for attempt in own)
     words = ", ".join(f"{count}× {name}" if count > 1 else name for name, count in outcomes.items())
-    assignment = _assignment(study.history, trial.number, stage)
     return StageStory(
         wave=stage.wave,
         from_step=stage.from_step,
@@ -215,13 +224,8 @@ def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
         why=stage.why,
         outcome=words or "not started",
         values=values,
-        agrees=study.agrees(stage.wave, lambda again: again.sends(assignment)),
+        agrees=study.agrees(trial.number, stage.number),
     )
-
-
-def _assignment(history: History, trial: int, stage: Stage) -> Assignment:
-    plan = history.plans[stage.wave]
-    return next(a for a in plan.assignments if a.trial == trial and a.stage == stage.number)
 
 
 def _standing(study: Study, number: int) -> str:
@@ -238,13 +242,3 @@ def _standing(study: Study, number: int) -> str:
     goers = quota(len(rung), search.reduction_factor)
     placing = placings(rung, step, goers, lambda n: value_at(by_number[n], step)).get(number)
     return placing.text(objectives) if placing else ""
-
-
-def _lineage(history: History, trial: Trial) -> tuple[Ancestor, ...]:
-    """The trials that the training of a copy began with, the youngest first."""
-    found: list[Ancestor] = []
-    while isinstance(parent := trial.attrs.get("parent"), int) and 0 <= parent < trial.number:
-        step = trial.attrs.get("parent_step")
-        trial = history.trial(parent)
-        found.append(Ancestor(parent, step if isinstance(step, int) else 0, trial.params))
-    return tuple(found)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hposlurm.publish.rows import printable
 from hposlurm.report.explain import Explanation, StageStory, StudyExplanation
 from hposlurm.report.numbers import counted, duration, shown
+from hposlurm.report.rulings import RulingStory
 from hposlurm.search import Premise
 from hposlurm.trial import param_text
 
@@ -41,10 +42,12 @@ def _trial_lines(found: Explanation) -> Iterator[Line]:
     yield "", _pairs(found.params)
     if found.is_let_through:
         yield "", "let through to the end whatever its rungs say: what the rungs are judged by"
-    for ancestor in found.lineage:
-        yield "", f"trained as trial {ancestor.trial} up to step {ancestor.step}: {_pairs(ancestor.params)}"
+    for leg in found.lineage if len(found.lineage) > 1 else ():
+        yield "", f"trained from step {leg.step} on as trial {leg.trial}: {_pairs(leg.params)}"
     for stage in found.stages:
         yield from _stage_lines(stage)
+    for story in found.rulings:
+        yield from _ruling_lines(story)
     if found.standing:
         yield "waits:", found.standing
     if found.verdict:
@@ -65,6 +68,14 @@ def _stage_lines(stage: StageStory) -> Iterator[Line]:
     if stage.why:
         yield "", f"because {stage.why}"
     yield "", _AGREES[stage.agrees]
+
+
+def _ruling_lines(story: RulingStory) -> Iterator[Line]:
+    ruling = story.ruling
+    against = f" (against {counted(len(ruling.rivals), 'trial')})" if ruling.rivals else ""
+    yield f"step {ruling.step}:", f"{'stopped' if ruling.stops else 'went on'}: {ruling.reason}{against}"
+    again = "not made again: a journal is gone" if story.agrees is None else _AGREES[story.agrees]
+    yield "", again
 
 
 def _study_lines(found: StudyExplanation) -> Iterator[Line]:

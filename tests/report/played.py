@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from hposlurm.files import to_json
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import record_plan
 from hposlurm.simulation import Cluster, Simulated, simulate
@@ -15,10 +15,12 @@ from tests.simulation.studies import study, train
 RUNGS = {"min_resource": 1, "max_resource": 9}
 
 
-def played(runs: Path, search: dict[str, Any], n_trials: int | None = 40, **sections: Any) -> tuple[Path, Simulated]:
-    """A study of waves that wait for each other, played to its end, and its directory."""
+def played(
+    runs: Path, search: dict[str, Any], n_trials: int | None = 40, mode: Any = "barrier", **sections: Any
+) -> tuple[Path, Simulated]:
+    """A study that was played to its end, and its directory."""
     spec = study(n_trials, search={"seed": 1, **search}, **sections)
-    found = simulate(spec, train, Cluster(gpus=5), mode="barrier")
+    found = simulate(spec, train, Cluster(gpus=5), mode=mode)
     layout = StudyLayout(runs / "played")
     layout.root.mkdir(parents=True)
     layout.spec().write_text(dump(spec))
@@ -27,5 +29,5 @@ def played(runs: Path, search: dict[str, Any], n_trials: int | None = 40, **sect
     for (trial, attempt), records in (found.journals or {}).items():
         journal = layout.trial(trial).journal(attempt)
         journal.parent.mkdir(parents=True, exist_ok=True)
-        journal.write_text("".join(json.dumps(record) + "\n" for record in records))
+        journal.write_bytes(b"".join(to_json(dict(record)) for record in records))
     return layout.root, found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hposlurm.errors import RequestError
+from hposlurm.files import to_json
+from hposlurm.layout import StudyLayout
 from hposlurm.report.explain import Study, explain_study, explain_trial
 from hposlurm.report.telling import study_text, trial_text
 from hposlurm.trial import TrialState
@@ -18,16 +22,40 @@ MUTABLE = {name: {"type": "float", "min": 0.0, "max": 1.0, "mutable": True} for 
 PBT = {"algorithm": "pbt", "population_size": 6, "perturbation_interval": 3, "max_resource": 9}
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "asha", "hyperband", "bohb", "successive_halving"])
-def test_every_decision_is_made_again_the_same(tmp_path: Path, algorithm: str) -> None:
-    directory, found = played(tmp_path, {"algorithm": algorithm, **RUNGS})
+@pytest.mark.parametrize("mode", ["barrier", "overlap", "refill"])
+@pytest.mark.parametrize("algorithm", ["auto", "asha", "bohb"])
+def test_every_decision_is_made_again_the_same(tmp_path: Path, algorithm: str, mode: str) -> None:
+    """With the clocks of a simulation, even where other waves were running."""
+    directory, found = played(tmp_path, {"algorithm": algorithm, **RUNGS}, 25, mode)
     records = Study(directory)
     told = [explain_trial(records, trial.number) for trial in found.history.trials]
     assert {stage.agrees for one in told for stage in one.stages} == {True}
     assert {one.verdict_agrees for one in told if one.verdict} <= {True}
-    assert any(one.verdict for one in told) == (algorithm not in ("auto", "asha"))
+    assert any(one.verdict for one in told) == (algorithm == "bohb")
     sent_on = [stage for one in told for stage in one.stages[1:]]
     assert len(sent_on) > 5 and all("rung" in stage.why or "let through" in stage.why for stage in sent_on)
+
+
+@pytest.mark.parametrize(
+    "search", [{"algorithm": "asha_stopping", **RUNGS}, {"algorithm": "median", "warmup_trials": 3}]
+)
+def test_a_trial_that_a_rule_stopped_at_a_report_is_told_why(tmp_path: Path, search: dict[str, Any]) -> None:
+    directory, found = played(tmp_path, search, 25, "refill")
+    records = Study(directory)
+    stopped = [t.number for t in found.history.trials if t.state is TrialState.PRUNED]
+    told = {number: explain_trial(records, number) for number in stopped}
+    assert len(told) > 3 and all(one.rulings[-1].ruling.stops for one in told.values())
+    assert {story.agrees for one in told.values() for story in one.rulings} == {True}
+    one = max(told.values(), key=lambda one: len(one.rulings[-1].ruling.rivals))
+    last = one.rulings[-1].ruling
+    assert f"stopped: {last.reason} (against {len(last.rivals)} trials)" in trial_text(one)
+    for rival in last.rivals:  # as if all of them had reported far worse values
+        journal = records.layout.trial(rival).journal(0)
+        journal.write_text(re.sub(r'"loss": ?[0-9.e-]+', '"loss":99.0', journal.read_text()))
+    assert explain_trial(Study(directory), one.trial).rulings[-1].agrees is False
+    for rival in last.rivals:
+        records.layout.trial(rival).journal(0).unlink()
+    assert explain_trial(Study(directory), one.trial).rulings[-1].agrees is None
 
 
 def test_a_decision_that_does_not_follow_from_the_records_is_found_out(tmp_path: Path) -> None:
@@ -47,12 +75,10 @@ def test_a_decision_that_does_not_follow_from_the_records_is_found_out(tmp_path:
 def test_with_other_waves_in_flight_nobody_says_that_a_decision_was_wrong(tmp_path: Path) -> None:
     directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS})
     a = next(a for plan in found.history.plans for a in plan.assignments if a.stage == 1)
-    records = Study(directory)
-    plans = tuple(
-        replace(p, in_flight=tuple(range(p.wave)), created_at=p.created_at - 1e6) for p in records.history.plans
-    )
-    records.history = replace(records.history, plans=tuple(plans))  # what was known then is not what was decided by
-    assert explain_trial(records, a.trial).stages[1].agrees is None
+    for plan in found.history.plans:  # what was known then is not what was decided by
+        changed = replace(plan, in_flight=tuple(range(plan.wave)), created_at=plan.created_at - 1e6)
+        StudyLayout(directory).wave(plan.wave).plan.write_bytes(to_json(changed.to_json()))
+    assert explain_trial(Study(directory), a.trial).stages[1].agrees is None
 
 
 def test_a_loser_is_told_its_rung_place_and_threshold(tmp_path: Path) -> None:
@@ -78,9 +104,9 @@ def test_a_copy_is_told_its_ancestors(tmp_path: Path) -> None:
     directory, found = played(tmp_path, PBT, None, parameters=MUTABLE)
     copy = max((t for t in found.history.trials if "parent" in t.attrs), key=lambda t: t.number)
     story = explain_trial(Study(directory), copy.number)
-    assert story.lineage[0].trial == copy.attrs["parent"]
-    assert story.lineage[0].step == copy.attrs["parent_step"]
-    assert found.history.trial(story.lineage[-1].trial).attrs["generation"] == 0
+    assert [leg.trial for leg in story.lineage[-2:]] == [copy.attrs["parent"], copy.number]
+    assert story.lineage[-1].step == copy.attrs["parent_step"] and story.lineage[0].step == 0
+    assert f"trained from step {story.lineage[-1].step} on as trial {copy.number}" in trial_text(story)
     assert "replaced by a copy of trial" in story.stages[0].why and story.stages[0].agrees
     replaced = explain_trial(Study(directory), int(str(copy.attrs["replaces"])))
     assert replaced.verdict == story.stages[0].why and replaced.verdict_agrees
