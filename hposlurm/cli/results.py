@@ -45,9 +45,12 @@ def collect(
         from hposlurm.report.output import check_writable
 
         check_writable(output)
-    table = collect_table([_results(name) for name in dict.fromkeys(studies)])
+    found = {name: _results(name) for name in dict.fromkeys(studies)}
+    table = collect_table(list(found.values()))
     if output is None:
         _print(table, style or Format.TABLE)
+        if style in (None, Format.TABLE):
+            _say_what_rungs_are_worth(found)
         return
     from hposlurm.report.formats import render
     from hposlurm.report.output import write
@@ -96,6 +99,15 @@ def _results(name: str) -> StudyResults:
     if layout.simulated.exists():
         say(f"note: {layout.root.name} was simulated: nothing was trained")
     return read_results(layout.root)
+
+
+def _say_what_rungs_are_worth(studies: Mapping[str, StudyResults]) -> None:
+    """Of the studies that compare trials before their end, whether early values predict late ones."""
+    from hposlurm.report.explain import what_rungs_are_worth
+
+    for name, study in studies.items():
+        if text := what_rungs_are_worth(find_study(name), study.history):
+            say(f"note: {f'{study.name}: ' if len(studies) > 1 else ''}{text}")
 
 
 def _first_rows(results: StudyResults, top: int) -> Table:

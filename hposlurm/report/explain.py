@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.assignments import Decision, decide_again, moments, observe, problem_of, read_warm_start
 from hposlurm.fold import latest_metrics
-from hposlurm.history import measured, read_history
+from hposlurm.history import History, measured, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.lineage import Leg, legs
 from hposlurm.report.numbers import counted
@@ -183,6 +183,13 @@ def explain_trial(study: Study, number: int) -> Explanation:
         runtime_s=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
     )
+
+
+def what_rungs_are_worth(layout: StudyLayout, history: History) -> str:
+    """Whether early values predict late ones, in one line; "" where nobody compares them, or can say so yet."""
+    spec = _spec(layout, layout.spec(layout.revisions()[-1]).name)
+    found = premise(problem_of(spec, ()), observe(history, spec.objectives))
+    return found.text if found and any(rung.correlation is not None for rung in found.rungs) else ""
 
 
 def _spec(layout: StudyLayout, name: str) -> StudySpec:

@@ -31,6 +31,13 @@ def test_a_study_is_explained_for_people_and_for_programs(run: Run, halved: Path
     assert data["origins"] == {"random": 20}
 
 
+def test_collect_says_beside_the_table_what_rungs_are_worth(run: Run) -> None:
+    played(run.runs, {"algorithm": "asha", **RUNGS}, 60)
+    told = run("collect", "played")
+    assert "note: rank correlation with the end: 1.00 at step 1" in told.err and "note" not in told.out
+    assert run("collect", "played", "--format", "json").err == ""
+
+
 @pytest.mark.usefixtures("halved")
 @pytest.mark.parametrize("words", [("played", "20"), ("played", "-1"), ("nowhere",), ("played", "one")])
 def test_what_does_not_exist_is_a_wrong_request(run: Run, words: tuple[str, ...]) -> None:
