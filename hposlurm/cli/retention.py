@@ -30,7 +30,10 @@ def gc(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")] = False,
 ) -> None:
-    """Delete checkpoints that are no longer needed; those of the best trials and of unfinished ones stay."""
+    """Delete checkpoints that are no longer needed; those of the best trials and of unfinished ones stay.
+
+    Once the study is over, trials that wait for a further rung are no longer unfinished.
+    """
     from hposlurm.history import read_history
     from hposlurm.planner.retention import removals, remove
 
@@ -38,7 +41,7 @@ def gc(
     spec = frozen_spec(layout)
     known = _KEPT if spec.trial.keep_checkpoints is None else spec.trial.keep_checkpoints
     keep = known if keep is None else keep
-    found = removals(layout, read_history(layout), spec.objectives, keep, spec.limits)
+    found = removals(layout, read_history(layout), spec.objectives, keep, spec.limits, with_paused=True)
     problems = [error for removal in found if not dry_run for error in remove(removal)]
     for removal in found:
         print(_line(removal))
@@ -80,6 +83,7 @@ def disk_line(spec: StudySpec, first_wave: int) -> str:
     at_most = disk_gb(spec, first_wave)
     one = f"{size_text(trial.checkpoint_gb * 1e9)} a trial"
     if at_most is None:
-        return f"disk: {one}, and no budget bounds the trials; trial.keep_checkpoints would bound it"
+        bound = "trial.keep_checkpoints" if trial.keep_checkpoints is None else "budget.n_trials"
+        return f"disk: {one}, and no budget bounds the trials; {bound} would bound it"
     kept = "all trials' checkpoints are kept" if trial.keep_checkpoints is None else "as trial.keep_checkpoints says"
     return f"disk: at most {size_text(at_most * 1e9)} of checkpoints ({one}, {kept})"

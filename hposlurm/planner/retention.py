@@ -1,7 +1,8 @@
 """Which checkpoints are still needed, and what takes the others away.
 
-A trial's checkpoints are needed while it is not finished (a retry goes on from them), while a planned assignment begins
-with one of them, and of the best trials, as many as are to be kept. What was moved aside half written is never needed.
+A trial's checkpoints are needed while it is not finished (a retry or a further rung goes on from them), while a planned
+assignment begins with one of them, and of the best trials, as many as are to be kept. What was moved aside half written
+is never needed. Trials that a finished study left paused would be needed only if its budget were raised.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import trials_wanted
+from hposlurm.assignments import trials_wanted, waves_in_flight
 from hposlurm.history import History, ranked
 from hposlurm.layout import StudyLayout, marker_of
 from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.trial import Objective
+from hposlurm.trial import Objective, TrialState
 from hposlurm.worker.checkpoints import PARTIAL
 
 if TYPE_CHECKING:
@@ -34,10 +35,19 @@ class Removal:
 
 
 def no_longer_needed(
-    history: History, objectives: Sequence[Objective], keep: int, limits: Limits = NO_LIMITS
+    history: History,
+    objectives: Sequence[Objective],
+    keep: int,
+    limits: Limits = NO_LIMITS,
+    *,
+    with_paused: bool = False,
 ) -> frozenset[int]:
-    """Numbers of the trials whose checkpoints nothing needs any more, if those of the best `keep` are to stay."""
-    finished = {trial.number for trial in history.trials if trial.state.is_finished}
+    """Numbers of the trials whose checkpoints nothing needs any more, if those of the best `keep` are to stay.
+
+    `with_paused`: nor are those needed that a study which is over left paused.
+    """
+    over = (TrialState.PAUSED,) if with_paused and history.finished is not None else ()
+    finished = {trial.number for trial in history.trials if trial.state.is_finished or trial.state in over}
     best = {trial.number for trial in ranked(history.trials, objectives, limits)[:keep]}
     return frozenset(finished - best - _parents(history))
 
@@ -52,10 +62,16 @@ def _parents(history: History) -> set[int]:
 
 
 def removals(
-    layout: StudyLayout, history: History, objectives: Sequence[Objective], keep: int, limits: Limits = NO_LIMITS
+    layout: StudyLayout,
+    history: History,
+    objectives: Sequence[Objective],
+    keep: int,
+    limits: Limits = NO_LIMITS,
+    *,
+    with_paused: bool = False,
 ) -> list[Removal]:
     """What can be taken away now, trial by trial; trials of which nothing is there are not in it."""
-    unneeded = no_longer_needed(history, objectives, keep, limits)
+    unneeded = no_longer_needed(history, objectives, keep, limits, with_paused=with_paused)
     found = []
     for trial in history.trials:
         try:
@@ -110,6 +126,13 @@ def disk_gb(spec: StudySpec, wave: int) -> float | None:
     one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
     trials = trials_wanted(spec)
     counts = [] if trials is None else [trials]
-    if keep is not None:
-        counts.append(keep + wave)
+    if keep is not None and not _leaves_paused(spec):
+        counts.append(keep + wave * waves_in_flight(spec, wave))
     return None if one is None or not counts else one * min(counts)
+
+
+def _leaves_paused(spec: StudySpec) -> bool:
+    """Whether any trial may be sent on at any time, so that all that wait for it keep their checkpoints."""
+    search = spec.search
+    is_auto = search.algorithm == "auto" and search.max_resource is not None and len(spec.objectives) == 1
+    return is_auto or search.pair[1] == "asha"

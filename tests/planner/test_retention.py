@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance, create, retention
-from hposlurm.trial import Assignment, Objective
+from hposlurm.trial import Assignment, Objective, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, write_journal
 
@@ -93,6 +94,27 @@ def _fields(one: Assignment) -> dict:
     return {name: getattr(one, name) for name in Assignment.__dataclass_fields__}
 
 
+@pytest.mark.parametrize("with_paused", [False, True])
+def test_who_waits_for_a_rung_keeps_his_until_the_study_is_over(tmp_path: Path, with_paused: bool) -> None:
+    layout = make_study(tmp_path / "runs")
+    add_wave(layout, [replace(assignment(n), to_step=1, is_final=False) for n in range(3)])
+    for number in range(3):
+        write_journal(layout, number, completed(number, float(number)))
+        save(layout, number, 1)
+    add_wave(layout, [replace(assignment(0), stage=1, from_step=1, to_step=3)])
+    write_journal(layout, 0, [{**completed(0, 0.5, 1, 1)[0], "stage": 1}, *completed(0, 0.5, 1, 1)[1:]], 1)
+
+    def collected() -> set[int]:
+        history = read_history(layout)
+        found = retention.removals(layout, history, OBJECTIVES, 1, with_paused=with_paused)
+        return {removal.trial for removal in found}
+
+    assert [t.state for t in read_history(layout).trials] == [TrialState.COMPLETE, *[TrialState.PAUSED] * 2]
+    assert collected() == set()
+    add_wave(layout, [], finished="3 of 3 trials are done")
+    assert collected() == ({1, 2} if with_paused else set())
+
+
 def test_single_files_go_with_their_marks_and_links_are_not_followed(study: StudyLayout, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -134,9 +156,9 @@ def test_the_planner_deletes_only_if_the_study_says_so(tmp_path: Path, keep: int
 
 
 def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
-    def estimate(wave: int = 4, budget: dict | None = None, **trial: object) -> float | None:
+    def estimate(wave: int = 4, budget: dict | None = None, more: dict | None = None, **trial: object) -> float | None:
         command = {"command": "train --x {{ x }}", **trial}
-        return retention.disk_gb(spec(trial=command, budget=budget or {"n_trials": 12}), wave)
+        return retention.disk_gb(spec(trial=command, budget=budget or {"n_trials": 12}, **(more or {})), wave)
 
     assert estimate() is None
     assert estimate(checkpoint_gb=2.5) == 30
@@ -144,3 +166,11 @@ def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
     assert estimate(checkpoint_gb=2.5, keep_checkpoints=100) == 30
     assert estimate(checkpoint_gb=2.5, budget={"wall_time": "1:00:00"}) is None
     assert estimate(checkpoint_gb=2.5, budget={"wall_time": "1:00:00"}, keep_checkpoints=1) == 12.5
+    # whoever waits for a rung keeps his: with promotion nearly all do, with halving the losers go with their wave
+    rungs = {"max_resource": 9}
+    promotion, auto = {"search": {"algorithm": "asha", **rungs}}, {"search": {"algorithm": "auto", **rungs}}
+    halving = {"search": {"algorithm": "successive_halving", **rungs}, "waves": {}}
+    assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more=promotion) == 30
+    assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more=auto) == 30
+    assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more=halving) == 12.5
+    assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more={"search": {"algorithm": "auto"}}) == 12.5
