@@ -88,7 +88,8 @@ def test_a_run_that_was_asked_to_leave_twice_ends_where_another_does(
     def attempt() -> Run:
         newest = checkpoints.resume(tmp_path / "checkpoints", 1)
         variables = {"HPOSLURM_REQUEST_FILE": str(request), "HPOSLURM_RESUME_FROM": str(newest or "")}
-        return finetune(tmp_path, *EPOCHS, "--model", str(model), *arguments, ranks=ranks, **variables)
+        words = [*EPOCHS, "--model", str(model), *arguments]
+        return finetune(tmp_path, *words, ranks=ranks, fork=ranks == 1, **variables)
 
     request.touch()  # there from the beginning: it leaves after its first step, in the middle of an epoch
     first = attempt()
