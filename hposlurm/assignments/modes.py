@@ -75,7 +75,7 @@ def elements_wanted(spec: StudySpec, history: History, wave_size: int, proposed:
         return max(proposed, _ELEMENTS_MOST)
     unfinished = sum(not trial.state.is_finished for trial in history.trials)
     new = max(0, min(known) - len(history.trials))
-    has_rungs = spec.search.pair[1] != "none" and spec.search.max_resource is not None
+    has_rungs = spec.search.pair[1] not in {"none", *AT_REPORTS} and spec.search.max_resource is not None
     runs = (_RUNS_WITH_RUNGS if has_rungs else 1) * (new + unfinished)
     return max(proposed, min(_ELEMENTS_MOST, max(runs, min(wave_size, new + unfinished))))
 
