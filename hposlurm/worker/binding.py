@@ -11,6 +11,7 @@ from hposlurm.layout import StudyLayout, WaveLayout
 from hposlurm.plan import WavePlan, read_first, read_plan
 from hposlurm.trial import Assignment
 from hposlurm.worker import refill
+from hposlurm.worker.claim import when_there_is_room
 from hposlurm.worker.recorder import say
 
 # NFS clients remember for up to a minute that a file was not there
@@ -39,7 +40,7 @@ def find_assignment(
         return None
     plan = read_first(layout)
     if plan.elements is not None:
-        taken = refill.bind(study, plan, index)
+        taken = when_there_is_room(lambda: refill.bind(study, plan, index))
         return None if taken is None else (plan, taken)
     if index < len(plan.assignments):
         return plan, plan.assignments[index]
