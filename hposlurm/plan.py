@@ -31,7 +31,8 @@ class WavePlan:
     `notes` is what the search says aloud about its decision. `max_resource` is the step that no trial is trained
     beyond, however far a single assignment goes (None: the training code's own end). `stop` is the rule by which
     workers end trials at a report. `in_flight` are the earlier waves whose jobs had not all ended then: nothing is
-    settled about them yet.
+    settled about them yet. `lane` is the smallest number that none of these has: waves that are in flight together
+    share what `waves.max_concurrent` allows by it.
 
     With `elements` it is a refill wave of so many array elements: each takes one of the assignments when it starts,
     further ones are added while it runs, `ahead` of them are kept ready, and there may be more and fewer than elements.
@@ -61,6 +62,7 @@ class WavePlan:
     exclude_note: str = ""
     notes: tuple[str, ...] = ()
     in_flight: tuple[int, ...] = ()
+    lane: int = 0
     elements: int | None = None
     ahead: int = 0
     over: str = ""

@@ -96,7 +96,7 @@ class Assignment:
     `stage` counts how often the trial was sent on: another try at the same stage has the same number. What completes a
     stage that `is_final` completes the trial; else the trial is PAUSED then. `resume_from` is the checkpoint, relative
     to the study, from which a trial starts that has none of its own. `why` is what the search said when it sent the
-    trial on.
+    trial on. `time_limit_s` is how long its job may last, None as long as any of the wave.
     """
 
     trial: int
@@ -112,6 +112,7 @@ class Assignment:
     stage: int = 0
     is_final: bool = True
     why: str = ""
+    time_limit_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

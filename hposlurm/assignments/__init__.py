@@ -8,6 +8,7 @@ from hposlurm.assignments.forecast import waves_ahead
 from hposlurm.assignments.held import held
 from hposlurm.assignments.modes import elements_wanted, is_refill, proposed_ahead, trials_per_wave, waves_in_flight
 from hposlurm.assignments.observe import observe
+from hposlurm.assignments.walltime import may_differ, stage_limits
 from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "held",
     "is_refill",
     "jobs_wanted",
+    "may_differ",
     "moments",
     "observe",
     "population_of",
@@ -31,6 +33,7 @@ __all__ = [
     "proposed_ahead",
     "pruned",
     "read_warm_start",
+    "stage_limits",
     "trials_per_wave",
     "trials_wanted",
     "waves_ahead",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from hposlurm.assignments.held import held
 from hposlurm.assignments.modes import trials_per_wave
 from hposlurm.assignments.observe import observe
+from hposlurm.assignments.walltime import in_order, may_differ, stage_limits, with_limits
 from hposlurm.assignments.warm import WarmStart, read_warm_start
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.search import Job, Observation, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
-from hposlurm.search.budget import Spent, affordable, is_limited, reason_to_end, spent
+from hposlurm.search.budget import Spent, affordable, is_limited, payable, reason_to_end, spent
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
 from hposlurm.spec.facts import commands
@@ -47,8 +48,9 @@ def choose(
 ) -> Choice:
     """The next assignments: trials that are open again first, then what the search wants, up to a wave's size.
 
-    With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. `gpus` is
-    what one element is given, `now` in epoch seconds. `still_open` are the waves in flight whose jobs have not all
+    With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. What goes on
+    from somewhere comes before what begins, and jobs of one time limit stand together. `gpus` is what one element is
+    given, `now` in epoch seconds. `still_open` are the waves in flight whose jobs have not all
     ended: what they may yet use is reserved, and their trials are left to them. `warm` is what was taken from other
     studies (None: what is frozen).
     """
@@ -58,26 +60,34 @@ def choose(
     so_far = Spent(0, 0.0, 0.0, 0.0, 0)
     if is_limited(spec.budget):
         so_far = spent(history, spec.objectives, now, still_open=still_open, limits=spec.limits)
-    element_gpu_hours = gpus * spec.resources.time_min / 60
     observations = observe(history, spec.objectives)
-    over = reason_to_end(spec.budget, so_far, element_gpu_hours, spec.objectives[0])
+    own = may_differ(spec, max(trials_per_wave(spec, wave_size), len(waiting)), wave_size)
+    least_min = min((minutes for _, minutes in stage_limits(spec)), default=spec.resources.time_min)
+    least_gpu_hours = gpus * (least_min if own else spec.resources.time_min) / 60
+    over = reason_to_end(spec.budget, so_far, least_gpu_hours, spec.objectives[0])
     over = over or promises_nothing(
         spec.budget.terminator or False, spec.space, spec.objectives, observations, spec.search.seed
     )
-    most = 0 if over else affordable(spec.budget, so_far, element_gpu_hours)
+    most = 0 if over else affordable(spec.budget, so_far, least_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
     problem = problem_of(spec, (warm or read_warm_start(layout)).trials)
     rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)
     answer = next_jobs(problem, observations, max(wanted, 0))
-    assignments = (*again, *_assignments(layout, spec, history, answer.jobs))
-    if assignments:
-        return Choice(assignments, answer.verdicts, answer.notes)
+    found = [*again, *_assignments(layout, spec, history, answer.jobs)]
+    found = with_limits(spec, history, found) if own else found
+    whole_s = 60.0 * spec.resources.time_min
+    gpu_hours = [gpus * (whole_s if a.time_limit_s is None else a.time_limit_s) / 3600 for a in found]
+    count = payable(spec.budget, so_far, gpu_hours)
+    if count:
+        return Choice(in_order(spec, found[:count]), answer.verdicts, answer.notes)
+    if found:
+        over = reason_to_end(spec.budget, so_far, gpu_hours[0])
     beyond = next_jobs(problem, observations, 1) if over else answer  # what the budget alone leaves out
     if over and (waiting or beyond.jobs):
-        count = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
-        over = f"{over}; {count} left to be tried again" if waiting else over
+        left = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
+        over = f"{over}; {left} left to be tried again" if waiting else over
         return Choice((), answer.verdicts, answer.notes, over)
     return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
 

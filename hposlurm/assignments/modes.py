@@ -52,12 +52,14 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
     """How many waves may be in flight at a time; 1 where the next one is planned behind the last one's end.
 
     With overlap as many as keep all slots busy until the oldest wave has ended, if no trial is more than twice as long
-    as another: 3 where a wave has as many elements as there are slots (`wave_size`).
+    as another: 3 where a wave has as many elements as there are slots (`wave_size`). Each has a part of what
+    `max_concurrent` allows, so there are no more waves than that.
     """
     if spec.waves.mode != "overlap":
         return 1
     size = trials_per_wave(spec, wave_size)
-    return min(_WAVES_MOST, max(2, 1 + -(-_ROUNDS_BEHIND * wave_size // size)))
+    wanted = min(_WAVES_MOST, max(2, 1 + -(-_ROUNDS_BEHIND * wave_size // size)))
+    return min(wanted, spec.waves.max_concurrent or wanted)
 
 
 def is_refill(spec: StudySpec) -> bool:

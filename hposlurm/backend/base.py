@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """The next `count` elements of a wave, which become arrays of their own: their time limit, their `--nice`."""
+
+    count: int
+    time_min: int
+    nice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WaveRequest:
     """What is to be submitted: elements 0 … count-1 of a recorded wave.
 
@@ -23,7 +32,8 @@ class WaveRequest:
     was lost can be found again. Jobs keep away from the nodes in `exclude`.
 
     `is_late` (driver: chain): the wave need not be planned yet, and may turn out smaller. `after` is the job that has
-    to end before it starts, the planner of the wave before. `is_behind`: other waves are in flight before it.
+    to end before it starts, the planner of the wave before. `groups` cover the elements in order, () is one group of
+    all; `lane` tells apart the waves in flight, which share what `waves.max_concurrent` allows.
     """
 
     layout: StudyLayout
@@ -33,8 +43,9 @@ class WaveRequest:
     token: str
     exclude: tuple[str, ...] = ()
     is_late: bool = False
-    is_behind: bool = False
     after: str | None = None
+    groups: tuple[Group, ...] = ()
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class _Element:
     logs: Path
     gpus_wanted: int
     cap: int
+    nice: int
     state: JobState = JobState.PENDING
     is_cancelled: bool = False
     process: subprocess.Popen[bytes] | None = None
@@ -102,9 +103,10 @@ class LocalBackend:
         self._arrays += 1
         gpus = self.gpus(request.spec)
         cap = self.wave_size(request.spec)
+        nice = [group.nice for group in request.groups for _ in range(group.count)] or [0] * request.count
         for index in range(request.count):
             job_id = f"{array}_{index}"
-            self._elements[job_id] = _Element(job_id, _worker_command(request, index), logs, gpus, cap)
+            self._elements[job_id] = _Element(job_id, _worker_command(request, index), logs, gpus, cap, nice[index])
         return [ArrayJob(array, 0, request.count)]
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:  # noqa: ARG002
@@ -121,6 +123,7 @@ class LocalBackend:
         """Until the arrays have ended; on Ctrl-C or SIGTERM every worker is asked to save and leave first."""
         wanted = {array.job_id for array in arrays}
         everything = [e for e in self._elements.values() if e.array in wanted | self._released]
+        everything.sort(key=lambda element: element.nice)
         mine = [e for e in everything if e.array in wanted]
         try:
             while any(not e.state.is_terminal for e in mine):

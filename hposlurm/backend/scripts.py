@@ -22,26 +22,30 @@ if TYPE_CHECKING:
 
 # A job that ends by itself before its limit can save; USR2 may come up to 60 s early (sbatch(1), --signal).
 _SIGNAL_S = 120
-# Of a wave that only fills the gaps which others leave. Not more with every wave: other people's jobs wait as well.
-_NICE = 100
 # What a worker needs between the end of its command and SIGKILL, to write its record
 _RECORD_S = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One array of a wave: elements `offset` … `offset + count - 1`, at most `max_concurrent` at a time."""
+    """One array of a wave: elements `offset` … `offset + count - 1`, at most `max_concurrent` at a time.
+
+    `time_min` None is all of `resources.time`.
+    """
 
     number: int
     offset: int
     count: int
     max_concurrent: int | None
+    time_min: int | None = None
+    nice: int = 0
 
 
 def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
     """What is submitted for one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL."""
     spec, wave = request.spec, request.layout.wave(request.wave)
     own = Path(spec.slurm.template) if spec.slurm.template else None
+    time_min = spec.resources.time_min if part.time_min is None else part.time_min
     logs, name = _as_pattern(wave.logs), job_name(request, part.offset, part.count)
     values = {
         **_common_values(request),
@@ -60,12 +64,12 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "gpu_type": spec.resources.gpu_type,
         "cpus_per_task": spec.resources.cpus_per_task,
         "mem_gb": spec.resources.mem_gb,
-        "time_min": spec.resources.time_min,
+        "time_min": time_min,
         # a run that Slurm itself starts again would use what nobody has reserved: the planner asks the budget first
         "requeue": spec.budget.gpu_hours is None,
         "grace_s": max(1, kill_wait_s - _RECORD_S),
-        "signal_s": min(_SIGNAL_S, max(10, spec.resources.time_min * 6)),
-        "sbatch_options": [*_sbatch_options(spec, spec.slurm.partition, request.exclude), *_behind(request)],
+        "signal_s": min(_SIGNAL_S, max(10, time_min * 6)),
+        "sbatch_options": [*_sbatch_options(spec, spec.slurm.partition, request.exclude), *_nice(spec, part)],
     }
     source = str(own or "templates/trial.sbatch.j2")
     text = script(template_text("trial.sbatch.j2", own), source, values)
@@ -74,9 +78,8 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
     return text
 
 
-def _behind(request: WaveRequest) -> list[tuple[str, object]]:
-    """What lets the waves before this one go first, those that are planned later but promote trials included."""
-    return [("nice", _NICE)] if request.is_behind and "nice" not in request.spec.slurm.extra else []
+def _nice(spec: StudySpec, part: Part) -> list[tuple[str, object]]:
+    return [("nice", part.nice)] if part.nice and "nice" not in spec.slurm.extra else []
 
 
 def planner_script(request: WaveRequest, after: Sequence[str]) -> str:

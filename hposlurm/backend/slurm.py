@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hposlurm.assignments import is_refill, waves_in_flight
 from hposlurm.backend import queries, scripts
-from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Group, Script, Usage, WaveRequest
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
 from hposlurm.errors import BackendError, LimitError, NotNowError, Problem
 from hposlurm.failpoints import fail_point
@@ -75,15 +75,20 @@ class SlurmBackend:
 
     def _parts(self, request: WaveRequest, begun: int = 0, offset: int = 0, limit: int | None = None) -> list[Part]:
         """The arrays of the wave from element `offset` on, behind `begun` earlier ones; none above `limit` elements."""
-        found = queries.chunks(request.count - offset, limit or self.max_array_size)
         is_open = is_refill(request.spec)  # as many elements as the study may need wait there: it sets no limit itself
         most = self.wave_size(request.spec) if is_open else request.spec.waves.max_concurrent
         if most is not None:  # %K is one array's, and each wave in flight has its own
-            most = max(1, most // waves_in_flight(request.spec, self.wave_size(request.spec)))
-        shares = queries.shares(most, begun + len(found))[begun:]
+            waves = waves_in_flight(request.spec, self.wave_size(request.spec))
+            most = queries.shares(most, waves)[request.lane % waves]
+        is_bound = most is not None and most < request.count
+        groups = _as_one(request) if is_bound else request.groups or _as_one(request)
+        found = []
+        for first, count, group in _ranges(groups, offset, request.count):
+            found += [(first + a, n, group) for a, n in queries.chunks(count, limit or self.max_array_size)]
+        shares = queries.shares(most, begun + len(found))[begun:] if is_bound else [most] * len(found)
         return [
-            Part(begun + i, offset + first, count, share)
-            for i, ((first, count), share) in enumerate(zip(found, shares, strict=True))
+            Part(begun + i, first, count, share, group.time_min, group.nice)
+            for i, ((first, count, group), share) in enumerate(zip(found, shares, strict=True))
         ]
 
     def gpus(self, spec: StudySpec) -> int:
@@ -256,6 +261,22 @@ class SlurmBackend:
 
     def _trial_script(self, request: WaveRequest, part: Part) -> str:
         return scripts.trial_script(request, part, queries.kill_wait_s(self._config))
+
+
+def _as_one(request: WaveRequest) -> list[Group]:
+    """One group of all elements, for nothing caps several arrays together."""
+    minutes = [group.time_min for group in request.groups] or [request.spec.resources.time_min]
+    return [Group(request.count, max(minutes), min((group.nice for group in request.groups), default=0))]
+
+
+def _ranges(groups: Sequence[Group], offset: int, end: int) -> Iterator[tuple[int, int, Group]]:
+    """First element and count of each group, as far as it lies between `offset` and `end`."""
+    first = 0
+    for group in groups:
+        begin, until = max(first, offset), min(first + group.count, end)
+        if begin < until:
+            yield begin, until - begin, group
+        first += group.count
 
 
 def _node_facts() -> list[queries.NodeFacts]:

@@ -21,11 +21,20 @@ _DEFAULT = 1000.0
 
 def cost_line(spec: StudySpec, cost: Cost) -> str:
     """The cost in one line: of the study, of its first wave, of one trial."""
-    if not cost.element:
+    if not cost.trial:
         return "cost: no GPU hours"
     resources = spec.resources
-    one = f"one trial: {resources.facts['gpus']} GPUs for up to {resources.time_min} min = {_hours(cost.element)}"
+    minutes = sum(minutes for _, minutes in cost.stages) or resources.time_min
+    one = f"one trial: {resources.facts['gpus']} GPUs for up to {minutes} min = {_hours(cost.trial)}"
     return f"cost: {_bound(cost)}, wave 0 alone {_hours(cost.first_wave)} ({one})"
+
+
+def time_line(spec: StudySpec, cost: Cost) -> str:
+    """The time limits of a trial's jobs, where they train it to one step after another; "" where one job does all."""
+    if not cost.stages:
+        return ""
+    steps = ", ".join(f"{step}: {minutes}" for step, minutes in cost.stages)
+    return f"time limits: minutes of a job up to step {steps} (of {spec.resources.time_min} for a whole training)"
 
 
 def confirm_cost(spec: StudySpec, cost: Cost, yes: bool) -> None:
@@ -39,7 +48,7 @@ def confirm_cost(spec: StudySpec, cost: Cost, yes: bool) -> None:
         if not typer.confirm("Launch it?", err=True):
             raise RequestError("nothing was launched")
         return
-    enough = limit >= cost.element
+    enough = limit >= cost.trial
     smaller = f"bound it with --set budget.gpu_hours={limit:g}" if enough else "make it smaller (resources.time)"
     raise RequestError(f"{what}: launch it with --yes, or {smaller}")
 

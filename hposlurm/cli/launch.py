@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hposlurm.cli.common import runs_directory, say
-from hposlurm.cli.cost import confirm_cost, cost_line
+from hposlurm.cli.cost import confirm_cost, cost_line, time_line
 from hposlurm.cli.retention import disk_line
 from hposlurm.cli.simulate import SUFFIX, check_simulation, run_simulation, simulation_settings
 from hposlurm.cli.training import training_lines
@@ -61,6 +61,8 @@ def check(
     _show_trials(first)
     _show_training(spec, first)
     print(cost_line(spec, first.cost))
+    if line := time_line(spec, first.cost):
+        print(line)
     print(disk_line(spec, len(first.plan.assignments)))
     if line := _driver_line(spec, chosen):
         print(line)

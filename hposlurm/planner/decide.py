@@ -75,6 +75,7 @@ def next_plan(
         exclude_note=note,
         notes=chosen.notes,
         in_flight=tuple(still_open),
+        lane=min({*range(len(still_open) + 1)} - {history.plans[index].lane for index in still_open}),
         elements=elements_wanted(spec, history, wave_size, len(chosen.assignments)) if refilled else None,
         ahead=proposed_ahead(wave_size) if refilled else 0,
         finished=chosen.finished,

@@ -106,7 +106,7 @@ def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
     warm = gather(layout, spec)
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time(), warm=warm)
     request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, backend))
-    cost = study_cost(spec, first_wave=plan.size, wave_size=size, gpus=gpus)
+    cost = study_cost(spec, plan, wave_size=size, gpus=gpus)
     return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost, warm)
 
 

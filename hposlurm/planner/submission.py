@@ -19,6 +19,7 @@ from hposlurm.files import create_once, publish, to_json
 from hposlurm.layout import StudyLayout, WaveLayout
 from hposlurm.plan import WavePlan
 from hposlurm.planner.claim import claim
+from hposlurm.planner.groups import groups_of
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -33,8 +34,8 @@ def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
 
 
 def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str = "") -> WaveRequest:
-    behind = bool(plan.in_flight)
-    return WaveRequest(layout, spec, plan.wave, plan.size, token, plan.exclude, is_behind=behind)
+    groups = groups_of(spec, plan)
+    return WaveRequest(layout, spec, plan.wave, plan.size, token, plan.exclude, groups=groups, lane=plan.lane)
 
 
 def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs | None:

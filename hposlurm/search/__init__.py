@@ -1,6 +1,6 @@
 """The search: what is to be tried next, and how far it is trained, as a pure function of the history."""
 
-from hposlurm.search.jobs import jobs_per_wave, next_jobs
+from hposlurm.search.jobs import jobs_per_wave, next_jobs, stage_ends
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Suggestion, Verdict
 from hposlurm.search.premise import Premise, premise
 from hposlurm.search.seeds import derive_seed
@@ -18,5 +18,6 @@ __all__ = [
     "jobs_per_wave",
     "next_jobs",
     "premise",
+    "stage_ends",
     "suggest",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from hposlurm.history import History, keeps, losses
@@ -85,6 +86,14 @@ def affordable(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> i
     return max(0, int((left + _TOLERANCE_H) / element_gpu_hours))
 
 
+def payable(budget: BudgetSpec, so_far: Spent, gpu_hours: Sequence[float]) -> int:
+    """How many elements, in this order, may be submitted now, if each may use as many GPU hours."""
+    if budget.gpu_hours is None:
+        return len(gpu_hours)
+    left = budget.gpu_hours - so_far.gpu_hours - so_far.reserved_gpu_hours + _TOLERANCE_H
+    return sum(together <= left for together in accumulate(gpu_hours))
+
+
 def reason_to_end(
     budget: BudgetSpec, so_far: Spent, element_gpu_hours: float, objective: Objective | None = None
 ) -> str | None:
@@ -135,6 +144,7 @@ def clock(seconds: float) -> str:
 def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
     """For every attempt the GPU seconds that it used and those that it may still use."""
     ends = {wave: plan.created_at for wave, plan in closing_plans(history.plans).items()}
+    limits = _limits(history)
     for trial in history.trials:
         own_ends = {a.number: a.ended_at for a in history.journals.get(trial.number, ())}
         for position, attempt in enumerate(trial.attempts):
@@ -144,7 +154,7 @@ def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
             following = trial.attempts[position + 1 : position + 2]
             if following and following[0].wave == attempt.wave:
                 until = following[0].started_at
-            limit_s = history.plans[attempt.wave].time_limit_s
+            limit_s = limits.get((attempt.wave, trial.number), history.plans[attempt.wave].time_limit_s)
             used_s, reserved_s = _seconds(attempt, own_ends.get(attempt.number), limit_s, until, now)
             yield used_s * attempt.gpus, reserved_s * attempt.gpus
 
@@ -157,14 +167,25 @@ def _for_nothing(history: History) -> Iterator[tuple[float, float]]:
                 yield (settlement.elapsed_s or 0.0) * settlement.gpus, 0.0
 
 
+def _limits(history: History) -> dict[tuple[int, int], float]:
+    """The time limit of a trial's element in a wave, by wave and trial, where it is not the wave's."""
+    return {
+        (plan.wave, assignment.trial): assignment.time_limit_s
+        for plan in history.plans
+        for assignment in plan.assignments
+        if assignment.time_limit_s is not None
+    }
+
+
 def _waiting(history: History, in_flight: Iterable[WavePlan]) -> Iterator[tuple[float, float]]:
     """The same for every assignment of these waves that no element has started."""
     for plan in in_flight:
+        limits = {a.trial: a.time_limit_s for a in plan.assignments if a.time_limit_s is not None}
         for number, count in Counter(assignment.trial for assignment in plan.assignments).items():
             attempts = history.trial(number).attempts
             started = len({attempt.index for attempt in attempts if attempt.wave == plan.wave})
             for _ in range(count - started):
-                yield 0.0, plan.gpus * (plan.time_limit_s or 0.0)
+                yield 0.0, plan.gpus * (limits.get(number, plan.time_limit_s) or 0.0)
 
 
 def _seconds(

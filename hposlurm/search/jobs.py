@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from hposlurm.search.asha import asha
 from hposlurm.search.fresh import fresh
 from hposlurm.search.halving import halving, rung_size
 from hposlurm.search.observation import Answer, Observation, Problem
-from hposlurm.search.population import population
+from hposlurm.search.population import generation_ends, population
 from hposlurm.search.rungs import levels_of
+
+if TYPE_CHECKING:
+    from hposlurm.spec import SearchSpec
 
 Schedule = Callable[[Problem, Sequence[Observation], int], Answer]
 
@@ -29,6 +33,18 @@ def jobs_per_wave(problem: Problem, observations: Sequence[Observation]) -> int 
         return problem.search.population_size
     is_halving = _SCHEDULES.get(problem.search.pair[1]) is halving
     return rung_size(problem, observations) if is_halving else None
+
+
+def stage_ends(search: SearchSpec) -> tuple[int, ...]:
+    """The steps at which a trial may pause, the last one where its training ends; () where it is trained in one go."""
+    pruner = search.pair[1]
+    if pruner == "auto":
+        from hposlurm.search.auto.ladder import levels_of as ladder
+
+        return tuple(step for step in ladder(search) if step is not None)
+    if search.in_generations:
+        return generation_ends(search.perturbation_interval or 1, search.max_resource or 1)
+    return levels_of(search) if pruner in _SCHEDULES else ()
 
 
 def _to_the_end(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:

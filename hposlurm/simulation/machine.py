@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.errors import RequestError
 from hposlurm.plan import WavePlan
+from hposlurm.planner.groups import groups_of
 from hposlurm.simulation.cluster import Cluster, Fault
 from hposlurm.simulation.element import Element
 from hposlurm.simulation.function import Row, Trainer
 from hposlurm.simulation.records import Records
 from hposlurm.simulation.referees import Referees
 from hposlurm.stopping import RULING
-from hposlurm.trial import JobState
+from hposlurm.trial import Assignment, JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -49,7 +50,7 @@ class Machine:
         self._free = list(range(self.slots))
         self.left: dict[int, int] = {}
         self.over: list[int] = []
-        self._waiting: list[tuple[int, int, WavePlan]] = []
+        self._waiting: list[tuple[int, int, int, WavePlan]] = []
         self._events: list[tuple[float, int, Element | Action]] = []
         self._order = 0
         self._saved: dict[int, dict[int, Row]] = {}
@@ -81,7 +82,10 @@ class Machine:
         self._push(action, self.now + seconds)
 
     def submit(self, plan: WavePlan, after_s: float = 0.0) -> None:
-        """Queues the wave's elements behind those of earlier waves; they may start when so much time has passed."""
+        """Queues the wave's elements behind those of earlier waves, or before them by their `--nice`.
+
+        They may start when so much time has passed.
+        """
         self.left[plan.wave] = len(plan.assignments)
         if after_s:
             self.put_off(after_s, partial(self._queue, plan))
@@ -89,13 +93,14 @@ class Machine:
             self._queue(plan)
 
     def _queue(self, plan: WavePlan) -> None:
-        for index in range(len(plan.assignments)):
-            heapq.heappush(self._waiting, (plan.wave, index, plan))
+        nice = (group.nice for group in groups_of(self._spec, plan) for _ in range(group.count))
+        for index, value in enumerate(nice):
+            heapq.heappush(self._waiting, (value, plan.wave, index, plan))
         self._fill()
 
     def _fill(self) -> None:
         while self.has_room and self._waiting:
-            _, index, plan = heapq.heappop(self._waiting)
+            _, _, index, plan = heapq.heappop(self._waiting)
             self._start(plan, index)
 
     def _start(self, plan: WavePlan, index: int) -> None:
@@ -111,7 +116,7 @@ class Machine:
             checkpoint=None if saved is None else saved.checkpoint,
         )
         trains_at = self.now + self._cluster.start_s
-        limit, cut = self._limit(plan, trial, attempt, trains_at)
+        limit, cut = self._limit(plan, assignment, attempt, trains_at)
 
         def write(kind: str, time: float, fields: Any) -> None:
             record = {"kind": kind, "t": time, **fields}
@@ -177,15 +182,16 @@ class Machine:
         }
 
     def _limit(
-        self, plan: WavePlan, trial: int, attempt: int, trains_at: float
+        self, plan: WavePlan, assignment: Assignment, attempt: int, trains_at: float
     ) -> tuple[float, Fault | JobState | None]:
         """When the element ends at the latest, and as what: the job's time limit, the trial's timeout, or a fault."""
         found: list[tuple[float, Fault | JobState | None]] = [(float("inf"), None)]
-        if plan.time_limit_s is not None:
-            found.append((self.now + plan.time_limit_s, JobState.TIMEOUT))
+        limit_s = plan.time_limit_s if assignment.time_limit_s is None else assignment.time_limit_s
+        if limit_s is not None:
+            found.append((self.now + limit_s, JobState.TIMEOUT))
         if plan.timeout_s is not None:
             found.append((trains_at + plan.timeout_s, None))
-        fault = self._cluster.fault(trial, attempt)
+        fault = self._cluster.fault(assignment.trial, attempt)
         if fault is not None:
             found.append((self.now + fault[0], fault[1]))
         return min(found, key=lambda end: end[0])

@@ -33,7 +33,7 @@ class Records:
         """Takes in the next plan. What it settled, but for the search's own verdicts, was told by `settle` before."""
         self.plans.append(plan)
         for assignment in plan.assignments:
-            if assignment.trial == len(self._assigned):
+            while assignment.trial >= len(self._assigned):
                 self._assigned.append([])
             self._assigned[assignment.trial].append((plan.wave, assignment))
             self._changed.add(assignment.trial)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.backend import WaveRequest, scripts
+from hposlurm.backend import Group, WaveRequest, scripts
 from hposlurm.backend import slurm as module
 from hposlurm.backend.queries import ask
 from hposlurm.backend.scripts import Part, planner_script
@@ -211,6 +211,40 @@ def test_two_chunks_share_the_throttle_and_count_from_0(monkeypatch):
     assert "--array=0-1%1\n" in found[0].text and "$((0 + SLURM_ARRAY_TASK_ID))" in found[0].text
     assert "--array=0-1%2\n" in found[1].text and "$((2 + SLURM_ARRAY_TASK_ID))" in found[1].text
     assert "afterany:ARRAY_0:ARRAY_1,singleton" in found[2].text
+
+
+GROUPS = (Group(1, 30), Group(2, 16, 100), Group(1, 12, 100))
+
+
+def test_each_group_becomes_an_array_with_its_time_limit_and_its_priority(monkeypatch):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "_config", "")
+    request = dataclasses.replace(golden_request(waves={}), groups=GROUPS)
+    found = [s.text for s in backend.scripts(request)[:-1]]
+    assert [re.findall(r"--(?:array|time|nice)=(.*)", text) for text in found] == [
+        ["0-0", "30"], ["0-1", "16", "100"], ["0-0", "12", "100"],
+    ]  # fmt: skip
+    assert ["$((1 + SLURM_ARRAY_TASK_ID))" in text for text in found] == [False, True, False]
+    part = dataclasses.replace(request, count=2)  # where there was no room for more
+    assert [p.count for p in backend._parts(part)] == [1, 1]
+    assert [(p.offset, p.count, p.time_min) for p in backend._parts(request, 1, 2)] == [(2, 1, 16), (3, 1, 12)]
+
+
+def test_where_the_throttle_binds_all_groups_are_one_array(monkeypatch):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "_config", "")
+    (text,) = (s.text for s in backend.scripts(dataclasses.replace(golden_request(), groups=GROUPS))[:-1])
+    assert re.findall(r"--(?:array|time|nice)=(.*)", text) == ["0-3%3", "30"]
+
+
+@pytest.mark.parametrize(("most", "throttles"), [(1, [1]), (2, [1, 1]), (4, [1, 1, 2]), (7, [2, 2, 3])])
+def test_waves_in_flight_share_the_throttle(monkeypatch, most, throttles):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "_config", "")
+    waves = {"size": most, "max_concurrent": most, "mode": "overlap"}
+    request = dataclasses.replace(golden_request(waves=waves), count=9)
+    lanes = [dataclasses.replace(request, lane=lane) for lane in range(len(throttles))]
+    assert [backend._parts(lane)[0].max_concurrent for lane in lanes] == throttles
 
 
 OWN = """\

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hposlurm.backend import Group
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import read_plan
@@ -163,3 +164,29 @@ def test_the_same_records_give_the_same_waves(tmp_path: Path) -> None:
             advance(layout, study, cluster)
         found.append([json.dumps([dict(a.params) for a in plan.assignments]) for plan in read_history(layout).plans])
     assert found[0] == found[1]
+
+
+def test_what_goes_on_lies_before_what_begins_in_arrays_of_its_own(layout: StudyLayout) -> None:
+    """Rungs at 1 and 3; 4 jobs of 20 minutes for the first, later some of 30 for what was promoted among them."""
+    search = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 3}
+    resources = {"gpus_per_node": 1, "time": "00:30:00"}
+    study = spec(**OVERLAP, search=search, resources=resources, budget={"n_trials": 40})
+    cluster = FakeCluster()
+    launch(layout, study, cluster)
+    run_wave(layout, cluster, 0)
+    advance(layout, study, cluster)
+    requests = [job["request"] for job in cluster.arrays.values()]
+    assert [request.groups for request in requests[:3]] == [(Group(4, 20, 100),)] * 3
+    (plan,) = read_history(layout).plans[3:]
+    assert [a.from_step for a in plan.assignments] == [1, 0, 0, 0]
+    assert requests[3].groups == (Group(1, 30, 0), Group(3, 20, 100))  # without a checkpoint: from the beginning
+
+
+@pytest.mark.parametrize(("order", "lanes"), [((0, 1, 2), [0, 1, 2, 0, 1, 2]), ((1, 2, 3), [0, 1, 2, 1, 2, 1])])
+def test_waves_in_flight_have_lanes_of_their_own(layout: StudyLayout, order: tuple, lanes: list[int]) -> None:
+    cluster, study = FakeCluster(), spec(**OVERLAP, budget={"n_trials": 40})
+    launch(layout, study, cluster)
+    for wave in order:
+        run_wave(layout, cluster, wave)
+        advance(layout, study, cluster)
+    assert [plan.lane for plan in read_history(layout).plans] == lanes

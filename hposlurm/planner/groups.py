@@ -1,0 +1,35 @@
+"""Which elements of a wave lie in the queue together: those of one time limit and one priority."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from hposlurm.backend import Group
+from hposlurm.plan import WavePlan
+from hposlurm.search import stage_ends
+from hposlurm.trial import Assignment
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+#: Of what only fills the gaps that others leave. Not more with every wave: other people's jobs wait as well.
+NICE = 100
+
+
+def groups_of(spec: StudySpec, plan: WavePlan) -> tuple[Group, ...]:
+    """The wave's elements in their order, as groups of neighbours; () where they are known only when they start.
+
+    Where waves overlap, a trial that begins lets those go first that go on, planned later though they may be, and
+    those of the waves before.
+    """
+    if plan.elements is not None:
+        return ()
+    yields = spec.waves.mode == "overlap" and (bool(plan.in_flight) or bool(stage_ends(spec.search)))
+
+    def place(a: Assignment) -> tuple[int, int]:
+        limit_s = plan.time_limit_s if a.time_limit_s is None else a.time_limit_s
+        minutes = spec.resources.time_min if limit_s is None else round(limit_s / 60)
+        return minutes, NICE if yields and a.from_step == 0 else 0
+
+    return tuple(Group(len(list(found)), *key) for key, found in groupby(plan.assignments, place))
