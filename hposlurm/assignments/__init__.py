@@ -6,7 +6,15 @@ from hposlurm.assignments.ended import pruned
 from hposlurm.assignments.extent import Population, jobs_wanted, population_of, trials_wanted
 from hposlurm.assignments.forecast import waves_ahead
 from hposlurm.assignments.held import held
-from hposlurm.assignments.modes import elements_wanted, is_refill, proposed_ahead, trials_per_wave, waves_in_flight
+from hposlurm.assignments.modes import (
+    Mode,
+    elements_wanted,
+    is_refill,
+    mode_of,
+    proposed_ahead,
+    trials_per_wave,
+    waves_in_flight,
+)
 from hposlurm.assignments.observe import observe
 from hposlurm.assignments.walltime import may_differ, stage_limits
 from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
@@ -14,6 +22,7 @@ from hposlurm.assignments.warm import WarmStart, freeze, gather, read_warm_start
 __all__ = [
     "Choice",
     "Decision",
+    "Mode",
     "Moment",
     "Population",
     "WarmStart",
@@ -26,6 +35,7 @@ __all__ = [
     "is_refill",
     "jobs_wanted",
     "may_differ",
+    "mode_of",
     "moments",
     "observe",
     "population_of",

@@ -2,14 +2,16 @@
 
 barrier: a wave is planned when all of the one before have ended. overlap: several are in flight, and those planned
 last wait in the queue behind the others. refill: one long array, each element of which takes an assignment when it
-starts, of those that are proposed ahead while it runs.
+starts, of those that are proposed ahead while it runs. auto: one of these, by what the search can do with it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from hposlurm.search import Problem, jobs_per_wave
+from hposlurm.spec.refill import why_no_refill
 from hposlurm.stopping import AT_REPORTS
 
 if TYPE_CHECKING:
@@ -28,6 +30,37 @@ _ELEMENTS_MOST = 1000
 _AHEAD_SHARE = 8
 # A trial that is sent on for as long as it is among the better half has two runs on average
 _RUNS_WITH_RUNGS = 2
+# What learns from a generation of results at once, and what looks at no result at all
+_BREEDERS = frozenset({"cmaes", "nsga2", "nsga3"})
+_BLIND = frozenset({"grid", "random", "qmc"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """The mode that a study runs in, and why; `why` is "" where the study file says it."""
+
+    name: Literal["barrier", "overlap", "refill"]
+    why: str = ""
+
+
+def mode_of(spec: StudySpec) -> Mode:
+    """What `waves.mode` is for this study."""
+    if spec.waves.mode != "auto":
+        return Mode(spec.waves.mode)
+    if spec.slurm.driver == "chain":
+        return Mode("barrier", "driver: chain lays all waves one behind the other")
+    if spec.search.in_generations:
+        return Mode("barrier", "a generation begins when everyone of the one before has arrived")
+    sampler, n_trials, size = spec.search.pair[0], spec.budget.n_trials, spec.waves.size
+    if sampler in _BREEDERS:
+        return Mode("barrier", f"{sampler} breeds a generation from all results of the one before")
+    if size is None and _is_known(spec):
+        return Mode("barrier", "no result changes what comes next, so that all is one wave")
+    if size is None and not why_no_refill(spec.search) and spec.slurm.driver == "planner" and spec.resources.nodes == 1:
+        return Mode("refill", "a job that starts takes what is best to do by then")
+    if sampler not in _BLIND and n_trials is not None and size is not None and n_trials <= size * (1 + _ROUNDS_BEHIND):
+        return Mode("barrier", f"of {n_trials} trials in waves of {size} all would be planned before the first result")
+    return Mode("overlap", "waves that wait behind the running one take the GPUs that it leaves")
 
 
 def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
@@ -42,10 +75,15 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     rung = jobs_per_wave(Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
     if rung is not None:
         return rung
+    return _MANY if _is_known(spec) else wave_size
+
+
+def _is_known(spec: StudySpec) -> bool:
+    """Whether no result changes what comes next."""
     budget, (sampler, pruner) = spec.budget, spec.search.pair
     is_known = sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
     ends_early = (budget.wall_time_min, budget.patience, budget.target, budget.terminator or None)
-    return _MANY if pruner in {"none", *AT_REPORTS} and is_known and ends_early == (None,) * 4 else wave_size
+    return pruner in {"none", *AT_REPORTS} and is_known and ends_early == (None,) * 4
 
 
 def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
@@ -55,7 +93,7 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
     as another: 3 where a wave has as many elements as there are slots (`wave_size`). Each has a part of what
     `max_concurrent` allows, so there are no more waves than that.
     """
-    if spec.waves.mode != "overlap":
+    if mode_of(spec).name != "overlap":
         return 1
     size = trials_per_wave(spec, wave_size)
     wanted = min(_WAVES_MOST, max(2, 1 + -(-_ROUNDS_BEHIND * wave_size // size)))
@@ -64,7 +102,7 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
 
 def is_refill(spec: StudySpec) -> bool:
     """Whether an element of a wave takes its assignment when it starts."""
-    return spec.waves.mode == "refill"
+    return mode_of(spec).name == "refill"
 
 
 def elements_wanted(spec: StudySpec, history: History, wave_size: int, proposed: int) -> int:

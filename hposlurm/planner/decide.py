@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import Choice, WarmStart, choose, elements_wanted, is_refill, proposed_ahead, pruned
+from hposlurm.assignments import (
+    Choice,
+    WarmStart,
+    choose,
+    elements_wanted,
+    is_refill,
+    mode_of,
+    proposed_ahead,
+    pruned,
+)
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.nodes import bad_nodes, exclusion
@@ -73,13 +82,18 @@ def next_plan(
         settled=(*settled, *(pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,
         exclude_note=note,
-        notes=chosen.notes,
+        notes=(*_mode_note(spec, wave), *chosen.notes),
         in_flight=tuple(still_open),
         lane=min({*range(len(still_open) + 1)} - {history.plans[index].lane for index in still_open}),
         elements=elements_wanted(spec, history, wave_size, len(chosen.assignments)) if refilled else None,
         ahead=proposed_ahead(wave_size) if refilled else 0,
         finished=chosen.finished,
     )
+
+
+def _mode_note(spec: StudySpec, wave: int) -> list[str]:
+    mode = mode_of(spec)
+    return [f"waves.mode: {mode.name}, because {mode.why}"] if mode.why and not wave else []
 
 
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:

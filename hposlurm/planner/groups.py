@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from hposlurm.assignments import mode_of
 from hposlurm.backend import Group
 from hposlurm.plan import WavePlan
 from hposlurm.search import stage_ends
@@ -25,7 +26,7 @@ def groups_of(spec: StudySpec, plan: WavePlan) -> tuple[Group, ...]:
     """
     if plan.elements is not None:
         return ()
-    yields = spec.waves.mode == "overlap" and (bool(plan.in_flight) or bool(stage_ends(spec.search)))
+    yields = mode_of(spec).name == "overlap" and (bool(plan.in_flight) or bool(stage_ends(spec.search)))
 
     def place(a: Assignment) -> tuple[int, int]:
         limit_s = plan.time_limit_s if a.time_limit_s is None else a.time_limit_s

@@ -12,6 +12,7 @@ from hposlurm import history as past
 from hposlurm.assignments import waves_in_flight
 from hposlurm.backend import NEVER_SATISFIED, Backend
 from hposlurm.backend.jobs import WaveJobs
+from hposlurm.errors import LimitError
 from hposlurm.failpoints import fail_point
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
@@ -90,7 +91,10 @@ def _step(
         if chain.is_used(spec, backend):
             what = f"wave {plan.wave} is planned, and the chain of arrays has run out"
             return Step("unsubmitted", plan.wave, f"{what}: hposlurm resume {layout.root.name}")
-        jobs = submission.submit_wave(submission.request_for(layout, spec, plan), backend, time.time())
+        try:
+            jobs = submission.submit_wave(submission.request_for(layout, spec, plan), backend, time.time())
+        except LimitError as error:
+            return _full(layout, spec, backend, history, begun, error)
         if jobs is None:
             return Step("busy", plan.wave, f"another planner is submitting wave {plan.wave}")
         begun.append((plan, jobs))
@@ -130,6 +134,28 @@ def _begun(
     oldest = min([*still_open, *(plan.wave for plan in history.in_flight if not still_open)])
     awaited = submission.submitted_jobs(layout.wave(oldest))
     return Step("submitted", begun[-1][0].wave, message, _together([jobs for _, jobs in begun]), awaited)
+
+
+def _full(
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    history: History,
+    begun: Sequence[tuple[WavePlan, WaveJobs]],
+    error: LimitError,
+) -> Step:
+    """The queue has no room for the wave behind others: the planner behind one of these submits it. Raises `error`
+    where there is none.
+    """
+    if begun:
+        return _begun(layout, history, begun, [plan.wave for plan in history.in_flight[:-1]])
+    looks = [look(layout, backend, plan, history) for plan in history.in_flight[:-1]]
+    running = [found for found in looks if found.alive]
+    if not running:
+        raise error
+    for found in running:
+        _keep_planner(layout, spec, backend, found.plan, found.jobs)
+    return _waiting(running)
 
 
 def _waiting(looks: Sequence[Look]) -> Step:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hposlurm.assignments import waves_in_flight
+from hposlurm.assignments import mode_of, waves_in_flight
 from hposlurm.backend import ElementState
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import WavePlan
@@ -56,14 +56,15 @@ def simulate(
     """
     trainer = function if isinstance(function, Trainer) else Trainer(function)
     layout = layout or StudyLayout(Path("/simulated") / spec.name)
-    mode = mode or spec.waves.mode
+    mode = mode or mode_of(spec).name
     cluster = cluster or Cluster()
     records = Records(keep_journals=keep_journals)
     until = float("inf") if until_s is None else begin + until_s
     # what the planner sees: with refill every assignment is a wave of its own, planned when a slot is free for it
     seen = "overlap" if mode == "overlap" else "barrier"
     planned = spec.model_copy(update={"waves": spec.waves.model_copy(update={"mode": seen})})
-    run = _Run(planned, layout, cluster, Machine(spec, trainer, cluster, begin, until, records), records, warm, watch)
+    machine = Machine(planned, trainer, cluster, begin, until, records)
+    run = _Run(planned, layout, cluster, machine, records, warm, watch)
     {"barrier": run.barrier, "overlap": run.overlap, "refill": run.refill}[mode]()
     return replace(run.result(mode), spec=spec)
 

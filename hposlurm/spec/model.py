@@ -80,11 +80,11 @@ class BudgetSpec(Section):
 
 
 class WavesSpec(Section):
-    """`size` None leaves the size of a wave to the planner."""
+    """`size` None leaves the size of a wave to the planner. How waves follow each other: see assignments/modes.py."""
 
     size: PositiveWhole | None = None
     max_concurrent: PositiveWhole | None = None
-    mode: Literal["barrier", "overlap", "refill"] = "barrier"
+    mode: Literal["auto", "barrier", "overlap", "refill"] = "auto"
 
 
 class DeepSpeedSpec(Section):

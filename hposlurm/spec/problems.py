@@ -18,7 +18,6 @@ from hposlurm.spec.simulation import SimulationSpec
 # Known, and not in this version: values of the study file that must not be answered with "not allowed"
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-    "waves.mode": frozenset({"auto"}),
 }
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {

@@ -84,8 +84,9 @@ def test_a_part_that_ran_into_its_limit_gets_all_the_time_when_it_is_tried_again
 
 def test_jobs_have_limits_of_their_own_where_arrays_of_their_own_do_no_harm() -> None:
     assert may_differ(rungs(), 1000, 4)
-    assert may_differ(rungs(waves={"size": 4, "max_concurrent": 4}), 4, 4)
-    assert not may_differ(rungs(waves={"size": 8, "max_concurrent": 4}), 8, 4)  # %K is one array's
+    assert may_differ(rungs(waves={"size": 4, "max_concurrent": 4, "mode": "barrier"}), 4, 4)
+    assert not may_differ(rungs(waves={"size": 8, "max_concurrent": 4, "mode": "barrier"}), 8, 4)  # %K is one array's
+    assert not may_differ(rungs(waves={"size": 4, "max_concurrent": 4, "mode": "overlap"}), 4, 4)  # and of one wave
     assert not may_differ(rungs(slurm={"driver": "chain"}), 4, 4)  # submitted before anyone knows what runs there
 
 

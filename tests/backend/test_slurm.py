@@ -219,7 +219,7 @@ GROUPS = (Group(1, 30), Group(2, 16, 100), Group(1, 12, 100))
 def test_each_group_becomes_an_array_with_its_time_limit_and_its_priority(monkeypatch):
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "_config", "")
-    request = dataclasses.replace(golden_request(waves={}), groups=GROUPS)
+    request = dataclasses.replace(golden_request(waves={"mode": "barrier"}), groups=GROUPS)
     found = [s.text for s in backend.scripts(request)[:-1]]
     assert [re.findall(r"--(?:array|time|nice)=(.*)", text) for text in found] == [
         ["0-0", "30"], ["0-1", "16", "100"], ["0-0", "12", "100"],

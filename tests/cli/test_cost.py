@@ -38,7 +38,7 @@ def write(run: Run, **sections: Any) -> str:
         "objectives": [{"name": "loss"}],
         "parameters": {"x": {"type": "float", "min": 0.0, "max": 1.0}},
         "budget": {"n_trials": 12},
-        "waves": {"size": 4},
+        "waves": {"size": 4, "mode": "barrier"},
         "trial": {"command": "train {{ x }}", "retries": 2},
         "resources": {"gpus_per_node": 2, "time": "00:30:00"},
     }
@@ -76,7 +76,7 @@ def test_a_population_is_counted_in_jobs_and_trials(run: Run) -> None:
     herd = "population: 8 members, 3 generations to the steps 3, 6, 8: 24 jobs"
     whole = run("check", write(run, **sections, budget={})).out
     assert f"{herd}; 12 trials, 4 of them copies, if none fails\ntraining: 64 steps, 8 full trainings of 8\n" in whole
-    assert "cost: at most 72 GPU hours, wave 0 alone 8 (" in whole
+    assert "cost: at most 52.8 GPU hours, wave 0 alone 5.87 (" in whole
     assert f"{herd}; 9 trials, 1 of them copies" in run("check", write(run, **sections, budget={"n_trials": 9})).out
 
 

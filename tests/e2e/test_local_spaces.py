@@ -10,7 +10,7 @@ COMMAND = (
     "python -c 'import sys; from hposlurm import client; x = float(sys.argv[1]); "
     "client.report(step=1, eval_loss=1 - x, peak=40 * x)' {{ x }} {{ flags }}"
 )
-LOCAL = {"backend": "local", "waves": {"size": 2, "max_concurrent": 2}}
+LOCAL = {"backend": "local", "waves": {"size": 2, "max_concurrent": 2, "mode": "barrier"}}
 
 
 def test_feasible_trials_come_first_and_the_others_say_why(shell, write_study):
@@ -108,7 +108,7 @@ def test_a_study_ends_at_its_target(shell, write_study):
 
 def test_a_study_ends_where_no_trial_can_gain_more_than_the_noise(shell, write_study):
     pytest.importorskip("torch")
-    budget = {"n_trials": 40, "terminator": 1000.0}
-    study = write_study("still", COMMAND, backend="local", waves={"size": 20, "max_concurrent": 2}, budget=budget)
+    budget, waves = {"n_trials": 40, "terminator": 1000.0}, {"size": 20, "max_concurrent": 2, "mode": "barrier"}
+    study = write_study("still", COMMAND, backend="local", waves=waves, budget=budget)
     assert "terminator: at most " in shell.ok("launch", str(study))
     assert len(shell.rows("still")) == 20

@@ -23,7 +23,7 @@ COMMAND = (
 def local_study(write_study):
     def write(name, *, seconds=0.0, **sections):
         command = COMMAND.replace("{{ seconds }}", str(seconds))
-        sections = {"backend": "local", "waves": {"size": 2, "max_concurrent": 2}, **sections}
+        sections = {"backend": "local", "waves": {"size": 2, "max_concurrent": 2, "mode": "barrier"}, **sections}
         return write_study(name, command, **sections)
 
     return write

@@ -40,7 +40,7 @@ def test_a_study_ends_within_its_gpu_hours(shell, write_study, wait_until):
         "frugal",
         "",
         budget={"gpu_hours": BUDGET_H, "n_trials": 60},
-        waves={"size": 4},
+        waves={"size": 4, "mode": "barrier"},
         trial={"command": "python trial.py {{ trial }}", "retries": 1},
         resources={"gpus_per_node": 2, "cpus_per_task": 1, "mem_gb": 0.25, "time": 1},
     )

@@ -18,7 +18,11 @@ pytestmark = pytest.mark.slurm
 REPORT = (
     "python -c 'import sys; from hposlurm import client; client.report(step=1, eval_loss=float(sys.argv[1]))' {{ x }}"
 )
-WAVES_OF_TWO = {"search": {"algorithm": "random", "seed": 5}, "budget": {"n_trials": 4}, "waves": {"size": 2}}
+WAVES_OF_TWO = {
+    "search": {"algorithm": "random", "seed": 5},
+    "budget": {"n_trials": 4},
+    "waves": {"size": 2, "mode": "barrier"},
+}
 
 
 def jobs_of(study: str) -> list[str]:

@@ -26,7 +26,11 @@ REPORT = (
 )
 # Each trial tries to submit a job, and keeps what slurmctld answers.
 TRIAL = f'SLURM_CONF=$(cat conf) sbatch -p "$(cat partition)" --wrap true > "$HPOSLURM_TRIAL_DIR/sbatch" 2>&1; {REPORT}'
-WAVES_OF_TWO = {"search": {"algorithm": "random", "seed": 5}, "budget": {"n_trials": 4}, "waves": {"size": 2}}
+WAVES_OF_TWO = {
+    "search": {"algorithm": "random", "seed": 5},
+    "budget": {"n_trials": 4},
+    "waves": {"size": 2, "mode": "barrier"},
+}
 HPOSLURM = [sys.executable, "-P", "-m", "hposlurm"]
 
 

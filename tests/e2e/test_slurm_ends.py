@@ -87,7 +87,7 @@ def test_a_node_on_which_trials_fail_is_left_out_of_later_waves(shell, write_stu
         'test "$HPOSLURM_HOST" != n2 && sleep 2 && python report.py {{ x }}',
         parameters={"x": {"type": "int", "min": 1, "max": 40}},
         budget={"n_trials": 24},
-        waves={"size": 8},
+        waves={"size": 8, "mode": "barrier"},
         resources={"gpus_per_node": 2, "gpu_type": "v100", "mem_gb": 0.25, "time": "00:05:00"},
     )
     shell.ok("launch", str(study))

@@ -145,7 +145,7 @@ def test_two_thousand_trials_are_two_chunks(shell, write_study, wait_until):
 
 
 def test_cancel_and_resume(shell, write_study, wait_until):
-    study = write_study("stopped", f"sleep 1; {REPORT}", waves={"size": 2}, budget={"n_trials": 6})
+    study = write_study("stopped", f"sleep 1; {REPORT}", waves={"size": 2, "mode": "barrier"}, budget={"n_trials": 6})
     shell.ok("launch", str(study))
     wait_until(lambda: shell.starts("stopped"), 60)
     shell.ok("cancel", "stopped")

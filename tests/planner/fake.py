@@ -182,7 +182,7 @@ def spec(**changes: Any) -> StudySpec:
         "parameters": {"x": {"type": "float", "min": -1.0, "max": 1.0, "default": 0.5}},
         "search": {"algorithm": "tpe", "seed": 7},
         "budget": {"n_trials": 12},
-        "waves": {"size": 4},
+        "waves": {"size": 4, "mode": "barrier"},
         "trial": {"command": "train --x {{ x }}", "workdir": "/"},
         "resources": {"gpus_per_node": 2},
     }

@@ -326,7 +326,9 @@ def test_a_raised_budget_plans_further_waves(layout):
 
 def test_an_exhausted_space_ends_the_study_with_a_message(layout):
     study = spec(
-        parameters={"x": {"choices": [1.0, 2.0, 3.0]}}, search={"algorithm": "random", "seed": 1}, waves={"size": 2}
+        parameters={"x": {"choices": [1.0, 2.0, 3.0]}},
+        search={"algorithm": "random", "seed": 1},
+        waves={"size": 2, "mode": "barrier"},
     )
     steps = run_study(layout, FakeCluster(), study, loss=lambda p: p["x"])
     assert steps[-1].message == "the search space is exhausted after 3 trials"

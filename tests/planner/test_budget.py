@@ -26,6 +26,7 @@ BEGIN = 1_700_000_000.0
 LIMIT_S = 1800.0
 ELEMENT_H = 2 * LIMIT_S / 3600
 TWO_GPUS = {"gpus_per_node": 2, "time": "00:30:00"}
+BARRIER = {"mode": "barrier"}
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ class Simulation:
     """A study without files: plans and journals in memory, elements with drawn fates, and the truth about GPU hours."""
 
     def __init__(self, budget: dict[str, Any], size: int | None, algorithm: str) -> None:
-        waves = {"size": size} if size else {}
+        waves = {"mode": "barrier", **({"size": size} if size else {})}
         trial = {"command": "train {{ x }}", "retries": 2, "workdir": "/"}
         search = {"algorithm": algorithm, "seed": 1}
         self.spec = spec(budget=budget, waves=waves, trial=trial, search=search, resources=TWO_GPUS)
@@ -331,7 +332,7 @@ def test_patience_ends_a_study_of_which_everything_fails(layout: StudyLayout) ->
 def test_a_random_search_without_a_number_of_trials_plans_what_can_run_at_once(
     layout: StudyLayout, budget: dict[str, Any]
 ) -> None:
-    study = spec(budget=budget, search={"algorithm": "random", "seed": 1}, waves={}, resources=TWO_GPUS)
+    study = spec(budget=budget, search={"algorithm": "random", "seed": 1}, waves=BARRIER, resources=TWO_GPUS)
     create(layout, study)
     advance(layout, study, FakeCluster())
     assert sizes(layout) == [4]

@@ -20,7 +20,11 @@ from tests.planner import processes
 from tests.planner.fake import new_layout, spec
 
 WAVES = 2
-STUDY = {"search": {"algorithm": "random", "seed": 7}, "budget": {"n_trials": 4}, "waves": {"size": 2}}
+STUDY = {
+    "search": {"algorithm": "random", "seed": 7},
+    "budget": {"n_trials": 4},
+    "waves": {"size": 2, "mode": "barrier"},
+}
 
 
 @pytest.fixture
@@ -70,7 +74,10 @@ def test_a_planner_killed_anywhere_leaves_one_array_per_wave_and_each_trial_once
 def test_of_two_planners_at_once_one_wins_and_the_other_does_nothing(layout, fake_slurm):
     rounds = 50
     study = spec(
-        search={"algorithm": "random", "seed": 7}, budget={"n_trials": rounds}, waves={"size": 1}, publish=["csv"]
+        search={"algorithm": "random", "seed": 7},
+        budget={"n_trials": rounds},
+        waves={"size": 1, "mode": "barrier"},
+        publish=["csv"],
     )
     create(layout, study)
     for _ in range(rounds):

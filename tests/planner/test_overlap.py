@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.backend import Group
+from hposlurm.backend import ArrayJob, Group, WaveRequest
+from hposlurm.errors import LimitError
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import read_plan
@@ -190,3 +191,28 @@ def test_waves_in_flight_have_lanes_of_their_own(layout: StudyLayout, order: tup
         run_wave(layout, cluster, wave)
         advance(layout, study, cluster)
     assert [plan.lane for plan in read_history(layout).plans] == lanes
+
+
+def test_without_room_in_the_queue_the_planner_behind_a_wave_in_flight_submits_the_next(layout: StudyLayout) -> None:
+    class Narrow(FakeCluster):
+        room = 1
+
+        def submit(self, request: WaveRequest) -> list[ArrayJob]:
+            if sum(not job["state"].is_terminal for job in self.arrays.values()) >= self.room:
+                raise LimitError("QOSMaxSubmitJobPerUserLimit")
+            return super().submit(request)
+
+    cluster, study = Narrow(), spec(**OVERLAP)
+    launch(layout, study, cluster)
+    assert len(cluster.arrays) == 1 and len(read_history(layout).plans) == 2
+    assert advance(layout, study, cluster).kind == "waiting" and len(cluster.planners) == 1
+    for wave in range(3):
+        run_wave(layout, cluster, wave)
+        step = advance(layout, study, cluster)
+    assert step.kind == "finished"
+    assert [len(trial.attempts) for trial in read_history(layout).trials] == [1] * 12
+    cluster.room = 0
+    other = new_layout(layout.root / "other")
+    create(other, study)
+    with pytest.raises(LimitError):
+        advance(other, study, cluster)

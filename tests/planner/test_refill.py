@@ -61,7 +61,7 @@ def test_the_array_runs_as_many_at_once_as_max_concurrent(tmp_path: Path) -> Non
     study = spec(waves=WAVES, budget={"n_trials": 30})
     lab = Lab(tmp_path, waves=WAVES, budget={"n_trials": 30})
     (part,) = SlurmBackend()._parts(request_for(lab.layout, study, read_plan(lab.layout.wave(0))))
-    assert part == Part(0, 0, 30, 4)
+    assert part == Part(0, 0, 30, 4, time_min=60)
 
 
 def test_a_wave_ends_with_its_array_and_nothing_of_it_is_lost(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def test_there_is_a_second_command_where_the_study_tells_the_two_apart(
     tmp_path: Path, template: str, command: str, resumed: str | None
 ) -> None:
     layout, cluster = new_layout(tmp_path), FakeCluster()
-    study = spec(trial={"command": template, "workdir": "/"}, waves={"size": 1}, budget={"n_trials": 2})
+    study = spec(
+        trial={"command": template, "workdir": "/"}, waves={"size": 1, "mode": "barrier"}, budget={"n_trials": 2}
+    )
     create(layout, study)
     advance(layout, study, cluster)
     cluster.run(loss=lambda _: "SIGTERM (cancelled or preempted)")  # the first trial comes again

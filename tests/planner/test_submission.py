@@ -22,7 +22,11 @@ from hposlurm.planner import advance, advance_patiently, claim, create, patience
 from hposlurm.trial import JobState
 from tests.planner.fake import FakeCluster, new_layout, spec
 
-SMALL = {"search": {"algorithm": "random", "seed": 7}, "budget": {"n_trials": 8}, "waves": {"size": 8}}
+SMALL = {
+    "search": {"algorithm": "random", "seed": 7},
+    "budget": {"n_trials": 8},
+    "waves": {"size": 8, "mode": "barrier"},
+}
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_a_second_planner_is_not_submitted_while_the_first_waits(layout, fake_sl
 
 
 def test_a_job_that_shows_up_late_is_swept_away(layout, fake_slurm):
-    study = spec(**{**SMALL, "waves": {"size": 4}})
+    study = spec(**{**SMALL, "waves": {"size": 4, "mode": "barrier"}})
     create(layout, study)
     advance(layout, study, SlurmBackend())
     mine = fake_slurm.arrays()[0]

@@ -21,6 +21,7 @@ x = float(os.environ["HPOSLURM_PARAM_x"])
 with open(os.environ["HPOSLURM_METRICS_FILE"], "a") as file:
     for step in range(begin + 1, end + 1):
         file.write(json.dumps({"step": step, "metrics": {"loss": (x - 0.3) ** 2 + 1 / step}}) + "\\n")
+    file.write(json.dumps({"step": end, "checkpoint": f"step-{end}"}) + "\\n")
 """
 
 
@@ -39,7 +40,7 @@ def test_real_processes_and_virtual_ones_make_the_same_study(tmp_path, search):
     spec = study(
         8,
         search={**search, "seed": 3},
-        waves={"size": 4},
+        waves={"size": 4, "mode": "barrier"},
         trial={"command": f"{sys.executable} train.py", "workdir": str(tmp_path)},
         resources={"gpus_per_node": 0},
         publish=[],

@@ -97,7 +97,8 @@ def test_the_same_study_is_the_same_to_the_last_record(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode):
-    spec = study(14, search={"algorithm": "tpe", "startup_trials": 5}, waves={"size": 1 if mode == "refill" else 4})
+    waves = {"size": 1, "mode": "barrier"} if mode == "refill" else {"size": 4, "mode": mode}
+    spec = study(14, search={"algorithm": "tpe", "startup_trials": 5}, waves=waves)
     found = simulate(spec, train, Cluster(gpus=4), mode=mode)
     for plan in found.history.plans:
         before = _as_of(found, plan.wave, plan.created_at)
