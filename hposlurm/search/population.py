@@ -139,9 +139,12 @@ def _generation(
             jobs.append(_copied(problem, copy, generation, begin, end, is_final))
             if copy.loser.state is TrialState.PAUSED:
                 verdicts.append(Verdict(copy.loser.number, copy.reason))
+    ranking = _Ranking.at(problem, before, begin)
+    ending = f"{len(replaced)} of {len(before)} members {'is' if len(replaced) == 1 else 'are'} replaced"
     for member, o in enumerate(before):
         if member not in replaced and o.state is TrialState.PAUSED and o.to_step == begin:
-            jobs.append(Job(o.params, o.number, begin, end, is_final, why=f"generation {generation} of the population"))
+            why = f"{_when(generation, begin)}: {ranking.place(o)}, {ending}"
+            jobs.append(Job(o.params, o.number, begin, end, is_final, why=why))
     return Answer(tuple(jobs[:n]), tuple(verdicts)) if jobs else None
 
 
@@ -162,54 +165,60 @@ def _copied(problem: Problem, copy: Copy, generation: int, begin: int, end: int,
     return Job(params, None, begin, end, is_final, copy.parent.number, attrs, copy.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """Who has a value at a step, best first, and everyone's values there."""
+
+    problem: Problem
+    ranked: Sequence[Observation]
+    values: Mapping[int, tuple[float, ...] | None]
+
+    @classmethod
+    def at(cls, problem: Problem, members: Sequence[Observation], step: int) -> _Ranking:
+        values = {o.number: value_at(o, step) for o in members}
+        alive = [o for o in members if values[o.number] is not None]
+        scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
+        broken = [sum(problem.space.limits.violations(o.params, o.metrics)) for o in alive]
+        order = sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, alive, strict=True))
+        return cls(problem, [o for *_, o in order], values)
+
+    def words(self, o: Observation) -> str:
+        pairs = zip(self.problem.objectives, self.values[o.number] or (), strict=False)
+        return ", ".join(f"{objective.metric} {value:.6g}" for objective, value in pairs)
+
+    def place(self, o: Observation) -> str:
+        if o in self.ranked:
+            limits = self.problem.space.limits.complaints(o.params, o.metrics)
+            shown = "; ".join((self.words(o), *(f"breaks {limit}" for limit in limits)))
+            return f"place {self.ranked.index(o) + 1} of {len(self.ranked)} ({shown})"
+        if o.state is TrialState.FAIL:
+            return "did not fit into the memory" if o.infeasible else "failed"
+        return "ended before"
+
+
 def select(problem: Problem, members: Sequence[Observation], step: int, generation: int) -> list[Copy] | None:
     """Truncation selection at a step: who is replaced, and by a copy of whom; None if nobody is left to copy.
 
     The worst `quantile` and everyone without a value are replaced, each by one of the best `quantile`, drawn at random.
     Whoever breaks a limit on a measured metric is behind everyone who does not; ties go to the lower number.
     """
-    values = {o.number: value_at(o, step) for o in members}
-    alive = [o for o in members if values[o.number] is not None]
-    if not alive:
+    ranking = _Ranking.at(problem, members, step)
+    ranked = ranking.ranked
+    if not ranked:
         return None
-    scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
-    broken = [sum(problem.space.limits.violations(o.params, o.metrics)) for o in alive]
-    ranked = [o for _, _, _, o in sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, alive, strict=True))]
     count = copies_each(problem.search)
-    failed = [o for o in members if values[o.number] is None]
+    failed = [o for o in members if o not in ranked]
     best = ranked[: max(count, 1)]
     worst = [o for o in ranked[len(ranked) - max(0, count - len(failed)) :] if o not in best]
     replaced = {o.number for o in (*failed, *worst)}
-    return [
-        _copy(problem, o, member, best, (ranked, values), step, generation)
-        for member, o in enumerate(members)
-        if o.number in replaced
-    ]
+    found = []
+    for member, o in enumerate(members):
+        if o.number in replaced:
+            parent = Random(derive_seed(problem.search.seed, "parent", generation, member)).choice(best)
+            fate = f"replaced by a copy of trial {parent.number} ({ranking.words(parent)})"
+            found.append(Copy(member, o, parent, f"{_when(generation, step)}: {ranking.place(o)}; {fate}"))
+    return found
 
 
-def _copy(
-    problem: Problem,
-    loser: Observation,
-    member: int,
-    best: Sequence[Observation],
-    standing: tuple[Sequence[Observation], Mapping[int, tuple[float, ...] | None]],
-    step: int,
-    generation: int,
-) -> Copy:
-    parent = Random(derive_seed(problem.search.seed, "parent", generation, member)).choice(best)
-    ranked, values = standing
-
-    def words(o: Observation) -> str:
-        pairs = zip(problem.objectives, values[o.number] or (), strict=False)
-        return ", ".join(f"{objective.metric} {value:.6g}" for objective, value in pairs)
-
-    if loser in ranked:
-        limits = problem.space.limits.complaints(loser.params, loser.metrics)
-        shown = "; ".join((words(loser), *(f"breaks {limit}" for limit in limits)))
-        place = f"place {ranked.index(loser) + 1} of {len(ranked)} ({shown})"
-    elif loser.state is TrialState.FAIL:
-        place = "did not fit into the memory" if loser.infeasible else "failed"
-    else:
-        place = "ended before"
-    reason = f"generation {generation - 1}, step {step}: {place}; replaced by a copy of trial {parent.number}"
-    return Copy(member, loser, parent, f"{reason} ({words(parent)})")
+def _when(generation: int, step: int) -> str:
+    return f"generation {generation - 1}, step {step}"

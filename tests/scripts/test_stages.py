@@ -112,9 +112,10 @@ def test_a_copy_trains_on_with_its_own_learning_rate_and_weight_decay_and_can_be
     assert [rate for rate, _ in own] == pytest.approx([rate * 2e-3 / 5e-3 for rate, _ in other])
     assert [decay for _, decay in own] == [0.3] * len(own)
 
-    legs = [{"step": 0, "params": {"lr": 5e-3, "wd": 0.1}}, {"step": 1, "params": {"lr": 2e-3, "wd": 0.3}}]
+    first, second = {"lr": 5e-3, "wd": 0.1, "bs": 4}, {"lr": 2e-3, "wd": 0.3, "bs": 4}
+    legs = [{"step": 0, "params": first}, {"step": 1, "params": second}]
     recipe = tmp_path / "best.yaml"
-    recipe.write_text(yaml.safe_dump({"params": legs[1]["params"], "seed": 3, "schedule": legs}))
+    recipe.write_text(yaml.safe_dump({"params": second, "seed": 3, "schedule": legs}))
     replay = Trial(tmp_path / "replay", begun.kind)
     replayed = replay.train("--recipe", str(recipe), "--epochs", "3")
     assert replay.steps() == trial.steps()

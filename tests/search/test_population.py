@@ -154,6 +154,17 @@ def test_a_copy_tells_its_ancestors_and_begins_where_they_were() -> None:
         assert play.verdicts[generation - 1].trial == attrs["replaces"]
 
 
+def test_everyone_who_is_sent_on_is_told_by_what() -> None:
+    play = Play(problem(), moving)
+    play.waves(lambda _: 4)
+    whys = [job.why for _, job in play.jobs if job.trial is not None and job.to_step == 4]
+    values = sorted(abs(float(o.params["x"]) - 2 / 8) for o in play.observations[:4])  # type: ignore[arg-type]
+    assert sorted(whys) == [
+        f"generation 0, step 2: place {place} of 4 (loss {value:.6g}), 1 of 4 members is replaced"
+        for place, value in enumerate(values[:3], 1)
+    ]
+
+
 def test_the_same_records_give_the_same_decisions() -> None:
     one, other = Play(problem(), moving), Play(problem(), moving)
     assert one.waves(lambda _: 4) == other.waves(lambda _: 4)
