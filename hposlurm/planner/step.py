@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from hposlurm import history as past
 from hposlurm.assignments import waves_in_flight
 from hposlurm.backend import NEVER_SATISFIED, Backend
-from hposlurm.backend.jobs import WaveJobs
-from hposlurm.errors import LimitError
+from hposlurm.backend.jobs import WaveJobs, read_jobs
+from hposlurm.errors import BackendError, LimitError
 from hposlurm.failpoints import fail_point
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
@@ -23,10 +24,14 @@ from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
 from hposlurm.planner.retention import tidy
 from hposlurm.publish import publish
-from hposlurm.trial import Settlement
+from hposlurm.trial import JobState, Settlement
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
+
+
+# Of how many waves back a planner job may still wait in the queue; each was overtaken by somebody's `advance`.
+_LOOK_BACK = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,14 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
             publish(layout, history, spec.publish, spec.limits)
             tidy(layout, spec, history)
             chain.dismiss(layout, backend, plan)
+            _dismiss_overtaken(layout, backend, plan.wave)
             return Step("finished", plan.wave, plan.finished)
         step = _step(layout, spec, backend, history, begun)
         if step is not None:
             publish(layout, history, spec.publish, spec.limits)
             fail_point("published")
             if step.kind == "submitted":
+                _dismiss_overtaken(layout, backend, min([step.wave, *(flying.wave for flying in history.in_flight)]))
                 tidy(layout, spec, history)  # last: the chain must not wait for a slow disk
             return step
 
@@ -233,6 +240,20 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     if not waits:
         request = submission.request_for(layout, spec, plan, token_of(wave))
         submission.put_planner(request, backend, wave, jobs.arrays)
+
+
+def _dismiss_overtaken(layout: StudyLayout, backend: Backend, wave: int) -> None:
+    """Cancels the planners of waves before `wave` that never ran because others took their steps.
+
+    A study's planners run one at a time, in the order of their submission: one that Slurm holds stops all later ones.
+    """
+    found = (read_jobs(layout.wave(before)) for before in range(max(0, wave - _LOOK_BACK), wave))
+    planners = [jobs.planner for jobs in found if jobs and jobs.planner and not jobs.is_late]
+    mine = os.environ.get("SLURM_JOB_ID")
+    with contextlib.suppress(BackendError):
+        states = backend.states([job_id for job_id in planners if job_id != mine])
+        if waiting := [job_id for job_id, found in states.items() if found.state is JobState.PENDING]:
+            backend.cancel(waiting)
 
 
 def _trials(plan: WavePlan) -> str:

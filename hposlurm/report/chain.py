@@ -19,6 +19,8 @@ GONE = ElementState(JobState.UNKNOWN, "not in the queue")
 # Longer than any submission takes between its record and the release of the jobs.
 _RELEASE_S = 120
 _RELEASE_AGAIN = "scontrol release {job}"
+# Longer than Slurm takes to notice that what a job depended on has ended.
+_START_S = 120
 # Slurm's words (squeue(1), JOB REASON CODES), in lower case with blanks → what helps.
 _STUCK: Mapping[str, str] = {
     "jobhelduser": _RELEASE_AGAIN,
@@ -70,6 +72,21 @@ def why_broken(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementS
         return "none of its jobs is left in the queue"
     ended = planner.detail if planner == GONE else f"{planner.state}"
     return f"wave {plan.wave} is in the queue, but its planner (job {jobs.planner}) is {ended}: nothing would follow"
+
+
+def why_blocked(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState], ended_at: float) -> str | None:
+    """Why the planner of a wave that ended at `ended_at` does not start; None if it does, or its elements still run."""
+    jobs = read_jobs(layout.wave(plan.wave))
+    if jobs is None or jobs.planner is None or jobs.is_late or time.time() < ended_at + _START_S:
+        return None
+    if any(not _is_over(queue.get(job_id, GONE)) for job_id in asked_for(jobs, plan) if job_id != jobs.planner):
+        return None
+    planner = queue.get(jobs.planner, GONE)
+    if planner.state is not JobState.PENDING or planner.detail != "Dependency":
+        return None
+    return (
+        f"wave {plan.wave} has ended, but its planner (job {jobs.planner}) waits for an earlier one that does not end"
+    )
 
 
 def stuck_jobs(

@@ -15,7 +15,7 @@ from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
 from hposlurm.report.budget import BudgetUse, budget_use
-from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_broken
+from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_blocked, why_broken
 from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState
@@ -205,6 +205,11 @@ def find_phase(
         is_left = all(found.detail == DRIVER_ENDED for found in queue.values())
         return ("interrupted", DRIVER_ENDED) if is_left else ("stalled", why)
     if not _open(history, last.wave):
+        mine = [a for trial in history.trials for a in trial.attempts if a.wave == last.wave]
+        ended_at = max((a.ended_at or a.started_at for a in mine), default=0.0)
+        others = any(_open(history, plan.wave) for plan in history.in_flight)
+        if queue and not others and (why := why_blocked(layout, last, queue, ended_at)):
+            return "stalled", why
         return "running", f"wave {last.wave} has ended; its planner is next"
     return "running", f"wave {last.wave}"
 

@@ -137,6 +137,25 @@ def test_a_second_planner_is_not_submitted_while_the_first_waits(layout, fake_sl
     assert [job["states"] for job in fake_slurm.planners()] == [["CANCELLED"], ["PENDING"]]
 
 
+def test_a_planner_that_others_have_overtaken_does_not_stop_the_later_ones(layout, fake_slurm):
+    """They run one at a time, so one that Slurm holds would be waited for by all that come after it."""
+    study = spec(**{**SMALL, "waves": {"size": 2, "mode": "barrier"}})
+    create(layout, study)
+    advance(layout, study, SlurmBackend())
+    fake_slurm.run_released(layout)
+    held = fake_slurm.planners()[0]["id"]
+    fake_slurm.change(held, states=["PENDING"])  # requeued, and held
+    assert advance(layout, study, SlurmBackend()).kind == "submitted"  # somebody types it
+    assert [job["states"] for job in fake_slurm.planners()] == [["CANCELLED"], ["PENDING"]]
+    for _ in range(4):
+        fake_slurm.run_released(layout)
+        fake_slurm.change(fake_slurm.planners()[-1]["id"], states=["PENDING"])
+        if advance(layout, study, SlurmBackend()).kind == "finished":
+            break
+    assert read_history(layout).finished
+    assert "PENDING" not in {state for job in fake_slurm.planners() for state in job["states"]}
+
+
 def test_a_job_that_shows_up_late_is_swept_away(layout, fake_slurm):
     study = spec(**{**SMALL, "waves": {"size": 4, "mode": "barrier"}})
     create(layout, study)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,22 @@ def test_a_study_none_of_whose_jobs_is_left_is_stalled(tmp_path: Path) -> None:
     assert look(layout, queue={**gone, "150": ElementState(JobState.PENDING)}).phase == "running"
     assert look(layout, queue={**gone, "150": ElementState(JobState.UNKNOWN)}).phase == "running"
     assert look(layout, queue={}).phase == "running"
+
+
+@pytest.mark.parametrize(("ended_s_ago", "phase"), [(600, "stalled"), (5, "running")])
+def test_a_planner_that_an_earlier_one_keeps_waiting_is_not_waited_for_for_ever(
+    tmp_path: Path, ended_s_ago: float, phase: str
+) -> None:
+    """All planners of a study run one at a time: one of an earlier wave that Slurm holds stops this one."""
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, [*completed(0, 1.0)[:-1], end("complete", time.time() - ended_s_ago)])
+    waits = {"100_0": ElementState(JobState.COMPLETED), "150": ElementState(JobState.PENDING, "Dependency")}
+    view = look(layout, queue=waits)
+    assert view.phase == phase
+    assert phase == "running" or view.next == "hposlurm resume demo"
+    assert look(layout, queue={**waits, "150": ElementState(JobState.PENDING, "Priority")}).phase == "running"
+    assert look(layout, queue={**waits, "100_0": ElementState(JobState.RUNNING)}).phase == "running"
 
 
 @pytest.mark.parametrize(
