@@ -88,6 +88,25 @@ def test_of_two_planners_at_once_one_wins_and_the_other_does_nothing(layout, fak
     assert len(fake_slurm.arrays()) == len(fake_slurm.planners()) == rounds
 
 
+def test_two_planners_at_once_submit_each_of_the_waves_in_flight_once(layout, fake_slurm):
+    waves = 20
+    study = spec(
+        search={"algorithm": "random", "seed": 7},
+        budget={"n_trials": 2 * waves},
+        waves={"size": 2, "mode": "overlap"},
+        publish=["csv"],
+    )
+    create(layout, study)
+    for _ in range(waves):
+        both = [processes.begin(lambda: advance(layout, study, SlurmBackend())) for _ in range(2)]
+        assert [processes.end(pid) for pid in both] == [0, 0]
+        if not fake_slurm.run_released(layout):
+            break
+    assert read_history(layout).finished == f"{2 * waves} of {2 * waves} trials are done"
+    check_once(layout, fake_slurm, waves)
+    assert any(plan.in_flight for plan in read_history(layout).plans)
+
+
 @pytest.mark.parametrize("name", failpoints.CANCEL)
 def test_a_cancel_killed_anywhere_is_finished_by_the_next_one(layout, fake_slurm, name):
     study = spec(**STUDY)
