@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Measures on the Slurm that SLURM_CONF names what share of its GPUs' time a study trains, in each of waves.mode.
+
+    eval "$(sudo scripts/slurm-cluster up)"; scripts/bench_modes.py --trials 48 --slots 8 --seconds 10
+
+A trial sleeps between once and twice --seconds, on one GPU; TPE proposes them, as many at once as there are slots. Two
+shares are printed as a Markdown table: until the last trial has started, and over everything, from the first start to
+the last end. What idles in between is Slurm, the planner, and waiting for the slowest trial of a wave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from hposlurm.history import read_history
+from hposlurm.layout import StudyLayout
+
+Spans = Sequence[tuple[float, float]]
+
+
+def study(mode: str, trials: int, slots: int, seconds: float) -> dict[str, object]:
+    size = {} if mode == "refill" else {"size": slots}
+    return {
+        "name": f"share-{mode}",
+        "objectives": [{"name": "loss"}],
+        "parameters": {
+            "y": {"type": "float", "min": 0.0, "max": 1.0},
+            "pause": {"type": "float", "min": seconds, "max": 2 * seconds},
+        },
+        "search": {"algorithm": "tpe", "seed": 0},
+        "budget": {"n_trials": trials},
+        "waves": {"mode": mode, "max_concurrent": slots, **size},
+        "trial": {"command": "sleep {{ pause }}; echo loss={{ y }}", "metric_pattern": r"loss=(?P<loss>\S+)"},
+        "resources": {"gpus_per_node": 1, "time": "00:10:00"},
+    }
+
+
+def share(spans: Spans, slots: int, until: float) -> float:
+    """Of the time of `slots` GPUs from the first start to `until`, what lies in the spans (start, end)."""
+    begun = min(start for start, _ in spans)
+    return sum(max(0.0, min(end, until) - start) for start, end in spans) / (slots * (until - begun))
+
+
+def spans_of(directory: Path) -> list[tuple[float, float]]:
+    trials = read_history(StudyLayout(directory)).trials
+    attempts = [attempt for trial in trials for attempt in trial.attempts]
+    return [(attempt.started_at, attempt.ended_at) for attempt in attempts if attempt.ended_at is not None]
+
+
+def run(mode: str, options: argparse.Namespace, runs: Path) -> Spans:
+    file = runs / f"{mode}.yaml"
+    file.write_text(yaml.safe_dump(study(mode, options.trials, options.slots, options.seconds)))
+    command = [sys.executable, "-m", "hposlurm", "launch", str(file), "--backend", "slurm", "--wait", "--yes"]
+    subprocess.run(command, check=True, cwd=runs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return spans_of(runs / "runs" / f"share-{mode}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--modes", nargs="+", choices=["barrier", "overlap", "refill"], default=None)
+    parser.add_argument("--trials", type=int, default=48)
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10.0, help="the shortest trial; the longest takes twice that")
+    options = parser.parse_args()
+    print("| mode | trials | until the last one started | overall | wall time |\n|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory(prefix="hposlurm-modes-") as folder:
+        for mode in options.modes or ["barrier", "overlap", "refill"]:
+            spans = run(mode, options, Path(folder))
+            last, end = max(start for start, _ in spans), max(end for _, end in spans)
+            wall = f"{end - min(start for start, _ in spans):.0f} s"
+            early, whole = (share(spans, options.slots, until) for until in (last, end))
+            print(f"| {mode} | {len(spans)} | {early:.3f} | {whole:.3f} | {wall} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
