@@ -136,6 +136,12 @@ def taken(wave: WaveLayout) -> set[int]:
     return {position for position in found if position is not None}
 
 
+def entered(wave: WaveLayout) -> set[int]:
+    """The elements that have started, as far as a listing shows them."""
+    numbers = (number_of(path.stem.removeprefix("element-"), 5) for path in wave.claims.glob("element-*.json"))
+    return {element for element in numbers if element is not None}
+
+
 def takers(wave: WaveLayout) -> dict[int, int]:
     """The element that took each position; what was closed untaken is left out. Raises StudyError for damage."""
     found = ((position, _taker(wave, position)) for position in sorted(taken(wave)))

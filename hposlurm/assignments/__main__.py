@@ -16,10 +16,13 @@ from hposlurm.layout import StudyLayout
 
 def main(arguments: list[str]) -> int:
     from hposlurm.assignments.batches import add_batch
+    from hposlurm.assignments.surplus import cancel_surplus
 
     layout, wave = StudyLayout(Path(arguments[0])), int(arguments[1])
     try:
-        add_batch(layout, wave, time.time(), is_needed="needed" in arguments[2:])
+        batch = add_batch(layout, wave, time.time(), is_needed="needed" in arguments[2:])
+        if batch and batch.over:
+            cancel_surplus(layout.wave(wave), batch)
     except (HposlurmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
