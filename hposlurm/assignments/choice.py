@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is assigned next. Without assignments, `finished` is the reason why the study is over."""
+    """What is assigned next. Without assignments, `finished` is the reason why the study is over.
+
+    `affordable` is how many the budget of GPU hours pays for, these included, if each uses all that it may (None: it
+    sets no limit).
+    """
 
     assignments: tuple[Assignment, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
     finished: str | None = None
+    affordable: int | None = None
 
 
 def choose(
@@ -81,7 +86,7 @@ def choose(
     gpu_hours = [gpus * (whole_s if a.time_limit_s is None else a.time_limit_s) / 3600 for a in found]
     count = payable(spec.budget, so_far, gpu_hours)
     if count:
-        return Choice(in_order(spec, found[:count]), answer.verdicts, answer.notes)
+        return Choice(in_order(spec, found[:count]), answer.verdicts, answer.notes, affordable=most)
     if found:
         over = reason_to_end(spec.budget, so_far, gpu_hours[0])
     beyond = next_jobs(problem, observations, 1) if over else answer  # what the budget alone leaves out

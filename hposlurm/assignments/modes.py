@@ -30,6 +30,8 @@ _ELEMENTS_MOST = 1000
 _AHEAD_SHARE = 8
 # A trial that is sent on for as long as it is among the better half has two runs on average
 _RUNS_WITH_RUNGS = 2
+# A budget of GPU hours pays for more trials than with all of their time limits, but few use less than a quarter
+_RUNS_PER_TIME_LIMIT = 4
 # What learns from a generation of results at once, and what looks at no result at all
 _BREEDERS = frozenset({"cmaes", "nsga2", "nsga3"})
 _BLIND = frozenset({"grid", "random", "qmc"})
@@ -105,19 +107,23 @@ def is_refill(spec: StudySpec) -> bool:
     return mode_of(spec).name == "refill"
 
 
-def elements_wanted(spec: StudySpec, history: History, wave_size: int, proposed: int) -> int:
+def elements_wanted(
+    spec: StudySpec, history: History, wave_size: int, proposed: int, affordable: int | None = None
+) -> int:
     """How many elements a refill wave has: about what the study still needs, at least the `proposed` assignments.
 
-    With fewer than it needs another wave follows, and an element that finds nothing to do ends at once.
+    With fewer than it needs another wave follows, and an element that finds nothing to do ends at once. `affordable`
+    is how many the budget pays for if each uses all of its time (None: it sets no limit).
     """
+    most = _ELEMENTS_MOST if affordable is None else min(_ELEMENTS_MOST, _RUNS_PER_TIME_LIMIT * affordable)
     known = [n for n in (spec.budget.n_trials, spec.space.cardinality(_ELEMENTS_MOST)) if n is not None]
     if not known:
-        return max(proposed, _ELEMENTS_MOST)
+        return max(proposed, most)
     unfinished = sum(not trial.state.is_finished for trial in history.trials)
     new = max(0, min(known) - len(history.trials))
     has_rungs = spec.search.pair[1] not in {"none", *AT_REPORTS} and spec.search.max_resource is not None
     runs = (_RUNS_WITH_RUNGS if has_rungs else 1) * (new + unfinished)
-    return max(proposed, min(_ELEMENTS_MOST, max(runs, min(wave_size, new + unfinished))))
+    return max(proposed, min(most, max(runs, min(wave_size, new + unfinished))))
 
 
 def proposed_ahead(wave_size: int) -> int:

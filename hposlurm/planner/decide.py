@@ -58,6 +58,9 @@ def next_plan(
             layout, spec, history, wave_size=wave_size, gpus=gpus, now=now, still_open=still_open, warm=warm
         )
     refilled = is_refill(spec) and bool(chosen.assignments) and spec.waves.size is None
+    elements = None
+    if refilled:
+        elements = elements_wanted(spec, history, wave_size, len(chosen.assignments), chosen.affordable)
     bad = bad_nodes(history.trials)
     exclude, note = exclusion(bad, nodes()) if bad else ((), "")
     return WavePlan(
@@ -85,7 +88,7 @@ def next_plan(
         notes=(*_mode_note(spec, wave), *chosen.notes),
         in_flight=tuple(still_open),
         lane=min({*range(len(still_open) + 1)} - {history.plans[index].lane for index in still_open}),
-        elements=elements_wanted(spec, history, wave_size, len(chosen.assignments)) if refilled else None,
+        elements=elements,
         ahead=proposed_ahead(wave_size) if refilled else 0,
         finished=chosen.finished,
     )

