@@ -20,22 +20,32 @@ def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = F
     later is for the wave behind. `now` is in epoch seconds.
     """
     history = read_history(layout)
-    plan = history.plans[-1]
-    if plan.wave != wave or plan.elements is None or plan.over or layout.stop.exists():
+    plan = next((plan for plan in history.plans if plan.wave == wave), None)
+    if plan is None or plan.elements is None or plan.over or layout.stop.exists():
         return None
     position = len(plan.assignments)
+    free = len({*range(position)} - pool.taken(layout.wave(wave)))
     try:
-        return _add(layout, history, position, now, is_needed=is_needed)
+        if plan is not history.plans[-1]:
+            return _end(layout, wave, position, now) if is_needed and not free else None
+        return _add(layout, history, position, free, now, is_needed=is_needed)
     finally:
         pool.give_back(layout.wave(wave), position)
 
 
-def _add(layout: StudyLayout, history: History, position: int, now: float, *, is_needed: bool) -> Batch | None:
+def _end(layout: StudyLayout, wave: int, position: int, now: float) -> Batch | None:
+    """Nobody but the planner of a later wave says what comes next."""
+    batch = Batch(wave, position, now, over=f"wave {wave + 1} is planned")
+    return batch if pool.record_batch(layout.wave(wave), batch) else None
+
+
+def _add(
+    layout: StudyLayout, history: History, position: int, free: int, now: float, *, is_needed: bool
+) -> Batch | None:
     from hposlurm.spec import load
 
     plan = history.plans[-1]
     wave = layout.wave(plan.wave)
-    free = len({*range(position)} - pool.taken(wave))
     wanted = max(_FILL * plan.ahead - free, 1 if is_needed and not free else 0)
     if wanted <= 0:
         return None

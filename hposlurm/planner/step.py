@@ -106,11 +106,15 @@ def _step(
             return Step("busy", plan.wave, f"another planner is submitting wave {plan.wave}")
         begun.append((plan, jobs))
     most = waves_in_flight(spec, backend.wave_size(spec))
+    if any(plan.elements is not None for plan, _ in begun):
+        most = 1  # nothing can be added to a refill wave once another one is planned behind it
     if begun and len(history.in_flight) >= most:
         return _begun(layout, history, begun)
     fresh = {plan.wave for plan, _ in begun}
     looks = [look(layout, backend, plan, history) for plan in history.in_flight if plan.wave not in fresh]
     still_open = sorted(fresh | {found.plan.wave for found in looks if found.alive})
+    if any(found.plan.elements is not None for found in looks if found.alive):
+        most = 1  # `resume` may have changed the mode
     if len(still_open) < most:
         ended = [found for found in looks if not found.alive]
         for found in ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from hposlurm import pool
 from hposlurm.assignments.batches import add_batch
 from hposlurm.history import read_history
-from hposlurm.plan import read_plan
+from hposlurm.plan import read_plan, record_plan
 from hposlurm.trial import TrialState
+from hposlurm.worker.binding import find_assignment
 from tests.refill import Lab
 
 ASHA = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 9, "reduction_factor": 3}
@@ -111,6 +113,22 @@ def test_what_comes_too_late_for_its_wave_is_not_added(tmp_path: Path) -> None:
     pool.close(lab.layout.wave(0), 4, 0.0)
     assert add_batch(lab.layout, 0, 0.0, is_needed=True) is None
     assert lab.start(4) is None
+
+
+def test_nobody_waits_in_a_wave_with_a_later_one_behind_it(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, budget={"n_trials": 20})
+    wave = lab.layout.wave(0)
+    for element in range(3):
+        lab.start(element)
+    following = replace(read_plan(wave), wave=1, in_flight=(0,), assignments=(), elements=None)
+    assert record_plan(lab.layout.wave(1), following)
+    assert add_batch(lab.layout, 0, 0.0, is_needed=True) is None  # somebody may still take what is left
+    assert find_assignment(lab.layout, 0, 3, patience_s=0)
+    assert add_batch(lab.layout, 0, 0.0) is None
+    ended = add_batch(lab.layout, 0, 0.0, is_needed=True)
+    assert ended is not None and ended.over == "wave 1 is planned"
+    assert find_assignment(lab.layout, 0, 4, patience_s=0) is None
+    assert add_batch(lab.layout, 7, 0.0, is_needed=True) is None
 
 
 @pytest.mark.parametrize("search", [{"algorithm": "tpe", "seed": 7, "startup_trials": 3}, ASHA, {"algorithm": "auto"}])

@@ -24,7 +24,7 @@ from hposlurm.search.budget import spent
 from hposlurm.trial import NO_TRIAL, JobState, TrialState
 from tests.fake_slurm import FakeSlurm
 from tests.planner import processes
-from tests.planner.fake import new_layout, spec
+from tests.planner.fake import FakeCluster, Killed, new_layout, spec
 from tests.refill import WAVES, Lab
 
 RETRIES = {"command": "x {{ x }}", "retries": 2, "workdir": "/"}
@@ -161,6 +161,28 @@ def test_what_was_cancelled_with_its_study_goes_on_after_resume(tmp_path: Path) 
     lift_stop(lab.layout)
     assert lab.step() == "submitted"
     assert lab.assigned() == [1, 2, 3, 4] and lab.wave == 1
+
+
+def test_no_wave_is_planned_behind_a_refill_wave_that_runs_whatever_the_mode_has_become(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, budget={"n_trials": 40})
+    lab.study = spec(waves={"size": 4, "mode": "overlap"}, budget={"n_trials": 40})
+    assert lab.start(0) == 0
+    assert lab.step() == "waiting" and lab.wave == 0
+    add_batch(lab.layout, 0, 0.0)
+    lab.over()
+    assert lab.step() == "submitted" and lab.wave == 3  # three waves of the new mode
+
+
+def test_nor_behind_one_that_is_submitted_only_now(tmp_path: Path) -> None:
+    lab = Lab.__new__(Lab)
+    lab.study = spec(waves=WAVES, budget={"n_trials": 40})
+    lab.layout, lab.cluster = new_layout(tmp_path), FakeCluster()
+    create(lab.layout, lab.study)
+    lab.cluster.die_before = "submit"
+    with pytest.raises(Killed):
+        lab.step()
+    lab.study = spec(waves={"size": 4, "mode": "overlap"}, budget={"n_trials": 40})
+    assert lab.step() == "submitted" and lab.wave == 0
 
 
 @pytest.mark.parametrize("name", failpoints.CLOSE)
