@@ -12,6 +12,7 @@ from hposlurm.assignments.modes import (
     is_refill,
     mode_of,
     proposed_ahead,
+    trials_in_flight,
     trials_per_wave,
     waves_in_flight,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "pruned",
     "read_warm_start",
     "stage_limits",
+    "trials_in_flight",
     "trials_per_wave",
     "trials_wanted",
     "waves_ahead",

@@ -102,6 +102,11 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
     return min(wanted, spec.waves.max_concurrent or wanted)
 
 
+def trials_in_flight(spec: StudySpec, wave_size: int) -> int:
+    """How many trials the waves in flight have at most together, if one has `wave_size`, or runs as many at once."""
+    return _ELEMENTS_MOST if is_refill(spec) else wave_size * waves_in_flight(spec, wave_size)
+
+
 def is_refill(spec: StudySpec) -> bool:
     """Whether an element of a wave takes its assignment when it starts."""
     return mode_of(spec).name == "refill"

@@ -75,6 +75,7 @@ def size_text(count: float) -> str:
 
 def disk_line(spec: StudySpec, first_wave: int) -> str:
     """What checkpoints may use of the disk, in one line."""
+    from hposlurm.assignments import is_refill
     from hposlurm.planner.retention import disk_gb
 
     trial = spec.trial
@@ -85,5 +86,7 @@ def disk_line(spec: StudySpec, first_wave: int) -> str:
     if at_most is None:
         bound = "trial.keep_checkpoints" if trial.keep_checkpoints is None else "budget.n_trials"
         return f"disk: {one}, and no budget bounds the trials; {bound} would bound it"
-    kept = "all trials' checkpoints are kept" if trial.keep_checkpoints is None else "as trial.keep_checkpoints says"
+    kept = "all trials' checkpoints are kept"
+    if trial.keep_checkpoints is not None:
+        kept = "as trial.keep_checkpoints says" + (", once a wave of many has ended" if is_refill(spec) else "")
     return f"disk: at most {size_text(at_most * 1e9)} of checkpoints ({one}, {kept})"

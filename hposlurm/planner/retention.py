@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import trials_wanted, waves_in_flight
+from hposlurm.assignments import trials_in_flight, trials_wanted
 from hposlurm.history import History, ranked
 from hposlurm.layout import StudyLayout, marker_of
 from hposlurm.limits import NO_LIMITS, Limits
@@ -122,12 +122,15 @@ def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
 
 
 def disk_gb(spec: StudySpec, wave: int) -> float | None:
-    """GB that checkpoints use at most, if a wave has `wave` trials; None if that is not known, or nothing bounds it."""
+    """GB that checkpoints use at most, if a wave has `wave` trials; None if that is not known, or nothing bounds it.
+
+    Nothing is taken away before a wave has ended, and one of refill mode has many trials.
+    """
     one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
     trials = trials_wanted(spec)
     counts = [] if trials is None else [trials]
     if keep is not None and not _leaves_paused(spec):
-        counts.append(keep + wave * waves_in_flight(spec, wave))
+        counts.append(keep + trials_in_flight(spec, wave))
     return None if one is None or not counts else one * min(counts)
 
 

@@ -59,16 +59,24 @@ def test_gc_keeps_as_many_as_the_study_says(demo: StudyLayout, run: Run) -> None
     ("settings", "line"),
     [
         ([], "disk: unknown; trial.checkpoint_gb would tell how much the checkpoints of one trial use"),
-        (["checkpoint_gb=7"], "disk: at most 84 GB of checkpoints (7 GB a trial, all trials' checkpoints are kept)"),
         (
-            ["checkpoint_gb=7", "keep_checkpoints=1"],
+            ["trial.checkpoint_gb=7"],
+            "disk: at most 84 GB of checkpoints (7 GB a trial, all trials' checkpoints are kept)",
+        ),
+        (
+            ["trial.checkpoint_gb=7", "trial.keep_checkpoints=1"],
             "disk: at most 84 GB of checkpoints (7 GB a trial, as trial.keep_checkpoints says)",
+        ),
+        (
+            ["trial.checkpoint_gb=7", "trial.keep_checkpoints=1", "waves={mode: refill}"],
+            "disk: at most 84 GB of checkpoints (7 GB a trial, as trial.keep_checkpoints says, once a wave of many has "
+            "ended)",
         ),
     ],
 )
 def test_check_estimates_the_disk(runs: Path, run: Run, settings: list[str], line: str) -> None:
     file = runs / "demo.yaml"
     file.write_text(SPEC.format(name="demo", n_trials=12))
-    words = [word for setting in settings for word in ("--set", f"trial.{setting}")]
+    words = [word for setting in settings for word in ("--set", setting)]
     done = run("check", str(file), "--backend", "local", *words)
     assert line in done.out.splitlines(), done

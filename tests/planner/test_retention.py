@@ -166,6 +166,11 @@ def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
     assert estimate(checkpoint_gb=2.5, keep_checkpoints=100) == 30
     assert estimate(checkpoint_gb=2.5, budget={"wall_time": "1:00:00"}) is None
     assert estimate(checkpoint_gb=2.5, budget={"wall_time": "1:00:00"}, keep_checkpoints=1) == 12.5
+    # an array of refill mode has all trials, up to 1000, and is tidied when it has ended
+    refill, kept = {"waves": {"mode": "refill", "max_concurrent": 4}}, {"checkpoint_gb": 2.5, "keep_checkpoints": 1}
+    assert estimate(**kept, more=refill) == 30
+    assert estimate(**kept, budget={"n_trials": 5000}, more=refill) == 2502.5
+    assert estimate(**kept, budget={"wall_time": "1:00:00"}, more=refill) == 2502.5
     # whoever waits for a rung keeps his: with promotion nearly all do, with halving the losers go with their wave
     rungs = {"max_resource": 9}
     promotion, auto = {"search": {"algorithm": "asha", **rungs}}, {"search": {"algorithm": "auto", **rungs}}
