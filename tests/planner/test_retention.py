@@ -174,7 +174,7 @@ def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
     # whoever waits for a rung keeps his: with promotion nearly all do, with halving the losers go with their wave
     rungs = {"max_resource": 9}
     promotion, auto = {"search": {"algorithm": "asha", **rungs}}, {"search": {"algorithm": "auto", **rungs}}
-    halving = {"search": {"algorithm": "successive_halving", **rungs}, "waves": {}}
+    halving = {"search": {"algorithm": "successive_halving", **rungs}, "waves": {"mode": "barrier"}}
     assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more=promotion) == 30
     assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more=auto) == 30
     assert estimate(checkpoint_gb=2.5, keep_checkpoints=1, more=halving) == 12.5
