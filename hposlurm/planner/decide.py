@@ -100,11 +100,16 @@ def _mode_note(spec: StudySpec, wave: int) -> list[str]:
 
 
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:
-    """A reason to stop: when no element of a wave reaches its worker, the next wave would burn the same way."""
+    """A reason to stop: when no element of a wave reaches its worker, the next wave would burn the same way.
+
+    Not while those of another wave in flight do: then it is one bad node's fault, or that of a small wave's bad luck.
+    """
     lost = [s for s in settled if s.attempt is None and (s.outcome is Outcome.FAIL or s.state is JobState.UNKNOWN)]
     count = Counter(s.wave for s in lost)
+    began = {attempt.wave for trial in history.trials for attempt in trial.attempts if attempt.number >= 0}
     for plan in history.in_flight:
-        if 0 < min(plan.size, len(plan.assignments)) <= count[plan.wave]:
+        others = {other.wave for other in history.in_flight} - {plan.wave}
+        if 0 < min(plan.size, len(plan.assignments)) <= count[plan.wave] and not began & others:
             reason = next(s.reason for s in lost if s.wave == plan.wave)
             return f"stopped: no element of wave {plan.wave} reached its worker; {reason}"
     return None

@@ -101,7 +101,7 @@ def settle(
         known = states.get(ids[index], ElementState(JobState.UNKNOWN))
         runs = usage.get(ids[index], ())
         mine = attempts_of(plan, history, bound, index)
-        element = _Element(plan, assignment.trial, ids[index], known.state, runs, known.detail)
+        element = _Element(plan, assignment, ids[index], known.state, runs, known.detail)
         started = frozenset(attempt.restart for attempt in mine)
         silent = [i for i in range(len(runs)) if i not in started]
         is_last_silent = not mine or (bool(silent) and silent[-1] > max(started))
@@ -121,11 +121,15 @@ class _Element:
     """One array element that has ended, and what the cluster says of it: in the end, and of each of its runs."""
 
     plan: WavePlan
-    trial: int
+    assignment: Assignment
     job_id: str
     state: JobState
     runs: Sequence[Usage]
     detail: str = ""
+
+    @property
+    def trial(self) -> int:
+        return self.assignment.trial
 
     def words(self, reason: str) -> str:
         """`reason`, unless it blames a node: of a study on one machine it was the driving process that ended."""
@@ -144,6 +148,10 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
     if is_last and element.state is JobState.CANCELLED:
         state = element.state  # it may have been requeued and cancelled before it ran again
     verdict = _verdict(attempts, state, is_last=is_last, after_cancel=after_cancel)
+    limit_s = element.assignment.time_limit_s
+    if verdict and verdict[1].startswith(TIME_LIMIT) and limit_s is not None:
+        # it had the time of its part of the training, which was a guess; the next attempt has all of it
+        verdict = Outcome.INTERRUPTED, f"{TIME_LIMIT}: the job used up the {limit_s / 60:g} minutes of its part"
     if verdict is None and run is None:
         return None
     outcome, reason = verdict or (None, "")

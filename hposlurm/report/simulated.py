@@ -40,7 +40,7 @@ class Figures:
         until = f"until the last new trial started (at {duration(self.busy_s)})"
         yield "wall time", f"{duration(self.wall_s)} of virtual time"
         before = f"; {self.busy_share:.1%} {until}" if self.busy_s else ""
-        yield "training", f"{self.training_share:.1%} of the GPUs' time{before}"
+        yield "training", f"{self.training_share:.1%} of the time of the GPUs that it may use at once{before}"
         there = shown(self.gpus * self.wall_s / 3600)
         yield "GPU hours", f"{shown(self.gpu_hours)} of the {there} that the cluster has in this time"
 

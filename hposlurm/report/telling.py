@@ -81,7 +81,7 @@ def _ruling_lines(story: RulingStory) -> Iterator[Line]:
 def _study_lines(found: StudyExplanation) -> Iterator[Line]:
     yield "points:", ", ".join(f"{count} {origin}" for origin, count in found.origins.items()) or "none yet"
     if found.premise is None:
-        yield "rungs:", "none: trials are not compared before their end"
+        yield "rungs:", "none"
     else:
         yield from _premise_lines(found.premise)
     last: tuple[str, ...] = ()

@@ -98,4 +98,9 @@ def _rung(observations: Sequence[Observation], step: int) -> Rung:
 def _census(observations: Sequence[Observation], step: int) -> tuple[int, int]:
     """How many have a value at a rung, and how many of them were sent further."""
     reached = [o for o in observations if value_at(o, step) is not None]
-    return len(reached), sum(is_sent_to(o, step + 1) for o in reached)
+    return len(reached), sum(is_sent_to(o, step + 1) and not _ended_at(o, step) for o in reached)
+
+
+def _ended_at(o: Observation, step: int) -> bool:
+    """Whether the trial was stopped there, by a rule that lets it run until then."""
+    return o.state is TrialState.PRUNED and bool(o.curve) and o.curve[-1][0] <= step

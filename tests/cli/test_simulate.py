@@ -40,7 +40,7 @@ def test_the_cost_is_told_before_it_is_paid(run):
         "bloom-simulated: 6 of 6 trials are done",
         "by trial.py:trial on 4 virtual GPUs (barrier): nothing was trained",
         "1h30m of virtual time",
-        "100.0% of the GPUs' time; 100.0% until the last new trial started (at 1h00m)",
+        "100.0% of the time of the GPUs that it may use at once; 100.0% until the last new trial started (at 1h00m)",
         "6 of the 6 that the cluster has in this time",
         "6: 6 complete",
         "next:      hposlurm collect bloom-simulated",

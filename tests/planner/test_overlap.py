@@ -101,6 +101,15 @@ def test_a_study_ends_once_all_its_waves_have_ended(layout: StudyLayout) -> None
     assert history.counts()[TrialState.COMPLETE] == 12 and history.in_flight == ()
 
 
+def test_a_small_wave_that_never_starts_does_not_end_a_study_that_works(layout: StudyLayout) -> None:
+    cluster, study = FakeCluster(), spec(**OVERLAP, budget={"n_trials": 40})
+    launch(layout, study, cluster)
+    run_wave(layout, cluster, 0)
+    cluster.arrays["101"]["state"] = JobState.FAILED  # no element of wave 1 wrote a journal
+    step = advance(layout, study, cluster)
+    assert step.kind == "submitted" and read_history(layout).finished is None
+
+
 @pytest.mark.parametrize("moment", ["die_before", "die_after"])
 @pytest.mark.parametrize("call", ["submit", "submit_planner", "release"])
 @pytest.mark.parametrize("wave", [0, 1, 2, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,6 +119,15 @@ def test_a_kill_alone_is_a_failure_and_not_a_lack_of_memory() -> None:
 def test_an_interruption_is_free_unless_it_was_the_time_limit(reason, state, outcome) -> None:
     found = settled([start(0), end("interrupted", reason=reason, exit_code=0)], state=state)
     assert (found[-1].outcome if found else None) is outcome
+
+
+def test_the_time_limit_of_a_part_is_free_since_the_next_attempt_has_all_of_the_time() -> None:
+    short = replace(assignment(0), time_limit_s=780.0)
+    for records in ([start(0)], [start(0), end("interrupted", reason="SIGUSR2 (the time limit is near)")]):
+        found = settle(
+            replace(plan(), assignments=(short,)), history(records), [ID], {ID: ElementState(JobState.TIMEOUT)}, {}
+        )
+        assert verdict(found) == (Outcome.INTERRUPTED, "time limit: the job used up the 13 minutes of its part")
 
 
 def test_the_time_limit_is_free_for_an_attempt_that_can_be_gone_on_from() -> None:
