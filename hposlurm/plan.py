@@ -9,7 +9,7 @@ from typing import Any
 from hposlurm import pool
 from hposlurm.errors import StudyError
 from hposlurm.files import create_once, from_json, to_json
-from hposlurm.layout import WaveLayout
+from hposlurm.layout import StudyLayout, WaveLayout
 from hposlurm.stopping import StopRule
 from hposlurm.trial import Assignment, Settlement
 from hposlurm.typed import structure
@@ -114,6 +114,23 @@ def read_plan(wave: WaveLayout) -> WavePlan:
         notes=(*plan.notes, *(note for batch in added for note in batch.notes)),
         over=added[-1].over if added else "",
     )
+
+
+def check_objectives(layout: StudyLayout, names: Sequence[str]) -> None:
+    """Raises StudyError unless the study's waves were planned for the objectives of these names.
+
+    A frozen spec that was exchanged for another study's would give the values of trials other meanings.
+    """
+    try:
+        planned = read_first(layout.wave(0)).objectives
+    except StudyError:
+        return  # nothing is planned yet, or whoever reads the plans will say what is wrong with them
+    if planned != tuple(names):
+        spec = layout.spec(layout.revisions()[-1])
+        raise StudyError(
+            f"{spec} has the objectives {', '.join(names)}, but the study was launched with {', '.join(planned)}: "
+            "put the file back that launch wrote"
+        )
 
 
 def read_first(wave: WaveLayout) -> WavePlan:

@@ -7,6 +7,7 @@ from hposlurm.assignments.choice import choose
 from hposlurm.assignments.ended import pruned
 from hposlurm.history import History, read_history
 from hposlurm.layout import StudyLayout
+from hposlurm.plan import check_objectives
 from hposlurm.pool import Batch
 
 # How often the low-water mark lies behind the pool's other end
@@ -50,6 +51,7 @@ def _add(
     if wanted <= 0:
         return None
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    check_objectives(layout, [objective.metric for objective in spec.objectives])
     still_open = [p.wave for p in history.in_flight]
     found = choose(layout, spec, history, wave_size=wanted, gpus=plan.gpus, now=now, still_open=still_open)
     if not found.assignments and (free or not is_needed):

@@ -50,9 +50,12 @@ def _nearest(name: str) -> str:
 
 def frozen_spec(layout: StudyLayout) -> StudySpec:
     """The newest revision of a study's frozen spec."""
+    from hposlurm.plan import check_objectives
     from hposlurm.spec import load
 
-    return load(layout.spec(layout.revisions()[-1]), frozen=True)
+    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    check_objectives(layout, [objective.metric for objective in spec.objectives])
+    return spec
 
 
 def say(text: str) -> None:

@@ -13,6 +13,7 @@ from hposlurm.fold import latest_metrics
 from hposlurm.history import History, measured, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.lineage import Leg, legs
+from hposlurm.plan import check_objectives
 from hposlurm.report.numbers import counted
 from hposlurm.report.rulings import RulingStory, rulings
 from hposlurm.scoring import scoring
@@ -195,7 +196,9 @@ def what_rungs_are_worth(layout: StudyLayout, history: History) -> str:
 def _spec(layout: StudyLayout, name: str) -> StudySpec:
     from hposlurm.spec import load
 
-    return load(layout.root / name, frozen=True)
+    spec = load(layout.root / name, frozen=True)
+    check_objectives(layout, [objective.metric for objective in spec.objectives])
+    return spec
 
 
 def _origin(study: Study, trial: Trial) -> str:

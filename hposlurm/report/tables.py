@@ -12,6 +12,7 @@ from hposlurm.errors import StudyError
 from hposlurm.history import History, keeps, ranked, read_history
 from hposlurm.layout import StudyLayout
 from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.plan import check_objectives
 from hposlurm.publish.rows import Row, columns, result_row
 from hposlurm.trial import Objective, Trial, TrialState
 
@@ -50,6 +51,7 @@ def read_results(directory: str | Path) -> StudyResults:
     if not layout.revisions():
         raise StudyError(f"{directory} has no study.yaml in it, so it is no study directory")
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    check_objectives(layout, [objective.metric for objective in spec.objectives])
     return StudyResults(spec.name, read_history(layout), tuple(spec.objectives), spec.limits)
 
 
