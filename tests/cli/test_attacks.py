@@ -59,12 +59,13 @@ def attacked(runs: Path, whole: Path, *attacks: Attack) -> StudyLayout:
 def test_a_study_file_with_other_objectives(runs: Path, whole: Path, verb: tuple[str, ...]) -> None:
     def exchange(layout: StudyLayout) -> None:
         text = layout.spec().read_text()
-        layout.spec().write_text(text.replace("objectives:", "objectives:\n- {name: f1, direction: maximize}", 1))
+        layout.spec().write_text(text.replace("objectives:", "objectives:\n  - {name: f1, direction: maximize}", 1))
 
     attacked(runs, whole, exchange)
     status, _, err = hposlurm(*verb)
-    assert (status, "put the file back that launch wrote" in err) in ((0, False), (1, True)), err
-    assert status or verb[0] not in ("status", "collect", "best", "explain", "advance", "resume"), err
+    assert status in (0, 1, 2), err
+    if verb[0] in ("status", "collect", "best", "advance", "rebuild"):
+        assert (status, "put the file back that launch wrote" in err) == (1, True), err
 
 
 def look_and_go_on(runs: Path, look: tuple[str, ...], go_on: tuple[str, ...]) -> None:
