@@ -17,6 +17,9 @@ from hposlurm.layout import StudyLayout
 from hposlurm.retries import no_progress
 from hposlurm.trial import Assignment, Attempt, Outcome, Report, Settlement, Stage, Trial, TrialState
 
+_DONE = (Outcome.COMPLETE, Outcome.PRUNED)
+# What was made of an attempt without a record
+_OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)
 _FAILURES = (Outcome.FAIL, Outcome.DROPPED)
 _KILLED = "its process was killed with its job; another attempt followed"
 
@@ -126,7 +129,9 @@ def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
         changes["gpus"] = max(attempt.gpus, settlement.gpus)
         if attempt.ended_at is None and attempt.started_at:
             changes["ended_at"] = attempt.started_at + settlement.elapsed_s
-    if settlement.outcome is not None:
+    # its own record may have come after the verdict: a node that was thought lost, a process that outlived its driver
+    is_outdated = attempt.outcome in _DONE and settlement.outcome in _OUTDATED
+    if settlement.outcome is not None and not is_outdated:
         changes["outcome"] = settlement.outcome
         changes["reason"] = settlement.reason or f"its job {settlement.job_id} ended {settlement.state}"
     return replace(attempt, **changes)

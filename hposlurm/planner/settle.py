@@ -58,6 +58,9 @@ def attempts_of(plan: WavePlan, history: History, bound: Bound, index: int) -> l
     return [a for a in trial.attempts if a.wave == plan.wave and a.index == index]
 
 
+_DONE = (Outcome.COMPLETE, Outcome.PRUNED)
+
+
 def unfinished(plan: WavePlan, history: History, bound: Bound) -> list[int]:
     """Indices of the elements whose records alone do not say that they have ended for good."""
     final = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.FAIL, Outcome.INFEASIBLE)
@@ -102,13 +105,14 @@ def settle(
         runs = usage.get(ids[index], ())
         mine = attempts_of(plan, history, bound, index)
         element = _Element(plan, assignment, ids[index], known.state, runs, known.detail)
+        everything = history.trial(assignment.trial).attempts
         started = frozenset(attempt.restart for attempt in mine)
         silent = [i for i in range(len(runs)) if i not in started]
         is_last_silent = not mine or (bool(silent) and silent[-1] > max(started))
         settled += [_silent_run(element, runs[i]) for i in (silent[:-1] if is_last_silent else silent)]
         if is_last_silent:
-            settled.append(_never_started(element, after_cancel, is_late, log_tail))
-        everything = history.trial(assignment.trial).attempts
+            is_done = any(a.outcome in _DONE and a.stage >= assignment.stage for a in everything)
+            settled.append(_never_started(element, after_cancel, is_late, is_done, log_tail))
         for attempt in mine:
             until_then = everything[: everything.index(attempt) + 1]
             found = _settled(element, until_then, is_last=attempt is mine[-1], after_cancel=after_cancel)
@@ -238,11 +242,15 @@ def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -
     return end.without_progress, f"{end.reason}{place}, {lack}"
 
 
-def _never_started(element: _Element, after_cancel: bool, is_late: bool, log_tail: Callable[[str], str]) -> Settlement:
+def _never_started(
+    element: _Element, after_cancel: bool, is_late: bool, is_done: bool, log_tail: Callable[[str], str]
+) -> Settlement:
     """Of an element whose last run did not reach its worker, or none: the verdict, with that run's time."""
     outcome, reason = _meaning((), element.state, after_cancel)
     if is_late and element.state is JobState.COMPLETED:
         outcome, reason = Outcome.INTERRUPTED, "its job came before the plan could be seen, and left"
+    elif is_done and element.state is JobState.COMPLETED:
+        outcome, reason = Outcome.INTERRUPTED, "an earlier attempt had ended the trial by then"
     if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration keeps the worker itself from starting
         said = log_tail(element.job_id)
         outcome, reason = Outcome.FAIL, _before_worker(element.state) + (f": {said}" if said else "")

@@ -121,6 +121,17 @@ def test_an_interruption_is_free_unless_it_was_the_time_limit(reason, state, out
     assert (found[-1].outcome if found else None) is outcome
 
 
+def test_a_record_that_comes_after_the_verdict_is_the_one_that_counts() -> None:
+    late = Settlement(0, 0, 0, ID, JobState.NODE_FAIL, outcome=Outcome.INTERRUPTED, reason="its node failed")
+    attempt = fold(unread(0), completed(0, 0.5))
+    trial = fold_trial([(0, assignment(0))], (attempt,), [[late]], ("eval_loss",), 0)
+    assert (trial.state, trial.values) == (TrialState.COMPLETE, (0.5,))
+    again = replace(plan(), wave=1)
+    known = History((plan(), again), (trial,), {0: (attempt,)})
+    found = settle(again, known, ["101_0"], {"101_0": ElementState(JobState.COMPLETED)}, {})
+    assert verdict(found) == (Outcome.INTERRUPTED, "an earlier attempt had ended the trial by then")
+
+
 def test_the_time_limit_of_a_part_is_free_since_the_next_attempt_has_all_of_the_time() -> None:
     short = replace(assignment(0), time_limit_s=780.0)
     for records in ([start(0)], [start(0), end("interrupted", reason="SIGUSR2 (the time limit is near)")]):
