@@ -15,9 +15,8 @@ from typing import Any
 from hposlurm.fold import Metrics, latest_metrics, unread
 from hposlurm.layout import StudyLayout
 from hposlurm.retries import no_progress
-from hposlurm.trial import Assignment, Attempt, Outcome, Report, Settlement, Stage, Trial, TrialState
+from hposlurm.trial import DONE, Assignment, Attempt, Outcome, Report, Settlement, Stage, Trial, TrialState
 
-_DONE = (Outcome.COMPLETE, Outcome.PRUNED)
 # What was made of an attempt without a record
 _OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)
 _FAILURES = (Outcome.FAIL, Outcome.DROPPED)
@@ -130,7 +129,7 @@ def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
         if attempt.ended_at is None and attempt.started_at:
             changes["ended_at"] = attempt.started_at + settlement.elapsed_s
     # its own record may have come after the verdict: a node that was thought lost, a process that outlived its driver
-    is_outdated = attempt.outcome in _DONE and settlement.outcome in _OUTDATED
+    is_outdated = attempt.outcome in DONE and settlement.outcome in _OUTDATED
     if settlement.outcome is not None and not is_outdated:
         changes["outcome"] = settlement.outcome
         changes["reason"] = settlement.reason or f"its job {settlement.job_id} ended {settlement.state}"
@@ -173,7 +172,7 @@ def _judge(
     values: tuple[float, ...] | None = None
     is_done = False
     for position, attempt in enumerate(attempts):
-        if is_done or attempt.outcome not in (Outcome.COMPLETE, Outcome.PRUNED):
+        if is_done or attempt.outcome not in DONE:
             judged.append(attempt)
             continue
         latest = latest_metrics(attempts[: position + 1])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, lgamma, log
 
-from hposlurm.trial import Attempt, Outcome, Trial, TrialState
+from hposlurm.trial import DONE, Attempt, Outcome, Trial, TrialState
 
 #: How a reason begins that may be the node's fault: what the command's exit means, and what became of the job. Metrics
 #: that are no numbers, used-up time and used-up memory are the trial's own.
@@ -43,7 +43,7 @@ def bad_nodes(trials: Iterable[Trial]) -> tuple[BadNode, ...]:
     failed: dict[str, set[int]] = {}
     completed: dict[str, set[int]] = {}
     for trial in trials:
-        done = {a.host for a in trial.attempts if a.outcome in (Outcome.COMPLETE, Outcome.PRUNED) and a.host}
+        done = {a.host for a in trial.attempts if a.outcome in DONE and a.host}
         blamed = {a.host for a in trial.attempts if a.host and _blames_node(a)} - done
         for node in done:
             completed.setdefault(node, set()).add(trial.number)

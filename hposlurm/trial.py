@@ -68,6 +68,10 @@ class Outcome(StrEnum):
     DROPPED = "dropped"
 
 
+#: What an attempt has done its work with: nothing is left to be run of its stage.
+DONE = (Outcome.COMPLETE, Outcome.PRUNED)
+
+
 class Direction(StrEnum):
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"

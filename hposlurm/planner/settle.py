@@ -12,7 +12,7 @@ from hposlurm.backend import DRIVER_ENDED, ArrayJob, ElementState, Usage
 from hposlurm.history import History
 from hposlurm.plan import WavePlan
 from hposlurm.retries import TIME_LIMIT, TIME_LIMIT_SIGNAL, makes_progress, reached
-from hposlurm.trial import NO_TRIAL, Assignment, Attempt, JobState, Outcome, Settlement
+from hposlurm.trial import DONE, NO_TRIAL, Assignment, Attempt, JobState, Outcome, Settlement
 
 #: What each element of a wave runs, by its index.
 Bound = Mapping[int, Assignment]
@@ -56,9 +56,6 @@ def attempts_of(plan: WavePlan, history: History, bound: Bound, index: int) -> l
         return []
     trial = history.trial(bound[index].trial)
     return [a for a in trial.attempts if a.wave == plan.wave and a.index == index]
-
-
-_DONE = (Outcome.COMPLETE, Outcome.PRUNED)
 
 
 def unfinished(plan: WavePlan, history: History, bound: Bound) -> list[int]:
@@ -111,7 +108,7 @@ def settle(
         is_last_silent = not mine or (bool(silent) and silent[-1] > max(started))
         settled += [_silent_run(element, runs[i]) for i in (silent[:-1] if is_last_silent else silent)]
         if is_last_silent:
-            is_done = any(a.outcome in _DONE and a.stage >= assignment.stage for a in everything)
+            is_done = any(a.outcome in DONE and a.stage >= assignment.stage for a in everything)
             settled.append(_never_started(element, after_cancel, is_late, is_done, log_tail))
         for attempt in mine:
             until_then = everything[: everything.index(attempt) + 1]

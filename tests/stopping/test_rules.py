@@ -165,6 +165,7 @@ def test_the_best_value_so_far_counts_against_the_median() -> None:
     others = {n: curve(0.5, 0.5, complete=True) for n in range(1, 4)}
     assert not asked(MEDIAN, 0, others | {0: curve(0.4, 0.9)}).stops
     assert asked(MEDIAN, 0, others | {0: curve(0.6, 0.9)}).stops
+    assert not asked(MEDIAN, 0, others | {0: curve(0.5, 0.9)}).stops  # as good as the median is not worse
 
 
 @pytest.mark.parametrize(
