@@ -24,6 +24,11 @@ _MANY = 1_000_000
 _ROUNDS_BEHIND = 2
 # Each wave has a planner job behind it, and a plan is the older the more waves it waits behind.
 _WAVES_MOST = 8
+# Waves that end in turn hold each other up where one may run more at once than another. Computed for trials that differ
+# by 2×: in halves of 8 slots more of them are busy than with one wave after the other, of 7 fewer, of 11 as many.
+_EVEN_ENOUGH = 5
+# Here one process gives every free slot to whatever waits; on Slurm each wave has a part of max_concurrent to itself.
+_ONE_QUEUE = frozenset({"local", "simulated"})
 # An array of more would be cut into several at most sites, each with its own share of max_concurrent
 _ELEMENTS_MOST = 1000
 # Of all that run at once, how many are kept proposed: less would make them wait, more be proposed on older results
@@ -58,11 +63,18 @@ def mode_of(spec: StudySpec) -> Mode:
         return Mode("barrier", f"{sampler} breeds a generation from all results of the one before")
     if size is None and _is_known(spec):
         return Mode("barrier", "no result changes what comes next, so that all is one wave")
-    if size is None and not why_no_refill(spec.search) and spec.slurm.driver == "planner" and spec.resources.nodes == 1:
+    can_refill = not why_no_refill(spec.search) and spec.slurm.driver == "planner" and spec.resources.nodes == 1
+    if size is None and can_refill:
         return Mode("refill", "a job that starts takes what is best to do by then")
     if sampler not in _BLIND and n_trials is not None and size is not None and n_trials <= size * (1 + _ROUNDS_BEHIND):
         return Mode("barrier", f"of {n_trials} trials in waves of {size} all would be planned before the first result")
-    return Mode("overlap", "waves that wait behind the running one take the GPUs that it leaves")
+    most = spec.waves.max_concurrent
+    if most is not None and _waves(spec, most) == 1:
+        return Mode("barrier", f"parts of max_concurrent: {most} are too unequal for waves that end in turn")
+    why = "waves that wait behind the running one take the GPUs that it leaves"
+    if most is not None and can_refill and spec.backend not in _ONE_QUEUE:
+        why += "; max_concurrent is divided among them, so that without waves.size refill would use more of it"
+    return Mode("overlap", why)
 
 
 def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
@@ -72,12 +84,16 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     """
     if spec.waves.size is not None:
         return spec.waves.size
-    if is_refill(spec):
-        return wave_size
-    rung = jobs_per_wave(Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
-    if rung is not None:
-        return rung
-    return _MANY if _is_known(spec) else wave_size
+    return wave_size if is_refill(spec) else _planned_at_once(spec, wave_size)
+
+
+def _planned_at_once(spec: StudySpec, wave_size: int) -> int:
+    return _first_rung(spec) or (_MANY if _is_known(spec) else wave_size)
+
+
+def _first_rung(spec: StudySpec) -> int | None:
+    """How many trials the first rung has, where a wave is one."""
+    return jobs_per_wave(Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
 
 
 def _is_known(spec: StudySpec) -> bool:
@@ -92,14 +108,29 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
     """How many waves may be in flight at a time; 1 where the next one is planned behind the last one's end.
 
     With overlap as many as keep all slots busy until the oldest wave has ended, if no trial is more than twice as long
-    as another: 3 where a wave has as many elements as there are slots (`wave_size`). Each has a part of what
-    `max_concurrent` allows, so there are no more waves than that.
+    as another: 3 where a wave has as many elements as there are slots (`wave_size`). Where `max_concurrent` binds on
+    Slurm, each has a fixed part of it, so there are as few as have enough to do with theirs: 2 where a wave has as many
+    elements as slots. Overlap is for what the cluster itself limits; under `max_concurrent` refill is better.
     """
-    if mode_of(spec).name != "overlap":
-        return 1
-    size = trials_per_wave(spec, wave_size)
-    wanted = min(_WAVES_MOST, max(2, 1 + -(-_ROUNDS_BEHIND * wave_size // size)))
-    return min(wanted, spec.waves.max_concurrent or wanted)
+    return _waves(spec, wave_size) if mode_of(spec).name == "overlap" else 1
+
+
+def _waves(spec: StudySpec, wave_size: int) -> int:
+    """How many are in flight with overlap."""
+    most, is_slurm = spec.waves.max_concurrent, spec.backend not in _ONE_QUEUE
+    size = spec.waves.size or _planned_at_once(spec, wave_size)
+    # how much runs at once the cluster alone knows; who asks for waves of some size expects that of them
+    slots = max(wave_size, spec.waves.size or 0) if most is None and is_slurm else wave_size
+    rounds = -(-_ROUNDS_BEHIND * slots // size)
+    wanted = min(_WAVES_MOST, max(2, 1 + rounds))
+    if most is None or not is_slurm or wanted * size <= most:
+        return min(wanted, most or wanted)
+    if spec.waves.size is None and _first_rung(spec) is not None:
+        return min(2, most)  # these have many sizes: no parts are even
+    fewest = max(2, rounds)
+    parts = range(fewest, min(_WAVES_MOST, most, 2 * fewest - 1) + 1)
+    even = (n for n in parts if most % n == 0 or most // n >= _EVEN_ENOUGH)
+    return next(even, min(_WAVES_MOST, -(-most // size)))
 
 
 def trials_in_flight(spec: StudySpec, wave_size: int) -> int:

@@ -79,7 +79,8 @@ class SlurmBackend:
         most = self.wave_size(request.spec) if is_open else request.spec.waves.max_concurrent
         if most is not None:  # %K is one array's, and each wave in flight has its own
             waves = waves_in_flight(request.spec, self.wave_size(request.spec))
-            most = queries.shares(most, waves)[request.lane % waves]
+            shares = queries.shares(most, waves)[::-1]  # the larger first: all others wait for the oldest one's end
+            most = shares[request.lane % waves]
         is_bound = most is not None and most < request.count
         groups = _as_one(request) if is_bound else request.groups or _as_one(request)
         found = []

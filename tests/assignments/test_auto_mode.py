@@ -43,12 +43,45 @@ def study(**changes: Any) -> StudySpec:
         ({"budget": {"n_trials": 12}}, "barrier", "of 12 trials in waves of 4 all would be planned"),
         ({"budget": {"n_trials": 13}}, "overlap", ""),
         ({"budget": {"n_trials": 12}, "search": {"algorithm": "random"}}, "overlap", ""),
+        ({"waves": {"size": 4, "max_concurrent": 4}}, "overlap", "without waves.size refill would use more of it"),
+        ({"waves": {"size": 4, "max_concurrent": 4}, "backend": "local"}, "overlap", "that it leaves"),
+        ({"waves": {"size": 7, "max_concurrent": 7}}, "barrier", "parts of max_concurrent: 7 are too unequal"),
+        ({"waves": {"size": 7, "max_concurrent": 7}, "backend": "local"}, "overlap", ""),
+        ({"waves": {"max_concurrent": 7}, "search": {"algorithm": "hyperband", **RUNGS}}, "overlap", ""),
+        ({"waves": {"max_concurrent": 1}, "search": {"algorithm": "hyperband", **RUNGS}}, "barrier", "too unequal"),
     ],
 )
 def test_auto_is_what_the_search_can_use(changes: dict[str, Any], name: str, why: str) -> None:
     found = mode_of(study(**changes))
     assert found.name == name and why in found.why
-    assert (waves_in_flight(study(**changes), 4) > 1) == (name == "overlap")
+    slots = changes.get("waves", {}).get("max_concurrent", 4)
+    assert (waves_in_flight(study(**changes), slots) > 1) == (name == "overlap")
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "waves"),
+    [
+        (8, 8, 2),
+        (16, 8, 2),
+        (4, 8, 4),  # with two of them half the slots would idle
+        (2, 16, 8),  # which all fit: nothing is divided
+        (7, 7, 1),  # 4 and 3
+        (9, 9, 3),
+        (11, 11, 2),
+        (1, 1, 1),
+        (4, 100, 8),
+        (16, None, 3),
+        (2, None, 5),
+    ],
+)
+def test_waves_that_share_max_concurrent_are_few_and_alike(size: int, most: int | None, waves: int) -> None:
+    spec = study(waves={"size": size, "max_concurrent": most, "mode": "overlap"})
+    assert waves_in_flight(spec, most or 4) == waves
+
+
+def test_on_one_machine_nothing_is_divided() -> None:
+    spec = study(waves={"size": 7, "max_concurrent": 7, "mode": "overlap"}, backend="local")
+    assert waves_in_flight(spec, 7) == 3
 
 
 @pytest.mark.parametrize("mode", ["barrier", "overlap", "refill"])

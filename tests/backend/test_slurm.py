@@ -237,7 +237,7 @@ def test_where_the_throttle_binds_all_groups_are_one_array(monkeypatch):
     assert re.findall(r"--(?:array|time|nice)=(.*)", text) == ["0-3%3", "30"]
 
 
-@pytest.mark.parametrize(("most", "throttles"), [(1, [1]), (2, [1, 1]), (4, [1, 1, 2]), (7, [2, 2, 3])])
+@pytest.mark.parametrize(("most", "throttles"), [(1, [1]), (2, [1, 1]), (3, [1, 1, 1]), (8, [4, 4]), (11, [6, 5])])
 def test_waves_in_flight_share_the_throttle(monkeypatch, most, throttles):
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "_config", "")

@@ -27,6 +27,9 @@ def test_the_share_counts_what_lies_before_the_end(bench: ModuleType) -> None:
     assert bench.share(spans, 2, until=14.0) == (4 + 2) / 8
 
 
+@pytest.mark.parametrize("is_capped", [True, False])
 @pytest.mark.parametrize("mode", ["barrier", "overlap", "refill"])
-def test_its_studies_are_valid(bench: ModuleType, mode: str) -> None:
-    assert parse(bench.study(mode, 8, 4, 1.0), "share").waves.mode == mode
+def test_its_studies_are_valid(bench: ModuleType, mode: str, is_capped: bool) -> None:
+    waves = parse(bench.study(mode, 8, 4, 1.0, is_capped=is_capped), "share").waves
+    assert (waves.mode, waves.size) == (mode, None if mode == "refill" else 4)
+    assert waves.max_concurrent == (4 if is_capped or mode == "refill" else None)
