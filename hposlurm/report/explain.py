@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from hposlurm.plan import check_objectives
 from hposlurm.report.numbers import counted
 from hposlurm.report.rulings import RulingStory, rulings
 from hposlurm.scoring import scoring
-from hposlurm.search import Observation, Premise, premise
-from hposlurm.search.rungs import levels_of, placings, quota, standings, value_at
+from hposlurm.search import Premise, premise
+from hposlurm.search.halving import placing_of
+from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, value_at
+from hposlurm.spec.refill import BY_RUNGS
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -240,15 +242,17 @@ def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
 
 def _standing(study: Study, number: int) -> str:
     """Where a paused trial stands among those that it is compared with, as of now."""
-    trial = study.history.trial(number)
-    search, objectives = study.spec.search, study.spec.objectives
-    step, levels = trial.stages[-1].to_step, levels_of(search)
+    mine, search, objectives = study.observations[number], study.spec.search, study.spec.objectives
+    step, levels = mine.to_step, levels_of(search)
     if step not in levels[:-1]:
         return ""
-    bracket = trial.attrs.get("bracket")
-    rivals: Sequence[Observation] = [o for o in study.observations if o.attrs.get("bracket") == bracket]
-    rung = standings(rivals, levels, scoring(objectives, search.compare_by))[levels.index(step)]
-    by_number = {o.number: o for o in rivals}
-    goers = quota(len(rung), search.reduction_factor)
-    placing = placings(rung, step, goers, lambda n: value_at(by_number[n], step)).get(number)
-    return placing.text(objectives) if placing else ""
+    if search.pair[1] in BY_RUNGS:
+        placing = placing_of(study.problem, study.observations, mine)
+    else:
+        k = levels.index(step)
+        rung = standings(study.observations, levels, scoring(objectives, search.compare_by))[k]
+        there = [study.observations[s.number] for s in rung]
+        is_open = any(is_sent_to(o, levels[k + 1]) and not o.attrs.get("through") for o in there)
+        goers = quota(len(rung), search.reduction_factor) or int(is_open)  # where nobody else comes, one of few may
+        placing = placings(rung, step, goers, lambda n: value_at(study.observations[n], step)).get(number)
+    return placing.text(objectives, is_decided=False) if placing else ""

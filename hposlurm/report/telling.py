@@ -17,6 +17,7 @@ _AGREES = {
     None: "not decided again: other waves were running, and what was known of them is not recorded exactly",
 }
 
+_LABEL = 9  # columns, with the space behind it
 
 Line = tuple[str, str]  # what it is about, and what is said
 
@@ -34,7 +35,8 @@ def study_text(found: StudyExplanation) -> str:
 
 def _text(lines: Sequence[Line]) -> str:
     (_, title), *others = lines
-    return "\n".join([printable(title), *(f"{label:<9}{printable(words)}" for label, words in others)])
+    width = max([_LABEL, *(len(label) + 1 for label, _ in others)])
+    return "\n".join([printable(title), *(f"{label:<{width}}{printable(words)}" for label, words in others)])
 
 
 def _trial_lines(found: Explanation) -> Iterator[Line]:

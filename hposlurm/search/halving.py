@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hposlurm.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
-from hposlurm.search.rungs import is_sent_to, levels_of, placings, standings, value_at
+from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placings, standings, value_at
 from hposlurm.trial import TrialState
 
 
@@ -89,6 +89,20 @@ def rung_size(problem: Problem, observations: Sequence[Observation]) -> int:
     return wanted
 
 
+def placing_of(problem: Problem, observations: Sequence[Observation], waiting: Observation) -> Placing | None:
+    """Where a trial that waits at a rung stands among those of its bracket that got there; None if it is in no bracket.
+
+    As many go on as will when the bracket is full, if it is still being filled.
+    """
+    number, levels = waiting.attrs.get("bracket"), levels_of(problem.search)
+    if not isinstance(number, int) or waiting.to_step not in levels:
+        return None
+    bracket = _brackets(problem, observations)[number]
+    is_filled = bracket.is_joinable and room(problem, observations, 1) > 0
+    size = bracket.shape.size if is_filled else len(bracket.members)
+    return bracket.places(problem, levels.index(waiting.to_step), size).get(waiting.number)
+
+
 class _Bracket:
     """One bracket at one moment; `members` by number."""
 
@@ -120,15 +134,19 @@ class _Bracket:
             if any(isinstance(word, Job) for word in words):
                 return
 
+    def places(self, problem: Problem, k: int, size: int) -> dict[int, Placing]:
+        """Where everyone in rung `k` stands, if so many are in the bracket."""
+        level, by_number = self.levels[k], {o.number: o for o in self.members}
+        count = goers(size, k + 1 - self.shape.first, problem.search.reduction_factor)
+        return placings(self.rungs[k], level, count, lambda number: value_at(by_number[number], level))
+
     def _is_past(self, o: Observation, k: int) -> bool:
         return is_sent_to(o, self.levels[k + 1])
 
     def _judged(self, problem: Problem, k: int) -> Iterator[Job | Verdict]:
         """What is decided of those that wait at rung `k`."""
         level, by_number = self.levels[k], {o.number: o for o in self.members}
-        count = goers(len(self.members), k + 1 - self.shape.first, problem.search.reduction_factor)
-        places = placings(self.rungs[k], level, count, lambda number: value_at(by_number[number], level))
-        for number, placing in places.items():
+        for number, placing in self.places(problem, k, len(self.members)).items():
             o = by_number[number]
             if o.state is not TrialState.PAUSED or self._is_past(o, k):
                 continue

@@ -120,12 +120,12 @@ class Placing:
     def goes_on(self) -> bool:
         return self.values is not None and self.place <= self.goers
 
-    def text(self, objectives: Sequence[Objective]) -> str:
-        """The decision in words."""
+    def text(self, objectives: Sequence[Objective], *, is_decided: bool = True) -> str:
+        """The decision in words, or how it stands before it is made."""
         mine = "failed" if self.values is None else _named(self.values, objectives)
         limit = "" if self.threshold is None else f" (threshold {_named(self.threshold, objectives, bare=True)})"
         goers = (
-            "none goes on"
+            f"none goes on{'' if is_decided else ' so far'}"
             if not self.goers
             else "the best goes on"
             if self.goers == 1

@@ -11,7 +11,8 @@ from hposlurm.errors import Problem
 from hposlurm.spec.draft import section
 from hposlurm.spec.search import SearchSpec
 
-_BY_RUNGS = frozenset({"successive_halving", "hyperband"})
+#: Where a wave is a rung, and is decided when everyone in it has got there.
+BY_RUNGS = frozenset({"successive_halving", "hyperband"})
 _BY_GENERATIONS = frozenset({"cmaes", "nsga2", "nsga3"})
 
 
@@ -20,7 +21,7 @@ def why_no_refill(search: SearchSpec) -> str:
     sampler, pruner = search.pair
     if search.in_generations:
         return f"cannot compare a whole generation, which {search.name} does before the next one begins"
-    if pruner in _BY_RUNGS:
+    if pruner in BY_RUNGS:
         return f"cannot compare a whole rung, which {search.name} does before anyone goes on"
     if sampler in _BY_GENERATIONS:
         return f"has no waves, which are the generations of {sampler}"

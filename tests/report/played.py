@@ -16,11 +16,16 @@ RUNGS = {"min_resource": 1, "max_resource": 9}
 
 
 def played(
-    runs: Path, search: dict[str, Any], n_trials: int | None = 40, mode: Any = "barrier", **sections: Any
+    runs: Path,
+    search: dict[str, Any],
+    n_trials: int | None = 40,
+    mode: Any = "barrier",
+    until_s: float | None = None,
+    **sections: Any,
 ) -> tuple[Path, Simulated]:
-    """A study that was played to its end, and its directory."""
+    """A study that was played to its end, or for so many seconds, and its directory."""
     spec = study(n_trials, search={"seed": 1, **search}, **sections)
-    found = simulate(spec, train, Cluster(gpus=5), mode=mode)
+    found = simulate(spec, train, Cluster(gpus=5), mode=mode, until_s=until_s)
     layout = StudyLayout(runs / "played")
     layout.root.mkdir(parents=True)
     layout.spec().write_text(dump(spec))

@@ -100,6 +100,36 @@ def test_a_trial_that_waits_is_told_where_it_stands_now(tmp_path: Path) -> None:
     assert story.standing.startswith("rung 1: loss") and "place 40 of 40, the best 13 go on" in story.standing
 
 
+@pytest.mark.parametrize("until_s", [5.0, 30.0])
+def test_a_trial_that_waits_in_a_bracket_is_told_how_many_will_go_on_from_it(tmp_path: Path, until_s: float) -> None:
+    """Also while the bracket is being filled: of the nine and five that start in Hyperband's, three and one go on."""
+    search, waves = {"algorithm": "hyperband", **RUNGS}, {"size": 4}
+    directory, found = played(tmp_path, search, 40, until_s=until_s, waves=waves)
+    waiting = [t for t in found.history.trials if t.state is TrialState.PAUSED]
+    assert waiting
+    for trial in waiting:
+        first = [1, 3][int(str(trial.attrs["bracket"])) % 3]
+        story = explain_trial(Study(directory), trial.number)
+        assert story.standing.startswith(f"rung {first}: loss")
+        assert (", the best 3 go on" if first == 1 else ", the best goes on") in story.standing
+
+
+@pytest.mark.parametrize(("until_s", "words"), [(1.2, "none goes on so far"), (None, "the best goes on (threshold")])
+def test_of_too_few_none_goes_on_until_nobody_else_comes(tmp_path: Path, until_s: float | None, words: str) -> None:
+    directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS}, 2, until_s=until_s)
+    told = [explain_trial(Study(directory), t.number) for t in found.history.trials if t.state is TrialState.PAUSED]
+    (story,) = told
+    assert words in story.standing
+
+
+def test_what_a_line_is_about_never_touches_what_is_said(tmp_path: Path) -> None:
+    directory, _ = played(tmp_path, {"algorithm": "asha", **RUNGS}, 3)
+    story = explain_trial(Study(directory), 0)
+    text = trial_text(replace(story, stages=[replace(stage, wave=223) for stage in story.stages]))
+    assert re.search(r"^wave 223: from step 0", text, re.MULTILINE)
+    assert re.search(r"^point:    \S", text, re.MULTILINE)  # in the same column
+
+
 def test_a_copy_is_told_its_ancestors(tmp_path: Path) -> None:
     directory, found = played(tmp_path, PBT, None, parameters=MUTABLE)
     copy = max((t for t in found.history.trials if "parent" in t.attrs), key=lambda t: t.number)
