@@ -97,6 +97,14 @@ class WaveLayout:
         """Who is at the batch that begins at `position`; the next number is for whoever takes over from a dead one."""
         return self.root / f"batch-{position:05d}.{number}.lease"
 
+    @property
+    def upkeep(self) -> Path:
+        """When what is published was last brought up to date while the wave runs, and how long that took."""
+        return self.root / "upkeep.json"
+
+    def upkeep_lease(self, number: int) -> Path:
+        return self.root / f"upkeep.{number}.lease"
+
     def script(self, chunk: int = 0) -> Path:
         return self.root / ("trial.sbatch" if chunk == 0 else f"trial.{chunk}.sbatch")
 

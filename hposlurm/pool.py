@@ -8,8 +8,10 @@ assignments ends the pool: none can follow it. An element takes a position by gi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hposlurm.errors import StudyError
@@ -86,25 +88,39 @@ def record_batch(wave: WaveLayout, batch: Batch) -> bool:
 
 def lease(wave: WaveLayout, position: int) -> bool:
     """Whether this process is the one to think of the batch at `position`: nobody is at it, or who was is dead."""
-    number = 0
-    while (held := wave.lease(position, number)).exists():
-        number += 1
-        if wave.lease(position, number).exists():
-            continue
-        try:
-            if age_s(held) <= LEASE_S:
-                return False
-        except FileNotFoundError:
-            return False  # given back a moment ago
-    is_mine = create_once(wave.lease(position, number), to_json({"pid": os.getpid()}))
+    if not hold(partial(wave.lease, position), LEASE_S):
+        return False
     fail_point("lease taken")
-    return is_mine
+    return True
 
 
 def give_back(wave: WaveLayout, position: int) -> None:
     """Lets others think of the batch at `position`: nothing came of it."""
+    let_go(partial(wave.lease, position))
+
+
+def hold(name: Callable[[int], Path], seconds: float) -> bool:
+    """Whether this process is the one at something: nobody is, or who was has not let go in so many `seconds`.
+
+    `name` is of the file that says so, by number: the next one is for whoever takes over.
+    """
     number = 0
-    while (held := wave.lease(position, number)).exists():
+    while (held := name(number)).exists():
+        number += 1
+        if name(number).exists():
+            continue
+        try:
+            if age_s(held) <= seconds:
+                return False
+        except FileNotFoundError:
+            return False  # let go a moment ago
+    return create_once(name(number), to_json({"pid": os.getpid()}))
+
+
+def let_go(name: Callable[[int], Path]) -> None:
+    """Lets others at it."""
+    number = 0
+    while (held := name(number)).exists():
         held.unlink(missing_ok=True)
         number += 1
 

@@ -1,7 +1,8 @@
 """`python -m hposlurm.assignments STUDY_DIR WAVE [needed]`: adds the next batch to a refill wave's pool.
 
 A process of its own beside a worker, so that no training waits for the search. Exit status 0 whether or not there was
-something to add, 1 with one line on stderr if that could not be found out.
+something to add, 1 with one line on stderr if that could not be found out. Where no element waits for it (`needed`), it
+goes on with what has fallen behind of the published files, if anything has (assignments/upkeep.py).
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from hposlurm.layout import StudyLayout
 
 
 def main(arguments: list[str]) -> int:
+    from hposlurm.assignments import upkeep
     from hposlurm.assignments.batches import add_batch
     from hposlurm.assignments.surplus import cancel_surplus
 
-    layout, wave = StudyLayout(Path(arguments[0])), int(arguments[1])
+    layout, wave, is_needed = StudyLayout(Path(arguments[0])), int(arguments[1]), "needed" in arguments[2:]
     try:
-        batch = add_batch(layout, wave, time.time(), is_needed="needed" in arguments[2:])
+        batch = add_batch(layout, wave, time.time(), is_needed=is_needed)
         if batch and batch.over:
             cancel_surplus(layout.wave(wave), batch)
+        if not is_needed and upkeep.is_due(layout.wave(wave)):
+            upkeep.go_on(layout, wave)
     except (HposlurmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -115,16 +115,18 @@ def _used(path: Path) -> int:
 
 
 def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
-    """What the planner does once a wave has ended, if the study says how many are to be kept; nothing else deletes."""
+    """What the planner does once a wave has ended, and what is done while a refill wave runs, if the study says how
+    many are to be kept; nothing else deletes.
+    """
     if spec.trial.keep_checkpoints is not None:
         for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints, spec.limits):
-            remove(removal)  # what fails now is tried again behind the next wave
+            remove(removal)  # what fails now is tried again the next time
 
 
 def disk_gb(spec: StudySpec, wave: int) -> float | None:
     """GB that checkpoints use at most, if a wave has `wave` trials; None if that is not known, or nothing bounds it.
 
-    Nothing is taken away before a wave has ended, and one of refill mode has many trials.
+    It is sure that something is taken away when a wave has ended, and one of refill mode has many trials.
     """
     one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
     trials = trials_wanted(spec)

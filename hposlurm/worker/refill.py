@@ -27,6 +27,7 @@ from hposlurm.worker.recorder import say
 _PATIENCE_S = 300.0  # longer than anyone takes over from two dead ones
 _LOOK_EVERY_S = 0.1
 _LAST_S = 5.0  # what is nearly there is worth more than these seconds
+_LEAVES_S = 1.0  # for what is half written
 _NICE = 10
 
 
@@ -135,6 +136,9 @@ class Refiller:
         try:
             self._process.wait(_LAST_S)
         except subprocess.TimeoutExpired:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LEAVES_S)
             self._process.kill()
             self._process.wait()
         with contextlib.suppress(OSError):
