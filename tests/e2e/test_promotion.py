@@ -75,11 +75,13 @@ def test_on_one_machine(shell, write_study, algorithm, losers):
 @pytest.mark.slurm
 @pytest.mark.usefixtures("slurm_cluster")
 def test_on_slurm(shell, write_study, wait_until):
-    """One study that promotes, and beside it one that stops."""
+    """One study that promotes, and beside it two that stop."""
     shell.ok("launch", str(study(shell, write_study, "promoted", "asha", waves={"size": 9})))
     shell.ok("launch", str(test_stopping.study(shell, write_study, "stopped", waves={"max_concurrent": 4})))
-    wait_until(lambda: shell.has_finished("promoted") and shell.has_finished("stopped"), 240)
+    shell.ok("launch", str(test_stopping.median_study(shell, write_study, "compared")))
+    wait_until(lambda: all(map(shell.has_finished, ("promoted", "stopped", "compared"))), 240)
     check(shell, "promoted")
     test_stopping.check(shell, "stopped")
+    test_stopping.check_median(shell, "compared")
     first = [record for record in shell.starts("promoted") if record["resumed_from"]]
     assert len(first) == 4 and all("step-" in record["resumed_from"] for record in first)

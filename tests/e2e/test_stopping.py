@@ -69,6 +69,55 @@ def check(shell: Shell, name: str) -> None:
     assert sum(r.stops for mine in rulings.values() for r in mine) >= 3
 
 
+# Who is worse than the others were waits to be stopped: by the first report it is known how these ended.
+COMPARED = """
+import time
+from hposlurm import client
+
+x = client.params()["x"]
+deadline = time.monotonic() + 60
+for step in range(1, 5):
+    client.report(step=step, eval_loss=x + 1 / step)
+    while x > 0.5 and not client.should_stop() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if client.should_stop():
+        break
+"""
+
+
+def median_study(shell: Shell, write_study, name: str, **sections) -> Path:
+    """One after the other: three that are better than all before, and two that are worse."""
+    (shell.cwd / "compared.py").write_text(COMPARED)
+    enqueue = [{"x": x} for x in (0.3, 0.2, 0.9, 0.1, 0.8)]
+    search = {"sampler": "random", "pruner": "median", "warmup_trials": 1, "enqueue": enqueue}
+    command = f"{sys.executable} compared.py"
+    return write_study(
+        name, command, **{"search": search, "budget": {"n_trials": 5}, "waves": {"max_concurrent": 1}, **sections}
+    )
+
+
+def check_median(shell: Shell, name: str) -> None:
+    layout = StudyLayout(shell.cwd / "runs" / name)
+    stop = read_plan(layout.wave(0)).stop
+    assert stop is not None
+    curves = {number: Curve(stop.objectives) for number in range(5)}
+    found: dict[int, Ruling] = {}
+    for number, curve in curves.items():
+        for record in journal.read(layout.trial(number).journal(0)).records:
+            curve.take(record)
+            if record["kind"] == RULING:
+                found[number] = Ruling.from_record(record)
+    assert found.keys() == {2, 4} and all(ruling.stops and ruling.rivals for ruling in found.values())
+    assert {number: recomputed(stop, ruling, curves[number], curves) for number, ruling in found.items()} == found
+    states = {row["trial"]: (row["state"], row["reason"]) for row in shell.rows(name)}
+    assert states == {n: ("PRUNED", found[n].reason) if n in found else ("COMPLETE", None) for n in curves}
+
+
+def test_who_is_worse_than_the_median_is_stopped_on_one_machine(shell, write_study):
+    shell.ok("launch", str(median_study(shell, write_study, "compared", backend="local")))
+    check_median(shell, "compared")
+
+
 def test_on_one_machine(shell, write_study):
     shell.ok("launch", str(study(shell, write_study, "stopped", backend="local", waves={"max_concurrent": 3})))
     check(shell, "stopped")
