@@ -81,10 +81,8 @@ def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
         said = known[0] + known[1]
         for batch in batches:
             so_far = replace(plan, assignments=plan.assignments[: batch.position], settled=said)
-            running = in_flight | {plan.wave}
-            yield Moment(
-                plan.wave, batch.created_at, (*before, so_far), (), running, batch.assignments, _split(batch.settled)[1]
-            )
+            running, (freed, ended) = in_flight | {plan.wave}, _split(batch.settled)
+            yield Moment(plan.wave, batch.created_at, (*before, so_far), freed, running, batch.assignments, ended)
             said += batch.settled
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from hposlurm import pool
 from hposlurm.assignments.choice import choose
 from hposlurm.assignments.ended import pruned
-from hposlurm.history import History, read_history
+from hposlurm.assignments.preempted import preempted
+from hposlurm.history import History, read_history, with_settlements
 from hposlurm.layout import StudyLayout
 from hposlurm.plan import check_objectives
 from hposlurm.pool import Batch
+from hposlurm.trial import Settlement
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
 
 # How often the low-water mark lies behind the pool's other end
 _FILL = 2
@@ -52,6 +60,7 @@ def _add(
         return None
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
     check_objectives(layout, [objective.metric for objective in spec.objectives])
+    freed, history = _freed(layout, spec, history)
     still_open = [p.wave for p in history.in_flight]
     found = choose(layout, spec, history, wave_size=wanted, gpus=plan.gpus, now=now, still_open=still_open)
     if not found.assignments and (free or not is_needed):
@@ -61,8 +70,21 @@ def _add(
         position=position,
         created_at=now,
         assignments=found.assignments,
-        settled=tuple(pruned(history, verdict) for verdict in found.verdicts),
+        settled=(*freed, *(pruned(history, verdict) for verdict in found.verdicts)),
         notes=found.notes,
         over="" if found.assignments else found.finished or "nothing is left to be done",
     )
     return batch if pool.record_batch(wave, batch) else None
+
+
+def _freed(layout: StudyLayout, spec: StudySpec, history: History) -> tuple[tuple[Settlement, ...], History]:
+    """What is decided about attempts whose GPUs were taken away, and the history with it.
+
+    Without a budget of GPU hours there is nothing to decide: the cluster starts such a job again itself.
+    """
+    *before, plan = history.plans
+    freed = preempted(layout.wave(plan.wave), plan, history) if spec.budget.gpu_hours is not None else ()
+    if not freed:
+        return (), history
+    plans = (*before, replace(plan, settled=(*plan.settled, *freed)))
+    return freed, with_settlements(replace(history, plans=plans), freed)

@@ -44,7 +44,7 @@ def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = _
         assignment = shelf.find(position)
         if assignment is None:
             raise StudyError(f"{wave.claim(position)} is of element {element}, but nothing was proposed there")
-        return None if _is_done(study, plan, element, assignment) else assignment
+        return None if _is_done(study, plan, element, assignment) or shelf.has_again(position) else assignment
     deadline = time.monotonic() + patience_s
     while not study.stop.exists():
         if (assignment := _take(wave, shelf, element)) is not None:
@@ -162,6 +162,12 @@ class _Shelf:
                 return None
             part = following
         return part.assignments[position - part.position]
+
+    def has_again(self, position: int) -> bool:
+        """Whether the trial there was given to somebody else since: its job was not to run again, but was made to."""
+        own = self.find(position)
+        later = (self.find(other) for other in range(position + 1, self.end))
+        return own is not None and any(a is not None and a.trial == own.trial for a in later)
 
     @property
     def end(self) -> int:
