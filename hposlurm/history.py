@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from hposlurm import journal, store
+from hposlurm.collector import collector_paused
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.fold import fold, latest_metrics, unread
 from hposlurm.layout import StudyLayout, TrialLayout, number_of
@@ -68,6 +69,7 @@ class History:
         raise RequestError(f"there is no trial {number}; the study's trials: {known}")
 
 
+@collector_paused()
 def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     """The study's history: its published database, if that is sound, and the tails of the journals behind it.
 

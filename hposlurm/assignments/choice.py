@@ -12,6 +12,7 @@ from hposlurm.assignments.modes import trials_per_wave
 from hposlurm.assignments.observe import observe
 from hposlurm.assignments.walltime import in_order, may_differ, stage_limits, with_limits
 from hposlurm.assignments.warm import WarmStart, read_warm_start
+from hposlurm.collector import collector_paused
 from hposlurm.history import History
 from hposlurm.layout import StudyLayout
 from hposlurm.search import Job, Observation, Problem, Verdict, derive_seed, jobs_per_wave, next_jobs
@@ -40,6 +41,7 @@ class Choice:
     affordable: int | None = None
 
 
+@collector_paused()
 def choose(
     layout: StudyLayout,
     spec: StudySpec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hposlurm.fold import latest_metrics
 from hposlurm.history import History, measured
@@ -55,17 +55,18 @@ def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, .
     for position, attempt in enumerate(trial.attempts if targets else ()):
         target = targets.get(attempt.stage)
         if target is not None and attempt.outcome is Outcome.COMPLETE and target not in ends:
-            latest = latest_metrics(trial.attempts[: position + 1])
-            values = [latest.get(name) for name in names]
-            if all(isinstance(value, float) for value in values):
-                ends[target] = tuple(value for value in values if isinstance(value, float))
+            values = _values(latest_metrics(trial.attempts[: position + 1]), names)
+            if values is not None:
+                ends[target] = values
     return tuple(sorted(ends.items()))
 
 
 def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    curve = []
-    for report in reports:
-        values = [report.metrics.get(name) for name in names]
-        if all(isinstance(value, float) for value in values):
-            curve.append((report.step, tuple(value for value in values if isinstance(value, float))))
-    return tuple(curve)
+    found = ((report.step, _values(report.metrics, names)) for report in reports)
+    return tuple((step, values) for step, values in found if values is not None)
+
+
+def _values(metrics: Mapping[str, float | str], names: Sequence[str]) -> tuple[float, ...] | None:
+    """One finite number for each name; None where one is missing."""
+    values = [value for name in names if isinstance(value := metrics.get(name), float)]
+    return tuple(values) if len(values) == len(names) else None
