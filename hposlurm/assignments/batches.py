@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hposlurm import pool
 from hposlurm.assignments.choice import choose
 from hposlurm.assignments.ended import pruned
+from hposlurm.assignments.modes import AHEAD_SHARE
 from hposlurm.assignments.preempted import preempted
 from hposlurm.history import History, read_history, with_settlements
 from hposlurm.layout import StudyLayout
@@ -55,7 +56,10 @@ def _add(
 
     plan = history.plans[-1]
     wave = layout.wave(plan.wave)
-    wanted = max(_FILL * plan.ahead - free, 1 if is_needed and not free else 0)
+    # where thinking takes as long as trials do several wait, beside the one that asks: all are to find something
+    waiting = min(len(pool.entered(wave)) - len(pool.taken(wave)), AHEAD_SHARE * plan.ahead)
+    wanted = _FILL * plan.ahead - free + max(0, waiting - 1)
+    wanted = max(wanted, 1 if is_needed and not free else 0)
     if wanted <= 0:
         return None
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)

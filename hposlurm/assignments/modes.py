@@ -31,8 +31,8 @@ _EVEN_ENOUGH = 5
 _ONE_QUEUE = frozenset({"local", "simulated"})
 # An array of more would be cut into several at most sites, each with its own share of max_concurrent
 _ELEMENTS_MOST = 1000
-# Of all that run at once, how many are kept proposed: less would make them wait, more be proposed on older results
-_AHEAD_SHARE = 8
+#: Of all that run at once, how many are kept proposed: less would make them wait, more be proposed on older results
+AHEAD_SHARE = 8
 # A trial that is sent on for as long as it is among the better half has two runs on average
 _RUNS_WITH_RUNGS = 2
 # A budget of GPU hours pays for more trials than with all of their time limits, but few use less than a quarter
@@ -164,4 +164,4 @@ def elements_wanted(
 
 def proposed_ahead(wave_size: int) -> int:
     """How many assignments of a refill wave are kept ready where `wave_size` elements run at once."""
-    return -(-wave_size // _AHEAD_SHARE)
+    return -(-wave_size // AHEAD_SHARE)

@@ -146,3 +146,18 @@ def test_the_same_events_in_the_same_order_give_the_same_claims(tmp_path: Path, 
     first = record("a")
     assert first == record("b")
     assert len(first[1]) == 8 and first[2]
+
+
+def test_of_several_that_wait_everyone_finds_something(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, waves={"mode": "refill", "max_concurrent": 16}, budget={"n_trials": 100})
+    wave = lab.layout.wave(0)
+    for element in range(16):
+        lab.start(element)
+    for element in range(16, 26):
+        pool.enter(wave, element)
+    batch = add_batch(lab.layout, 0, 0.0, is_needed=True)
+    assert batch is not None and len(batch.assignments) == 10 + 3  # and some are left for those that come next
+    for element in range(26, 60):
+        pool.enter(wave, element)  # more than can run at once: they died
+    batch = add_batch(lab.layout, 0, 0.0, is_needed=True)
+    assert batch is not None and len(batch.assignments) < 16
