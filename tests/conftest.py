@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--{lane}", action="store_true", help=text)
 
 
+@pytest.hookimpl(trylast=True)  # of the chosen ones only
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    times = {item: marker.args[0] for item in items if (marker := item.get_closest_marker("long"))}
+    long = sorted(times, key=times.__getitem__, reverse=True)
+    others = [item for item in items if item not in times]
+    # first, so that none is left for the end; with a short one behind each, since pytest-xdist hands out two at a time
+    items[:] = [*chain.from_iterable(zip(long, others, strict=False)), *long[len(others) :], *others[len(long) :]]
     for item in items:
         for lane in LANES:
             if item.get_closest_marker(lane) and not config.getoption(f"--{lane}"):

@@ -15,6 +15,7 @@ from tests.conftest import REPOSITORY
 pytestmark = pytest.mark.slurm
 
 
+@pytest.mark.long(150)
 def test_a_minute_of_faults_loses_nothing_and_doubles_nothing(tmp_path):
     command = [sys.executable, str(REPOSITORY / "scripts" / "chaos"), "--minutes", "1", "--seed", "1"]
     root = Path(f"/var/tmp/hposlurm-{tmp_path.parent.name}-chaos")  # the path of a socket in it must be short

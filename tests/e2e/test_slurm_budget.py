@@ -34,6 +34,7 @@ def gpu_hours_by_sacct(shell, study: str) -> tuple[float, list[float]]:
     return sum(hours), hours
 
 
+@pytest.mark.long(210)
 def test_a_study_ends_within_its_gpu_hours(shell, write_study, wait_until):
     (shell.cwd / "trial.py").write_text(TRIAL)
     study = write_study(

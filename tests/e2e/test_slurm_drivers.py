@@ -115,6 +115,7 @@ def test_ctrl_c_of_the_foreground_driver_leaves_the_jobs_and_resume_goes_on(shel
     has_each_trial_once(shell, "left")
 
 
+@pytest.mark.long(110)
 def test_a_chain_whose_launch_was_killed_is_finished_by_resume(shell, write_study, wait_until, closed):
     """Killed within the first pair, at places that a refused or half-done submission leaves behind."""
     places = ["array submitted", "planner submitted", "jobs recorded", "released", "pair laid"]
@@ -143,6 +144,7 @@ def no_sbatch(directory: Path) -> tuple[str, Path]:
     return f"export PATH={directory}:$PATH", away
 
 
+@pytest.mark.long(110)
 def test_what_becomes_of_planners_that_were_killed_or_cannot_submit(shell, write_study, wait_until, closed, tmp_path):
     """Both at once, since both have to wait: a chain loses one pair, a planner job starts again later and goes on."""
     setup, away = no_sbatch(tmp_path / "bin")

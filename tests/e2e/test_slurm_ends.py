@@ -35,6 +35,7 @@ client.report(step=8, eval_loss=1.0)
 KINDS = ["saves", "deaf", "requeued", "cancelled", "too large", "good"]
 
 
+@pytest.mark.long(95)
 def test_every_end_has_its_meaning(shell, write_study, wait_until):
     (shell.cwd / "trial.py").write_text(TRIAL)
     study = write_study(

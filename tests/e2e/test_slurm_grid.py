@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import REPOSITORY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
 
 
+@pytest.mark.long(150)
 @pytest.mark.train
 def test_the_classic_grid_in_its_tiny_form(shell, wait_until):
     folder = REPOSITORY / "experiments" / "manual-grid"
-    settings = ["resources.gpus_per_node=2", "resources.gpu_type=v100", f"trial.workdir={REPOSITORY}"]
+    command = yaml.safe_load((folder / "tiny.yaml").read_text())["trial"]["command"]
+    few = f"trial.command={command} --train-samples 32 --eval-samples 8"
+    settings = [few, "resources.gpus_per_node=2", "resources.gpu_type=v100", f"trial.workdir={REPOSITORY}"]
     changes = [word for setting in settings for word in ("--set", setting)]
     shell.ok("launch", str(folder / "study.yaml"), "--overlay", str(folder / "tiny.yaml"), *changes)
     name = next((shell.cwd / "runs").iterdir()).name

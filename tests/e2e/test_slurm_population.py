@@ -27,6 +27,7 @@ FINETUNE = (
 PER_GENERATION = 4
 
 
+@pytest.mark.long(70)
 def test_every_optimizer_uses_what_its_trial_was_assigned(shell, write_study, wait_until, tmp_path):
     (shell.cwd / "recorder.py").write_text(RECORDER)
     study = write_study(
