@@ -41,3 +41,12 @@ def test_models_learn_of_stopped_trials(told: list[Observation], search: dict[st
     next_jobs(problem_of(9, **search), [STOPPED, SILENT], 1)
     assert [str(o.state) for o in told] == states
     assert told[0].values == (2.0,)
+
+
+def test_a_rung_counts_with_just_enough_values_and_those_of_failed_trials_are_none() -> None:
+    high = Observation(0, {"x": 0.1}, TrialState.PAUSED, curve=((1, (5.0,)), (3, (2.0,))), to_step=3)
+    broken = Observation(1, {"x": 0.2}, TrialState.FAIL, curve=((1, (1.0,)), (3, (0.1,))))
+    told = fresh.at_one_rung([high, broken], (1, 3), 1)
+    assert [(o.state, o.values) for o in told] == [(TrialState.COMPLETE, (2.0,)), (TrialState.FAIL, None)]
+    told = fresh.at_one_rung([high, broken], (1, 3), 2)  # a value of the failed one would be the second
+    assert [(o.state, o.values) for o in told] == [(TrialState.COMPLETE, (5.0,)), (TrialState.FAIL, None)]

@@ -89,6 +89,16 @@ def test_free_slots_start_the_next_bracket_while_a_rung_still_runs() -> None:
     ] * 6
 
 
+def test_of_several_decided_rungs_the_one_that_was_trained_furthest_goes_first() -> None:
+    play = Play(problem_of(None, **HALVING))
+    older, newer = play.start(9), play.start(9)
+    for number, job in newer:
+        play.end(number, job)
+    for number, job in (*play.start(3), *older):
+        play.end(number, job)
+    assert [job.to_step for _, job in play.start(4)] == [9, 3, 3, 3]
+
+
 def test_a_bracket_that_the_number_of_trials_cuts_short_is_decided_as_it_is() -> None:
     play = Play(problem_of(13, **HALVING))
     waves = play.waves(by_rungs)

@@ -37,6 +37,12 @@ def test_values_move_by_the_factors_or_by_a_step_and_stay_allowed() -> None:
         assert point["kind"] in ("a", "c") and point["fixed"] == 0.7
 
 
+@pytest.mark.parametrize(("factor", "there"), [(0.8, 1), (1.2, 3)])
+def test_a_small_number_moves_by_one_step_at_least(factor: float, there: int) -> None:
+    space = SearchSpace((IntParameter("k", 1, 9),))
+    assert mutate(space, {"k": 2}, frozenset({"k"}), Random(0), 0.0, (factor,)) == {"k": there}
+
+
 def test_a_value_outside_of_a_space_that_was_changed_is_drawn_anew() -> None:
     lost = {**HERE, "kind": "gone", "k": 40, "fixed": 7.0}
     point = mutate(MIXED, lost, frozenset({"kind", "k"}), Random(1), 0.0, (0.8, 1.2))

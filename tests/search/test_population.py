@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hposlurm.expressions import parse
 from hposlurm.limits import Limits
 from hposlurm.search import Observation, Problem, next_jobs
-from hposlurm.search.population import generation_ends, select
+from hposlurm.search.population import copies_each, generation_ends, select
 from hposlurm.space import CategoricalParameter, SearchSpace
 from hposlurm.spec import SearchSpec
 from hposlurm.trial import Direction, Objective, Params, TrialState
@@ -59,6 +59,12 @@ def test_the_worst_become_copies_of_the_best() -> None:
     assert replaced((0.3, 0.1, 0.4, 0.2)) == {2: 1}
     two = replaced((0.3, 0.1, 0.4, 0.2), quantile=0.5)
     assert two is not None and two.keys() == {0, 2} and set(two.values()) <= {1, 3}
+
+
+@pytest.mark.parametrize(("quantile", "count"), [(0.2, 1), (0.25, 2), (0.5, 2)])
+def test_a_part_of_a_member_is_one_and_half_of_them_stay(quantile: float, count: int) -> None:
+    search = problem(population_size=5, quantile=quantile).search
+    assert copies_each(search) == count
 
 
 def test_ties_go_to_the_older_trial() -> None:

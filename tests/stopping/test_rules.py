@@ -133,6 +133,14 @@ def test_the_wilcoxon_rule_is_that_of_optuna() -> None:
         assert pruned > 5
 
 
+def test_whoever_is_as_good_in_the_mean_is_spared_however_often_it_was_worse() -> None:
+    rule, rival = StopRule("wilcoxon", LOSS), curve(*[5.0] * 10, complete=True)
+    often_worse = [5.1 + step / 100 for step in range(9)]
+    ruling = asked(rule, 0, {0: curve(*often_worse, 1.0), 1: rival})
+    assert ruling.value is not None and ruling.value < rule.p_value and not ruling.stops
+    assert asked(rule, 0, {0: curve(*often_worse, 4.9), 1: rival}).stops
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 12, 30, 50, 51, 80])
 @pytest.mark.parametrize("digits", [6, 1])
 def test_the_signed_rank_test_is_that_of_scipy(n: int, digits: int) -> None:
@@ -185,7 +193,7 @@ def test_patience_spares_from_every_other_rule_who_still_improves() -> None:
     assert spared.reason.endswith("it is spared while it improves within 2 reports")
 
 
-@pytest.mark.parametrize(("value", "limit"), [(0.5, None), (1.5, 1.0), (-0.5, 0.0)])
+@pytest.mark.parametrize(("value", "limit"), [(0.5, None), (1.0, None), (0.0, None), (1.5, 1.0), (-0.5, 0.0)])
 def test_threshold_looks_at_the_limits(value: float, limit: float | None) -> None:
     ruling = asked(StopRule("threshold", GAIN, lower=0.0, upper=1.0), 0, {0: curve(0.5, value)})
     assert (ruling.stops, ruling.value, ruling.threshold) == (limit is not None, value, limit)

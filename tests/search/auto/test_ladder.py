@@ -1,0 +1,51 @@
+"""Who goes on to the next rung, asked of the records alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hposlurm.search.auto.ladder import promotions
+from hposlurm.search.auto.records import Records
+from hposlurm.trial import Objective
+
+LOSS = (Objective("loss"),)
+
+
+def records(*losses: float | None) -> Records:
+    """One trial for each value, paused at the lowest of three rungs; None failed on the way there."""
+    n = len(losses)
+    failed = np.array([loss is None for loss in losses])
+    known = np.full((n, 3), np.nan)
+    known[:, 0] = [np.nan if loss is None else loss for loss in losses]
+    nobody, everybody = np.zeros(n, bool), np.ones(n, bool)
+    return Records(
+        levels=(1, 3, 9),
+        numbers=np.arange(n),
+        rows=np.zeros((n, 1)),
+        inside=everybody,
+        losses=known,
+        target=np.zeros(n, np.int64),
+        is_open=nobody,
+        is_paused=~failed,
+        is_complete=nobody,
+        is_failed=failed,
+        is_infeasible=nobody,
+        is_through=nobody,
+    )
+
+
+def sent(found: Records, *, is_last: bool = False) -> list[int]:
+    return [row for row, _ in promotions(found, 0, 3, LOSS, is_last=is_last)]
+
+
+def test_who_failed_on_the_way_to_a_rung_counts_in_it():
+    assert sent(records(0.2, 0.1)) == []
+    assert sent(records(0.2, 0.1, None)) == [1]
+
+
+def test_where_nothing_new_comes_a_small_rung_sends_its_best_one():
+    assert sent(records(0.2, 0.1), is_last=True) == [1]
+    gone = replace(records(0.2, 0.1), target=np.array([0, 1]))
+    assert sent(gone, is_last=True) == []
