@@ -10,8 +10,8 @@ from scipy.special import ndtr
 
 from hposlurm.search.auto.encoding import Encoder, Floats
 
-UNIFORM = 250
-MUTATIONS = 250
+UNIFORM = 150
+MUTATIONS = 150
 SCALES = (0.01, 0.3)  # of a mutation, in units of a parameter's range
 MUTATED = 0.5  # share of the parameters
 FAR = -8.0  # standard deviations; beyond them the logarithm of the improvement has an asymptote

@@ -19,7 +19,8 @@ Floats = NDArray[np.float64]
 LENGTH_BOUNDS = (0.05, 10.0)
 SCALE_BOUNDS = (0.05, 20.0)
 NOISE_BOUNDS = (1e-4, 1.0)
-LENGTH_PRIOR = (math.log(0.5), 1.0)  # mean and standard deviation of the logarithm
+# Mean and standard deviation of the logarithm. Long: with few trials a short one makes every new point a guess.
+LENGTH_PRIOR = (math.log(1.5), 1.0)
 SCALE_PRIOR = (0.0, 1.0)
 NOISE_PRIOR = (math.log(0.01), 2.0)
 ITERATIONS = 30

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from hposlurm.search.auto import gaussian
-from hposlurm.search.auto.acquisition import Indices, candidates, chosen_data, log_expected_improvement, standardised
+from hposlurm.search.auto.acquisition import (
+    Indices,
+    candidates,
+    chosen_data,
+    log_expected_improvement,
+    mutations,
+    standardised,
+)
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.auto.gaussian import Process, Settings
 from hposlurm.search.auto.records import Records
 
 MOST_DATA = 150
 PARENTS = 5
+ROUNDS = 2  # in which the best candidates are varied: it is there, not among random ones, that the maximum lies
+VARIED = 100  # candidates of a round
 GROWTH = 1.1  # the settings are found again once there are so many times more trials …
 MORE = 2  # … and so many more
 FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many trials stay below
@@ -80,11 +89,18 @@ class Surrogate:
     def ranked(self, rng: np.random.Generator, extra: Floats) -> Floats:
         """Rows of candidates and of `extra`, those with the largest expected improvement first."""
         means = self._process.mean(self._at_target(self._seen))
-        parents = self._seen[np.argsort(means, kind="stable")[:PARENTS]]
+        best, parents = float(means.min()), self._seen[np.argsort(means, kind="stable")[:PARENTS]]
         rows = np.vstack([candidates(self._encoder, rng, parents), extra])
-        mean, deviation = self._process.predict(self._at_target(rows))
-        gain = log_expected_improvement(mean, deviation, float(means.min()))
-        return np.asarray(rows[np.argsort(-gain, kind="stable")])
+        gains = self._gains(rows, best)
+        for _ in range(ROUNDS if self._encoder.size else 0):
+            parents = rows[np.argsort(-gains, kind="stable")[:PARENTS]]
+            varied = mutations(self._encoder, rng, parents, VARIED)
+            rows, gains = np.vstack([rows, varied]), np.concatenate([gains, self._gains(varied, best)])
+        return np.asarray(rows[np.argsort(-gains, kind="stable")])
+
+    def _gains(self, rows: Floats, best: float) -> Floats:
+        """The logarithm of the expected improvement on `best` at each of `rows`."""
+        return log_expected_improvement(*self._process.predict(self._at_target(rows)), best)
 
     def _at_target(self, rows: Floats) -> Floats:
         return self._inputs(rows, np.full(len(rows), self._target))

@@ -33,7 +33,7 @@ def test_the_posterior_is_the_densitys_own_formula() -> None:
     r = math.sqrt(5) * np.linalg.norm(scaled[:, None] - scaled[None], axis=-1)
     gram = math.exp(0.4) * (1 + r + r**2 / 3) * np.exp(-r) + (math.exp(-2.0) + 1e-8) * np.eye(6)
     likelihood = 0.5 * y @ np.linalg.solve(gram, y) + 0.5 * np.linalg.slogdet(gram)[1]
-    prior = sum((v - math.log(0.5)) ** 2 / 2 for v in settings.log_lengths) + 0.4**2 / 2
+    prior = sum((v - math.log(1.5)) ** 2 / 2 for v in settings.log_lengths) + 0.4**2 / 2
     prior += ((-2.0 - math.log(0.01)) / 2) ** 2 / 2
     value, _ = negative_log_posterior(settings.vector(), (x[:, None] - x[None]) ** 2, y)
     assert value == pytest.approx(likelihood + prior)

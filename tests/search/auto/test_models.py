@@ -11,7 +11,11 @@ from hposlurm.expressions import parse
 from hposlurm.search.auto import parzen
 from hposlurm.search.auto.acquisition import chosen_data, log_expected_improvement, mutations, standardised
 from hposlurm.search.auto.encoding import Encoder
+from hposlurm.search.auto.records import read_records
+from hposlurm.search.auto.surrogate import Surrogate
+from hposlurm.search.observation import Observation
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.trial import Objective, TrialState
 
 LINE = Encoder(SearchSpace((FloatParameter("x", 0.0, 1.0),)))
 BRANCHED = Encoder(
@@ -117,3 +121,17 @@ def test_mutations_reach_the_faces_of_the_box_and_stay_in_it() -> None:
     assert rows.min() >= 0 and rows.max() <= 1
     assert (rows[:, 0] == 1.0).sum() > 50
     assert (rows != [0.95, 0.5]).any(axis=1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_random_point_promises_as_much_as_what_comes_of_varying_the_best(seed: int) -> None:
+    encoder = Encoder(SearchSpace(tuple(FloatParameter(name, 0.0, 1.0) for name in "abcdef")))
+    rng = np.random.default_rng(seed)
+    points = [encoder.point(row) for row in encoder.uniform(rng, 30)]
+    losses = [sum((float(value or 0) - 0.7) ** 2 for value in point.values()) for point in points]
+    seen = [Observation(i, points[i], TrialState.COMPLETE, (losses[i],)) for i in range(30)]
+    surrogate = Surrogate(encoder, read_records(encoder, Objective("loss"), (None,), seen), None, 30, rng)
+    random = encoder.uniform(rng, 1000)
+    ranked = surrogate.ranked(rng, random)
+    where = [i for i, row in enumerate(ranked) if (row == random).all(axis=1).any()]
+    assert len(where) == 1000 and where[0] >= 50
