@@ -6,6 +6,7 @@ Only those count, since among trials that were promoted the early values were al
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,14 @@ class Premise:
     """`lowest` is the rung below which no trial stops; the last one: every trial is trained to the end.
 
     `correlations[k]` is the rank correlation between rung k and the end over `pairs[k]` trials, NaN with too few.
+    `doubt` is the probability that at the lowest rung it is below the threshold after all.
     """
 
     levels: tuple[int | None, ...]
     lowest: int
     correlations: tuple[float, ...]
     pairs: tuple[int, ...]
+    doubt: float = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -61,15 +64,37 @@ def check(records: Records) -> Premise:
         both = np.flatnonzero(records.is_through & np.isfinite(early) & np.isfinite(final))
         pairs.append(len(both))
         correlations.append(rank_correlation(early[both], final[both]) if len(both) >= LEAST_PAIRS else math.nan)
-    lowest = next((k for k in range(records.top) if is_trusted(correlations[k], pairs[k])), records.top)
-    return Premise(records.levels, lowest, tuple(correlations), tuple(pairs))
+    believed = beliefs(correlations, pairs)
+    lowest = next((k for k, belief in enumerate(believed) if belief >= THRESHOLD), records.top)
+    left = doubt(believed[lowest], pairs[lowest]) if lowest < records.top else 1.0
+    return Premise(records.levels, lowest, tuple(correlations), tuple(pairs), left)
 
 
-def is_trusted(correlation: float, pairs: int) -> bool:
-    """Whether trials may be stopped at a rung of this rank correlation with the end."""
+def beliefs(correlations: Sequence[float], pairs: Sequence[int]) -> list[float]:
+    """What is believed of the rank correlation of each rung with the end, after what was seen of it.
+
+    Before, BELIEF is expected of the first rung, and less of a rung behind one that says little: the middle of both.
+    Of several rungs that say nothing one would soon look as if it did, were each judged alone.
+    """
+    found, expected = [], BELIEF
+    for correlation, count in zip(correlations, pairs, strict=True):
+        seen = count if count >= LEAST_PAIRS else 0
+        belief = (seen * correlation + BELIEF_PAIRS * expected) / (seen + BELIEF_PAIRS) if seen else expected
+        found.append(belief)
+        expected = min(BELIEF, (belief + BELIEF) / 2)
+    return found
+
+
+def doubt(belief: float, pairs: int) -> float:
+    """The probability that a rank correlation is below THRESHOLD, where `belief` is believed of it after `pairs`.
+
+    By a normal distribution with the usual standard error of a correlation, ((1 - r²) / n)^½. 0 with too few pairs:
+    the first trials all go to the end, and more of them would tell nothing sooner.
+    """
     if pairs < LEAST_PAIRS:
-        return True
-    return (pairs * correlation + BELIEF_PAIRS * BELIEF) / (pairs + BELIEF_PAIRS) >= THRESHOLD
+        return 0.0
+    error = math.sqrt(max(1.0 - belief * belief, 1e-6) / (pairs + BELIEF_PAIRS))
+    return 0.5 * math.erfc((belief - THRESHOLD) / error / math.sqrt(2.0))
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:

@@ -57,6 +57,7 @@ class Proposer:
     ) -> None:
         self._encoder = encoder
         self._records = records.from_rung(lowest)
+        self._lowest = lowest
         self._params = params
         self._attrs = attrs
         self._first_ones = first
@@ -106,8 +107,9 @@ class Proposer:
     def _by_process(self, rng: np.random.Generator) -> Floats:
         if self._surrogate is None:
             features = Surrogate.features(self._encoder, self._records.top)
-            self._kept = Kept.newest(self._attrs, SETTINGS, features)
-            self._surrogate = Surrogate(self._encoder, self._records, self._kept, len(self._params), rng)
+            self._kept = Kept.newest(self._attrs, SETTINGS, features, self._lowest)
+            trials = len(self._params)
+            self._surrogate = Surrogate(self._encoder, self._records, self._kept, trials, rng, self._lowest)
             for point in self._taken:
                 self._surrogate.expect(self._encoder.row(point)[None])
         left = self._records.rows[list(self._left.values())]

@@ -18,7 +18,8 @@ from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 from hposlurm.space import SearchSpace
 
-THROUGH_SHARE = 0.1
+THROUGH_SHARE = 0.1  # at least …
+THROUGH_DOUBT = 2.0  # … and so many times the doubt in the lowest rung: all of them at even odds
 # The sooner some have ended, the sooner it is known whether rungs predict the end; in the meantime nothing else is.
 FIRST_THROUGH = 6
 AT_ONCE = 10  # of those that start before any other has ended
@@ -151,8 +152,9 @@ def _start(proposal: Proposal, is_through: bool, premise: Premise) -> Job:
 
 def _is_through(problem: Problem, number: int, premise: Premise) -> bool:
     """Drawn for the trial's number; every trial where none is stopped any more, since all then go to the end."""
+    share = max(THROUGH_SHARE, THROUGH_DOUBT * premise.doubt)
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
-    return premise.is_full or bool(draw < THROUGH_SHARE)
+    return premise.is_full or bool(draw < share)
 
 
 def _encoder(space: SearchSpace) -> Encoder:

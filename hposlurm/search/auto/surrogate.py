@@ -32,22 +32,30 @@ FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many tria
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Settings of the process as they are kept with a trial, and how many trials there were when they were found."""
+    """Settings of the process as they are kept with a trial.
+
+    `trials` is how many there were when they were found, `lowest` the rung from which on values were learned from.
+    """
 
     trials: int
     settings: Settings
+    lowest: int = 0
 
     def to_json(self) -> dict[str, object]:
-        return {"trials": self.trials, "settings": self.settings.vector().tolist()}
+        return {"trials": self.trials, "settings": self.settings.vector().tolist(), "lowest": self.lowest}
 
     @classmethod
-    def newest(cls, attrs: Sequence[Mapping[str, object]], name: str, features: int) -> Kept | None:
-        """The last ones under `name` that are of this many features; None if there are none."""
+    def newest(cls, attrs: Sequence[Mapping[str, object]], name: str, features: int, lowest: int) -> Kept | None:
+        """The last ones under `name` that are of this many features and learned from `lowest` on; None without any.
+
+        What was learned from rungs that turned out to say nothing is no better a start than none.
+        """
         for kept in reversed(attrs):
             match kept.get(name):
-                case {"trials": int(trials), "settings": [*numbers]} if len(numbers) == features + 2:
-                    if all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-                        return cls(trials, Settings.from_vector(numbers))
+                case {"trials": int(trials), "settings": [*numbers], **rest} if len(numbers) == features + 2:
+                    is_finite = all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+                    if is_finite and rest.get("lowest", 0) == lowest:
+                        return cls(trials, Settings.from_vector(numbers), lowest)
         return None
 
     def is_fresh(self, trials: int) -> bool:
@@ -60,7 +68,15 @@ class Surrogate:
     Trials that run count as if the loss that it expects of them were known, so that it does not ask for them again.
     """
 
-    def __init__(self, encoder: Encoder, records: Records, kept: Kept | None, trials: int, rng: np.random.Generator):
+    def __init__(
+        self,
+        encoder: Encoder,
+        records: Records,
+        kept: Kept | None,
+        trials: int,
+        rng: np.random.Generator,
+        lowest: int = 0,
+    ) -> None:
         trial, rung, loss = _lessons(records)
         chosen = chosen_data(loss, rung, rng, MOST_DATA)
         self._encoder = encoder
@@ -72,7 +88,8 @@ class Surrogate:
         if kept is None or not kept.is_fresh(trials):
             start = Settings.default(x.shape[1]) if kept is None else kept.settings
             found = gaussian.fit(x, y, start)
-            kept = Kept(trials, Settings.from_vector([round(number, 6) for number in found.vector().tolist()]))
+            rounded = [round(number, 6) for number in found.vector().tolist()]
+            kept = Kept(trials, Settings.from_vector(rounded), lowest)
         self.kept = kept
         self._process = Process(kept.settings, x, y)
         self.expect(records.rows[records.is_open & records.inside])

@@ -11,8 +11,9 @@ from hposlurm.expressions import parse
 from hposlurm.search.auto import parzen
 from hposlurm.search.auto.acquisition import chosen_data, log_expected_improvement, mutations, standardised
 from hposlurm.search.auto.encoding import Encoder
+from hposlurm.search.auto.gaussian import Settings
 from hposlurm.search.auto.records import read_records
-from hposlurm.search.auto.surrogate import Surrogate
+from hposlurm.search.auto.surrogate import Kept, Surrogate
 from hposlurm.search.observation import Observation
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.trial import Objective, TrialState
@@ -135,3 +136,15 @@ def test_no_random_point_promises_as_much_as_what_comes_of_varying_the_best(seed
     ranked = surrogate.ranked(rng, random)
     where = [i for i, row in enumerate(ranked) if (row == random).all(axis=1).any()]
     assert len(where) == 1000 and where[0] >= 50
+
+
+def test_settings_that_were_found_on_other_rungs_are_no_start() -> None:
+    early = Kept(20, Settings.default(2)).to_json()
+    late = Kept(30, Settings.default(2), lowest=2).to_json()
+    of_old = {"trials": 10, "settings": Settings.default(2).vector().tolist()}  # as earlier versions wrote them
+    attrs = [{"gp": of_old}, {"gp": early}, {"gp": late}, {"gp": {"trials": 40, "settings": [0.0]}}, {}]
+    assert Kept.newest(attrs, "gp", 2, 0) == Kept(20, Settings.default(2))
+    assert Kept.newest(attrs, "gp", 2, 2) == Kept(30, Settings.default(2), lowest=2)
+    assert Kept.newest(attrs, "gp", 2, 1) is None
+    assert Kept.newest(attrs[:1], "gp", 2, 0) == Kept(10, Settings.default(2))
+    assert Kept.newest(attrs, "gp", 3, 0) is None

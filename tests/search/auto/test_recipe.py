@@ -19,7 +19,7 @@ from hposlurm.search.seeds import derive_seed
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Direction, Objective, Params, TrialState
-from tests.search.auto.playing import END, Study, problem
+from tests.search.auto.playing import END, Curve, Study, problem
 from tests.search.studies import NARROW, NESTED
 
 BOX = SearchSpace(tuple(FloatParameter(name, 0.0, 1.0) for name in "abcd"))
@@ -201,10 +201,13 @@ def test_only_the_rungs_that_say_nothing_are_given_up() -> None:
     def late(params: Params, step: int) -> float:
         return bowl(params, step) if step >= 9 else misleading(params, step)
 
-    study = Study(problem(BOX), late).play(27 * 10, workers=8)
-    last = study.ask(8)
-    assert "the lowest rung is now step 9" in last.notes[0]
-    assert {job.to_step for job in last.jobs} <= {9, 27}
+    # among a handful of trials a rung may look as if it said something, so not every study finds it out by then
+    studies = [Study(problem(BOX, seed=seed), late).play(27 * 10, workers=8) for seed in range(5)]
+    told = [answer for study in studies if (answer := study.ask(8)).notes]
+    assert len(told) >= 4
+    for answer in told:
+        assert "the lowest rung is now step 9" in answer.notes[0]
+        assert {job.to_step for job in answer.jobs} <= {9, 27}
 
 
 def test_rungs_that_predict_are_kept_and_nothing_is_said() -> None:
@@ -217,6 +220,17 @@ def test_misleading_rungs_cost_little_against_none() -> None:
     with_rungs = [Study(problem(BOX, seed=s), misleading).play(27 * 12, workers=8).best for s in range(5)]
     without = [Study(problem(BOX, seed=s, rungs=False), misleading).play(27 * 12, workers=8).best for s in range(5)]
     assert median(with_rungs) - 1 / END < 1.2 * (median(without) - 1 / END)
+
+
+def test_more_trials_go_to_the_end_while_it_is_doubtful_what_the_rungs_say() -> None:
+    def murky(params: Params, step: int) -> float:
+        return bowl(params, step) if step == END else 0.5 * (bowl(params, step) + noise(params, step))
+
+    def shares(curve: Curve) -> float:
+        studies = [Study(problem(BOX, seed=seed), curve).play(27 * 6, workers=8) for seed in range(4)]
+        return median(sum("through" in o.attrs for o in s.observations) / len(s.observations) for s in studies)
+
+    assert shares(murky) > 1.3 * shares(bowl)
 
 
 @pytest.mark.parametrize(("workers", "first"), [(1, 6), (4, 6), (8, 8), (16, 10)])
