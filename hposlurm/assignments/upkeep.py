@@ -26,7 +26,7 @@ def is_due(wave: WaveLayout) -> bool:
     Raises OSError where the study's directory cannot be written to.
     """
     try:
-        is_late = age_s(wave.upkeep) > max(EVERY_S, _REST * _seconds(wave))
+        is_late = age_s(wave.upkeep) > max(EVERY_S, _REST * seconds(wave))
     except FileNotFoundError:
         is_late = age_s(wave.plan) > EVERY_S
     return is_late and pool.hold(wave.upkeep_lease, _DEAD_S)
@@ -41,9 +41,9 @@ def go_on(layout: StudyLayout, wave: int) -> None:
         done(layout.wave(wave))
 
 
-def note(wave: WaveLayout, seconds: float) -> None:
-    """Writes down that it was just begun, or done, and takes so many `seconds`."""
-    publish(wave.upkeep, to_json({"seconds": seconds}), is_durable=False)
+def note(wave: WaveLayout, taken_s: float) -> None:
+    """Writes down that it was just begun, or done, and takes so many seconds."""
+    publish(wave.upkeep, to_json({"seconds": taken_s}), is_durable=False)
 
 
 def done(wave: WaveLayout) -> None:
@@ -51,8 +51,9 @@ def done(wave: WaveLayout) -> None:
     pool.let_go(wave.upkeep_lease)
 
 
-def _seconds(wave: WaveLayout) -> float:
+def seconds(wave: WaveLayout) -> float:
+    """How long it took the last time; 0 where that is not known."""
     try:
         return float(from_json(wave.upkeep.read_bytes())["seconds"])
-    except (ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return 0.0

@@ -16,10 +16,11 @@ from hposlurm.layout import StudyLayout
 
 
 def main(arguments: list[str]) -> int:
-    signal.signal(signal.SIGTERM, _end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # a worker starts its processes with it held back
     layout, wave = StudyLayout(Path(arguments[0])), int(arguments[1])
     try:
+        signal.signal(signal.SIGTERM, _end)
+        # a worker starts its processes with it held back: what came until now is answered here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         from hposlurm.planner.upkeep import keep_up
 
         keep_up(layout, wave)

@@ -7,6 +7,7 @@ import time
 from hposlurm.assignments import upkeep
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
+from hposlurm.plan import check_objectives
 from hposlurm.planner.retention import tidy
 from hposlurm.publish import publish
 
@@ -14,14 +15,17 @@ from hposlurm.publish import publish
 def keep_up(layout: StudyLayout, wave: int) -> bool:
     """Publishes and tidies as the planner does between waves; False if that is the planner's again.
 
-    May be repeated, and be killed, at any time. Raises StudyError, SpecError or OSError if something cannot be read or
-    written.
+    May be repeated, and be killed, at any time. What a planner, or `cancel`, publishes in this very moment may be
+    replaced by what was so a moment before, until the next time. Raises StudyError, SpecError or OSError if something
+    cannot be read or written, or study.yaml was exchanged for one that ranks trials by something else.
     """
     from hposlurm.spec import load
 
     begun = time.monotonic()
-    upkeep.note(layout.wave(wave), 0.0)  # also of one that never comes to its end: the next is not tried at once
+    # also of one that never comes to its end: the next is not tried at once, and no sooner than after the last one
+    upkeep.note(layout.wave(wave), upkeep.seconds(layout.wave(wave)))
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    check_objectives(layout, [objective.metric for objective in spec.objectives])
     history = read_history(layout)
     if layout.stop.exists() or layout.waves()[-1] != wave:
         return False  # a planner was there meanwhile, and what it published is newer

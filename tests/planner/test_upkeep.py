@@ -14,7 +14,9 @@ import pytest
 
 from hposlurm.assignments import upkeep
 from hposlurm.assignments.__main__ import main
+from hposlurm.errors import StudyError
 from hposlurm.plan import read_plan, record_plan
+from hposlurm.planner.__main__ import main as at_upkeep
 from hposlurm.planner.upkeep import keep_up
 from tests.planner import processes
 from tests.refill import Lab
@@ -111,8 +113,42 @@ def test_what_cannot_be_written_keeps_nothing_from_being_proposed(lab: Lab) -> N
     assert lab.assigned()[4:] and not list(lab.layout.wave(0).root.glob("*.lease"))
 
 
+def test_ended_before_it_has_begun_it_lets_others_at_it(lab: Lab) -> None:
+    """A worker whose trial ends while the interpreter still starts: the signal waits to be let through."""
+    wave = lab.layout.wave(0)
+    long_ago(wave.plan)
+    assert upkeep.is_due(wave)
+
+    def begin() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            at_upkeep([str(lab.layout.root), "0"])
+        except SystemExit as left:
+            os._exit(int(left.code or 0))
+
+    assert processes.end(processes.begin(begin)) == 1
+    assert not list(wave.root.glob("*.lease")) and "COMPLETE" not in states(lab)
+
+
+def test_what_was_cut_off_rests_as_long_as_after_the_last_that_was_not(lab: Lab) -> None:
+    wave = lab.layout.wave(0)
+    upkeep.note(wave, 100.0)
+    lab.layout.stop.touch()
+    assert not keep_up(lab.layout, 0)
+    assert upkeep.seconds(wave) == 100.0
+
+
+def test_a_study_file_with_another_objective_deletes_no_checkpoint(lab: Lab) -> None:
+    file = lab.layout.spec()
+    file.write_text(file.read_text().replace("name: loss", "name: other"))
+    with pytest.raises(StudyError, match="other"):
+        keep_up(lab.layout, 0)
+    assert left(lab) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("what", ["cancelled", "planned behind"])
-def test_what_a_planner_published_is_never_replaced_by_something_older(lab: Lab, what: str) -> None:
+def test_once_a_planner_goes_on_nothing_is_published_any_more(lab: Lab, what: str) -> None:
     if what == "cancelled":
         lab.layout.stop.touch()
     else:
