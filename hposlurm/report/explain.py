@@ -17,10 +17,11 @@ from hposlurm.plan import check_objectives
 from hposlurm.report.numbers import counted
 from hposlurm.report.rulings import RulingStory, rulings
 from hposlurm.scoring import scoring
-from hposlurm.search import Premise, premise
+from hposlurm.search import Premise, premise, stage_ends
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, value_at
 from hposlurm.spec.refill import BY_RUNGS
+from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _origin(study: Study, trial: Trial) -> str:
     origin = str(trial.attrs.get("origin", "unknown"))
     words = _ORIGINS.get(origin, origin)
     if origin == "gp" and study.spec.search.pair[0] == "auto":
-        words += " over all rungs" if len(levels_of(study.spec.search)) > 1 else ""
+        words += " over all rungs" if len(_levels(study.spec.search)) > 1 else ""
     if origin in _MODELS and study.warm.trials:
         words += f", which also learnt from {counted(len(study.warm.trials), 'trial')} of other studies"
     if origin == "copy":
@@ -240,10 +241,14 @@ def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
     )
 
 
+def _levels(search: SearchSpec) -> tuple[int, ...]:
+    return stage_ends(search) if search.pair[1] == "auto" else levels_of(search)
+
+
 def _standing(study: Study, number: int) -> str:
     """Where a paused trial stands among those that it is compared with, as of now."""
     mine, search, objectives = study.observations[number], study.spec.search, study.spec.objectives
-    step, levels = mine.to_step, levels_of(search)
+    step, levels = mine.to_step, _levels(search)
     if step not in levels[:-1]:
         return ""
     if search.pair[1] in BY_RUNGS:

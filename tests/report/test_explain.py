@@ -114,6 +114,15 @@ def test_a_trial_that_waits_in_a_bracket_is_told_how_many_will_go_on_from_it(tmp
         assert (", the best 3 go on" if first == 1 else ", the best goes on") in story.standing
 
 
+def test_a_trial_that_auto_keeps_waiting_is_told_where_it_stands(tmp_path: Path) -> None:
+    """Its lowest rung is another one than ASHA's where only the end is given: 2 of 40."""
+    directory, found = played(tmp_path, {"algorithm": "auto", "max_resource": 40}, 40)
+    waiting = [t for t in found.history.trials if t.state is TrialState.PAUSED]
+    assert waiting
+    for trial in waiting:
+        assert explain_trial(Study(directory), trial.number).standing.startswith("rung ")
+
+
 @pytest.mark.parametrize(("until_s", "words"), [(1.2, "none goes on so far"), (None, "the best goes on (threshold")])
 def test_of_too_few_none_goes_on_until_nobody_else_comes(tmp_path: Path, until_s: float | None, words: str) -> None:
     directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS}, 2, until_s=until_s)
