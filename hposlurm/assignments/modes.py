@@ -70,11 +70,17 @@ def mode_of(spec: StudySpec) -> Mode:
         return Mode("barrier", f"of {n_trials} trials in waves of {size} all would be planned before the first result")
     most = spec.waves.max_concurrent
     if most is not None and _waves(spec, most) == 1:
-        return Mode("barrier", f"parts of max_concurrent: {most} are too unequal for waves that end in turn")
+        return Mode("barrier", _undivided(most))
     why = "waves that wait behind the running one take the GPUs that it leaves"
     if most is not None and can_refill and spec.backend not in _ONE_QUEUE:
         why += "; max_concurrent is divided among them, so that without waves.size refill would use more of it"
     return Mode("overlap", why)
+
+
+def _undivided(most: int) -> str:
+    if most == 1:
+        return "with max_concurrent: 1 a second wave would have nothing to run on"
+    return f"parts of max_concurrent: {most} are too unequal for waves that end in turn"
 
 
 def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
@@ -130,7 +136,8 @@ def _waves(spec: StudySpec, wave_size: int) -> int:
     fewest = max(2, rounds)
     parts = range(fewest, min(_WAVES_MOST, most, 2 * fewest - 1) + 1)
     even = (n for n in parts if most % n == 0 or most // n >= _EVEN_ENOUGH)
-    return next(even, min(_WAVES_MOST, -(-most // size)))
+    # waves much smaller than max_concurrent: the more there are, the less it matters that their parts differ
+    return next(even, min(wanted, most) if size < most else 1)
 
 
 def trials_in_flight(spec: StudySpec, wave_size: int) -> int:

@@ -48,7 +48,11 @@ def study(**changes: Any) -> StudySpec:
         ({"waves": {"size": 7, "max_concurrent": 7}}, "barrier", "parts of max_concurrent: 7 are too unequal"),
         ({"waves": {"size": 7, "max_concurrent": 7}, "backend": "local"}, "overlap", ""),
         ({"waves": {"max_concurrent": 7}, "search": {"algorithm": "hyperband", **RUNGS}}, "overlap", ""),
-        ({"waves": {"max_concurrent": 1}, "search": {"algorithm": "hyperband", **RUNGS}}, "barrier", "too unequal"),
+        (
+            {"waves": {"max_concurrent": 1}, "search": {"algorithm": "hyperband", **RUNGS}},
+            "barrier",
+            "nothing to run on",
+        ),
     ],
 )
 def test_auto_is_what_the_search_can_use(changes: dict[str, Any], name: str, why: str) -> None:
@@ -69,6 +73,9 @@ def test_auto_is_what_the_search_can_use(changes: dict[str, Any], name: str, why
         (9, 9, 3),
         (11, 11, 2),
         (1, 1, 1),
+        (2, 9, 8),  # small ones: as many as may be, though some parts are larger
+        (3, 10, 8),
+        (6, 20, 8),
         (4, 100, 8),
         (16, None, 3),
         (2, None, 5),
