@@ -24,6 +24,8 @@ from hposlurm.typed import structure
 FORMAT = 1
 #: Seconds after which whoever was at a batch counts as dead. Being wrong costs the time of two, and nothing else.
 LEASE_S = 30.0
+#: Seconds that an element waits for something to be proposed: longer than anyone takes over from two dead ones.
+PATIENCE_S = 300.0
 _NOBODY = "nobody.json"
 
 
@@ -120,9 +122,10 @@ def hold(name: Callable[[int], Path], seconds: float) -> bool:
 def let_go(name: Callable[[int], Path]) -> None:
     """Lets others at it."""
     number = 0
-    while (held := name(number)).exists():
-        held.unlink(missing_ok=True)
+    while name(number).exists():
         number += 1
+    for last in reversed(range(number)):  # a later one without those before it would let two at it
+        name(last).unlink(missing_ok=True)
 
 
 def enter(wave: WaveLayout, element: int) -> bool:
@@ -156,6 +159,26 @@ def entered(wave: WaveLayout) -> set[int]:
     """The elements that have started, as far as a listing shows them."""
     numbers = (number_of(path.stem.removeprefix("element-"), 5) for path in wave.claims.glob("element-*.json"))
     return {element for element in numbers if element is not None}
+
+
+def waiting(wave: WaveLayout) -> int:
+    """About how many elements have started and taken nothing so far, and have not lost patience.
+
+    By the ages of files, a claim being a link to its element's: who started longer ago has given up, or is dead.
+    """
+    try:
+        with os.scandir(wave.claims) as entries:
+            times = {entry.name: entry.stat().st_mtime for entry in entries if not entry.name.startswith(".")}
+    except FileNotFoundError:
+        return 0
+    started = {name: at for name, at in times.items() if name.startswith("element-")}
+    if not started:
+        return 0
+    newest = max(started, key=started.__getitem__)
+    since = started[newest] + age_s(wave.claims / newest) - PATIENCE_S
+    young = sum(at >= since for at in started.values())
+    took = sum(at >= since for name, at in times.items() if number_of(name, 5) is not None)
+    return max(0, young - took)
 
 
 def takers(wave: WaveLayout) -> dict[int, int]:

@@ -57,7 +57,7 @@ def _add(
     plan = history.plans[-1]
     wave = layout.wave(plan.wave)
     # where thinking takes as long as trials do several wait, beside the one that asks: all are to find something
-    waiting = min(len(pool.entered(wave)) - len(pool.taken(wave)), AHEAD_SHARE * plan.ahead)
+    waiting = min(pool.waiting(wave), AHEAD_SHARE * plan.ahead) if is_needed else 0
     wanted = _FILL * plan.ahead - free + max(0, waiting - 1)
     wanted = max(wanted, 1 if is_needed and not free else 0)
     if wanted <= 0:

@@ -22,7 +22,7 @@ from hposlurm.trial import Attempt, JobState, Outcome, Settlement
 # Within a grace period a worker leaves by itself; a person's scancel makes it CANCELLED however it leaves
 _TAKEN_AWAY = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.FAILED})
 _PATIENCE_S = 10.0
-_MOST = 100
+_MOST = 100  # of the newest trials: older ones were asked about before
 
 
 def preempted(wave: WaveLayout, plan: WavePlan, history: History) -> tuple[Settlement, ...]:
@@ -31,7 +31,7 @@ def preempted(wave: WaveLayout, plan: WavePlan, history: History) -> tuple[Settl
     Only within a job of the wave; () where the cluster gives no answer: the planner asks when the wave has ended.
     """
     known = {(s.trial, s.attempt) for s in plan.settled if s.wave == plan.wave}
-    asked = [(trial, a) for trial, a in _told_to_stop(plan, history) if (trial, a.number) not in known][:_MOST]
+    asked = [(trial, a) for trial, a in _told_to_stop(plan, history) if (trial, a.number) not in known][-_MOST:]
     if not asked or not _is_of_the_wave(wave):
         return ()
     states = _states([attempt.job_id for _, attempt in asked])

@@ -24,14 +24,13 @@ from hposlurm.trial import Assignment
 from hposlurm.worker.inbox import held
 from hposlurm.worker.recorder import say
 
-_PATIENCE_S = 300.0  # longer than anyone takes over from two dead ones
 _LOOK_EVERY_S = 0.1
 _LAST_S = 5.0  # what is nearly there is worth more than these seconds
 _LEAVES_S = 1.0  # for what is half written
 _NICE = 10
 
 
-def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = _PATIENCE_S) -> Assignment | None:
+def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = pool.PATIENCE_S) -> Assignment | None:
     """What the element runs, the same again if it was started before; None if there is nothing for it to do.
 
     `plan` is the wave's as it was made. Raises StudyError if nothing can be proposed, or the records are damaged.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,20 @@ def test_of_several_that_wait_everyone_finds_something(tmp_path: Path) -> None:
         pool.enter(wave, element)  # more than can run at once: they died
     batch = add_batch(lab.layout, 0, 0.0, is_needed=True)
     assert batch is not None and len(batch.assignments) < 16
+
+
+def test_who_has_waited_too_long_waits_no_more(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, waves={"mode": "refill", "max_concurrent": 16}, budget={"n_trials": 100})
+    wave = lab.layout.wave(0)
+    assert pool.waiting(wave) == 0
+    for element in range(16):
+        lab.start(element)
+    for element in range(16, 20):
+        pool.enter(wave, element)
+    assert pool.waiting(wave) == 4
+    for element in (16, 17, 18):  # killed before they found anything
+        before = wave.element(element).stat().st_mtime - pool.PATIENCE_S - 60
+        os.utime(wave.element(element), (before, before))
+    assert pool.waiting(wave) == 1
+    batch = add_batch(lab.layout, 0, 0.0, is_needed=True)
+    assert batch is not None and len(batch.assignments) == 4  # nobody waits but the one that asks
