@@ -41,15 +41,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # of the chosen ones only
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # else in the order in which modules share what they set up
+        _longest_first(items)
+    for item in items:
+        for lane in LANES:
+            if item.get_closest_marker(lane) and not config.getoption(f"--{lane}"):
+                item.add_marker(pytest.mark.skip(reason=f"a test of the {lane} lane: give pytest --{lane} to run it"))
+
+
+def _longest_first(items: list[pytest.Item]) -> None:
     times = {item: marker.args[0] for item in items if (marker := item.get_closest_marker("long"))}
     long = sorted(times, key=times.__getitem__, reverse=True)
     others = [item for item in items if item not in times]
     # first, so that none is left for the end; with a short one behind each, since pytest-xdist hands out two at a time
     items[:] = [*chain.from_iterable(zip(long, others, strict=False)), *long[len(others) :], *others[len(long) :]]
-    for item in items:
-        for lane in LANES:
-            if item.get_closest_marker(lane) and not config.getoption(f"--{lane}"):
-                item.add_marker(pytest.mark.skip(reason=f"a test of the {lane} lane: give pytest --{lane} to run it"))
 
 
 @dataclass(frozen=True)
