@@ -44,6 +44,8 @@ def _study(task: Task, algorithm: str, setting: dict[str, Any]) -> StudySpec:
             "perturbation_interval": setting["min_step"],
             "max_resource": task.max_step,
         }
+    elif algorithm == "median":
+        search |= {"warmup_steps": setting["min_step"]}
     elif algorithm not in TRAINED_FULLY:
         search |= {
             "min_resource": setting["min_step"],

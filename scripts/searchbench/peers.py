@@ -31,7 +31,10 @@ class Peer:
 
 PEERS = {
     "optuna": Peer(
-        "optuna", None, None, ("random", "random-sha", "random-hyperband", "tpe", "tpe-sha", "tpe-hyperband")
+        "optuna",
+        None,
+        None,
+        ("random", "random-sha", "random-hyperband", "tpe", "tpe-sha", "tpe-hyperband", "tpe-median"),
     ),
     "ray": Peer("ray", "2.60.0", "ray[tune]", ("asha", "hyperband")),
     "syne": Peer("syne-tune", "0.16.0", "syne-tune", ("asha", "hyperband", "bohb", "tpe", "pbt")),

@@ -1,4 +1,4 @@
-"""Optuna: random and TPE, trained fully or stopped by its SuccessiveHalvingPruner or HyperbandPruner."""
+"""Optuna: random and TPE, trained fully or stopped by one of its pruners: successive halving, Hyperband, median."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def _pruner(name: list[str], setting: dict[str, Any]) -> Any:
         return optuna.pruners.SuccessiveHalvingPruner(**common)
     if name == ["hyperband"]:
         return optuna.pruners.HyperbandPruner(max_resource=setting["max_step"], **common)
+    if name == ["median"]:
+        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=setting["min_step"])
     return optuna.pruners.NopPruner()
 
 
