@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hposlurm.assignments import is_refill, waves_in_flight
-from hposlurm.backend import queries, scripts
+from hposlurm.backend import capacity, queries, scripts
 from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Group, Script, Usage, WaveRequest
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
 from hposlurm.errors import BackendError, LimitError, NotNowError, Problem
@@ -50,25 +50,13 @@ class SlurmBackend:
 
     def problems(self, spec: StudySpec) -> list[Problem]:
         """What no node of the study's partition has. Raises BackendError if sinfo gives no answer."""
-        facts = _node_facts()
-        partitions = sorted({f.partition for f in facts})
-        wanted = spec.slurm.partition
-        nodes = _in_partition(spec, facts)
-        if wanted and not nodes:
-            message = f"there is no partition {wanted!r} here; there are {', '.join(partitions)}"
-            return [Problem("slurm.partition", message)]
-        planner = spec.slurm.planner
-        if planner.partition and planner.partition not in partitions:
-            message = f"there is no partition {planner.partition!r} here; there are {', '.join(partitions)}"
-            return [Problem("slurm.planner.partition", message)]
-        return _capacity_problems(spec, nodes) if nodes else []
+        return capacity.problems(spec)
 
     def nodes(self, spec: StudySpec) -> tuple[str, ...]:
         try:
-            nodes = _in_partition(spec, _node_facts())
+            return capacity.fitting_nodes(spec)
         except BackendError:
             return ()
-        return tuple(sorted({n.node for n in nodes if not _capacity_problems(spec, [n])}))
 
     def wave_size(self, spec: StudySpec) -> int:
         return spec.waves.max_concurrent or 4
@@ -278,41 +266,3 @@ def _ranges(groups: Sequence[Group], offset: int, end: int) -> Iterator[tuple[in
         if begin < until:
             yield begin, until - begin, group
         first += group.count
-
-
-def _node_facts() -> list[queries.NodeFacts]:
-    return queries.parse_sinfo(queries.ask("sinfo", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
-
-
-def _in_partition(spec: StudySpec, facts: Sequence[queries.NodeFacts]) -> list[queries.NodeFacts]:
-    """The nodes of the study's partitions, of the default one where it names none."""
-    wanted = spec.slurm.partition
-    return [f for f in facts if f.partition in wanted.split(",")] if wanted else [f for f in facts if f.is_default]
-
-
-def _capacity_problems(spec: StudySpec, nodes: Sequence[queries.NodeFacts]) -> list[Problem]:
-    resources = spec.resources
-    where = f"partition {nodes[0].partition!r}"
-    kind = resources.gpu_type
-    if kind and not any(kind in node.gpus for node in nodes) and resources.gpus_per_node:
-        kinds = sorted({k for node in nodes for k in node.gpus if k})
-        return [
-            Problem("resources.gpu_type", f"{where} has no GPUs of type {kind!r}; it has {', '.join(kinds) or 'none'}")
-        ]
-    most_gpus = max(node.gpus.get(kind, 0) if kind else sum(node.gpus.values()) for node in nodes)
-    most_cpus, most_mem_mb = max(node.cpus for node in nodes), max(node.mem_mb for node in nodes)
-    checks = [
-        ("gpus_per_node", resources.gpus_per_node, most_gpus, "GPUs"),
-        ("cpus_per_task", resources.cpus_per_task, most_cpus, "CPUs"),
-        ("mem_gb", resources.mem_gb or 0, most_mem_mb / 1024, "GiB of memory"),
-        ("time", resources.time_min, max(node.time_limit_min for node in nodes), "minutes as its limit"),
-    ]
-    return [
-        Problem(
-            f"resources.{name}",
-            f"{asked:g} asked for, but the largest node of {where} has {most:g} {unit}",
-            "see sinfo -N -l",
-        )
-        for name, asked, most, unit in checks
-        if asked > most
-    ]
