@@ -99,24 +99,27 @@ class Process:
         return np.asarray(self._scale * (1.0 + distance + distance * distance / 3.0) * np.exp(-distance))
 
 
-def fit(x: Floats, y: Floats, start: Settings) -> Settings:
-    """The most probable settings, searched for from `start`."""
+def fit(x: Floats, y: Floats, starts: Sequence[Settings]) -> Settings:
+    """The most probable settings, searched for from each of `starts`: what few points suggest may be a trap."""
     from scipy.optimize import minimize  # 0.1 s to import, which only few suggestions need
 
     squares = (x[:, None, :] - x[None, :, :]) ** 2
     features = x.shape[1]
     bounds = [LENGTH_BOUNDS] * features + [SCALE_BOUNDS, NOISE_BOUNDS]
     logs = [(math.log(low), math.log(high)) for low, high in bounds]
-    first = np.clip(start.vector(), [low for low, _ in logs], [high for _, high in logs])
-    best = minimize(
-        lambda vector: negative_log_posterior(vector, squares, y),
-        first,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=logs,
-        options={"maxiter": ITERATIONS},
-    )
-    return Settings.from_vector(best.x)
+    lows, highs = [low for low, _ in logs], [high for _, high in logs]
+    found = [
+        minimize(
+            lambda vector: negative_log_posterior(vector, squares, y),
+            np.clip(start.vector(), lows, highs),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=logs,
+            options={"maxiter": ITERATIONS},
+        )
+        for start in starts
+    ]
+    return Settings.from_vector(min(found, key=lambda end: float(end.fun)).x)
 
 
 def negative_log_posterior(vector: Floats, squares: Floats, y: Floats) -> tuple[float, Floats]:

@@ -86,8 +86,8 @@ class Surrogate:
         x = self._inputs(records.rows[trial[chosen]], rung[chosen])
         y = standardised(loss[chosen])
         if kept is None or not kept.is_fresh(trials):
-            start = Settings.default(x.shape[1]) if kept is None else kept.settings
-            found = gaussian.fit(x, y, start)
+            starts = [Settings.default(x.shape[1])] + ([] if kept is None else [kept.settings])
+            found = gaussian.fit(x, y, starts)
             rounded = [round(number, 6) for number in found.vector().tolist()]
             kept = Kept(trials, Settings.from_vector(rounded), lowest)
         self.kept = kept

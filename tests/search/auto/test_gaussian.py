@@ -42,11 +42,21 @@ def test_the_posterior_is_the_densitys_own_formula() -> None:
 def test_a_fit_is_more_probable_than_its_start_and_sees_which_feature_matters() -> None:
     x, y = data(n=60)
     start = Settings.default(3)
-    found = fit(x, y, start)
+    found = fit(x, y, [start])
     squares = (x[:, None] - x[None]) ** 2
     before, after = (negative_log_posterior(s.vector(), squares, y)[0] for s in (start, found))
     assert after < before
     assert found.log_lengths[0] < found.log_lengths[2]
+
+
+def test_of_several_starts_the_one_that_leads_furthest_counts() -> None:
+    """From short lengths a search ends where every point is an island, from long ones in a wave."""
+    rng = np.random.default_rng(0)
+    x = rng.random((10, 1))
+    y = np.sin(20 * x[:, 0]) + 0.5 * rng.standard_normal(10)
+    y = (y - y.mean()) / y.std()
+    trap, default = Settings((math.log(0.05),), 0.0, math.log(1e-4)), Settings.default(1)
+    assert fit(x, y, [trap, default]) == fit(x, y, [default, trap]) == fit(x, y, [default]) != fit(x, y, [trap])
 
 
 def test_predictions_pass_through_what_was_seen_and_are_unsure_elsewhere() -> None:
@@ -80,6 +90,6 @@ def test_a_believed_mean_moves_no_mean_but_makes_sure() -> None:
 def test_repeated_points_that_differ_are_taken_for_noise() -> None:
     x = np.repeat(np.linspace(0, 1, 8)[:, None], 2, axis=0)
     y = np.tile([1.0, -1.0], 8)
-    found = fit(x, y, Settings.default(1))
+    found = fit(x, y, [Settings.default(1)])
     assert math.exp(found.log_noise) > 0.3
     assert np.abs(Process(found, x, y).mean(x)).max() < 0.3

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from hposlurm.expressions import parse
-from hposlurm.search.auto import parzen
+from hposlurm.search.auto import gaussian, parzen
 from hposlurm.search.auto.acquisition import chosen_data, log_expected_improvement, mutations, standardised
 from hposlurm.search.auto.encoding import Encoder
 from hposlurm.search.auto.gaussian import Settings
-from hposlurm.search.auto.records import read_records
+from hposlurm.search.auto.records import Records, read_records
 from hposlurm.search.auto.surrogate import Kept, Surrogate
 from hposlurm.search.observation import Observation
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
@@ -148,3 +148,22 @@ def test_settings_that_were_found_on_other_rungs_are_no_start() -> None:
     assert Kept.newest(attrs, "gp", 2, 1) is None
     assert Kept.newest(attrs[:1], "gp", 2, 0) == Kept(10, Settings.default(2))
     assert Kept.newest(attrs, "gp", 3, 0) is None
+
+
+def test_settings_that_are_kept_are_no_trap() -> None:
+    """What explained few points may be far from what explains many: the search also starts afresh."""
+    rng = np.random.default_rng(0)
+    points = [LINE.point(row) for row in LINE.uniform(rng, 10)]
+    losses = [math.sin(20 * float(point["x"] or 0)) + 0.5 * rng.standard_normal() for point in points]
+    seen = [Observation(i, points[i], TrialState.COMPLETE, (losses[i],)) for i in range(10)]
+    records = read_records(LINE, Objective("loss"), (None,), seen)
+    trap = Settings((math.log(0.05),), 0.0, math.log(1e-4))
+    afresh = Surrogate(LINE, records, None, 10, np.random.default_rng(1))
+    again = Surrogate(LINE, records, Kept(4, trap), 10, np.random.default_rng(1))
+    fresh_enough = Surrogate(LINE, records, Kept(10, trap), 10, np.random.default_rng(1))
+    assert again.kept == afresh.kept != Kept(10, gaussian.fit(*_seen_of(records), [trap]))
+    assert fresh_enough.kept == Kept(10, trap)
+
+
+def _seen_of(records: Records) -> tuple[np.ndarray, np.ndarray]:
+    return records.rows, standardised(records.losses[:, 0])
