@@ -12,11 +12,14 @@ import pytest
 
 from hposlurm import failpoints, pool
 from hposlurm.assignments.batches import add_batch
+from hposlurm.errors import StudyError
 from hposlurm.history import read_history
 from hposlurm.plan import bound, read_plan
+from hposlurm.worker import refill
 from hposlurm.worker.run import run
 from tests.planner import processes
 from tests.refill import Lab
+from tests.studies import end, start, write_journal
 from tests.worker.study import Study, until
 
 TRIAL = {"command": "echo loss={{ x }}", "metric_pattern": r"loss=(?P<loss>\S+)"}
@@ -53,6 +56,13 @@ def test_an_element_that_left_its_trial_to_others_does_not_take_it_up_again(lab:
     assert lab.start(0) is None
 
 
+def test_nor_where_the_one_it_left_it_to_was_interrupted(lab: Lab) -> None:
+    assert lab.start(0) == 0
+    lab.end(0, "command exited with status 1")
+    write_journal(lab.layout, 0, [start(0, attempt=1, wave=1), end("interrupted", reason="SIGTERM")], 1)
+    assert lab.start(0) is None
+
+
 def test_an_element_whose_process_was_killed_may_have_used_too_much_memory_and_keeps_its_trial(lab: Lab) -> None:
     assert lab.start(0) == 0
     lab.end(0, "command was killed by signal 9", exit_code=-9)
@@ -62,6 +72,16 @@ def test_an_element_whose_process_was_killed_may_have_used_too_much_memory_and_k
 def test_where_nothing_is_left_an_element_has_more_proposed_before_it_runs(lab: Lab) -> None:
     assert [lab.start(element) for element in range(5)] == [0, 1, 2, 3, 4]
     assert [batch.position for batch in pool.batches(lab.layout.wave(0), 4)] == [4]
+
+
+def test_where_proposing_fails_before_it_has_begun_nobody_waits_for_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [lab.start(element) for element in range(4)] == [0, 1, 2, 3]
+    monkeypatch.setattr(refill, "_command", lambda *_: ["false"])
+    with pytest.raises(StudyError, match="no further trial can be proposed"):
+        lab.start(4)
+    assert not list(lab.layout.root.rglob("*.lease"))
 
 
 def test_an_element_that_finds_nothing_to_do_ends_at_once_and_is_no_trial(tmp_path: Path) -> None:
