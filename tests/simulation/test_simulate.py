@@ -286,3 +286,32 @@ def test_promotion_leaves_most_trials_in_the_lowest_rung():
     census = [sum(len(t.reports) >= rung for t in found.history.trials) for rung in (1, 3, 9)]
     assert census[0] == 90
     assert 30 <= census[1] <= 36 and 10 <= census[2] <= 13
+
+
+def test_a_trials_timeout_begins_when_its_command_does():
+    spec = study(20, trial={"command": "true {{ x }} {{ y }}", "timeout": "14s"})
+    found = simulate(spec, train, Cluster(gpus=4, start_s=3), mode="barrier")
+    needed = {t.number: STEPS * (1 + t.params["y"]) for t in found.history.trials}
+    in_time = {number for number, seconds in needed.items() if seconds <= 14}
+    assert {t.number for t in found.history.trials if t.state is TrialState.COMPLETE} == in_time
+    assert any(11 < needed[number] for number in in_time) and len(in_time) < 20
+
+
+def test_of_those_that_wait_whoever_goes_on_starts_before_those_that_begin():
+    search = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 9}
+    spec = study(40, search=search, waves={"size": 8})
+    found = simulate(spec, train, Cluster(gpus=3), mode="overlap")
+    plans = {plan.wave: plan for plan in found.history.plans}
+    elements = [
+        (a.started_at, plans[a.wave].created_at, a.wave, plans[a.wave].assignments[a.index].from_step > 0)
+        for trial in found.history.trials
+        for a in trial.attempts
+    ]
+    overtaken = 0
+    for started, _, wave, goes_on in elements:
+        if goes_on:
+            continue
+        late = [e for e in elements if e[1] < started < e[0] and e[3]]
+        assert not late, "a trial began while another waited to go on"
+        overtaken += sum(e[3] and e[2] > wave and plans[wave].created_at < e[0] < started for e in elements)
+    assert overtaken
