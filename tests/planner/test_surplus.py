@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from hposlurm.assignments import surplus
 from hposlurm.assignments.__main__ import main
 from hposlurm.history import read_history
 from hposlurm.layout import StudyLayout
@@ -49,6 +51,19 @@ def test_those_behind_all_that_have_started_are_cancelled(layout: StudyLayout, f
     end_pool(layout)
     before = ["RUNNING"] * 3 + ["PENDING"] + ["RUNNING"]
     assert fake_slurm.arrays()[0]["states"] == before + ["CANCELLED"] * 3
+
+
+def test_in_each_of_several_arrays_those_behind_its_own_started_ones(
+    layout: StudyLayout, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave, mine = layout.wave(0), fake_slurm.arrays()[0]["id"]
+    jobs = json.loads(wave.jobs.read_text())
+    halves = [{"job_id": mine, "offset": 0, "count": 4}, {"job_id": "999", "offset": 4, "count": 4}]
+    wave.jobs.write_text(json.dumps({**jobs, "arrays": halves}))
+    asked: list[list[str]] = []
+    monkeypatch.setattr(surplus.subprocess, "run", lambda command, **_: asked.append(command[1:]))
+    end_pool(layout)
+    assert asked == [[f"{mine}_[3-3]", "999_[1-3]"]]
 
 
 def test_no_trial_is_taken_out_with_them(layout: StudyLayout, fake_slurm: FakeSlurm) -> None:

@@ -173,6 +173,11 @@ def test_each_problem_is_said_clearly_and_alone(changes: dict[str, Any], line: s
     assert problem.startswith(line)
 
 
+def test_an_enqueued_value_may_wait_for_what_its_entry_leaves_open() -> None:
+    spec = parse(changed(search__enqueue=[{"momentum": 0.9}, {"optimizer": "sgd", "momentum": 0.8}]), "x")
+    assert [dict(entry) for entry in spec.search.enqueue] == [{"momentum": 0.9}, {"optimizer": "sgd", "momentum": 0.8}]
+
+
 def test_a_metric_is_known_by_the_workers_the_objectives_the_pattern_or_by_declaration() -> None:
     texts = ["peak_gpu_gb <= 30", "f1 > 0.1", "grad_norm < bs * 100", "eval_loss < 9", "bs < 8"]
     spec = parse(changed(constraints=texts, metrics=["grad_norm"]), "x")
