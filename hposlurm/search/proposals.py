@@ -55,11 +55,13 @@ def by_model(
 
     def propose() -> Proposal | None:
         nonlocal patience
-        for _ in range(min(most, patience)):
+        for number in range(min(most, patience)):
             point = model.ask()
             if unseen.accepts(point):
                 model.expect(point)
                 return point, dict(attrs)
+            if number == 0 and unseen.is_exhausted():
+                return None  # a model that looks for what is not there takes long
             model.refuse(point)
             patience -= 1
         proposal = otherwise()

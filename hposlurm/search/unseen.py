@@ -24,6 +24,12 @@ class UnseenPoints:
     def accepts(self, point: Point) -> bool:
         return identity(point) not in self._seen and self._space.is_feasible(point)
 
+    def is_exhausted(self) -> bool:
+        """Whether it is certain that no point is left: only in a space of at most ENUMERABLE points."""
+        if self._space.cardinality(min(len(self._seen), ENUMERABLE)) is None:
+            return False
+        return all(identity(point) in self._seen for point in self._space.grid_points())
+
     def draw(self) -> Point | None:
         """Returns a new point, or None: the space is exhausted, or too few of its points are allowed to find one.
 
