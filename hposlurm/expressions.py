@@ -19,6 +19,8 @@ from hposlurm.trial import ParamValue
 MAX_LENGTH = 2000  # characters of one expression
 MAX_DEPTH = 50  # levels of nesting
 MAX_BITS = 1000  # of a whole number: every such number is also a finite float
+# As the YAML around them, and the command line, write these; Python's own words hold as well
+_WORDS: Mapping[str, ParamValue] = {"true": True, "false": False, "null": None}
 
 _BINARY: Mapping[type[ast.operator], tuple[str, Callable[..., float | int]]] = {
     ast.Add: ("+", operator.add),
@@ -119,7 +121,7 @@ def _check(tree: ast.expr) -> frozenset[str]:
         node, depth = pending.pop()
         if depth > MAX_DEPTH:
             raise ExpressionError(f"nested too deeply: at most {MAX_DEPTH} levels")
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and node.id not in _WORDS:
             names.add(node.id)
         pending.extend((child, depth + 1) for child in _parts(node))
     return frozenset(names)
@@ -181,6 +183,8 @@ def _evaluate(node: ast.expr, values: Mapping[str, ParamValue]) -> ParamValue:
         case ast.Constant(value=value):
             return value  # type: ignore[return-value]  # _check_constant let only these types in
         case ast.Name(id=name):
+            if name in _WORDS:
+                return _WORDS[name]
             if name not in values:
                 raise UnknownName(name)
             return values[name]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hposlurm.expressions import MAX_BITS, ExpressionError, UnknownName, parse
+from hposlurm.trial import ParamValue
 
 HOSTILE = {
     "call": "f(x)",
@@ -114,6 +115,14 @@ def test_a_refusal_says_what_is_not_allowed(text: str, part: str) -> None:
 
 def test_names_are_those_that_the_text_mentions() -> None:
     assert parse("a + b * 2 <= c and d in [e, 'f']").names == {"a", "b", "c", "d", "e"}
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("false", False), ("null", None)])
+def test_yamls_own_words_mean_what_they_mean_there(word: str, value: ParamValue) -> None:
+    expression = parse(f"x == {word} or x in [{word}, 3]")
+    assert expression.names == {"x"}
+    assert expression.evaluate({"x": value}) is True
+    assert expression.evaluate({"x": "true"}) is False
 
 
 def test_a_name_without_a_value_is_named() -> None:
