@@ -9,6 +9,7 @@ from hposlurm.history import History, measured
 from hposlurm.search import Observation
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
 
+_NOT_FINITE = ("nan", "inf", "-inf")  # as a journal keeps them
 # What the newest trial of each number was seen as: a history that grew differs from the last one in few trials only.
 # It holds the trials themselves, so that none can be taken for another that lies where it lay in memory.
 _SEEN: dict[int, tuple[Trial, tuple[str, ...], Observation]] = {}
@@ -39,13 +40,21 @@ def _observation(trial: Trial, names: Sequence[str]) -> Observation:
         state=trial.state,
         values=trial.values,
         attrs=trial.attrs,
-        infeasible=trial.infeasible,
+        infeasible=trial.infeasible or _has_diverged(trial, names),
         curve=_curve(trial.reports, names),
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
         metrics={name: value for name, value in measured(trial).items() if isinstance(value, float)},
         ends=_ends(trial, names),
     )
+
+
+def _has_diverged(trial: Trial, names: Sequence[str]) -> bool:
+    """Whether the trial is FAIL with an objective that was no finite number in the end: so it would be again."""
+    if trial.state is not TrialState.FAIL:
+        return False
+    latest = latest_metrics(trial.attempts)
+    return any(latest.get(name) in _NOT_FINITE for name in names)
 
 
 def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:

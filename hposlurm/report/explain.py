@@ -19,7 +19,7 @@ from hposlurm.report.rulings import RulingStory, rulings
 from hposlurm.scoring import scoring
 from hposlurm.search import Premise, premise, stage_ends
 from hposlurm.search.halving import placing_of
-from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, value_at
+from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, told, value_at
 from hposlurm.spec.refill import BY_RUNGS
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
@@ -255,9 +255,10 @@ def _standing(study: Study, number: int) -> str:
         placing = placing_of(study.problem, study.observations, mine)
     else:
         k = levels.index(step)
-        rung = standings(study.observations, levels, scoring(objectives, search.compare_by))[k]
+        score, limits = scoring(objectives, search.compare_by), study.problem.space.limits
+        rung = standings(study.observations, levels, score, limits)[k]
         there = [study.observations[s.number] for s in rung]
         is_open = any(is_sent_to(o, levels[k + 1]) and not o.attrs.get("through") for o in there)
         goers = quota(len(rung), search.reduction_factor) or int(is_open)  # where nobody else comes, one of few may
         placing = placings(rung, step, goers, lambda n: value_at(study.observations[n], step)).get(number)
-    return placing.text(objectives, is_decided=False) if placing else ""
+    return told(placing, study.problem, mine, is_decided=False) if placing else ""

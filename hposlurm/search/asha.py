@@ -15,7 +15,7 @@ from operator import attrgetter
 from hposlurm.search.fresh import fresh
 from hposlurm.search.observation import Answer, Job, Observation, Problem
 from hposlurm.search.ranking import Place, Ranking, ranking
-from hposlurm.search.rungs import levels_of, quota, value_at
+from hposlurm.search.rungs import levels_of, quota, told, value_at
 
 
 def asha(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
@@ -25,9 +25,8 @@ def asha(problem: Problem, observations: Sequence[Observation], n: int) -> Answe
     a small study has a trial that was trained to the end.
     """
     levels = levels_of(problem.search)
-    ladder = _Ladder(
-        problem, ranking(levels, problem.objectives, problem.search.compare_by, observations), observations
-    )
+    ranked = ranking(levels, problem.objectives, problem.search.compare_by, observations, problem.space.limits)
+    ladder = _Ladder(problem, ranked, observations)
     jobs = list(islice(ladder.promotions(), n))
     if len(jobs) == n:
         return Answer(tuple(jobs))
@@ -63,7 +62,7 @@ class _Ladder:
                 yield from (self._sent(k, place, 1) for place in self._ranked.waiting[k][:1])
 
     def _sent(self, k: int, place: Place, goers: int) -> Job:
-        level, observation = self._ranked.levels[k], self._of(place[1])
+        level, observation = self._ranked.levels[k], self._of(place[2])
         placing = self._ranked.placing(k, place, goers, lambda number: value_at(self._of(number), level))
         return Job(
             observation.params,
@@ -71,7 +70,7 @@ class _Ladder:
             from_step=observation.to_step or level,
             to_step=self._ranked.levels[k + 1],
             is_final=k + 2 == len(self._ranked.levels),
-            why=placing.text(self._problem.objectives),
+            why=told(placing, self._problem, observation),
         )
 
     def _of(self, number: int) -> Observation:

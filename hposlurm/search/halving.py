@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hposlurm.limits import Limits
 from hposlurm.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
 from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
-from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placings, standings, value_at
+from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placings, standings, told, value_at
 from hposlurm.trial import TrialState
 
 
@@ -106,11 +107,13 @@ def placing_of(problem: Problem, observations: Sequence[Observation], waiting: O
 class _Bracket:
     """One bracket at one moment; `members` by number."""
 
-    def __init__(self, shape: Shape, members: Sequence[Observation], levels: Sequence[int], score: Score) -> None:
+    def __init__(
+        self, shape: Shape, members: Sequence[Observation], levels: Sequence[int], score: Score, limits: Limits
+    ) -> None:
         self.shape = shape
         self.members = members
         self.levels = levels
-        self.rungs = standings(members, levels, score)
+        self.rungs = standings(members, levels, score, limits)
 
     @property
     def is_joinable(self) -> bool:
@@ -150,7 +153,7 @@ class _Bracket:
             o = by_number[number]
             if o.state is not TrialState.PAUSED or self._is_past(o, k):
                 continue
-            text = placing.text(problem.objectives)
+            text = told(placing, problem, o)
             if placing.goes_on:
                 is_final = k + 2 == len(self.levels)
                 yield Job(o.params, number, o.to_step or level, self.levels[k + 1], is_final, why=text)
@@ -166,7 +169,8 @@ def _brackets(problem: Problem, observations: Sequence[Observation]) -> dict[int
             members[number].append(o)
     found, levels = shapes_of(problem), levels_of(problem.search)
     score = scoring(problem.objectives, problem.search.compare_by)
-    return {b: _Bracket(found[b % len(found)], members[b], levels, score) for b in sorted(members)}
+    limits = problem.space.limits
+    return {b: _Bracket(found[b % len(found)], members[b], levels, score, limits) for b in sorted(members)}
 
 
 def _decided(problem: Problem, brackets: dict[int, _Bracket], *, is_closed: bool) -> tuple[list[Job], list[Verdict]]:

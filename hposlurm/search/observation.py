@@ -18,10 +18,11 @@ class Observation:
     """One trial of the history. `values` has one finite number per objective, as reported (never negated).
 
     `values` is None unless the trial is COMPLETE, or PAUSED or PRUNED with a last report. `infeasible`: the trial is
-    FAIL because its configuration does not fit into the memory. `curve` has (step, values) for each step at which every
-    objective is known, ascending. `to_step` is where its newest assignment ends, None for the training code's own end;
-    `is_open` says that this assignment is planned, waits or runs. `metrics` has each metric's newest finite value,
-    `ends` (to_step, values) of each assignment that was completed: what the trial is ranked by, however it went on.
+    FAIL because of its configuration, which does not fit into the memory or made an objective no finite number.
+    `curve` has (step, values) for each step at which every objective is known, ascending. `to_step` is where its newest
+    assignment ends, None for the training code's own end; `is_open` says that this assignment is planned, waits or
+    runs. `metrics` has each metric's newest finite value, `ends` (to_step, values) of each assignment that was
+    completed: what the trial is ranked by, however it went on.
     """
 
     number: int

@@ -192,7 +192,7 @@ class _Ranking:
             shown = "; ".join((self.words(o), *(f"breaks {limit}" for limit in limits)))
             return f"place {self.ranked.index(o) + 1} of {len(self.ranked)} ({shown})"
         if o.state is TrialState.FAIL:
-            return "did not fit into the memory" if o.infeasible else "failed"
+            return "failed by its configuration" if o.infeasible else "failed"
         return "ended before"
 
 

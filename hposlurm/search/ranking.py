@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from itertools import chain, compress, count, repeat
 from operator import is_not
 
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.scoring import scoring
 from hposlurm.search.observation import Observation
-from hposlurm.search.rungs import Placing, is_sent_to, value_at
+from hposlurm.search.rungs import Placing, broken_by, is_sent_to, value_at
 from hposlurm.trial import Objective, TrialState
 
-Place = tuple[float, int]  # what a trial is ranked by, less is better, infinite where it failed; and its number
+# By how much it breaks limits, what a trial is ranked by (less is better; both infinite where it failed), its number
+Place = tuple[float, float, int]
 Values = tuple[float, ...]
 
 _KEPT = 4  # rankings of the last few searches
@@ -31,8 +33,11 @@ class Ranking:
     the worst in the first rung that it did not reach.
     """
 
-    def __init__(self, levels: Sequence[int], objectives: Sequence[Objective], compare_by: str) -> None:
+    def __init__(
+        self, levels: Sequence[int], objectives: Sequence[Objective], compare_by: str, limits: Limits = NO_LIMITS
+    ) -> None:
         self.levels = tuple(levels)
+        self.limits = limits
         self._score = scoring(objectives, compare_by)
         self._is_relative = compare_by == "domination"  # everyone's score depends on everyone
         self._begin()
@@ -73,7 +78,7 @@ class Ranking:
         for k, rung in enumerate(self.rungs):
             known = zip(self._score(values[k]), whose[k], strict=True)
             for score, observation in chain(known, zip(repeat(math.inf), failed[k], strict=False)):
-                place = score, observation.number
+                place = self._place(observation, score)
                 rung.append(place)
                 if self._was_sent(observation, k):
                     self.sent[k] += 1
@@ -101,10 +106,14 @@ class Ranking:
     def _places(self, observation: Observation) -> list[Place]:
         """Where one trial stands, from the lowest rung up."""
         reached = self._reached(observation)
-        places = [(score, observation.number) for values in reached for score in self._score([values])]
+        places = [self._place(observation, score) for values in reached for score in self._score([values])]
         if observation.state is TrialState.FAIL and len(places) < len(self.levels):
-            places.append((math.inf, observation.number))
+            places.append(self._place(observation, math.inf))
         return places
+
+    def _place(self, observation: Observation, score: float) -> Place:
+        broken = broken_by(observation, self.limits) if score < math.inf else math.inf
+        return broken, score, observation.number
 
     def _reached(self, observation: Observation) -> list[Values]:
         """The values at each rung that the trial got to."""
@@ -124,8 +133,10 @@ class Ranking:
         """Where a trial stands in rung `k`, from which the best `goers` go on; `values` are those there, by number."""
         rung = self.rungs[k]
         last = rung[min(goers, len(rung)) - 1] if goers else None
-        threshold = values(last[1]) if last is not None and last[0] < math.inf else None
-        return Placing(self.levels[k], bisect_left(rung, place) + 1, len(rung), goers, values(place[1]), threshold)
+        is_limit = last is not None and last[1] < math.inf and not last[0]
+        threshold, limit = (values(last[2]), last[1]) if last is not None and is_limit else (None, 0.0)
+        where = bisect_left(rung, place) + 1
+        return Placing(self.levels[k], where, len(rung), goers, values(place[2]), threshold, place[1], limit)
 
 
 def _waits(observation: Observation) -> bool:
@@ -136,11 +147,17 @@ _rankings: dict[object, Ranking] = {}
 
 
 def ranking(
-    levels: Sequence[int], objectives: Sequence[Objective], compare_by: str, observations: Sequence[Observation]
+    levels: Sequence[int],
+    objectives: Sequence[Objective],
+    compare_by: str,
+    observations: Sequence[Observation],
+    limits: Limits = NO_LIMITS,
 ) -> Ranking:
     """The rungs as they are now."""
     key = (tuple(levels), tuple(objectives), compare_by)
-    known = _rankings.pop(key, None) or Ranking(levels, objectives, compare_by)
+    known = _rankings.pop(key, None)
+    if known is None or known.limits != limits:
+        known = Ranking(levels, objectives, compare_by, limits)
     known.update(observations)
     _rankings[key] = known
     while len(_rankings) > _KEPT:

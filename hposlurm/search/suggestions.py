@@ -150,8 +150,7 @@ def _by_model(asked: _Asked, unseen: UnseenPoints) -> Propose:
         herd = GeneticStudy(space, objectives, asked.algorithm, asked.seed, seed, asked.population_size, asked.n)
         herd.tell(asked.lessons)
         return by_model(herd, herd.attrs, unseen)
-    with_value = (TrialState.COMPLETE,) if asked.algorithm == "gp" else (TrialState.COMPLETE, TrialState.PRUNED)
-    if sum(o.state in with_value for o, _ in asked.lessons) < asked.startup_trials:
+    if sum(_teaches(asked.algorithm, o) for o, _ in asked.lessons) < asked.startup_trials:
         return at_random(unseen)
     if asked.algorithm == "gp":
         from hposlurm.search.gaussian import ASKS, REJECTIONS, GpStudy
@@ -164,6 +163,13 @@ def _by_model(asked: _Asked, unseen: UnseenPoints) -> Propose:
     tpe = TpeStudy(space, objectives, seed, asked.startup_trials)
     tpe.tell(asked.lessons)
     return by_model(tpe, {"origin": "tpe"}, unseen)
+
+
+def _teaches(algorithm: str, observation: Observation) -> bool:
+    """Whether the model that is asked for may begin once there are enough such trials."""
+    if algorithm == "gp":
+        return observation.state is TrialState.COMPLETE
+    return observation.state in (TrialState.COMPLETE, TrialState.PRUNED) or observation.infeasible
 
 
 def _is_sound(observation: Observation, objectives: Sequence[Objective]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hposlurm.assignments import observe
 from hposlurm.fold import fold, unread
 from hposlurm.history import History
@@ -41,3 +43,24 @@ def test_where_each_assignment_ended_is_kept_although_the_trial_went_on() -> Non
     trial = fold_trial([(0, first), (1, second)], attempts, [], ("loss",), 0)
     (seen,) = observe(History((), (trial,)), (Objective("loss"),))
     assert (seen.ends, seen.to_step, seen.is_open) == (((3, (2.0,)),), 9, True)
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_infeasible"),
+    [(["nan"], True), ([1.0, "inf"], True), (["nan", 1.0], False), ([1.0], False), ([], False)],
+)
+def test_a_configuration_whose_loss_became_no_number_is_one_that_cannot_work(
+    losses: list[float | str], is_infeasible: bool
+) -> None:
+    reports = [report(step, BEGIN, loss=loss) for step, loss in enumerate(losses, 1)]
+    attempt = fold(unread(0), [start(0), *reports, end("fail", reason="command exited with status 1", exit_code=1)])
+    trial = fold_trial([(0, assignment(0))], [attempt], [], ("loss",), 0)
+    (seen,) = observe(History((), (trial,)), (Objective("loss"),))
+    assert (seen.state, seen.infeasible) == (TrialState.FAIL, is_infeasible)
+
+
+def test_while_it_may_be_tried_again_it_is_not_called_so() -> None:
+    attempt = fold(unread(0), [start(0), report(1, BEGIN, loss="nan"), end("fail", exit_code=1)])
+    trial = fold_trial([(0, assignment(0))], [attempt], [], ("loss",), 1)
+    (seen,) = observe(History((), (trial,)), (Objective("loss"),))
+    assert not seen.infeasible

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -39,6 +40,24 @@ def test_a_broken_limit_is_learnt_like_a_violated_constraint(algorithm: str) -> 
     )
     assert sum(float(x or 0) > 0.5 for x in plain) >= 6
     assert sum(float(x or 0) > 0.5 for x in limited) <= 3
+
+
+def test_configurations_that_cannot_work_are_lessons_from_the_start() -> None:
+    """Two thirds of the first thirty diverged; the loss falls towards where they did."""
+    seen = [
+        Observation(i, {"x": x}, TrialState.FAIL, infeasible=True)
+        if (x := (i + 0.5) / 30) > 0.33
+        else Observation(i, {"x": x}, TrialState.COMPLETE, (1 - x,))
+        for i in range(30)
+    ]
+    found = suggest(PLAIN, "tpe", LOSS, seen, 8, 1, 10)
+    assert {s.attrs["origin"] for s in found} == {"tpe"}
+    assert sum(float(s.params["x"] or 0) < 0.4 for s in found) >= 6
+    crashed = [replace(o, infeasible=False) for o in seen]
+    blind = suggest(PLAIN, "tpe", LOSS, crashed, 8, 1, 10)
+    assert sum(float(s.params["x"] or 0) < 0.4 for s in blind) < 6
+    early = [o for o in seen if o.infeasible]
+    assert {s.attrs["origin"] for s in suggest(PLAIN, "tpe", LOSS, early, 1, 1, 10)} == {"tpe"}
 
 
 def test_other_studies_teach_but_their_points_may_come_again_and_nothing_counts_them() -> None:

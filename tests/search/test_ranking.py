@@ -7,6 +7,8 @@ from random import Random
 
 import pytest
 
+from hposlurm.expressions import parse
+from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.scoring import scoring
 from hposlurm.search import Observation, next_jobs
 from hposlurm.search.ranking import Ranking, ranking
@@ -15,13 +17,17 @@ from hposlurm.trial import Direction, Objective, TrialState
 from tests.search.play import Play, problem_of
 
 LEVELS = (1, 3, 9)
+MEMORY = Limits((parse("gb <= 30"),), frozenset({"gb"}))
 TWO = (Objective("loss"), Objective("acc", Direction.MAXIMIZE, weight=0.5))
 
 
 def trial(rng: Random, number: int, rung: int, state: TrialState) -> Observation:
     curve = tuple((step, (rng.random(), rng.random())) for step in range(1, LEVELS[rung] + 1))
     is_open = state is TrialState.RUNNING
-    return Observation(number, {}, state, curve[-1][1], curve=curve, to_step=LEVELS[rung], is_open=is_open)
+    metrics = {"gb": rng.choice([10.0, 30.0, 40.0 + rng.random()])}
+    return Observation(
+        number, {}, state, curve[-1][1], curve=curve, to_step=LEVELS[rung], is_open=is_open, metrics=metrics
+    )
 
 
 def changed(rng: Random, observations: list[Observation]) -> list[Observation]:
@@ -34,19 +40,20 @@ def changed(rng: Random, observations: list[Observation]) -> list[Observation]:
     return found
 
 
+@pytest.mark.parametrize("limits", [NO_LIMITS, MEMORY], ids=["no limits", "limits"])
 @pytest.mark.parametrize("compare_by", ["first", "weighted", "domination"])
-def test_what_is_kept_up_to_date_is_what_is_built_anew(compare_by: str) -> None:
+def test_what_is_kept_up_to_date_is_what_is_built_anew(compare_by: str, limits: Limits) -> None:
     rng = Random(5)
     observations = [trial(rng, n, rng.randrange(3), rng.choice(list(TrialState))) for n in range(60)]
-    kept = Ranking(LEVELS, TWO, compare_by)
+    kept = Ranking(LEVELS, TWO, compare_by, limits)
     for _ in range(60):
         observations = changed(rng, observations)
         kept.update(observations)
-        fresh = Ranking(LEVELS, TWO, compare_by)
+        fresh = Ranking(LEVELS, TWO, compare_by, limits)
         fresh.update(observations)
         assert (kept.rungs, kept.waiting, kept.sent) == (fresh.rungs, fresh.waiting, fresh.sent)
-        expected = standings(observations, LEVELS, scoring(TWO, compare_by))
-        assert kept.rungs == [[(s.score, s.number) for s in rung] for rung in expected]
+        expected = standings(observations, LEVELS, scoring(TWO, compare_by), limits)
+        assert kept.rungs == [[s.place for s in rung] for rung in expected]
 
 
 def test_fewer_trials_than_before_are_another_study() -> None:
@@ -55,6 +62,17 @@ def test_fewer_trials_than_before_are_another_study() -> None:
     first = ranking(LEVELS, TWO, "first", observations)
     assert len(first.rungs[0]) == 60
     assert len(ranking(LEVELS, TWO, "first", observations[:59]).rungs[0]) == 59
+
+
+def test_limits_that_have_changed_rank_everybody_anew() -> None:
+    rng = Random(5)
+    observations = [trial(rng, n, 0, TrialState.PAUSED) for n in range(20)]
+    free = list(ranking(LEVELS, TWO, "first", observations).rungs[0])
+    limited = ranking(LEVELS, TWO, "first", observations, MEMORY).rungs[0]
+    assert limited != free and sorted(limited) == limited
+    assert [place[2] for place in limited if not place[0]] == [
+        place[2] for place in free if observations[place[2]].metrics["gb"] <= 30
+    ]
 
 
 def test_two_studies_in_one_process_do_not_know_of_each_other() -> None:

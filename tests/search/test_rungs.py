@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hposlurm.assignments import problem_of
+from hposlurm.expressions import parse
+from hposlurm.limits import Limits
 from hposlurm.scoring import scoring
 from hposlurm.search.observation import Observation
-from hposlurm.search.rungs import is_sent_to, rung_levels, standings, value_at
+from hposlurm.search.rungs import is_sent_to, placings, rung_levels, standings, told, value_at
+from hposlurm.spec import parse as parse_spec
 from hposlurm.trial import Direction, Objective, TrialState
 
 LOSS = (Objective("loss"),)
@@ -61,6 +67,69 @@ def test_a_failed_trial_is_the_worst_of_the_first_rung_that_it_did_not_reach() -
     found = standings([paused(0, 3.0, 2.0, 1.0), paused(1, 2.0, 2.0, 2.0), failed], (1, 3, 9), scoring(LOSS))
     assert [[s.number for s in rung] for rung in found] == [[2, 1, 0], [0, 1, 2], []]
     assert found[1][-1].score == math.inf
+
+
+def test_who_breaks_a_limit_stands_behind_all_who_keep_it_and_before_who_failed() -> None:
+    limits = Limits((parse("gb <= 30"),), frozenset({"gb"}))
+    trials = [paused(0, 1.0), paused(1, 3.0), paused(2, 0.5), paused(3, 2.0)]
+    known = [replace(o, metrics={"gb": gb}) for o, gb in zip(trials, (31.0, 30.0, 40.0, 10.0), strict=True)]
+    failed = Observation(4, {}, TrialState.FAIL, to_step=1, metrics={"gb": 1.0})
+    (rung,) = standings([*known, failed], (1,), scoring(LOSS), limits)
+    assert [s.number for s in rung] == [3, 1, 0, 2, 4]
+
+
+def told_of(observations: list[Observation], number: int, goers: int, **search: Any) -> str:
+    weights = ({"weight": 2.0}, {"weight": 0.5}) if search.get("compare_by") == "weighted" else ({}, {})
+    objectives = [{"name": "loss", **weights[0]}, {"name": "acc", "direction": "maximize", **weights[1]}]
+    data = {
+        "name": "told",
+        "objectives": objectives[: len(observations[0].curve[0][1])],
+        "parameters": {"x": {"type": "float", "min": 0.0, "max": 1.0}},
+        "metrics": ["gb"],
+        "constraints": ["gb <= 30"],
+        "search": {"algorithm": "asha", "max_resource": 9, **search},
+        "budget": {"n_trials": 9},
+        "trial": {"command": "true {{ x }}"},
+    }
+    problem = problem_of(parse_spec(data, "told"), ())
+    score = scoring(problem.objectives, problem.search.compare_by)
+    (rung,) = standings(observations, (1,), score, problem.space.limits)
+    placing = placings(rung, 1, goers, lambda n: value_at(observations[n], 1))[number]
+    return told(placing, problem, observations[number])
+
+
+def test_a_decision_says_which_limit_was_broken() -> None:
+    trials = [replace(paused(n, 1.0 + n), metrics={"gb": gb}) for n, gb in enumerate((31.0, 20.0, 40.0))]
+    assert told_of(trials, 0, 1) == (
+        "rung 1: loss 1, breaks gb <= 30: gb is 31, place 2 of 3, the best goes on (threshold 2)"
+    )
+    assert told_of(trials, 1, 2) == "rung 1: loss 2, place 1 of 3, the best 2 go on"  # the other one breaks it as well
+
+
+@pytest.mark.parametrize(
+    ("compare_by", "words"),
+    [
+        ("first", "loss 2, acc 0.5, place 2 of 3, the best goes on (threshold 1)"),
+        (
+            "weighted",
+            "loss 2, acc 0.5, weighted sum 3.75, place 3 of 3, the best goes on (threshold weighted sum 1.75)",
+        ),
+        (
+            "domination",
+            "loss 2, acc 0.5, layer 2 of domination, place 2 of 3, the best goes on (threshold layer 1 of domination)",
+        ),
+    ],
+)
+def test_a_decision_on_several_objectives_says_what_was_compared(compare_by: str, words: str) -> None:
+    values = [(1.0, 0.1), (2.0, 0.5), (1.0, 0.1)]
+    values[2] = (2.5, 6.5) if compare_by == "weighted" else (2.5, 0.4)
+    if compare_by == "domination":
+        values[0] = (1.0, 0.6)
+    trials = [
+        Observation(n, {}, TrialState.PAUSED, v, curve=((1, v),), to_step=1, metrics={"gb": 1.0})
+        for n, v in enumerate(values)
+    ]
+    assert told_of(trials, 1, 1, compare_by=compare_by) == f"rung 1: {words}"
 
 
 def test_ties_are_broken_by_number() -> None:
