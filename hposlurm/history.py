@@ -249,6 +249,12 @@ def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Lim
     return [*(ordered[i] for i in front), *(t for i, t in enumerate(ordered) if i not in front), *rest]
 
 
+def pareto_front(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
+    """The completed trials that keep every limit and that no other such trial beats in every respect, as `ranked`."""
+    kept = [trial for trial in ranked(trials, objectives, limits) if keeps(trial, limits)]
+    return [kept[i] for i in _front([losses(trial, objectives) for trial in kept])]
+
+
 def measured(trial: Trial) -> dict[str, float | str]:
     """The newest value of every metric that the trial reported, and its peaks of memory, as far as they are known."""
     found = latest_metrics(trial.attempts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.history import History, best, ranked, read_history, with_settlements
+from hposlurm.expressions import parse
+from hposlurm.history import History, best, pareto_front, ranked, read_history, with_settlements
 from hposlurm.layout import StudyLayout
+from hposlurm.limits import Limits
 from hposlurm.publish import publish
 from hposlurm.trial import Direction, JobState, Objective, Outcome, Settlement, Trial, TrialState
 from tests.studies import (
@@ -283,6 +286,11 @@ def test_with_two_objectives_what_nothing_beats_comes_first(points: list[tuple[i
     assert beaten == sorted(beaten)
     front = [t for t, is_beaten in zip(order, beaten, strict=True) if not is_beaten]
     assert all((a.values or ())[0] <= (b.values or ())[0] for a, b in itertools.pairwise(front))
+    assert pareto_front(order, goals) == front
+    limits = Limits((parse("n >= 6"),), frozenset())
+    allowed = [replace(t, params={"n": t.number}) for t in order]
+    kept = [t for t in allowed if t.number >= 6]
+    assert pareto_front(allowed, goals, limits) == pareto_front(kept, goals)
 
 
 def test_several_objectives_must_all_be_reported(tmp_path: Path) -> None:

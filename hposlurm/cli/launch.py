@@ -110,8 +110,7 @@ def launch(
         return
     if not layout.spec().exists():  # else it is launched already, and was asked for then
         confirm_cost(spec, first.cost, yes)
-        for note in first.plan.notes:
-            print(f"note: {note}")
+        _show_notes(spec, first)
     _start(layout, spec, chosen, wait, first.warm)
 
 
@@ -155,7 +154,11 @@ def _preview(spec: StudySpec, backend: Backend) -> Preview:
     from hposlurm.layout import StudyLayout
     from hposlurm.planner import preview
 
-    return preview(StudyLayout(runs_directory() / spec.name), spec, backend)
+    first = preview(StudyLayout(runs_directory() / spec.name), spec, backend)
+    if not first.plan.assignments:
+        what = first.plan.finished or "nothing is to be tried"
+        raise RequestError(f"{spec.name} would not have a single trial: {what}; see parameters, constraints, forbidden")
+    return first
 
 
 def _show_sources(first: Preview) -> None:
@@ -179,7 +182,13 @@ def _show_trials(first: Preview) -> None:
 def _show_training(spec: StudySpec, first: Preview) -> None:
     for line in training_lines(spec):
         print(line)
-    for note in first.plan.notes:
+    _show_notes(spec, first)
+
+
+def _show_notes(spec: StudySpec, first: Preview) -> None:
+    from hposlurm.spec import unused
+
+    for note in (*unused(spec), *first.plan.notes):
         print(f"note: {note}")
 
 

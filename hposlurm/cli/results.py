@@ -70,6 +70,7 @@ def best(
     force: Annotated[bool, typer.Option("--force", help="Let --export replace any file.")] = False,
 ) -> None:
     """Show the best configuration, or the best K."""
+    from hposlurm.history import pareto_front
     from hposlurm.report.export import best_trials, configuration
     from hposlurm.report.export import export as write
 
@@ -78,6 +79,12 @@ def best(
     found = [configuration(results, trial) for trial in trials]
     if found[0].broken:
         say(f"note: no completed trial is feasible; trial {found[0].trial} breaks {'; '.join(found[0].broken)}")
+    elif len(results.objectives) > 1:
+        front = len(pareto_front(results.history.trials, results.objectives, results.limits))
+        what = "this is the best one" if top == 1 else "they come first,"
+        hint = f"; --top {front} shows them all" if front > top else ""
+        are = "trial is" if front == 1 else "trials are"
+        say(f"note: {front} {are} on the Pareto front; {what} by {results.objectives[0].metric}{hint}")
     if export is not None:
         write(export, found[0], force=force)
         what = "the parameters and their schedule" if found[0].schedule else "the parameters"

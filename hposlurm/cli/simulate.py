@@ -91,13 +91,14 @@ def _teller(begun: float) -> Callable[[float, int], None]:
 
 
 def _results(spec: StudySpec, history: History) -> list[tuple[str, str]]:
-    from hposlurm.history import best
+    from hposlurm.report.progress import best_trial
 
     counts = ", ".join(f"{number} {state.lower()}" for state, number in history.counts().items() if number)
-    leader = best(history, spec.objectives, spec.limits)
+    leader = best_trial(history, spec.objectives, spec.limits)
     value = "–"
-    if leader is not None and leader.values is not None:
-        params = ", ".join(f"{key}={shown(each)}" for key, each in leader.params.items())
-        named = zip((objective.metric for objective in spec.objectives), leader.values, strict=True)
-        value = f"{', '.join(f'{key}={shown(each)}' for key, each in named)} (trial {leader.number}: {params})"
+    if leader is not None:
+        params, values = (
+            ", ".join(f"{key}={shown(each)}" for key, each in pairs.items()) for pairs in (leader.params, leader.values)
+        )
+        value = f"{values} (trial {leader.trial}: {params}){leader.remark}"
     return [("trials", f"{len(history.trials)}: {counts}"), ("best", value)]

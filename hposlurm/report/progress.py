@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.backend.jobs import read_jobs
 from hposlurm.fold import latest_metrics
-from hposlurm.history import History, best, measured
+from hposlurm.history import History, best, measured, pareto_front
 from hposlurm.layout import StudyLayout
 from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.nodes import bad_nodes
@@ -67,12 +67,23 @@ class ExcludedNode:
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The best completed trial. `broken` are the limits that it breaks: then all completed ones break some."""
+    """The best completed trial. `broken` are the limits that it breaks: then all completed ones break some.
+
+    `front` is how many trials no other one beats in every objective; with several objectives it is one of those.
+    """
 
     trial: int
     values: Mapping[str, float]
     params: Params
     broken: tuple[str, ...] = ()
+    front: int = 1
+
+    @property
+    def remark(self) -> str:
+        """What else there is to say of it; "" for the one best trial that keeps all limits."""
+        if self.broken:
+            return f"; infeasible: {'; '.join(self.broken)}"
+        return f"; one of {self.front} on the Pareto front" if len(self.values) > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,6 @@ def progress(
     asked = queue_view(layout, history.in_flight, queue) if queue else QueueView({}, {})
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
     failed = [t for t in history.trials if t.state is TrialState.FAIL]
-    leader = best(history, objectives, limits)
     used = sum(trial.attempts[-1].gpus * run.running_s for trial, run in zip(_active(history), running, strict=True))
     return Progress(
         study=name,
@@ -159,7 +169,7 @@ def progress(
         total=len(history.trials) if history.finished else total,
         waves=sum(bool(plan.assignments) for plan in history.plans),
         waves_done=_waves_done(history),
-        best=None if leader is None else _best(leader, objectives, limits),
+        best=best_trial(history, objectives, limits),
         gpu_hours=history.gpu_hours + used / 3600,
         budget={} if budget is None else budget_use(budget, history, objectives, now, limits),
         eta_s=eta(history, total, now) if phase == "running" else None,
@@ -257,9 +267,15 @@ def _waves_done(history: History) -> int:
     return len(waves) - 1 + is_last_done
 
 
-def _best(trial: Trial, objectives: Sequence[Objective], limits: Limits) -> BestTrial:
-    named = zip((o.metric for o in objectives), trial.values or (), strict=True)
-    return BestTrial(trial.number, dict(named), trial.params, limits.complaints(trial.params, measured(trial)))
+def best_trial(history: History, objectives: Sequence[Objective], limits: Limits) -> BestTrial | None:
+    """The best completed trial, None if none has completed."""
+    trial = best(history, objectives, limits)
+    if trial is None:
+        return None
+    named = dict(zip((o.metric for o in objectives), trial.values or (), strict=True))
+    broken = limits.complaints(trial.params, measured(trial))
+    front = len(pareto_front(history.trials, objectives, limits)) if len(objectives) > 1 else 1
+    return BestTrial(trial.number, named, trial.params, broken, front)
 
 
 def _running(trial: Trial, now: float, states: Mapping[str, JobState]) -> RunningTrial:

@@ -67,8 +67,7 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     yield "trials", Text(_counts(view))
     best = "none has completed yet"
     if view.best is not None:
-        best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)})"
-        best += f"; infeasible: {'; '.join(view.best.broken)}" if view.best.broken else ""
+        best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)}){view.best.remark}"
     yield "best", Text(best)
     yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
     if view.simulated is None:

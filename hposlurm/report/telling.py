@@ -97,11 +97,11 @@ def _study_lines(found: StudyExplanation) -> Iterator[Line]:
 def _premise_lines(premise: Premise) -> Iterator[Line]:
     for rung in premise.rungs:
         worth = "not known" if rung.correlation is None else f"{rung.correlation:.2f}"
-        judged = "let through" if premise.is_fair else "sent on for being good"
+        went = f"{rung.sent_on} {'went on' if premise.at_reports else 'were sent on'}"
         yield (
-            f"rung {rung.step}:",
-            f"{rung.reached} got there, {rung.sent_on} were sent on; rank correlation with the end {worth} "
-            f"({counted(rung.pairs, 'trial')} {judged})",
+            f"{'step' if premise.at_reports else 'rung'} {rung.step}:",
+            f"{rung.reached} got there, {went}; rank correlation with the end {worth} "
+            f"({counted(rung.pairs, 'trial')} {premise.judged.removeprefix('were ')})",
         )
     if premise.lowest is None:
         yield "", "no trial is stopped any more"

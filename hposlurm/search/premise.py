@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hposlurm.search.observation import Observation, Problem
 from hposlurm.search.rungs import is_sent_to, levels_of, value_at
+from hposlurm.stopping import AT_REPORTS
 from hposlurm.trial import TrialState
 
 _FEW = 5  # pairs; with fewer a rank correlation says nothing
@@ -34,13 +35,22 @@ class Premise:
 
     `is_fair`: the pairs are trials that went to the end whatever they showed before. Else they are those that were sent
     on for being good, among which early values say less than among all. `lowest` is the step below which no trial is
-    stopped any more, None where none is stopped at all.
+    stopped any more, None where none is stopped at all. `at_reports`: trials are compared at every report, and these
+    steps are examples.
     """
 
     rungs: tuple[Rung, ...]
     is_fair: bool
     lowest: int | None
     notes: tuple[str, ...] = ()
+    at_reports: bool = False
+
+    @property
+    def judged(self) -> str:
+        """What makes a trial one of the pairs."""
+        if self.is_fair:
+            return "were let through"
+        return "were not stopped" if self.at_reports else "were sent on for being good"
 
     @property
     def text(self) -> str:
@@ -53,7 +63,7 @@ class Premise:
         if not told:
             most = max((rung.pairs for rung in self.rungs), default=0)
             return f"too few trials were trained to the end to say what rungs are worth ({most} of {_FEW})"
-        among = "" if self.is_fair else ", among those that were sent on for being good"
+        among = "" if self.is_fair else f", among those that {self.judged}"
         known = f"rank correlation with the end: {', '.join(told)}{among}"
         return "; ".join([known, *(note.rpartition("; ")[2] for note in self.notes)])
 
@@ -67,7 +77,8 @@ def premise(problem: Problem, observations: Sequence[Observation]) -> Premise | 
         return _of_auto(problem, observations)
     levels = levels_of(problem.search)
     rungs = tuple(_rung(observations, level) for level in levels[:-1])
-    return Premise(rungs, False, levels[0]) if rungs else None
+    at_reports = pruner in AT_REPORTS - {"asha_stopping"}  # which looks at rungs alone
+    return Premise(rungs, False, levels[0], at_reports=at_reports) if rungs else None
 
 
 def _of_auto(problem: Problem, observations: Sequence[Observation]) -> Premise | None:

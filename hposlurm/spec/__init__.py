@@ -39,6 +39,7 @@ from hposlurm.spec.probe import probe_problems
 from hposlurm.spec.problems import problems_of, suggestion
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
+from hposlurm.spec.unused import unused
 
 __all__ = [
     "BudgetSpec",
@@ -60,6 +61,7 @@ __all__ = [
     "dump",
     "load",
     "parse",
+    "unused",
 ]
 
 _SEARCH_SPACE_KEYS = ("parameters", "conditionals", "constraints", "forbidden", "metrics", "objectives")

@@ -15,7 +15,7 @@ import yaml
 
 from hposlurm.layout import StudyLayout
 from tests.cli.run import Run
-from tests.studies import add_wave, completed, failed, make_study, start, study_of_completed, write_journal
+from tests.studies import SPEC, add_wave, completed, failed, make_study, start, study_of_completed, write_journal
 
 pytestmark = pytest.mark.usefixtures("mixed")
 
@@ -197,6 +197,22 @@ def test_best_in_json_keeps_params_values_and_metrics_apart(run: Run) -> None:
 def test_the_best_few_are_a_table(run: Run) -> None:
     lines = run("best", "mixed", "--top", "5").out.splitlines()
     assert [line.split()[0] for line in lines[2:4]] == ["2", "1"]
+
+
+@pytest.mark.parametrize(("top", "hint"), [(1, "; --top 2 shows them all"), (2, "")])
+def test_with_several_objectives_the_best_is_said_to_be_one_of_a_front(
+    run: Run, runs: Path, top: int, hint: str
+) -> None:
+    two = "objectives: [{{name: eval_loss}}, {{name: f1, direction: maximize}}]"
+    one = "objectives:\n  - {{name: eval_loss, direction: minimize}}"
+    layout = make_study(runs, "front", 3, spec=SPEC.replace(one, two))
+    add_wave(layout, range(3), objectives=("eval_loss", "f1"))
+    for number, (loss, f1) in enumerate([(1.0, 0.3), (2.0, 0.9), (3.0, 0.8)]):
+        write_journal(layout, number, completed(number, loss, f1=f1))
+    what = "this is the best one" if top == 1 else "they come first,"
+    said = run("best", "front", "--top", str(top)).err
+    assert said == f"note: 2 trials are on the Pareto front; {what} by eval_loss{hint}\n"
+    assert "(trial 0: bs=1, lr=1e-05); one of 2 on the Pareto front" in " ".join(run("status", "front").out.split())
 
 
 def test_a_study_without_a_completed_trial_has_no_best(run: Run, runs: Path) -> None:

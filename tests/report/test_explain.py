@@ -198,3 +198,10 @@ def test_an_unknown_trial_is_a_wrong_request(tmp_path: Path) -> None:
 
 def _curve(trial) -> list[tuple[int, float]]:
     return [(report.step, float(report.metrics["loss"])) for report in trial.reports]
+
+
+def test_a_rule_that_looks_at_every_report_is_said_to_have_no_rungs(tmp_path: Path) -> None:
+    directory, _ = played(tmp_path, {"algorithm": "median", "max_resource": 9})
+    text = study_text(explain_study(Study(directory)))
+    assert "step 3:" in text and "went on; rank correlation" in text and "not stopped)" in text
+    assert "rung 3:" not in text and "sent on" not in text

@@ -197,11 +197,12 @@ def test_tpe_avoids_the_region_that_does_not_fit_although_it_promises_most(space
     assert share_of_the_large_half(infeasible=False) > 0.5
 
 
-def test_what_does_not_fit_is_no_bad_value() -> None:
-    """Among the values that it is compared with it would count as the worst, and as a trial that has one."""
-    history = observed(drawn(SQUARE, 9), bowl)
-    infeasible = [Observation(9 + i, p, TrialState.FAIL, infeasible=True) for i, p in enumerate(drawn(SQUARE, 9, 1))]
-    assert {s.attrs["origin"] for s in ask_tpe([*history, *infeasible])} == {"random"}
+def test_what_does_not_fit_counts_among_the_trials_that_tpe_begins_with() -> None:
+    """Where most of a space cannot work it would else be drawn from at random for long."""
+    history = observed(drawn(SQUARE, 5), bowl)
+    infeasible = [Observation(5 + i, p, TrialState.FAIL, infeasible=True) for i, p in enumerate(drawn(SQUARE, 5, 1))]
+    assert {s.attrs["origin"] for s in ask_tpe([*history, *infeasible[:4]])} == {"random"}
+    assert {s.attrs["origin"] for s in ask_tpe([*history, *infeasible])} == {"tpe"}
 
 
 # A history from another space

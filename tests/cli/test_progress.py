@@ -1,0 +1,20 @@
+"""The line that says how far a study is, for whoever stays and watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hposlurm.cli.progress import progress_line
+from hposlurm.history import read_history
+from hposlurm.spec import load
+from tests.studies import study_of_completed
+
+
+@pytest.mark.parametrize(("n_trials", "planned"), [(12, "3 of 12 trials"), (3, "3 of 3 trials"), (2, "3 trials")])
+def test_a_budget_that_was_lowered_takes_no_trial_back(tmp_path: Path, n_trials: int, planned: str) -> None:
+    layout = study_of_completed(tmp_path, 3)
+    spec = load(layout.spec(), settings=[f"budget.n_trials={n_trials}"])
+    line = progress_line(read_history(layout), spec)
+    assert line == f"wave 0: {planned} planned: 3 complete; best eval_loss 1 (trial 0)"
