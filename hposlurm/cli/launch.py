@@ -57,7 +57,7 @@ def check(
     """Validate a study file and show its first trials; write nothing."""
     spec, chosen = _read(study, overlay, settings, search_space, backend)
     first = _preview(spec, chosen)
-    _show_sources(first)
+    _show_sources(spec, first)
     _show_trials(first)
     _show_training(spec, first)
     print(cost_line(spec, first.cost))
@@ -95,7 +95,7 @@ def launch(
         raise RequestError("--gpus is how large a simulated cluster is; what a trial gets is resources.gpus_per_node")
     layout = StudyLayout(runs_directory() / spec.name)
     first = _preview(spec, chosen)  # renders everything once before anything is written
-    _show_sources(first)
+    _show_sources(spec, first)
     if dry_run:
         _show_trials(first)
         _show_training(spec, first)
@@ -161,9 +161,11 @@ def _preview(spec: StudySpec, backend: Backend) -> Preview:
     return first
 
 
-def _show_sources(first: Preview) -> None:
+def _show_sources(spec: StudySpec, first: Preview) -> None:
     for source in first.warm.sources:
         print(f"warm start: {source}")
+    if spec.search.warm_start and not first.warm.sources:
+        print(f"warm start: nothing; {runs_directory() / spec.name} was launched without, and that was frozen")
 
 
 def _show_trials(first: Preview) -> None:

@@ -71,6 +71,8 @@ def test_a_warm_start_is_reported_frozen_and_neither_counted_nor_shown(shell, wr
     assert [trial["number"] for trial in frozen["trials"]] == list(range(-1, -11, -1))
     assert len(shell.rows("newer")) == 3
     assert [a["attrs"]["origin"] for plan in shell.plans("newer") for a in plan["assignments"]] == ["tpe"] * 3
+    changed = write_study("older", COMMAND, **LOCAL, search={"algorithm": "tpe", "warm_start": ["runs/newer"]})
+    assert "runs/older was launched without, and that was frozen" in shell.ok("check", str(changed))
 
 
 def test_a_source_that_is_not_there_is_named_with_what_is(shell, write_study):
