@@ -70,7 +70,8 @@ def test_status_in_json_has_stable_keys(run: Run, demo: StudyLayout) -> None:
     data = json.loads(run("status", "demo", "--format", "json").out)
     assert (data["study"], data["directory"], data["phase"]) == ("demo", str(demo.root), "running")
     assert data["counts"] == {"WAITING": 1, "RUNNING": 1, "PAUSED": 0, "COMPLETE": 1, "PRUNED": 0, "FAIL": 1}
-    assert data["best"] == {"trial": 0, "values": {"eval_loss": 2.0}, "params": {"bs": 1, "lr": 1e-5}, "broken": []}
+    params = {"bs": 1, "lr": 1e-5}
+    assert data["best"] == {"trial": 0, "values": {"eval_loss": 2.0}, "params": params, "broken": [], "front": 1}
     assert data["failed"][0]["tail"] == ["Traceback", "ValueError: no"]
 
 
