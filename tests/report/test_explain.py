@@ -114,6 +114,13 @@ def test_a_trial_that_waits_in_a_bracket_is_told_how_many_will_go_on_from_it(tmp
         assert (", the best 3 go on" if first == 1 else ", the best goes on") in story.standing
 
 
+def test_of_a_bracket_that_the_study_does_not_fill_as_many_go_on_as_its_own_third(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "successive_halving", **RUNGS}, 6, until_s=3.0, waves={"size": 4})
+    waiting = [t for t in found.history.trials if t.state is TrialState.PAUSED]
+    assert len(found.history.trials) == 6 and waiting  # of the nine that it has room for
+    assert all(", the best 2 go on" in explain_trial(Study(directory), t.number).standing for t in waiting)
+
+
 def test_a_trial_that_auto_keeps_waiting_is_told_where_it_stands(tmp_path: Path) -> None:
     """Its lowest rung is another one than ASHA's where only the end is given: 2 of 40."""
     directory, found = played(tmp_path, {"algorithm": "auto", "max_resource": 40}, 40)
