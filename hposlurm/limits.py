@@ -18,36 +18,42 @@ class Limits:
     """Constraints that name a metric, beside it perhaps parameters and `facts`; `metrics` are the names of metrics.
 
     A limit holds on a trial's newest values. One on a metric that the trial did not report does not hold, since nobody
-    knows; one that names an inactive parameter holds.
+    knows, but it does while more may come (`is_over` is False); one that names an inactive parameter holds.
     """
 
     expressions: tuple[Expression, ...] = ()
     metrics: frozenset[str] = frozenset()
     facts: Mapping[str, ParamValue] = field(default_factory=dict)
 
-    def violations(self, params: Params, metrics: Mapping[str, float | str]) -> tuple[float, ...]:
+    def violations(
+        self, params: Params, metrics: Mapping[str, float | str], *, is_over: bool = True
+    ) -> tuple[float, ...]:
         """One number per limit: 0.0 where it holds, above 0 (and finite) where it does not."""
-        return tuple(self._violation(limit, params, metrics) for limit in self.expressions)
+        return tuple(self._violation(limit, params, metrics, is_over) for limit in self.expressions)
 
     def is_feasible(self, params: Params, metrics: Mapping[str, float | str]) -> bool:
         """Whether every limit holds."""
         return all(violation <= 0 for violation in self.violations(params, metrics))
 
-    def complaints(self, params: Params, metrics: Mapping[str, float | str]) -> tuple[str, ...]:
+    def complaints(
+        self, params: Params, metrics: Mapping[str, float | str], *, is_over: bool = True
+    ) -> tuple[str, ...]:
         """What each limit that does not hold is, with the values in it: "peak_gpu_gb <= 30: peak_gpu_gb is 33.1"."""
         found = []
-        for limit, violation in zip(self.expressions, self.violations(params, metrics), strict=True):
+        for limit, violation in zip(self.expressions, self.violations(params, metrics, is_over=is_over), strict=True):
             if violation > 0:
                 named = sorted(limit.names & self.metrics)
                 what = ", ".join(f"{name} is {_shown(metrics.get(name))}" for name in named)
                 found.append(f"{limit}: {what}")
         return tuple(found)
 
-    def _violation(self, limit: Expression, params: Params, metrics: Mapping[str, float | str]) -> float:
+    def _violation(self, limit: Expression, params: Params, metrics: Mapping[str, float | str], is_over: bool) -> float:
         known = {**self.facts, **params}
         if not limit.names <= known.keys() | self.metrics:
             return 0.0
         values = {name: value for name, value in metrics.items() if name in self.metrics and _is_number(value)}
+        if not is_over and not limit.names & self.metrics <= metrics.keys():
+            return 0.0
         try:
             return limit.violation({**values, **known})
         except ExpressionError:

@@ -39,6 +39,13 @@ def test_a_complaint_names_the_limit_and_the_values_in_it() -> None:
     assert complaints == ("peak_gpu_gb <= 30: peak_gpu_gb is 33.125", "acc > 0.5: acc is unknown")
 
 
+def test_while_more_may_come_a_limit_on_what_is_not_known_yet_is_not_broken() -> None:
+    found = limits("peak_gpu_gb <= 30", "acc > 0.5", "acc + peak_gpu_gb < 1")
+    assert found.violations({}, {"peak_gpu_gb": 33.0}, is_over=False) == (3.0, 0.0, 0.0)
+    assert found.complaints({}, {"peak_gpu_gb": 33.0}, is_over=False) == ("peak_gpu_gb <= 30: peak_gpu_gb is 33",)
+    assert found.violations({}, {"acc": "nan"}, is_over=False) == (0.0, 1.0, 0.0)  # what is no number is known
+
+
 def trial(number: int, loss: float, acc: float, peak: float | None = None, other: float = 0.0) -> Trial:
     metrics = {"loss": loss, "acc": acc}
     attempt = Attempt(0, 0, 0, "1_0", "n", 1, 1.0, outcome=Outcome.COMPLETE, metrics=metrics, peak_gpu_gb=peak)

@@ -180,7 +180,7 @@ def explain_trial(study: Study, number: int) -> Explanation:
         verdict_wave=ended[0] if ended else None,
         verdict_agrees=ended[2] if ended else None,
         reason=trial.reason,
-        broken=study.spec.limits.complaints(trial.params, measured(trial)) if trial.values is not None else (),
+        broken=_broken(study, trial),
         rulings=rulings(study.layout, study.history.plans, trial),
         lineage=legs(study.history, trial),
         attempts=len(trial.attempts),
@@ -218,6 +218,13 @@ def _origin(study: Study, trial: Trial) -> str:
     if isinstance(trial.attrs.get("bracket"), int):
         words += f"; in bracket {trial.attrs['bracket']}"
     return words
+
+
+def _broken(study: Study, trial: Trial) -> tuple[str, ...]:
+    if trial.values is None:
+        return ()
+    is_over = trial.state is TrialState.COMPLETE
+    return study.spec.limits.complaints(trial.params, measured(trial), is_over=is_over)
 
 
 def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:

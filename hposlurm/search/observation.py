@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hposlurm.limits import Limits
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Objective, Params, ParamValue, TrialState
 
@@ -36,6 +37,18 @@ class Observation:
     is_open: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     ends: tuple[tuple[int, tuple[float, ...]], ...] = ()
+
+
+def violations(observation: Observation, limits: Limits) -> tuple[float, ...]:
+    """One number per limit on metrics, above 0 where the trial breaks it by what is known of it now."""
+    is_over = observation.state is TrialState.COMPLETE
+    return limits.violations(observation.params, observation.metrics, is_over=is_over)
+
+
+def complaints(observation: Observation, limits: Limits) -> tuple[str, ...]:
+    """What each of these limits is, with the values in it."""
+    is_over = observation.state is TrialState.COMPLETE
+    return limits.complaints(observation.params, observation.metrics, is_over=is_over)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hposlurm.scoring import scoring
 from hposlurm.search.fresh import fresh
 from hposlurm.search.mutation import mutate
-from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
+from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict, complaints, violations
 from hposlurm.search.points import draw_point
 from hposlurm.search.rungs import value_at
 from hposlurm.search.seeds import derive_seed
@@ -178,7 +178,7 @@ class _Ranking:
         values = {o.number: value_at(o, step) for o in members}
         alive = [o for o in members if values[o.number] is not None]
         scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
-        broken = [sum(problem.space.limits.violations(o.params, o.metrics)) for o in alive]
+        broken = [sum(violations(o, problem.space.limits)) for o in alive]
         order = sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, alive, strict=True))
         return cls(problem, [o for *_, o in order], values)
 
@@ -188,7 +188,7 @@ class _Ranking:
 
     def place(self, o: Observation) -> str:
         if o in self.ranked:
-            limits = self.problem.space.limits.complaints(o.params, o.metrics)
+            limits = complaints(o, self.problem.space.limits)
             shown = "; ".join((self.words(o), *(f"breaks {limit}" for limit in limits)))
             return f"place {self.ranked.index(o) + 1} of {len(self.ranked)} ({shown})"
         if o.state is TrialState.FAIL:

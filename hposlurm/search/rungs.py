@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.scoring import Score
-from hposlurm.search.observation import Observation, Problem
+from hposlurm.search.observation import Observation, Problem, complaints, violations
 from hposlurm.trial import Objective, TrialState
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def is_sent_to(observation: Observation, level: int) -> bool:
 
 def broken_by(observation: Observation, limits: Limits) -> float:
     """By how much the trial breaks limits on its metrics, 0 where it keeps them all. A trial that does comes first."""
-    return sum(limits.violations(observation.params, observation.metrics)) if limits.expressions else 0.0
+    return sum(violations(observation, limits)) if limits.expressions else 0.0
 
 
 def standings(
@@ -166,8 +166,7 @@ class Placing:
 
 def told(placing: Placing, problem: Problem, observation: Observation, *, is_decided: bool = True) -> str:
     """Where the trial of an observation stood, in words, with the limits that it breaks."""
-    limits = problem.space.limits
-    broken = limits.complaints(observation.params, observation.metrics) if limits.expressions else ()
+    broken = complaints(observation, problem.space.limits)
     return replace(placing, broken=broken).text(problem.objectives, problem.search.compare_by, is_decided=is_decided)
 
 

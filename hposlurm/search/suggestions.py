@@ -13,7 +13,7 @@ from hposlurm.errors import RequestError
 from hposlurm.search.grid import unseen_grid_points
 from hposlurm.search.known import KnownPoint, known_points
 from hposlurm.search.moved import refuse_what_cmaes_cannot_do
-from hposlurm.search.observation import Observation, Suggestion
+from hposlurm.search.observation import Observation, Suggestion, violations
 from hposlurm.search.points import identity
 from hposlurm.search.proposals import Proposal, Propose, at_random, by_model, defaults_first, take
 from hposlurm.search.queue import ORIGIN, enqueued
@@ -93,7 +93,7 @@ def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> 
     """The point with the limits that its trial broke, which samplers learn as they do constraints."""
     if not space.limits.expressions or observation.values is None:
         return point
-    broken = space.limits.violations(observation.params, observation.metrics)
+    broken = violations(observation, space.limits)
     return replace(point, violations=(*point.violations, *broken))
 
 

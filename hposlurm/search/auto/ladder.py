@@ -59,13 +59,14 @@ def standing(records: Records, k: int) -> tuple[NDArray[np.int64], int]:
     is_known = ~np.isnan(records.losses[:, k])
     is_lost = records.is_failed & ~is_known & (~np.isnan(records.losses[:, k - 1]) if k else True)
     known = np.flatnonzero(is_known)
-    return known[np.argsort(records.losses[known, k], kind="stable")], len(known) + int(is_lost.sum())
+    return records.best(known, k), len(known) + int(is_lost.sum())
 
 
 def _placing(records: Records, k: int, order: NDArray[np.int64], size: int, goers: int, place: int) -> Placing:
     sign = -1.0 if records.is_maximised else 1.0
     mine, last = (sign * float(records.losses[order[i], k]) for i in (place, min(goers, len(order)) - 1))
-    threshold = (last,) if math.isfinite(last) else None
+    is_limit = math.isfinite(last) and not records.broken[order[min(goers, len(order)) - 1]]
+    threshold = (last,) if is_limit else None
     return Placing(records.levels[k] or 0, place + 1, size, goers, (mine,), threshold)
 
 
@@ -74,4 +75,4 @@ def best_first(records: Records) -> Iterator[Promotion]:
     waiting = records.is_paused & ~records.is_open
     for k in range(records.top - 1, -1, -1):
         here = np.flatnonzero(waiting & (records.target == k) & np.isfinite(records.losses[:, k]))
-        yield from ((row, EXHAUSTED_WHY) for row in here[np.argsort(records.losses[here, k], kind="stable")].tolist())
+        yield from ((row, EXHAUSTED_WHY) for row in records.best(here, k).tolist())

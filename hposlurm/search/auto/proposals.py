@@ -120,7 +120,7 @@ class Proposer:
         enough = np.flatnonzero(self._has_value.sum(axis=0) >= least)
         rung = int(enough[-1]) if len(enough) else 0
         at = np.flatnonzero(self._has_value[:, rung])
-        rows, losses = self._records.rows[at], self._records.losses[at, rung]
+        rows, losses = self._records.rows[at], self._records.lessons[at, rung]
         return parzen.propose(self._encoder, rng, rows, losses, self._pending) if len(at) else rows
 
     def _take(self, proposal: Proposal) -> Proposal:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hposlurm.limits import Limits
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.observation import Observation
+from hposlurm.search.rungs import broken_by
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Direction, Objective, TrialState
 
@@ -25,8 +25,9 @@ class Records:
     """What the search reads from the history.
 
     `losses[i, k]` is trial i's value at rung k, negated where the objective is maximised, NaN where there is none
-    (yet), infinite where the trial ended its assignment without one. `target[i]` is the rung at which the newest
-    assignment ends. `inside`: the configuration lies in the space as it is now.
+    (yet), infinite where the trial ended its assignment without one. `broken[i]` is by how much it breaks limits on its
+    metrics, 0 where it keeps all. `target[i]` is the rung at which the newest assignment ends. `inside`: the
+    configuration lies in the space as it is now.
     """
 
     levels: tuple[int | None, ...]
@@ -34,6 +35,7 @@ class Records:
     rows: Floats
     inside: NDArray[np.bool_]
     losses: Floats
+    broken: Floats
     target: NDArray[np.int64]
     is_open: NDArray[np.bool_]
     is_paused: NDArray[np.bool_]
@@ -49,6 +51,16 @@ class Records:
             return self
         hidden = np.arange(len(self.levels)) < lowest
         return replace(self, losses=np.where(hidden, np.nan, self.losses))
+
+    @property
+    def lessons(self) -> Floats:
+        """The losses as a model learns them: what breaks a limit is worse than anything that does not."""
+        is_bad = (self.broken > 0)[:, None] & ~np.isnan(self.losses)
+        return np.where(is_bad, math.inf, self.losses)
+
+    def best(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+        """`rows` by their losses at rung `k`, the best first; who breaks a limit behind all who keep them."""
+        return rows[np.lexsort((self.losses[rows, k], self.broken[rows]))]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -134,9 +146,7 @@ def _translated(
     losses = np.array(
         [_at_rungs(o, targets[o.to_step], starts, len(levels), places) for o in observations], dtype=float
     ).reshape(-1, len(levels))
-    if encoder.space.limits.expressions:  # what breaks one is worse than anything that does not
-        broken = np.array([not _holds(encoder.space.limits, o) for o in observations], dtype=bool)
-        losses[broken[:, None] & ~np.isnan(losses)] = math.inf
+    limits = encoder.space.limits
     states = [o.state for o in observations]
     return Records(
         levels=levels,
@@ -144,6 +154,7 @@ def _translated(
         rows=rows,
         inside=inside,
         losses=np.where(np.isinf(losses), losses, sign * losses),
+        broken=np.array([broken_by(o, limits) if o.values is not None else 0.0 for o in observations], dtype=float),
         target=np.array([targets[o.to_step] for o in observations], dtype=np.int64),
         is_open=np.array([o.is_open for o in observations], dtype=bool),
         is_paused=np.array([s is TrialState.PAUSED for s in states], dtype=bool),
@@ -153,10 +164,6 @@ def _translated(
         is_through=np.array([bool(o.attrs.get(THROUGH)) for o in observations], dtype=bool),
         is_maximised=objective.direction is Direction.MAXIMIZE,
     )
-
-
-def _holds(limits: Limits, observation: Observation) -> bool:
-    return observation.values is None or limits.is_feasible(observation.params, observation.metrics)
 
 
 def _at_rungs(

@@ -129,7 +129,7 @@ class Surrogate:
 
 def _lessons(records: Records) -> tuple[Indices, Indices, Floats]:
     """All (trial, rung, loss) triples. What did not fit into memory is the worst there is, what failed is bad."""
-    losses = records.losses.copy()
+    losses = records.lessons
     finite = losses[np.isfinite(losses)]
     unknown = np.isnan(losses).all(axis=1)
     losses[unknown & records.is_infeasible, 0] = np.inf

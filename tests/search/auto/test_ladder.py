@@ -26,6 +26,7 @@ def records(*losses: float | None) -> Records:
         rows=np.zeros((n, 1)),
         inside=everybody,
         losses=known,
+        broken=np.zeros(n),
         target=np.zeros(n, np.int64),
         is_open=nobody,
         is_paused=~failed,
@@ -43,6 +44,18 @@ def sent(found: Records, *, is_last: bool = False) -> list[int]:
 def test_who_failed_on_the_way_to_a_rung_counts_in_it():
     assert sent(records(0.2, 0.1)) == []
     assert sent(records(0.2, 0.1, None)) == [1]
+
+
+def test_who_breaks_a_limit_stands_behind_all_who_keep_it():
+    """But is not left for good: a limit on what grows with training is broken by everybody at first."""
+    six = records(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    assert sent(six) == [0, 1]
+    assert sent(replace(six, broken=np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]))) == [1, 2]
+    assert sent(replace(six, broken=np.array([3.0, 2.0, 1.0, 1.0, 2.0, 0.0]))) == [5, 2]
+    words = [why for _, why in promotions(replace(six, broken=np.full(6, 1.0)), 0, 3, LOSS)]
+    assert words == [
+        f"rung 1: loss {loss}, place {place} of 6, the best 2 go on" for place, loss in [(1, 0.1), (2, 0.2)]
+    ]
 
 
 def test_where_nothing_new_comes_a_small_rung_sends_its_best_one():

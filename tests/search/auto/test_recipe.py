@@ -297,6 +297,21 @@ def test_a_trial_that_breaks_a_limit_is_neither_promoted_nor_sought() -> None:
     assert sum(a < 0.45 for a in sought) > 0.7 * len(sought) > 5
 
 
+def test_a_limit_on_what_is_measured_at_the_end_alone_keeps_nobody_from_going_there() -> None:
+    limits = Limits((parse("latency <= 30"),), frozenset({"latency"}))
+    limited, free = Study(problem(dataclasses.replace(BOX, limits=limits)), bowl), Study(problem(BOX), bowl)
+    for study in (limited, free):
+        for _ in range(60):
+            study.ask(1)
+            study.end_one()
+            study.observations = [
+                dataclasses.replace(o, metrics={"latency": 10.0} if o.state is TrialState.COMPLETE else {})
+                for o in study.observations
+            ]
+    assert sum(o.state is TrialState.COMPLETE for o in free.observations) > 10
+    assert [(o.params, o.to_step) for o in limited.observations] == [(o.params, o.to_step) for o in free.observations]
+
+
 def test_the_reason_of_a_promotion_tells_place_and_threshold_of_the_rung() -> None:
     study = Study(problem(BOX, direction=Direction.MAXIMIZE), lambda params, step: -bowl(params, step))
     sent = 0
