@@ -154,9 +154,13 @@ StorageLoc=slurm_acct_db
 
 
 def my_cnf(root: Path) -> str:
+    """The server's own tmpdir: as it starts it removes all `#sql*` files there, those of one that starts beside it too
+    (MariaDB 10.11: "Could not remove temporary table", and the installation of the other one is aborted).
+    """
     return f"""\
 [mysqld]
 datadir={root}/mysql
+tmpdir={root}/tmp
 socket={root}/mysql/socket
 pid-file={root}/run/mariadbd.pid
 log-error={root}/log/mariadbd.log

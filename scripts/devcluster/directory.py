@@ -24,7 +24,7 @@ def prepare(root: Path) -> None:
         raise ClusterError(f"{root} is not empty and holds no cluster; choose another --root")
     # Other users pass through to slurm.conf, munge's socket and the script of their job; nothing else is theirs.
     open_to_all = {"": 0o711, "etc": 0o711, "run": 0o711, "spool": 0o711, "gpu": 0o711}
-    for name, mode in {**open_to_all, "log": 0o700, "state": 0o700, "mysql": 0o700}.items():
+    for name, mode in {**open_to_all, "log": 0o700, "state": 0o700, "mysql": 0o700, "tmp": 0o700}.items():
         (root / name).mkdir(exist_ok=True)
         (root / name).chmod(mode)
 

@@ -71,6 +71,7 @@ def test_up_twice_is_harmless_and_status_tells(root: Path) -> None:
     first = call("up", root, "--nodes", "1")
     assert first.returncode == 0, first.stderr
     assert first.stdout == f"export SLURM_CONF={root}/etc/slurm.conf\n"
+    assert f"tmpdir={root}/tmp\n" in (root / "etc" / "my.cnf").read_text()  # two may be made at the same moment
     before = sorted(processes_of(root))
     again = call("up", root)
     assert (again.returncode, again.stdout) == (0, first.stdout)
