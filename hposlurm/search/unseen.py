@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from random import Random
 
 from hposlurm.search.points import Identity, Point, draw_point, identity
@@ -20,13 +21,18 @@ class UnseenPoints:
         self._rng = rng
         self._seen = seen
         self._listed: list[Point] | None = None
+        self._exceeds = -1  # the space is known to have more points than that
 
     def accepts(self, point: Point) -> bool:
         return identity(point) not in self._seen and self._space.is_feasible(point)
 
     def is_exhausted(self) -> bool:
         """Whether it is certain that no point is left: only in a space of at most ENUMERABLE points."""
-        if self._space.cardinality(min(len(self._seen), ENUMERABLE)) is None:
+        if len(self._seen) <= self._exceeds:
+            return False
+        most = min(2 * len(self._seen), ENUMERABLE)  # not counted again for every point that comes
+        if self._space.cardinality(most) is None:
+            self._exceeds = most if most < ENUMERABLE else sys.maxsize
             return False
         return all(identity(point) in self._seen for point in self._space.grid_points())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hposlurm.spec.search import WITH_RUNGS, SearchSpec
-from hposlurm.stopping import AT_REPORTS
 
 if TYPE_CHECKING:
     from hposlurm.spec.model import StudySpec
@@ -18,7 +17,7 @@ def unused(spec: StudySpec) -> tuple[str, ...]:
     search = spec.search
     sampler, pruner = search.pair
     has_rungs = pruner in WITH_RUNGS or (pruner == "auto" and search.max_resource is not None)
-    compares = pruner in WITH_RUNGS or pruner in AT_REPORTS or pruner == "pbt"
+    compares = pruner in WITH_RUNGS or search.stop_by is not None or search.in_generations
     used = {
         "startup_trials": sampler in _WITH_MODEL,
         "min_resource": has_rungs,

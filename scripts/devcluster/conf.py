@@ -154,8 +154,10 @@ StorageLoc=slurm_acct_db
 
 
 def my_cnf(root: Path) -> str:
-    """The server's own tmpdir: as it starts it removes all `#sql*` files there, those of one that starts beside it too
-    (MariaDB 10.11: "Could not remove temporary table", and the installation of the other one is aborted).
+    """The database server's configuration, with a tmpdir of its own.
+
+    As it starts it removes all `#sql*` files there, those of one that starts beside it too (MariaDB 10.11: "Could not
+    remove temporary table", and the installation of the other one is aborted).
     """
     return f"""\
 [mysqld]

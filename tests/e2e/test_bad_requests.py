@@ -42,6 +42,10 @@ WRONG = {
         GOOD.replace("default: 1.0e-4", "default: 2.0"),
         ["parameters.lr.default", "2.0"],
     ),
+    "no point is allowed": (
+        GOOD.replace("lr <= 1", "lr <= 1.0e-6").replace(", default: 1.0e-4", ""),
+        ["good would not have a single trial", "constraints"],
+    ),
     "no choices": (
         GOOD.replace("choices: [adamw, sgd]", "choices: []"),
         ["parameters.opt.choices", "empty"],

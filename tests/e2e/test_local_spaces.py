@@ -75,6 +75,13 @@ def test_a_warm_start_is_reported_frozen_and_neither_counted_nor_shown(shell, wr
     assert "runs/older was launched without, and that was frozen" in shell.ok("check", str(changed))
 
 
+def test_what_the_algorithm_does_not_use_is_said_before_anything_runs(shell, write_study):
+    search = {"search": {"algorithm": "random", "startup_trials": 5}, "budget": {"n_trials": 1}}
+    study = str(write_study("idle", COMMAND, **LOCAL, **search))
+    note = "note: search.startup_trials is not used by random"
+    assert note in shell.ok("check", study) and note in shell.ok("launch", study)
+
+
 def test_a_source_that_is_not_there_is_named_with_what_is(shell, write_study):
     search = {"algorithm": "tpe", "warm_start": ["runs/oldr"]}
     shell.ok("launch", str(write_study("older", COMMAND, **LOCAL, budget={"n_trials": 1})))

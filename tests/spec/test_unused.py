@@ -51,6 +51,10 @@ def test_objectives_are_compared_where_somebody_is_stopped(algorithm: str, is_us
     assert told(search, 2) == ([] if is_used else ["search.compare_by"])
 
 
+def test_patience_compares_objectives_without_a_pruner() -> None:
+    assert told({"algorithm": "tpe", "patience": 3, "compare_by": "weighted"}, 2) == []
+
+
 def test_what_is_mutable_changes_in_a_population_alone() -> None:
     assert told({"algorithm": "random"}, mutable=True) == ["parameters.x.mutable"]
     population = {"algorithm": "pbt", "population_size": 4, "perturbation_interval": 2, "max_resource": 8}
