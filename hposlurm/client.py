@@ -43,9 +43,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from hposlurm.files import create_once, make_durable
-from hposlurm.journal import append, metric_value
-from hposlurm.layout import marker_of
+from hposlurm.records.files import create_once, make_durable
+from hposlurm.records.journal import append, metric_value
+from hposlurm.records.layout import marker_of
 from hposlurm.trial import ParamValue
 
 _said: set[str] = set()  # what this process told stderr, or noted for the worker, once and for all

@@ -23,13 +23,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hposlurm import pool
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, read_plan, record_plan
 from hposlurm.planner import create
 from hposlurm.planner.decide import next_plan
 from hposlurm.publish import publish
+from hposlurm.records import refill_pool
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, read_plan, record_plan
 from hposlurm.space import signature
 from hposlurm.spec import StudySpec, parse
 from hposlurm.trial import Assignment, JobState, Settlement
@@ -92,7 +92,7 @@ def plan_wave(layout: StudyLayout, spec: StudySpec, slots: int) -> int:
     history = read_history(layout)
     for plan in history.plans[-1:]:
         if plan.elements is not None:
-            pool.close(layout.wave(plan.wave), slots, time.time())
+            refill_pool.close(layout.wave(plan.wave), slots, time.time())
             history = read_history(layout)
     plan = next_plan(layout, spec, history, (), wave_size=slots, gpus=0, now=time.time())
     record_plan(layout.wave(plan.wave), plan)
@@ -125,7 +125,7 @@ def warm(layout: StudyLayout, wave: int, elements: int) -> list[tuple[float, flo
 
 def cold(layout: StudyLayout, wave: int, elements: int) -> float:
     """Seconds from the start of the first of as many interpreters to the last claim."""
-    code = "import sys; from pathlib import Path; from hposlurm.layout import StudyLayout as S; "
+    code = "import sys; from pathlib import Path; from hposlurm.records.layout import StudyLayout as S; "
     code += "from hposlurm.worker.binding import find_assignment as f; f(S(Path(sys.argv[1])), *map(int, sys.argv[2:]))"
     begun = time.monotonic()
     command = [sys.executable, "-P", "-c", code, str(layout.root), str(wave)]
@@ -136,12 +136,12 @@ def cold(layout: StudyLayout, wave: int, elements: int) -> float:
 
 def proposed(layout: StudyLayout, wave: int) -> float:
     begun = time.monotonic()
-    subprocess.run([sys.executable, "-P", "-m", "hposlurm.assignments", str(layout.root), str(wave)], check=True)
+    subprocess.run([sys.executable, "-P", "-m", "hposlurm.refill", str(layout.root), str(wave)], check=True)
     return time.monotonic() - begun
 
 
 def once_each(layout: StudyLayout, wave: int, elements: int) -> bool:
-    took = pool.takers(layout.wave(wave))
+    took = refill_pool.takers(layout.wave(wave))
     return sorted(took.values()) == list(range(elements)) and sorted(took) == list(range(elements))
 
 

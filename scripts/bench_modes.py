@@ -22,8 +22,8 @@ from pathlib import Path
 import yaml
 
 from hposlurm.backend import queries
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 
 Spans = Sequence[tuple[float, float]]
 

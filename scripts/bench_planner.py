@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hposlurm.assignments import WarmStart
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.decisions import WarmStart
 from hposlurm.planner.decide import next_plan
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.simulation import Cluster, Row, simulate, write_study
 from hposlurm.spec import StudySpec, parse
 

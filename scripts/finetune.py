@@ -51,9 +51,9 @@ from squad_trainer import SquadTrainer, collate  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainingArguments  # noqa: E402
 
 from hposlurm import client  # noqa: E402
-from hposlurm.deepspeed import ds_config  # noqa: E402
 from hposlurm.integrations.schedule import read_recipe  # noqa: E402
 from hposlurm.integrations.transformers import HposlurmCallback  # noqa: E402
+from hposlurm.render.deepspeed import ds_config  # noqa: E402
 
 # ------------------------------------------------------------------------------------------------ arguments
 

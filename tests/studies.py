@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, record_plan
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.trial import Assignment, Settlement
 
 #: Epoch second at which every built study begins; trial n starts n seconds later.

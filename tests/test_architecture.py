@@ -15,10 +15,7 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "hposlurm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Run on compute nodes or are imported by training scripts: the standard library alone, so that they start at once
-STANDARD_LIBRARY_ONLY = [
-    *("worker", "client", "journal", "layout", "files", "trial", "errors", "plan", "typed", "fold", "retries"),
-    *("launcher", "life", "pool", "failpoints", "scoring", "stopping"),
-]
+STANDARD_LIBRARY_ONLY = ["worker", "client", "records", "space", "pruning", "trial", "errors"]
 HOMES = {
     "optuna": {"search"},
     "submitit": {"backend"},

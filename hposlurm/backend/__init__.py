@@ -3,7 +3,6 @@
 from hposlurm.backend.base import (
     DRIVER_ENDED,
     NEVER_SATISFIED,
-    ArrayJob,
     Backend,
     ElementState,
     Group,
@@ -12,6 +11,7 @@ from hposlurm.backend.base import (
     WaveRequest,
     choose,
 )
+from hposlurm.records.jobs import ArrayJob
 
 __all__ = [
     "DRIVER_ENDED",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hposlurm.errors import Problem, RequestError
-from hposlurm.layout import StudyLayout
+from hposlurm.records.jobs import ArrayJob
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
@@ -46,20 +47,6 @@ class WaveRequest:
     after: str | None = None
     groups: tuple[Group, ...] = ()
     lane: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayJob:
-    """One submitted job array: its element i is element `offset + i` of the wave."""
-
-    job_id: str
-    offset: int
-    count: int
-
-    def element(self, index: int) -> str | None:
-        """The job id of the wave's element `index`, None if it belongs to another array."""
-        inside = self.offset <= index < self.offset + self.count
-        return f"{self.job_id}_{index - self.offset}" if inside else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hposlurm.backend.base import DRIVER_ENDED, ArrayJob, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.base import DRIVER_ENDED, ElementState, Script, Usage, WaveRequest
 from hposlurm.errors import BackendError, Problem
+from hposlurm.records.jobs import ArrayJob
 from hposlurm.trial import JobState
 
 if TYPE_CHECKING:

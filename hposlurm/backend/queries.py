@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from hposlurm.backend.base import ElementState, Usage
 from hposlurm.errors import BackendError, LimitError, NotNowError
-from hposlurm.launcher import is_leak
 from hposlurm.trial import JobState
+from hposlurm.worker.environment_leaks import is_leak
 
 # Slurm's words (squeue(1), sacct(1), section JOB STATE CODES) → ours. A word that is not here is UNKNOWN.
 SLURM_STATES: dict[str, JobState] = {

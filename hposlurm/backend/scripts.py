@@ -15,7 +15,7 @@ from hposlurm import __version__
 from hposlurm.backend.base import WaveRequest
 from hposlurm.backend.template import Needs, require
 from hposlurm.errors import RequestError
-from hposlurm.render import script, template_text
+from hposlurm.render.script import script, template_text
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

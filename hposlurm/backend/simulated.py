@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from hposlurm.backend.base import ArrayJob, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.base import ElementState, Script, Usage, WaveRequest
 from hposlurm.errors import BackendError, Problem
+from hposlurm.records.jobs import ArrayJob
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import is_refill, waves_in_flight
 from hposlurm.backend import capacity, queries, scripts
-from hposlurm.backend.base import NEVER_SATISFIED, ArrayJob, ElementState, Group, Script, Usage, WaveRequest
+from hposlurm.backend.base import NEVER_SATISFIED, ElementState, Group, Script, Usage, WaveRequest
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
+from hposlurm.decisions import is_refill, waves_in_flight
 from hposlurm.errors import BackendError, LimitError, NotNowError, Problem
-from hposlurm.failpoints import fail_point
-from hposlurm.files import publish
-from hposlurm.layout import WaveLayout
+from hposlurm.records.fail_points import fail_point
+from hposlurm.records.files import publish
+from hposlurm.records.jobs import ArrayJob
+from hposlurm.records.layout import WaveLayout
 from hposlurm.trial import JobState
 
 if TYPE_CHECKING:

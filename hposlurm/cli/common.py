@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import RequestError
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -50,7 +50,7 @@ def _nearest(name: str) -> str:
 
 def frozen_spec(layout: StudyLayout) -> StudySpec:
     """The newest revision of a study's frozen spec."""
-    from hposlurm.plan import check_objectives
+    from hposlurm.records.plan import check_objectives
     from hposlurm.spec import load
 
     spec = load(layout.spec(layout.revisions()[-1]), frozen=True)

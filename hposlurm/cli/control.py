@@ -44,10 +44,10 @@ def resume(
     """Go on with a study: after a cancel, after Ctrl-C, with a raised budget, or when its chain is gone."""
     from hposlurm.backend import choose
     from hposlurm.cli.progress import run_to_end
-    from hposlurm.history import read_history
     from hposlurm.planner import revise, set_going, stays
     from hposlurm.planner.revise import space_note
     from hposlurm.planner.study import lift_stop
+    from hposlurm.records.history import read_history
 
     layout = find_study(study)
     known = frozen_spec(layout)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hposlurm.cli.common import runs_directory, say
-from hposlurm.report.style import Shape
+from hposlurm.report.style import OutputFormat
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +30,15 @@ def doctor(
     wait: Annotated[
         float, typer.Option("--wait", min=1, metavar="SECONDS", help="How long the probe job may wait for its start.")
     ] = 120,
-    style: Annotated[Shape, typer.Option("--format", help="For a person or for a program.")] = Shape.TABLE,
+    style: Annotated[
+        OutputFormat, typer.Option("--format", help="For a person or for a program.")
+    ] = OutputFormat.TABLE,
 ) -> None:
     """Say what this cluster can do, with advice; without --probe nothing is written."""
     from hposlurm.doctor.examination import Request, examine
 
     report = examine(Request((root or runs_directory()).absolute(), partition, account, probe, wait), say)
-    if style is Shape.JSON:
+    if style is OutputFormat.JSON:
         print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
         from rich.console import Console

@@ -16,11 +16,11 @@ from hposlurm.errors import BackendError, HposlurmError, RequestError, SpecError
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
-    from hposlurm.assignments import WarmStart
     from hposlurm.backend import Backend
-    from hposlurm.layout import StudyLayout
+    from hposlurm.decisions import WarmStart
     from hposlurm.planner import Step
     from hposlurm.planner.study import Preview
+    from hposlurm.records.layout import StudyLayout
     from hposlurm.spec import StudySpec
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
@@ -84,7 +84,7 @@ def launch(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Launch without asking, however many GPU hours.")] = False,
 ) -> None:
     """Plan the first wave of a study and submit it; Slurm carries the rest. Or simulate all of it, to see its cost."""
-    from hposlurm.layout import StudyLayout
+    from hposlurm.records.layout import StudyLayout
 
     is_simulated, given = simulation_settings(backend, simulate, gpus)
     backend = "simulated" if is_simulated else backend
@@ -151,8 +151,8 @@ def _read(
 
 
 def _preview(spec: StudySpec, backend: Backend) -> Preview:
-    from hposlurm.layout import StudyLayout
     from hposlurm.planner import preview
+    from hposlurm.records.layout import StudyLayout
 
     first = preview(StudyLayout(runs_directory() / spec.name), spec, backend)
     if not first.plan.assignments:
@@ -232,7 +232,7 @@ def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool, w
 
 def tell(layout: StudyLayout, step: Step) -> None:
     """Says what a planner step did, where the files lie and what to type next."""
-    from hposlurm.backend.jobs import read_jobs
+    from hposlurm.records.jobs import read_jobs
 
     print(step.message)
     if step.jobs is not None:

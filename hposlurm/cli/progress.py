@@ -18,8 +18,8 @@ from hposlurm.errors import HposlurmError
 
 if TYPE_CHECKING:
     from hposlurm.backend import Backend
-    from hposlurm.history import History
-    from hposlurm.layout import StudyLayout
+    from hposlurm.records.history import History
+    from hposlurm.records.layout import StudyLayout
     from hposlurm.spec import StudySpec
 
 _LOOK_EVERY_S = 1.0
@@ -94,7 +94,7 @@ class _Monitor(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        from hposlurm.history import read_history
+        from hposlurm.records.history import read_history
 
         with contextlib.suppress(HposlurmError, OSError):  # a glimpse may fail; the next one will do
             history = read_history(self._layout)
@@ -124,7 +124,7 @@ def _shown(layout: StudyLayout, spec: StudySpec, every_s: float) -> Iterator[_Mo
 
 def progress_line(history: History, spec: StudySpec) -> str:
     """One line on where the study is: wave, counts, best so far."""
-    from hposlurm.history import best
+    from hposlurm.records.history import best
 
     counts = history.counts()
     words = [f"{number} {state.lower()}" for state, number in counts.items() if number]
@@ -139,7 +139,7 @@ def progress_line(history: History, spec: StudySpec) -> str:
 
 
 def _summarise(layout: StudyLayout) -> None:
-    from hposlurm.history import read_history
+    from hposlurm.records.history import read_history
     from hposlurm.trial import TrialState
 
     history = read_history(layout)

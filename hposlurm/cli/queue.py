@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hposlurm.backend import Backend, ElementState
-    from hposlurm.layout import StudyLayout
+    from hposlurm.records.layout import StudyLayout
 
 
 def ask_queue(layout: StudyLayout) -> Mapping[str, ElementState]:
@@ -55,8 +55,8 @@ def ask_queues(layouts: Iterable[StudyLayout]) -> dict[Path, Mapping[str, Elemen
 
 def _asked(layout: StudyLayout) -> list[str]:
     """The jobs to ask about; none of a study that is over."""
-    from hposlurm.backend.jobs import read_jobs
-    from hposlurm.plan import read_plan
+    from hposlurm.records.jobs import read_jobs
+    from hposlurm.records.plan import read_plan
     from hposlurm.report.chain import asked_for, later_planners
 
     waves = layout.waves()

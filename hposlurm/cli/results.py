@@ -14,7 +14,7 @@ from hposlurm.report.style import SUFFIXES, Format
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hposlurm.lineage import Leg
+    from hposlurm.records.ancestry import Leg
     from hposlurm.report.export import Configuration
     from hposlurm.report.tables import StudyResults, Table
 
@@ -70,7 +70,7 @@ def best(
     force: Annotated[bool, typer.Option("--force", help="Let --export replace any file.")] = False,
 ) -> None:
     """Show the best configuration, or the best K."""
-    from hposlurm.history import pareto_front
+    from hposlurm.records.history import pareto_front
     from hposlurm.report.export import best_trials, configuration
     from hposlurm.report.export import export as write
 

@@ -34,8 +34,8 @@ def gc(
 
     Once the study is over, trials that wait for a further rung are no longer unfinished.
     """
-    from hposlurm.history import read_history
     from hposlurm.planner.retention import removals, remove
+    from hposlurm.records.history import read_history
 
     layout = find_study(study)
     spec = frozen_spec(layout)
@@ -75,7 +75,7 @@ def size_text(count: float) -> str:
 
 def disk_line(spec: StudySpec, first_wave: int) -> str:
     """What checkpoints may use of the disk, in one line."""
-    from hposlurm.assignments import is_refill
+    from hposlurm.decisions import is_refill
     from hposlurm.planner.retention import disk_gb
 
     trial = spec.trial

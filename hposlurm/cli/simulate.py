@@ -16,9 +16,9 @@ from hposlurm.report.numbers import duration, shown
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hposlurm.assignments import WarmStart
-    from hposlurm.history import History
-    from hposlurm.layout import StudyLayout
+    from hposlurm.decisions import WarmStart
+    from hposlurm.records.history import History
+    from hposlurm.records.layout import StudyLayout
     from hposlurm.simulation import Trainer
     from hposlurm.spec import StudySpec
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
-    from hposlurm.assignments import Population
+    from hposlurm.decisions import Population
     from hposlurm.search.estimate import Training
     from hposlurm.spec import StudySpec
 
 
 def training_lines(spec: StudySpec) -> Iterator[str]:
     """The rungs or the population, and what would be trained; nothing if the end of a training is not known."""
-    from hposlurm.assignments import population_of, trials_wanted
-    from hposlurm.search import Problem
+    from hposlurm.decisions import population_of, trials_wanted
+    from hposlurm.search import SearchProblem
     from hposlurm.search.estimate import training
 
     n_trials = trials_wanted(spec)
-    problem = Problem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
+    problem = SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
     found = training(problem, n_trials or 0)
     if found is None:
         return

@@ -13,7 +13,7 @@ import typer
 
 from hposlurm.cli.common import find_study, frozen_spec, runs_directory, say
 from hposlurm.errors import HposlurmError, RequestError, StudyError
-from hposlurm.report.style import Shape
+from hposlurm.report.style import OutputFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hposlurm.backend import ElementState
-    from hposlurm.layout import StudyLayout
+    from hposlurm.records.layout import StudyLayout
     from hposlurm.report.overview import StudyLine
     from hposlurm.report.progress import Progress
     from hposlurm.spec import StudySpec
@@ -40,7 +40,7 @@ OneStudy = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="A study; may be left out where there is only one.")
 ]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
-Style = Annotated[Shape, typer.Option("--format", help="For a person or for a program.")]
+Style = Annotated[OutputFormat, typer.Option("--format", help="For a person or for a program.")]
 
 
 def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: AskQueues | None = None) -> None:
@@ -51,10 +51,10 @@ def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: As
         study: OneStudy = None,
         watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and look again until it is over.")] = False,
         every: Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")] = 5.0,
-        style: Style = Shape.TABLE,
+        style: Style = OutputFormat.TABLE,
     ) -> None:
         """Show where a study is: counts, best so far, what runs, what failed and why."""
-        if watch and style is Shape.JSON:
+        if watch and style is OutputFormat.JSON:
             raise RequestError("--watch shows a screen; ask for --format json as often as you like instead")
         layout = find_study(study) if study else _only_study()
         spec = frozen_spec(layout)
@@ -62,7 +62,7 @@ def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: As
             _watch(_looks(layout, spec, ask_queue), every)
             return
         view = next(_looks(layout, spec, ask_queue))
-        if style is Shape.JSON:
+        if style is OutputFormat.JSON:
             print(json.dumps(view.to_json(), indent=2, ensure_ascii=False))
             return
         from rich.console import Console
@@ -76,7 +76,7 @@ def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: As
         tag: Annotated[
             list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with it.")
         ] = None,
-        style: Style = Shape.TABLE,
+        style: Style = OutputFormat.TABLE,
     ) -> None:
         """List the studies under runs/ with their counts, best value and age."""
         _list(tag or (), style, ask_queues)
@@ -85,7 +85,7 @@ def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: As
 
 
 def _only_study() -> StudyLayout:
-    from hposlurm.layout import StudyLayout
+    from hposlurm.records.layout import StudyLayout
 
     found = sorted(path.parent for path in runs_directory().glob("*/study.yaml"))
     if len(found) == 1:
@@ -97,7 +97,7 @@ def _only_study() -> StudyLayout:
 
 def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> Iterator[Progress]:
     """Where the study is, each time anew; the queue is asked now and then only."""
-    from hposlurm.history import read_history
+    from hposlurm.records.history import read_history
     from hposlurm.report.progress import progress
 
     handle = layout.root.name if layout.root.parent == runs_directory() else str(layout.root)
@@ -124,7 +124,7 @@ def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> 
 
 def _total(spec: StudySpec) -> int | None:
     """How many trials the study will have; None if unknown."""
-    from hposlurm.assignments import trials_wanted
+    from hposlurm.decisions import trials_wanted
 
     return trials_wanted(spec)
 
@@ -176,10 +176,10 @@ def _watch_lines(views: Iterator[Progress], console: Console) -> None:
             console.file.flush()
 
 
-def _list(tag: Sequence[str], style: Shape, ask_queues: AskQueues | None) -> None:
+def _list(tag: Sequence[str], style: OutputFormat, ask_queues: AskQueues | None) -> None:
     wanted = dict(_tag(text) for text in tag)
     lines = [line for line in _lines(ask_queues) if wanted.items() <= line.tags.items()]
-    if style is Shape.JSON:
+    if style is OutputFormat.JSON:
         print(json.dumps([line.to_json() for line in lines], indent=2, ensure_ascii=False))
         return
     if not lines:
@@ -202,8 +202,8 @@ def _tag(text: str) -> tuple[str, str]:
 
 def _lines(ask_queues: AskQueues | None) -> list[StudyLine]:
     """The studies, newest first; one that cannot be read is named and left out."""
-    from hposlurm.history import read_history
-    from hposlurm.layout import StudyLayout
+    from hposlurm.records.history import read_history
+    from hposlurm.records.layout import StudyLayout
     from hposlurm.report.overview import study_line
 
     known = []
@@ -246,7 +246,7 @@ def logs(
     err: Annotated[bool, typer.Option("--err", help="Only the error output.")] = False,
 ) -> None:
     """Print the output of a trial's last attempt, and its error output below."""
-    from hposlurm.history import read_history
+    from hposlurm.records.history import read_history
     from hposlurm.report.logs import choose_attempt
 
     layout = find_study(study)

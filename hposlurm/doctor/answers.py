@@ -25,7 +25,7 @@ _AWAY = ("down", "drain", "fail", "maint", "reboot", "unknown", "inval")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandAnswer:
     """What a command printed, or why it printed nothing of use."""
 
     text: str = ""
@@ -37,14 +37,14 @@ class Answers:
     """Everything that Slurm was asked; `commands` are those that are on the PATH."""
 
     commands: frozenset[str] = frozenset()
-    version: Answer = field(default_factory=Answer)
-    config: Answer = field(default_factory=Answer)
-    partitions: Answer = field(default_factory=Answer)
-    nodes: Answer = field(default_factory=Answer)
-    queue: Answer = field(default_factory=Answer)
-    sacct: Answer = field(default_factory=Answer)
-    association: Answer = field(default_factory=Answer)
-    qos: Answer = field(default_factory=Answer)
+    version: CommandAnswer = field(default_factory=CommandAnswer)
+    config: CommandAnswer = field(default_factory=CommandAnswer)
+    partitions: CommandAnswer = field(default_factory=CommandAnswer)
+    nodes: CommandAnswer = field(default_factory=CommandAnswer)
+    queue: CommandAnswer = field(default_factory=CommandAnswer)
+    sacct: CommandAnswer = field(default_factory=CommandAnswer)
+    association: CommandAnswer = field(default_factory=CommandAnswer)
+    qos: CommandAnswer = field(default_factory=CommandAnswer)
 
     @property
     def has_slurm(self) -> bool:
@@ -76,11 +76,11 @@ def ask_slurm() -> Answers:
         return Answers(commands, **dict(zip(questions, pool.map(_answer, questions.values()), strict=True)))
 
 
-def _answer(command: tuple[str, ...]) -> Answer:
+def _answer(command: tuple[str, ...]) -> CommandAnswer:
     try:
-        return Answer(ask(*command, timeout_s=_ASK_TIMEOUT_S))
+        return CommandAnswer(ask(*command, timeout_s=_ASK_TIMEOUT_S))
     except BackendError as error:
-        return Answer(error=last_words(str(error)))
+        return CommandAnswer(error=last_words(str(error)))
 
 
 def last_words(message: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from hposlurm import __version__
 from hposlurm.doctor.cluster import BY_HAND
 from hposlurm.doctor.finding import Finding, fail, ok, unknown, warn
-from hposlurm.doctor.job import Outcome, ProbeRequest
+from hposlurm.doctor.job import ProbeOutcome, ProbeRequest
 from hposlurm.doctor.mounts import size
 from hposlurm.trial import JobState
 
@@ -17,7 +17,7 @@ _SMALL_TMPDIR = 5 * 1024**3
 NAMES = ("probe_job", "job_sbatch", "node", "torch", "tmpdir")
 
 
-def findings(request: ProbeRequest, outcome: Outcome) -> list[Finding]:
+def findings(request: ProbeRequest, outcome: ProbeOutcome) -> list[Finding]:
     """One finding for each of NAMES."""
     parts = outcome.parts or {}
     found = [probe_job(outcome)]
@@ -31,7 +31,7 @@ def findings(request: ProbeRequest, outcome: Outcome) -> list[Finding]:
     return [known.get(name) or unknown(name, "not found out: see probe job") for name in NAMES]
 
 
-def probe_job(outcome: Outcome) -> Finding:
+def probe_job(outcome: ProbeOutcome) -> Finding:
     """Whether the job was taken, started and ended as it should."""
     name, state = "probe_job", outcome.last
     if outcome.refusal:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hposlurm.doctor.finding import Finding, fail, ok, unknown, warn
 from hposlurm.doctor.rival import LINES, RACES, RENAMES
-from hposlurm.journal import read
+from hposlurm.records.journal import read
 
 RIVALS = 8
 _DEADLINE_S = 60

@@ -15,7 +15,16 @@ from pathlib import Path
 from hposlurm.doctor import arrival, cluster, limits, mounts, policy, shell
 from hposlurm.doctor.answers import Answers, ask_slurm, parse_nodes, parse_partitions
 from hposlurm.doctor.concurrency import concurrency
-from hposlurm.doctor.finding import NOT_TRIED, SEE_CONTROLLER, Finding, NoAnswerError, Verdict, fail, unknown, within
+from hposlurm.doctor.finding import (
+    NOT_TRIED,
+    SEE_CONTROLLER,
+    Finding,
+    FindingLevel,
+    NoAnswerError,
+    fail,
+    unknown,
+    within,
+)
 from hposlurm.doctor.job import ProbeRequest, run_probe
 from hposlurm.errors import RequestError
 
@@ -35,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DoctorReport:
     """The findings in order, and how long they took."""
 
     request: Request
@@ -44,21 +53,21 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {verdict.value: sum(f.verdict is verdict for f in self.findings) for verdict in Verdict}
+        return {verdict.value: sum(f.verdict is verdict for f in self.findings) for verdict in FindingLevel}
 
     def to_json(self) -> dict[str, object]:
         return {
             "root": str(self.request.root),
             "partition": self.request.partition,
             "probe": self.request.probe,
-            "ok": not self.counts[Verdict.FAIL],
+            "ok": not self.counts[FindingLevel.FAIL],
             "counts": self.counts,
             "seconds": round(self.seconds, 2),
             "findings": [finding.to_json() for finding in self.findings],
         }
 
 
-def examine(request: Request, tell: Callable[[str], None]) -> Report:
+def examine(request: Request, tell: Callable[[str], None]) -> DoctorReport:
     """Every finding; `tell` says meanwhile what is being waited for. Raises RequestError for a wrong name."""
     begin = time.monotonic()
     for option, value in (("--partition", request.partition), ("--account", request.account)):
@@ -69,14 +78,14 @@ def examine(request: Request, tell: Callable[[str], None]) -> Report:
     files = _of_files(request.root, is_cluster=answers.has_slurm)
     if not request.probe:
         tried = _not_tried(answers, request)
-    elif any(finding.verdict is Verdict.FAIL for finding in files):
+    elif any(finding.verdict is FindingLevel.FAIL for finding in files):
         tried = [unknown(name, "not tried: see root, file system, space") for name in _names(answers)]
     else:
         tried = _of_probe(answers, request, tell)
-        if any(finding.name == "node" and finding.verdict is Verdict.OK for finding in tried):
+        if any(finding.name == "node" and finding.verdict is FindingLevel.OK for finding in tried):
             files = _of_files(request.root, is_cluster=False)  # a node sees it, even if it looks like a local one
     findings = [*slurm, *files, *tried, shell.shell(os.environ), shell.python()]
-    return Report(request, tuple(findings), time.monotonic() - begin)
+    return DoctorReport(request, tuple(findings), time.monotonic() - begin)
 
 
 def _of_slurm(answers: Answers, request: Request) -> list[Finding]:

@@ -16,7 +16,7 @@ NOT_TRIED = "not tried (--probe)"
 SEE_CONTROLLER = "not known: see controller"
 
 
-class Verdict(StrEnum):
+class FindingLevel(StrEnum):
     """OK; WARN: works, but something is lost; FAIL: hposlurm needs it; UNKNOWN: not tried, or no answer."""
 
     OK = "ok"
@@ -30,7 +30,7 @@ class Finding:
     """What one check found; `advice` says what to set or to ask the administrator for, and is empty if nothing is."""
 
     name: str
-    verdict: Verdict
+    verdict: FindingLevel
     found: str
     advice: str = ""
 
@@ -39,19 +39,19 @@ class Finding:
 
 
 def ok(name: str, found: str) -> Finding:
-    return Finding(name, Verdict.OK, found)
+    return Finding(name, FindingLevel.OK, found)
 
 
 def warn(name: str, found: str, advice: str) -> Finding:
-    return Finding(name, Verdict.WARN, found, advice)
+    return Finding(name, FindingLevel.WARN, found, advice)
 
 
 def fail(name: str, found: str, advice: str) -> Finding:
-    return Finding(name, Verdict.FAIL, found, advice)
+    return Finding(name, FindingLevel.FAIL, found, advice)
 
 
 def unknown(name: str, found: str, advice: str = "") -> Finding:
-    return Finding(name, Verdict.UNKNOWN, found, advice)
+    return Finding(name, FindingLevel.UNKNOWN, found, advice)
 
 
 class NoAnswerError(Exception):

@@ -16,8 +16,8 @@ from hposlurm.backend.base import ElementState
 from hposlurm.backend.queries import ask, parse_squeue
 from hposlurm.doctor.finding import within
 from hposlurm.errors import BackendError
-from hposlurm.journal import read
-from hposlurm.render import script, template_text
+from hposlurm.records.journal import read
+from hposlurm.render.script import script, template_text
 from hposlurm.trial import JobState
 
 _SUBMIT_DEADLINE_S = 60.0
@@ -46,7 +46,7 @@ class ProbeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProbeOutcome:
     """What became of the job. `parts` is what it saw, by part; `waited_s` how long it waited for its start."""
 
     job_id: str = ""
@@ -72,7 +72,7 @@ def probe_script(request: ProbeRequest) -> str:
     return script(template_text("probe.sbatch.j2"), "templates/probe.sbatch.j2", values)
 
 
-def run_probe(request: ProbeRequest, tell: Tell) -> Outcome:
+def run_probe(request: ProbeRequest, tell: Tell) -> ProbeOutcome:
     """Submits the job and waits; whatever happens, no job of that name is left behind."""
     from hposlurm.backend.executor import ScriptExecutor
 
@@ -83,13 +83,13 @@ def run_probe(request: ProbeRequest, tell: Tell) -> Outcome:
         tell(f"probe job {job_id}: waiting at most {request.wait_s:g} s for its start; Ctrl-C takes it back")
         return _wait(request, job_id)
     except BackendError as error:
-        return Outcome(refusal=" ".join(str(error).split()))
+        return ProbeOutcome(refusal=" ".join(str(error).split()))
     finally:
         with contextlib.suppress(BackendError):
             ask("scancel", "--quiet", f"--name={request.token}", timeout_s=_ASK_TIMEOUT_S)
 
 
-def _wait(request: ProbeRequest, job_id: str) -> Outcome:
+def _wait(request: ProbeRequest, job_id: str) -> ProbeOutcome:
     begin = time.monotonic()
     started: float | None = None
     seen: float | None = None
@@ -109,7 +109,7 @@ def _wait(request: ProbeRequest, job_id: str) -> Outcome:
     parts = _late_parts(request) if state.state is JobState.COMPLETED else _parts(request)
     has_started = bool(parts) or started is not None or state.state.is_terminal
     waited = (started or time.monotonic()) - begin
-    return Outcome(job_id, "", has_started, waited, state, parts, _tail(request.directory / "job.log"))
+    return ProbeOutcome(job_id, "", has_started, waited, state, parts, _tail(request.directory / "job.log"))
 
 
 def _deadline(start: float, started: float | None, seen: float | None) -> float:

@@ -22,7 +22,7 @@ from hposlurm import __version__
 from hposlurm.backend.queries import ask, scrubbed_environment
 from hposlurm.doctor.mounts import mount_of, parse_mounts
 from hposlurm.errors import BackendError, LimitError
-from hposlurm.journal import append, open_journal
+from hposlurm.records.journal import append, open_journal
 
 _SBATCH_TIMEOUT_S = 20.0
 _TORCH_TIMEOUT_S = 45.0

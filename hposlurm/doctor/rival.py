@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from hposlurm.files import create_once, publish
-from hposlurm.journal import append, open_journal
+from hposlurm.records.files import create_once, publish
+from hposlurm.records.journal import append, open_journal
 
 LINES, RACES, RENAMES = 20, 40, 20
 _START_DEADLINE_S = 30

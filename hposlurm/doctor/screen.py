@@ -8,14 +8,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hposlurm.doctor.examination import Report
-from hposlurm.doctor.finding import Finding, Verdict
+from hposlurm.doctor.examination import DoctorReport
+from hposlurm.doctor.finding import Finding, FindingLevel
 
-_STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "dim"}
-_WORDS = {Verdict.UNKNOWN: "?"}
+_STYLES = {
+    FindingLevel.OK: "green",
+    FindingLevel.WARN: "yellow",
+    FindingLevel.FAIL: "bold red",
+    FindingLevel.UNKNOWN: "dim",
+}
+_WORDS = {FindingLevel.UNKNOWN: "?"}
 
 
-def screen(report: Report) -> RenderableType:
+def screen(report: DoctorReport) -> RenderableType:
     """A line per finding, its advice beneath it, and the sum."""
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     grid.add_column(no_wrap=True)
@@ -35,7 +40,7 @@ def _alike(findings: Sequence[Finding]) -> dict[str, list[str]]:
     """Several that are unknown for one reason → their names by that reason: a line for them all."""
     reasons: dict[str, list[str]] = {}
     for finding in findings:
-        if finding.verdict is Verdict.UNKNOWN and not finding.advice:
+        if finding.verdict is FindingLevel.UNKNOWN and not finding.advice:
             reasons.setdefault(finding.found, []).append(_spoken(finding))
     return {reason: names for reason, names in reasons.items() if len(names) > 1}
 
@@ -47,10 +52,10 @@ def _spoken(finding: Finding) -> str:
 def _words(finding: Finding) -> Text:
     text = Text("".join(c if c.isprintable() or c == "\n" else "?" for c in finding.found))
     if finding.advice:
-        text.append(f"\n→ {finding.advice}", style="bold" if finding.verdict is Verdict.FAIL else "cyan")
+        text.append(f"\n→ {finding.advice}", style="bold" if finding.verdict is FindingLevel.FAIL else "cyan")
     return text
 
 
-def _sum(report: Report) -> Text:
+def _sum(report: DoctorReport) -> Text:
     counts = [f"{n} {verdict}" for verdict, n in report.counts.items() if n]
     return Text(f"{len(report.findings)} checks in {report.seconds:.1f} s: {', '.join(counts)}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from hposlurm import __version__
 from hposlurm.doctor.finding import Finding, ok, warn
-from hposlurm.launcher import is_leak
+from hposlurm.worker.environment_leaks import is_leak
 
 _SHOWN = 6
 # What people set on purpose for all their jobs → where a study file says it

@@ -19,9 +19,9 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hposlurm import client
-from hposlurm.files import create_once, make_durable
 from hposlurm.integrations.optimizer import Setting, set_learning_rate, set_weight_decay, value_from
-from hposlurm.layout import COMPLETE
+from hposlurm.records.files import create_once, make_durable
+from hposlurm.records.layout import COMPLETE
 
 
 class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent

@@ -1,6 +1,6 @@
 """One planner step, idempotent: read the history → reconcile → decide → record → submit."""
 
-from hposlurm.assignments import is_refill, trials_per_wave
+from hposlurm.decisions import is_refill, trials_per_wave
 from hposlurm.planner.drivers import drive, set_going, stays
 from hposlurm.planner.patience import advance_patiently
 from hposlurm.planner.revise import revise

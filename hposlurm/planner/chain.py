@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import trials_per_wave, waves_ahead
 from hposlurm.backend import NEVER_SATISFIED, Backend, ElementState, WaveRequest
-from hposlurm.backend.jobs import WaveJobs, read_jobs
+from hposlurm.decisions import trials_per_wave, waves_ahead
 from hposlurm.errors import BackendError, LimitError
-from hposlurm.failpoints import fail_point
-from hposlurm.history import History
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan
 from hposlurm.planner import submission
 from hposlurm.planner.claim import token_of
+from hposlurm.records.fail_points import fail_point
+from hposlurm.records.history import History
+from hposlurm.records.jobs import WaveJobs, read_jobs
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan
 from hposlurm.trial import JobState
 
 if TYPE_CHECKING:

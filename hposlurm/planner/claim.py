@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hposlurm.backend import Backend
 from hposlurm.errors import BackendError, StudyError
-from hposlurm.files import age_s, create_once, from_json, to_json
-from hposlurm.layout import WaveLayout
+from hposlurm.records.files import age_s, create_once, from_json, to_json
+from hposlurm.records.layout import WaveLayout
 from hposlurm.trial import JobState
 
 # How long a planner of which nothing can be known may take between its intent and its jobs.json before it counts as

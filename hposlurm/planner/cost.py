@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import jobs_wanted, may_differ, stage_limits, trials_per_wave, waves_in_flight
-from hposlurm.plan import WavePlan
+from hposlurm.decisions import jobs_wanted, may_differ, stage_limits, trials_per_wave, waves_in_flight
+from hposlurm.records.plan import WavePlan
 from hposlurm.search.budget import most_gpu_hours
 
 if TYPE_CHECKING:

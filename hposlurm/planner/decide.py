@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import (
+from hposlurm.decisions import (
     Choice,
     WarmStart,
     choose,
@@ -17,10 +17,10 @@ from hposlurm.assignments import (
     proposed_ahead,
     pruned,
 )
-from hposlurm.history import History
-from hposlurm.layout import StudyLayout
-from hposlurm.nodes import bad_nodes, exclusion
-from hposlurm.plan import WavePlan
+from hposlurm.records.bad_nodes import bad_nodes, exclusion
+from hposlurm.records.history import History
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan
 from hposlurm.search.stop import stop_rule
 from hposlurm.trial import JobState, Outcome, Settlement
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import ArrayJob, Backend
 from hposlurm.errors import NotNowError
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import chain
 from hposlurm.planner.step import Step, advance
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -8,13 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm import pool
 from hposlurm.backend import Backend, ElementState, Usage
-from hposlurm.backend.jobs import WaveJobs
 from hposlurm.errors import BackendError, StudyError
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, bound, read_first
 from hposlurm.planner import submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.settle import (
@@ -27,6 +22,11 @@ from hposlurm.planner.settle import (
     unsettled,
     without_trial,
 )
+from hposlurm.records import refill_pool
+from hposlurm.records.history import History, read_history
+from hposlurm.records.jobs import WaveJobs
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, bound, read_first
 from hposlurm.trial import Assignment, JobState, Settlement
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def close_pools(layout: StudyLayout, ended: Sequence[Look], now: float) -> None:
     for found in ended:
         if found.plan.elements is not None:
             wave = layout.wave(found.plan.wave)
-            pool.close(wave, len(read_first(wave).assignments), now)
+            refill_pool.close(wave, len(read_first(wave).assignments), now)
 
 
 def await_accounting(

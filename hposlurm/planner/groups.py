@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import mode_of
 from hposlurm.backend import Group
-from hposlurm.plan import WavePlan
+from hposlurm.decisions import mode_of
+from hposlurm.records.plan import WavePlan
 from hposlurm.search import stage_ends
 from hposlurm.trial import Assignment
 

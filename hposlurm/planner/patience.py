@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
 from hposlurm.errors import NotNowError
-from hposlurm.layout import StudyLayout
 from hposlurm.planner.step import Step, advance
+from hposlurm.records.layout import StudyLayout
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import trials_in_flight, trials_wanted
-from hposlurm.history import History, ranked
-from hposlurm.layout import StudyLayout, marker_of
-from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.decisions import trials_in_flight, trials_wanted
+from hposlurm.records.history import History, ranked
+from hposlurm.records.layout import StudyLayout, marker_of
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
 from hposlurm.worker.checkpoints import PARTIAL
 

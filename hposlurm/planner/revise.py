@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import RequestError
-from hposlurm.files import create_once
-from hposlurm.history import History
-from hposlurm.layout import StudyLayout
+from hposlurm.records.files import create_once
+from hposlurm.records.history import History
+from hposlurm.records.layout import StudyLayout
 from hposlurm.space import Parameter
 
 if TYPE_CHECKING:

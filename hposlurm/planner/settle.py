@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hposlurm.backend import DRIVER_ENDED, ArrayJob, ElementState, Usage
-from hposlurm.history import History
-from hposlurm.plan import WavePlan
-from hposlurm.retries import TIME_LIMIT, TIME_LIMIT_SIGNAL, makes_progress, reached
+from hposlurm.records.history import History
+from hposlurm.records.plan import WavePlan
+from hposlurm.records.retries import TIME_LIMIT, TIME_LIMIT_SIGNAL, makes_progress, reached
 from hposlurm.trial import DONE, NO_TRIAL, Assignment, Attempt, JobState, Outcome, Settlement
 
 #: What each element of a wave runs, by its index.

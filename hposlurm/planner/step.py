@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hposlurm import history as past
-from hposlurm.assignments import waves_in_flight
 from hposlurm.backend import NEVER_SATISFIED, Backend
-from hposlurm.backend.jobs import WaveJobs, read_jobs
+from hposlurm.decisions import waves_in_flight
 from hposlurm.errors import BackendError, LimitError
-from hposlurm.failpoints import fail_point
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, record_plan
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
 from hposlurm.planner.retention import tidy
 from hposlurm.publish import publish
+from hposlurm.records import history as past
+from hposlurm.records.fail_points import fail_point
+from hposlurm.records.history import History, read_history
+from hposlurm.records.jobs import WaveJobs, read_jobs
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.trial import JobState, Settlement
 
 if TYPE_CHECKING:

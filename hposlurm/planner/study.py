@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.assignments import WarmStart, freeze, gather
 from hposlurm.backend import Backend, Script
-from hposlurm.backend.jobs import WaveJobs
-from hposlurm.deepspeed import ds_config
+from hposlurm.decisions import WarmStart, freeze, gather
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
-from hposlurm.failpoints import fail_point
-from hposlurm.files import create_once, to_json
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, bound, read_plan
 from hposlurm.planner import chain, submission
 from hposlurm.planner.cost import Cost, study_cost
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids
+from hposlurm.records.fail_points import fail_point
+from hposlurm.records.files import create_once, to_json
+from hposlurm.records.history import History, read_history
+from hposlurm.records.jobs import WaveJobs
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, bound, read_plan
+from hposlurm.render.deepspeed import ds_config
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -12,14 +12,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import ArrayJob, Backend, WaveRequest
-from hposlurm.backend.jobs import WaveJobs, read_jobs
 from hposlurm.errors import BackendError, LimitError, StudyError
-from hposlurm.failpoints import fail_point
-from hposlurm.files import create_once, publish, to_json
-from hposlurm.layout import StudyLayout, WaveLayout
-from hposlurm.plan import WavePlan
 from hposlurm.planner.claim import claim
 from hposlurm.planner.groups import groups_of
+from hposlurm.records.fail_points import fail_point
+from hposlurm.records.files import create_once, publish, to_json
+from hposlurm.records.jobs import WaveJobs, read_jobs
+from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.plan import WavePlan
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

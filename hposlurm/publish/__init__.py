@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from hposlurm.errors import RequestError
-from hposlurm.failpoints import fail_point
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.records.fail_points import fail_point
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 
 
 def publish(layout: StudyLayout, history: History, kinds: Sequence[str], limits: Limits = NO_LIMITS) -> None:

@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
-from hposlurm import files
-from hposlurm.history import History
-from hposlurm.layout import StudyLayout
-from hposlurm.limits import NO_LIMITS, Limits
 from hposlurm.publish.rows import columns, report_rows, result_row
+from hposlurm.records import files
+from hposlurm.records.history import History
+from hposlurm.records.layout import StudyLayout
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import ParamValue
 
 

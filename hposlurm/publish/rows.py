@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hposlurm.fold import latest_metrics
-from hposlurm.history import History, measured
-from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.records.fold import latest_metrics
+from hposlurm.records.history import History, measured
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import ParamValue, Trial, TrialState
 
 # terminal control sequences: colours, cursor movements, titles

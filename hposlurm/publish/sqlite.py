@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from hposlurm import files
-from hposlurm.backend.jobs import read_jobs
 from hposlurm.errors import StudyError
-from hposlurm.history import History
-from hposlurm.layout import StudyLayout
-from hposlurm.store import SCHEMA, SCHEMA_VERSION
+from hposlurm.records import files
+from hposlurm.records.database import SCHEMA, SCHEMA_VERSION
+from hposlurm.records.history import History
+from hposlurm.records.jobs import read_jobs
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import Attempt, ParamValue, Trial
 
 Cell = float | int | str | None

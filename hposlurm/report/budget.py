@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.history import History
-from hposlurm.limits import NO_LIMITS, Limits
+from hposlurm.records.history import History
 from hposlurm.search.budget import clock, spent
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
-from hposlurm.backend.jobs import WaveJobs, read_jobs
-from hposlurm.layout import StudyLayout, WaveLayout
-from hposlurm.plan import WavePlan, bound
+from hposlurm.records.jobs import WaveJobs, read_jobs
+from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.plan import WavePlan, bound
 from hposlurm.trial import JobState
 
 #: Of a job that was asked for and that the queue does not know (any more); other unknowns may well be alive.

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.assignments import Decision, decide_again, moments, observe, problem_of, read_warm_start
-from hposlurm.fold import latest_metrics
-from hposlurm.history import History, measured, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.lineage import Leg, legs
-from hposlurm.plan import check_objectives
+from hposlurm.decisions import Decision, decide_again, moments, observe, problem_of, read_warm_start
+from hposlurm.pruning.scoring import scoring
+from hposlurm.records.ancestry import Leg, legs
+from hposlurm.records.fold import latest_metrics
+from hposlurm.records.history import History, measured, read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import check_objectives
 from hposlurm.report.numbers import counted
-from hposlurm.report.rulings import RulingStory, rulings
-from hposlurm.scoring import scoring
+from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.search import Premise, premise, stage_ends
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, told, value_at
@@ -64,7 +64,7 @@ class StageStory:
 class Explanation:
     """One trial. `standing` says where it waits, `verdict` why the search ended it and in which wave's plan.
 
-    `verdict_agrees` is as `StageStory.agrees`. `rulings` are what a stopping rule decided at its reports. `lineage` has
+    `verdict_agrees` is as `StageStory.agrees`. `decisions` are those of a stopping rule at its reports. `lineage` has
     the trials of which it is a copy, and itself, with where each began; of one that is no copy itself alone.
     """
 
@@ -81,7 +81,7 @@ class Explanation:
     verdict_agrees: bool | None
     reason: str
     broken: tuple[str, ...]
-    rulings: tuple[RulingStory, ...]
+    decisions: tuple[PruningStory, ...]
     lineage: tuple[Leg, ...]
     attempts: int
     runtime_s: float | None
@@ -181,7 +181,7 @@ def explain_trial(study: Study, number: int) -> Explanation:
         verdict_agrees=ended[2] if ended else None,
         reason=trial.reason,
         broken=_broken(study, trial),
-        rulings=rulings(study.layout, study.history.plans, trial),
+        decisions=decisions(study.layout, study.history.plans, trial),
         lineage=legs(study.history, trial),
         attempts=len(trial.attempts),
         runtime_s=trial.runtime_s,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.fold import latest_metrics
-from hposlurm.history import History, measured, ranked
-from hposlurm.lineage import Leg, legs
+from hposlurm.records.ancestry import Leg, legs
+from hposlurm.records.fold import latest_metrics
+from hposlurm.records.history import History, measured, ranked
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
 from hposlurm.trial import Params, Trial, TrialState

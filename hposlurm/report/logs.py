@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hposlurm import journal
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.fold import fold
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.records import journal
+from hposlurm.records.fold import fold
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import Attempt, Trial
 
 _CHUNK = 1 << 20

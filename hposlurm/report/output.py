@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from hposlurm import files
 from hposlurm.errors import RequestError
+from hposlurm.records import files
 
 _EVERYBODY = 0o666  # less what the umask takes away
 

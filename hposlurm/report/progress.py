@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
-from hposlurm.backend.jobs import read_jobs
-from hposlurm.fold import latest_metrics
-from hposlurm.history import History, best, measured, pareto_front
-from hposlurm.layout import StudyLayout
-from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.nodes import bad_nodes
 from hposlurm.publish.rows import printable
+from hposlurm.records.bad_nodes import bad_nodes
+from hposlurm.records.fold import latest_metrics
+from hposlurm.records.history import History, best, measured, pareto_front
+from hposlurm.records.jobs import read_jobs
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_blocked, why_broken
 from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.simulated import Figures, read_figures
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:

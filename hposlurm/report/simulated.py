@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hposlurm.errors import StudyError
-from hposlurm.files import from_json
-from hposlurm.layout import StudyLayout
+from hposlurm.records.decode import structure
+from hposlurm.records.files import from_json
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.numbers import duration, shown
-from hposlurm.typed import structure
 
 
 @dataclass(frozen=True, slots=True)

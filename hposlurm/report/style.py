@@ -15,7 +15,7 @@ class Format(StrEnum):
     LATEX = "latex"
 
 
-class Shape(StrEnum):
+class OutputFormat(StrEnum):
     """What `--format` takes where there is no table to export: for a person or for a program."""
 
     TABLE = "table"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import StudyError
-from hposlurm.history import History, keeps, ranked, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.plan import check_objectives
 from hposlurm.publish.rows import Row, columns, result_row
+from hposlurm.records.history import History, keeps, ranked, read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import check_objectives
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, Trial, TrialState
 
 if TYPE_CHECKING:

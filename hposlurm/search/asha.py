@@ -13,12 +13,12 @@ from itertools import islice
 from operator import attrgetter
 
 from hposlurm.search.fresh import fresh
-from hposlurm.search.observation import Answer, Job, Observation, Problem
+from hposlurm.search.observation import Answer, Job, Observation, SearchProblem
 from hposlurm.search.ranking import Place, Ranking, ranking
 from hposlurm.search.rungs import levels_of, quota, told, value_at
 
 
-def asha(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def asha(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Up to `n` jobs: promotions first, then new trials at the lowest rung.
 
     Once no new trial may come and none is under way, every rung that has sent nobody on sends its best one, so that
@@ -39,7 +39,7 @@ def asha(problem: Problem, observations: Sequence[Observation], n: int) -> Answe
 class _Ladder:
     """The rungs at one moment."""
 
-    def __init__(self, problem: Problem, ranked: Ranking, observations: Sequence[Observation]) -> None:
+    def __init__(self, problem: SearchProblem, ranked: Ranking, observations: Sequence[Observation]) -> None:
         self._problem = problem
         self._ranked = ranked
         self._observations = observations

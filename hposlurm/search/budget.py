@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from hposlurm.history import History, keeps, losses
-from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.plan import WavePlan, closing_plans
+from hposlurm.records.history import History, keeps, losses
+from hposlurm.records.plan import WavePlan, closing_plans
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import NO_TRIAL, Attempt, Direction, Objective, Trial, TrialState
 
 if TYPE_CHECKING:

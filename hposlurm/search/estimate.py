@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from hposlurm.search.halving import Shape, shapes_of
-from hposlurm.search.observation import Problem
+from hposlurm.pruning import AT_REPORTS
+from hposlurm.search.halving import BracketShape, shapes_of
+from hposlurm.search.observation import SearchProblem
 from hposlurm.search.rungs import levels_of
-from hposlurm.stopping import AT_REPORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Training:
         return self.steps / self.levels[-1]
 
 
-def training(problem: Problem, n_trials: int) -> Training | None:
+def training(problem: SearchProblem, n_trials: int) -> Training | None:
     """What a study of so many trials would train; None without `max_resource`, which tells where training ends."""
     search, most = problem.search, problem.search.max_resource
     if most is None:
@@ -63,7 +63,7 @@ def _thinned(size: int, factor: int, rungs: int) -> tuple[int, ...]:
     return tuple(max(min(size, 1), size // factor**k) for k in range(rungs))
 
 
-def _halved(problem: Problem, n_trials: int) -> tuple[int, ...]:
+def _halved(problem: SearchProblem, n_trials: int) -> tuple[int, ...]:
     """Brackets are filled one after the other; the last one may be small."""
     found, rungs, factor = shapes_of(problem), len(levels_of(problem.search)), problem.search.reduction_factor
     counts = [0] * rungs
@@ -72,7 +72,7 @@ def _halved(problem: Problem, n_trials: int) -> tuple[int, ...]:
         shape = found[bracket % len(found)]
         size = min(shape.size, n_trials)
         behind = [size] * shape.first  # who starts at a higher rung comes past the lower ones
-        for k, count in enumerate((*behind, *Shape(shape.first, size).sizes(rungs, factor))):
+        for k, count in enumerate((*behind, *BracketShape(shape.first, size).sizes(rungs, factor))):
             counts[k] += count
         n_trials -= size
         bracket += 1

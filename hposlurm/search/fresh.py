@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hposlurm.search.observation import Job, Observation, Problem
+from hposlurm.search.observation import Job, Observation, SearchProblem
 from hposlurm.search.rungs import value_at
 from hposlurm.search.suggestions import suggest
 from hposlurm.trial import TrialState
@@ -27,13 +27,13 @@ class Fresh:
         return self.finished is not None
 
 
-def room(problem: Problem, observations: Sequence[Observation], n: int) -> int:
+def room(problem: SearchProblem, observations: Sequence[Observation], n: int) -> int:
     """How many of `n` new trials the study may still have."""
     return max(0, n if problem.n_trials is None else min(n, problem.n_trials - len(observations)))
 
 
 def fresh(
-    problem: Problem,
+    problem: SearchProblem,
     observations: Sequence[Observation],
     n: int,
     *,

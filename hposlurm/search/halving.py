@@ -10,16 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hposlurm.limits import Limits
-from hposlurm.scoring import Score, scoring
+from hposlurm.pruning.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
-from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict
+from hposlurm.search.observation import Answer, Job, Observation, SearchProblem, Verdict
 from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placings, standings, told, value_at
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import TrialState
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class BracketShape:
     """`size` trials start at rung `first`, counted from the lowest."""
 
     first: int
@@ -37,7 +37,7 @@ def goers(size: int, steps: int, reduction_factor: int) -> int:
     return max(1, size)
 
 
-def shapes(rungs: int, reduction_factor: int, brackets: int | None) -> tuple[Shape, ...]:
+def shapes(rungs: int, reduction_factor: int, brackets: int | None) -> tuple[BracketShape, ...]:
     """Hyperband's brackets, the one with the most trials and the lowest first rung first; all of them for None.
 
     With R of them, bracket s (from R - 1 down to 0) starts ceil(R · reduction_factor^s / (s + 1)) trials (Li et al.,
@@ -45,20 +45,20 @@ def shapes(rungs: int, reduction_factor: int, brackets: int | None) -> tuple[Sha
     """
     found = []
     for s in range(rungs - 1, -1, -1):
-        found.append(Shape(rungs - 1 - s, -(-rungs * reduction_factor**s // (s + 1))))
+        found.append(BracketShape(rungs - 1 - s, -(-rungs * reduction_factor**s // (s + 1))))
     return tuple(found[:brackets])
 
 
-def shapes_of(problem: Problem) -> tuple[Shape, ...]:
+def shapes_of(problem: SearchProblem) -> tuple[BracketShape, ...]:
     """The shapes that brackets 0, 1, 2, … of a search have in turn. Successive halving has one: one trial survives."""
     search = problem.search
     rungs = len(levels_of(search))
     if search.pair[1] == "successive_halving":
-        return (Shape(0, search.reduction_factor ** (rungs - 1)),)
+        return (BracketShape(0, search.reduction_factor ** (rungs - 1)),)
     return shapes(rungs, search.reduction_factor, search.brackets)
 
 
-def halving(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def halving(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Up to `n` jobs: who survived a decided rung goes on first; then brackets are filled, further ones are opened.
 
     The verdicts are on all that lost in a decided rung.
@@ -72,7 +72,7 @@ def halving(problem: Problem, observations: Sequence[Observation], n: int) -> An
     return Answer((*going[:n], *new.jobs[: max(0, n - len(going))]), tuple(lost), finished=new.finished)
 
 
-def rung_size(problem: Problem, observations: Sequence[Observation]) -> int:
+def rung_size(problem: SearchProblem, observations: Sequence[Observation]) -> int:
     """How many jobs make one rung: all that survived decided rungs, else what all brackets lack at their first one."""
     brackets = _brackets(problem, observations)
     going, _ = _decided(problem, brackets, is_closed=room(problem, observations, 1) == 0)
@@ -90,7 +90,7 @@ def rung_size(problem: Problem, observations: Sequence[Observation]) -> int:
     return wanted
 
 
-def placing_of(problem: Problem, observations: Sequence[Observation], waiting: Observation) -> Placing | None:
+def placing_of(problem: SearchProblem, observations: Sequence[Observation], waiting: Observation) -> Placing | None:
     """Where a trial that waits at a rung stands among those of its bracket that got there; None if it is in no bracket.
 
     As many go on as will when the bracket is full, if it is still being filled.
@@ -108,7 +108,7 @@ class _Bracket:
     """One bracket at one moment; `members` by number."""
 
     def __init__(
-        self, shape: Shape, members: Sequence[Observation], levels: Sequence[int], score: Score, limits: Limits
+        self, shape: BracketShape, members: Sequence[Observation], levels: Sequence[int], score: Score, limits: Limits
     ) -> None:
         self.shape = shape
         self.members = members
@@ -125,7 +125,7 @@ class _Bracket:
         was_sent_on = first + 1 < len(self.levels) and is_sent_to(o, self.levels[first + 1])
         return was_sent_on or (o.state is TrialState.PRUNED and value_at(o, self.levels[first]) is not None)
 
-    def decided(self, problem: Problem, *, is_closed: bool) -> Iterator[Job | Verdict]:
+    def decided(self, problem: SearchProblem, *, is_closed: bool) -> Iterator[Job | Verdict]:
         """Who goes on and who ends, rung by rung; a rung waits until the one below has sent on all that it will."""
         if self.is_joinable and not is_closed:
             return
@@ -137,7 +137,7 @@ class _Bracket:
             if any(isinstance(word, Job) for word in words):
                 return
 
-    def places(self, problem: Problem, k: int, size: int) -> dict[int, Placing]:
+    def places(self, problem: SearchProblem, k: int, size: int) -> dict[int, Placing]:
         """Where everyone in rung `k` stands, if so many are in the bracket."""
         level, by_number = self.levels[k], {o.number: o for o in self.members}
         count = goers(size, k + 1 - self.shape.first, problem.search.reduction_factor)
@@ -146,7 +146,7 @@ class _Bracket:
     def _is_past(self, o: Observation, k: int) -> bool:
         return is_sent_to(o, self.levels[k + 1])
 
-    def _judged(self, problem: Problem, k: int) -> Iterator[Job | Verdict]:
+    def _judged(self, problem: SearchProblem, k: int) -> Iterator[Job | Verdict]:
         """What is decided of those that wait at rung `k`."""
         level, by_number = self.levels[k], {o.number: o for o in self.members}
         for number, placing in self.places(problem, k, len(self.members)).items():
@@ -161,7 +161,7 @@ class _Bracket:
                 yield Verdict(number, text)
 
 
-def _brackets(problem: Problem, observations: Sequence[Observation]) -> dict[int, _Bracket]:
+def _brackets(problem: SearchProblem, observations: Sequence[Observation]) -> dict[int, _Bracket]:
     members: dict[int, list[Observation]] = defaultdict(list)
     for o in observations:
         number = o.attrs.get("bracket")
@@ -173,14 +173,16 @@ def _brackets(problem: Problem, observations: Sequence[Observation]) -> dict[int
     return {b: _Bracket(found[b % len(found)], members[b], levels, score, limits) for b in sorted(members)}
 
 
-def _decided(problem: Problem, brackets: dict[int, _Bracket], *, is_closed: bool) -> tuple[list[Job], list[Verdict]]:
+def _decided(
+    problem: SearchProblem, brackets: dict[int, _Bracket], *, is_closed: bool
+) -> tuple[list[Job], list[Verdict]]:
     """What every bracket decides; those that were trained furthest go on first."""
     found = [word for bracket in brackets.values() for word in bracket.decided(problem, is_closed=is_closed)]
     jobs = sorted((w for w in found if isinstance(w, Job)), key=lambda job: -(job.to_step or 0))
     return jobs, [w for w in found if isinstance(w, Verdict)]
 
 
-def _places(problem: Problem, brackets: dict[int, _Bracket]) -> Iterator[int]:
+def _places(problem: SearchProblem, brackets: dict[int, _Bracket]) -> Iterator[int]:
     """The bracket of each further new trial, without end: open places in the order of brackets, then new brackets."""
     found = shapes_of(problem)
     for b, bracket in brackets.items():
@@ -192,7 +194,7 @@ def _places(problem: Problem, brackets: dict[int, _Bracket]) -> Iterator[int]:
         b += 1
 
 
-def _new(problem: Problem, observations: Sequence[Observation], brackets: dict[int, _Bracket], n: int) -> Fresh:
+def _new(problem: SearchProblem, observations: Sequence[Observation], brackets: dict[int, _Bracket], n: int) -> Fresh:
     """Up to `n` new trials, each to its bracket's first rung."""
     levels, found = levels_of(problem.search), shapes_of(problem)
     places = _places(problem, brackets)

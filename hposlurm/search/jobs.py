@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from hposlurm.search.asha import asha
 from hposlurm.search.fresh import fresh
 from hposlurm.search.halving import halving, rung_size
-from hposlurm.search.observation import Answer, Observation, Problem
+from hposlurm.search.observation import Answer, Observation, SearchProblem
 from hposlurm.search.population import generation_ends, population
 from hposlurm.search.rungs import levels_of
 
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
-Schedule = Callable[[Problem, Sequence[Observation], int], Answer]
+Schedule = Callable[[SearchProblem, Sequence[Observation], int], Answer]
 
 
-def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def next_jobs(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Up to `n` jobs; the same arguments give the same answer in every process. Raises RequestError, SpaceError.
 
     `observations` are in the order of the trials' numbers. None of a trial's open assignments is repeated here.
@@ -27,7 +27,7 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
     return schedule(problem, observations, max(n, 0))
 
 
-def jobs_per_wave(problem: Problem, observations: Sequence[Observation]) -> int | None:
+def jobs_per_wave(problem: SearchProblem, observations: Sequence[Observation]) -> int | None:
     """How many jobs belong into one wave where everyone waits for everyone: a rung, a generation; else None."""
     if problem.search.in_generations:
         return problem.search.population_size
@@ -47,14 +47,14 @@ def stage_ends(search: SearchSpec) -> tuple[int, ...]:
     return levels_of(search) if pruner in _SCHEDULES else ()
 
 
-def _to_the_end(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def _to_the_end(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """New trials alone, each trained to the end unless its worker stops it."""
     levels = levels_of(problem.search) if problem.search.pair[1] == "asha_stopping" else ()
     new = fresh(problem, observations, n, to_step=problem.search.max_resource, levels=levels)
     return Answer(new.jobs, finished=new.finished)
 
 
-def _auto(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def _auto(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     from hposlurm.search import auto  # scipy takes 0.2 s to import
 
     return auto.next_jobs(problem, observations, n)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hposlurm.limits import Limits
 from hposlurm.space import SearchSpace
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Objective, Params, ParamValue, TrialState
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SearchProblem:
     """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit.
 
     `prior` are trials of other studies, from which a model of the objectives may learn; nothing else counts them.

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from hposlurm.scoring import scoring
+from hposlurm.pruning.scoring import scoring
 from hposlurm.search.fresh import fresh
 from hposlurm.search.mutation import mutate
-from hposlurm.search.observation import Answer, Job, Observation, Problem, Verdict, complaints, violations
+from hposlurm.search.observation import Answer, Job, Observation, SearchProblem, Verdict, complaints, violations
 from hposlurm.search.points import draw_point
 from hposlurm.search.rungs import value_at
 from hposlurm.search.seeds import derive_seed
@@ -49,7 +49,7 @@ def copies_each(search: SearchSpec) -> int:
     return min(math.ceil(size * search.quantile), size // 2)
 
 
-def population(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def population(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Up to `n` jobs of the generation that is under way; the next one begins when everyone has arrived.
 
     Copies come before the trials that they are copies of: these go on, and may then delete the checkpoint.
@@ -97,7 +97,7 @@ def _is_sent(observation: Observation, end: int) -> bool:
 
 
 def _founders(
-    problem: Problem, observations: Sequence[Observation], members: Sequence[int], ends: Sequence[int]
+    problem: SearchProblem, observations: Sequence[Observation], members: Sequence[int], ends: Sequence[int]
 ) -> tuple[Job, ...]:
     is_final = len(ends) == 1
     attrs: list[Mapping[str, object]] = [{"member": m, "generation": 0} for m in members]
@@ -112,7 +112,7 @@ def _founders(
 
 
 def _generation(
-    problem: Problem,
+    problem: SearchProblem,
     observations: Sequence[Observation],
     members: Sequence[Sequence[Observation]],
     generation: int,
@@ -148,7 +148,7 @@ def _generation(
     return Answer(tuple(jobs[:n]), tuple(verdicts)) if jobs else None
 
 
-def _copied(problem: Problem, copy: Copy, generation: int, begin: int, end: int, is_final: bool) -> Job:
+def _copied(problem: SearchProblem, copy: Copy, generation: int, begin: int, end: int, is_final: bool) -> Job:
     search = problem.search
     rng = Random(derive_seed(search.seed, "copy", generation, copy.member))
     params = mutate(
@@ -169,12 +169,12 @@ def _copied(problem: Problem, copy: Copy, generation: int, begin: int, end: int,
 class _Ranking:
     """Who has a value at a step, best first, and everyone's values there."""
 
-    problem: Problem
+    problem: SearchProblem
     ranked: Sequence[Observation]
     values: Mapping[int, tuple[float, ...] | None]
 
     @classmethod
-    def at(cls, problem: Problem, members: Sequence[Observation], step: int) -> _Ranking:
+    def at(cls, problem: SearchProblem, members: Sequence[Observation], step: int) -> _Ranking:
         values = {o.number: value_at(o, step) for o in members}
         alive = [o for o in members if values[o.number] is not None]
         scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
@@ -196,7 +196,7 @@ class _Ranking:
         return "ended before"
 
 
-def select(problem: Problem, members: Sequence[Observation], step: int, generation: int) -> list[Copy] | None:
+def select(problem: SearchProblem, members: Sequence[Observation], step: int, generation: int) -> list[Copy] | None:
     """Truncation selection at a step: who is replaced, and by a copy of whom; None if nobody is left to copy.
 
     The worst `quantile` and everyone without a value are replaced, each by one of the best `quantile`, drawn at random.

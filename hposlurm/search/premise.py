@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hposlurm.search.observation import Observation, Problem
+from hposlurm.pruning import AT_REPORTS
+from hposlurm.search.observation import Observation, SearchProblem
 from hposlurm.search.rungs import is_sent_to, levels_of, value_at
-from hposlurm.stopping import AT_REPORTS
 from hposlurm.trial import TrialState
 
 _FEW = 5  # pairs; with fewer a rank correlation says nothing
@@ -68,7 +68,7 @@ class Premise:
         return "; ".join([known, *(note.rpartition("; ")[2] for note in self.notes)])
 
 
-def premise(problem: Problem, observations: Sequence[Observation]) -> Premise | None:
+def premise(problem: SearchProblem, observations: Sequence[Observation]) -> Premise | None:
     """What is known of the study's rungs; None where trials are not compared before their end."""
     pruner = problem.search.pair[1]
     if pruner in ("none", "pbt") or (pruner == "auto" and len(problem.objectives) > 1):
@@ -81,7 +81,7 @@ def premise(problem: Problem, observations: Sequence[Observation]) -> Premise | 
     return Premise(rungs, False, levels[0], at_reports=at_reports) if rungs else None
 
 
-def _of_auto(problem: Problem, observations: Sequence[Observation]) -> Premise | None:
+def _of_auto(problem: SearchProblem, observations: Sequence[Observation]) -> Premise | None:
     from hposlurm.search.auto import premise_of  # scipy takes 0.2 s to import
 
     found = premise_of(problem, observations)

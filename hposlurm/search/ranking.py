@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from itertools import chain, compress, count, repeat
 from operator import is_not
 
-from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.scoring import scoring
+from hposlurm.pruning.scoring import scoring
 from hposlurm.search.observation import Observation
 from hposlurm.search.rungs import Placing, broken_by, is_sent_to, value_at
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
 
 # By how much it breaks limits, what a trial is ranked by (less is better; both infinite where it failed), its number

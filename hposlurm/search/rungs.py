@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.scoring import Score
-from hposlurm.search.observation import Observation, Problem, complaints, violations
+from hposlurm.pruning.scoring import Score
+from hposlurm.search.observation import Observation, SearchProblem, complaints, violations
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Placing:
         return f" (threshold {_score_text(self.limit, objectives, compare_by) or f'{self.threshold[0]:.6g}'})"
 
 
-def told(placing: Placing, problem: Problem, observation: Observation, *, is_decided: bool = True) -> str:
+def told(placing: Placing, problem: SearchProblem, observation: Observation, *, is_decided: bool = True) -> str:
     """Where the trial of an observation stood, in words, with the limits that it breaks."""
     broken = complaints(observation, problem.space.limits)
     return replace(placing, broken=broken).text(problem.objectives, problem.search.compare_by, is_decided=is_decided)

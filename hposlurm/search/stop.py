@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hposlurm.pruning import StopRule
 from hposlurm.search.rungs import levels_of
-from hposlurm.stopping import StopRule
 from hposlurm.trial import Objective
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ArrayJob
 from hposlurm.errors import RequestError
-from hposlurm.files import PRIVATE, to_json
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import create
 from hposlurm.publish import publish
+from hposlurm.records.files import PRIVATE, to_json
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.simulated import Figures
 from hposlurm.simulation.result import Simulated
 from hposlurm.trial import Assignment
 from hposlurm.worker.claim import trial_record
 
 if TYPE_CHECKING:
-    from hposlurm.assignments import WarmStart
+    from hposlurm.decisions import WarmStart
 
 
 def figures_of(found: Simulated) -> Figures:

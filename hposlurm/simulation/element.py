@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hposlurm.errors import RequestError
-from hposlurm.plan import WavePlan
+from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Fault
 from hposlurm.simulation.function import Row
 from hposlurm.trial import Assignment, JobState, Outcome

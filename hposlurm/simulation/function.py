@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hposlurm.errors import RequestError
-from hposlurm.journal import metric_value
+from hposlurm.records.journal import metric_value
 from hposlurm.trial import Params
 
 #: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step`

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.errors import RequestError
-from hposlurm.plan import WavePlan
 from hposlurm.planner.groups import groups_of
+from hposlurm.pruning import DECISION
+from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Cluster, Fault
+from hposlurm.simulation.deciders import Deciders
 from hposlurm.simulation.element import Element
 from hposlurm.simulation.function import Row, Trainer
-from hposlurm.simulation.records import Records
-from hposlurm.simulation.referees import Referees
-from hposlurm.stopping import RULING
+from hposlurm.simulation.records import SimulatedRecords
 from hposlurm.trial import Assignment, JobState
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Machine:
     """
 
     def __init__(
-        self, spec: StudySpec, trainer: Trainer, cluster: Cluster, begin: float, until: float, records: Records
+        self, spec: StudySpec, trainer: Trainer, cluster: Cluster, begin: float, until: float, records: SimulatedRecords
     ) -> None:
         self._spec, self._trainer, self._cluster, self._records = spec, trainer, cluster, records
         self.gpus = spec.resources.nodes * spec.resources.gpus_per_node
@@ -56,7 +56,7 @@ class Machine:
         self._saved: dict[int, dict[int, Row]] = {}
         self._spans: list[tuple[float, float]] = []
         self._still = 0
-        self._referees = Referees()
+        self._deciders = Deciders()
 
     @property
     def is_idle(self) -> bool:
@@ -122,7 +122,7 @@ class Machine:
             record = {"kind": kind, "t": time, **fields}
             self._records.add(trial, attempt, record)
             if plan.stop is not None:
-                self._referees.take(plan.stop, trial, record)
+                self._deciders.take(plan.stop, trial, record)
 
         element = Element(plan, index, attempt, slot, self.now, trains_at, rows, write, limit, cut)
         write("start", self.now, self._start_record(element, None if saved is None else saved.step))
@@ -152,10 +152,10 @@ class Machine:
         if element.plan.stop is None:
             return False
         is_stopped = False
-        for ruling in self._referees.rulings(element.assignment.trial):
-            element.write(RULING, self.now, ruling.to_record())
-            if ruling.stops:
-                element.stop(self.now, ruling.reason)
+        for decision in self._deciders.decisions(element.assignment.trial):
+            element.write(DECISION, self.now, decision.to_record())
+            if decision.stops:
+                element.stop(self.now, decision.reason)
                 is_stopped = True
         return is_stopped
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from hposlurm.fold import fold, unread
-from hposlurm.history import History
-from hposlurm.life import fold_trial
-from hposlurm.plan import WavePlan
+from hposlurm.records.fold import fold, unread
+from hposlurm.records.history import History
+from hposlurm.records.plan import WavePlan
+from hposlurm.records.trial_state import fold_trial
 from hposlurm.trial import Assignment, Attempt, Settlement, Trial
 
 Record = Mapping[str, Any]
 
 
-class Records:
+class SimulatedRecords:
     """What a study's files would hold. `history()` is what `read_history` would read from them at this moment."""
 
     def __init__(self, *, keep_journals: bool = True) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.history import History, best
-from hposlurm.layout import StudyLayout
+from hposlurm.records.history import History, best
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import Direction, Trial
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SimulatedDecision:
     """One decision of the planner: how many trials there were, what it assigned, and the CPU seconds that it took."""
 
     trials: int
@@ -43,7 +43,7 @@ class Simulated:
     busy_trained_s: float
     history: History
     journals: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]] | None
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[SimulatedDecision, ...] = ()
 
     @property
     def training_share(self) -> float:

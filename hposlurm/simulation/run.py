@@ -8,22 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hposlurm.assignments import mode_of, waves_in_flight
 from hposlurm.backend import ElementState
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan
+from hposlurm.decisions import mode_of, waves_in_flight
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import settle
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Cluster
 from hposlurm.simulation.element import Element
 from hposlurm.simulation.function import Trainer, TrialFunction
 from hposlurm.simulation.machine import Machine, job_id
-from hposlurm.simulation.records import Records
-from hposlurm.simulation.result import Decision, Simulated
+from hposlurm.simulation.records import SimulatedRecords
+from hposlurm.simulation.result import Simulated, SimulatedDecision
 from hposlurm.trial import JobState, Settlement
 
 if TYPE_CHECKING:
-    from hposlurm.assignments import WarmStart
+    from hposlurm.decisions import WarmStart
     from hposlurm.spec import StudySpec
 
 Mode = Literal["barrier", "overlap", "refill"]
@@ -58,7 +58,7 @@ def simulate(
     layout = layout or StudyLayout(Path("/simulated") / spec.name)
     mode = mode or mode_of(spec).name
     cluster = cluster or Cluster()
-    records = Records(keep_journals=keep_journals)
+    records = SimulatedRecords(keep_journals=keep_journals)
     until = float("inf") if until_s is None else begin + until_s
     # what the planner sees: with refill every assignment is a wave of its own, planned when a slot is free for it
     seen = "overlap" if mode == "overlap" else "barrier"
@@ -76,7 +76,7 @@ class _Run:
         layout: StudyLayout,
         cluster: Cluster,
         machine: Machine,
-        records: Records,
+        records: SimulatedRecords,
         warm: WarmStart | None,
         watch: Watch | None,
     ) -> None:
@@ -84,7 +84,7 @@ class _Run:
         self._records, self._warm, self._watch = records, warm, watch
         self._settled: list[Settlement] = []
         self._sized: dict[int, StudySpec] = {}
-        self._decisions: list[Decision] = []
+        self._decisions: list[SimulatedDecision] = []
 
     # ---- modes
 
@@ -151,7 +151,7 @@ class _Run:
             warm=self._warm,
         )
         took = time.thread_time() - asked
-        self._decisions.append(Decision(len(history.trials), len(plan.assignments), took))
+        self._decisions.append(SimulatedDecision(len(history.trials), len(plan.assignments), took))
         if plan.assignments or is_alone:
             self._records.settle(plan.settled[len(self._settled) :])
             self._records.plan(plan)

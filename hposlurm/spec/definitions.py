@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from hposlurm.expressions import Expression
-from hposlurm.expressions import parse as parse_expression
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter
+from hposlurm.space.expressions import Expression
+from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.spec.fields import (
     Number,
     PositiveNumber,

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from hposlurm.errors import Problem
-from hposlurm.expressions import MAX_LENGTH, Expression, ExpressionError
-from hposlurm.expressions import parse as parse_expression
+from hposlurm.space.expressions import MAX_LENGTH, Expression, ExpressionError
+from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.spec import model
 from hposlurm.spec.command import UNSET, name_hint
 from hposlurm.spec.definitions import CategoricalDefinition, Definition, IntDefinition

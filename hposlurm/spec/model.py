@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
-from hposlurm.expressions import Expression
-from hposlurm.expressions import parse as parse_expression
-from hposlurm.limits import MEASURED, Limits
 from hposlurm.space import SearchSpace
+from hposlurm.space.expressions import Expression
+from hposlurm.space.expressions import parse as parse_expression
+from hposlurm.space.metric_constraints import MEASURED, Limits
 from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters, mutable_names
 from hposlurm.spec.entries import Forbidden, MetricName, Terminator, forbidding
 from hposlurm.spec.fields import (
@@ -35,6 +35,9 @@ from hposlurm.spec.order import dependency_order
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
 from hposlurm.trial import Direction, Objective, ParamValue
+
+if TYPE_CHECKING:
+    from hposlurm.render.trial import CommandTemplate
 
 
 class ObjectiveEntry(Section):
@@ -191,6 +194,15 @@ class StudySpec(Section):
     slurm: SlurmSpec = SlurmSpec()
     simulation: SimulationSpec | None = None
     publish: tuple[Literal["sqlite", "csv"], ...] = ("sqlite", "csv")
+
+    @property
+    def command_template(self) -> CommandTemplate:
+        """What the trials' commands are rendered from."""
+        from hposlurm.render.trial import CommandTemplate  # Jinja2, which a reader of the spec does not need
+
+        return CommandTemplate(
+            self.trial.command, self.resources.facts, self.search.max_resource, self.trial.deepspeed is not None
+        )
 
     @property
     def mutable(self) -> frozenset[str]:

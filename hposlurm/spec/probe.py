@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hposlurm.errors import Problem, RequestError
-from hposlurm.expressions import Expression, ExpressionError
-from hposlurm.expressions import parse as parse_expression
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
+from hposlurm.space.expressions import Expression, ExpressionError
+from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, inactive_problems
 from hposlurm.spec.definitions import Conditional
 from hposlurm.spec.enqueue import unreachable
@@ -46,12 +46,12 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
 
 def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
     """The first configuration for which the planner could not write the trial's command."""
-    from hposlurm.spec.facts import commands
+    from hposlurm.render.trial import commands
 
-    layout = StudyLayout(Path("runs", spec.name).absolute())
+    layout, template = StudyLayout(Path("runs", spec.name).absolute()), spec.command_template
     for number, params in enumerate(drawn):
         try:
-            commands(layout, spec, number, params, number)
+            commands(layout, template, number, params, number)
         except RequestError as error:
             return [Problem("trial.command", str(error).removeprefix("trial.command: "))]
     return []

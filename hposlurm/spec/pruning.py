@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from hposlurm.errors import Problem
+from hposlurm.pruning import AT_REPORTS
 from hposlurm.spec.search import WITH_RUNGS, SearchSpec
-from hposlurm.stopping import AT_REPORTS
 
 
 def search_problems(data: Mapping[str, Any]) -> Iterator[Problem]:

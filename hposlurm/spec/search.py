@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from hposlurm.pruning import AT_REPORTS
 from hposlurm.spec.entries import Configuration, WarmStart
 from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
-from hposlurm.stopping import AT_REPORTS
 
 Sampler = Literal["grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"]
 Pruner = Literal[
@@ -132,7 +132,7 @@ class SearchSpec(Section):
 
     @property
     def stop_by(self) -> str | None:
-        """The rule of hposlurm.stopping by which trials are ended at a report; None if none is."""
+        """The rule of hposlurm.pruning by which trials are ended at a report; None if none is."""
         pruner = self.pair[1]
         if pruner in AT_REPORTS:
             return pruner

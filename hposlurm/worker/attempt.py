@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from hposlurm.plan import WavePlan
-from hposlurm.stopping import RULING
+from hposlurm.pruning import DECISION
+from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Outcome
 from hposlurm.worker import metrics, output, scratch
 from hposlurm.worker.environment import Place, environment
@@ -30,7 +30,7 @@ _DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
 _LONGEST_OUTPUT_LINE = 8192  # of what a metric pattern sees: somebody's regular expression may be slow
 
 
-class Attempt:
+class AttemptRun:
     """Runs one attempt. `log` is the file and the descriptor that the command writes to."""
 
     def __init__(
@@ -168,11 +168,11 @@ class Attempt:
 
     def _watch_search(self, patience: Patience, now: float) -> None:
         """Records what was decided about the trial, and takes it in."""
-        for ruling in self._pruner.rulings() if self._pruner is not None else ():
-            self._recorder.add(RULING, **ruling.to_record())
-            if ruling.stops:
-                say(f"trial {self._place.assignment.trial} is asked to save and stop: {ruling.reason}")
-                patience.prune(ruling.reason, now)
+        for decision in self._pruner.decisions() if self._pruner is not None else ():
+            self._recorder.add(DECISION, **decision.to_record())
+            if decision.stops:
+                say(f"trial {self._place.assignment.trial} is asked to save and stop: {decision.reason}")
+                patience.prune(decision.reason, now)
 
     def _record_peaks(self) -> None:
         peaks = [peak_host_gb(), self._ledger.peak_host_gb or 0.0]

@@ -6,9 +6,9 @@ import contextlib
 import time
 
 from hposlurm.errors import StudyError
-from hposlurm.files import from_json
-from hposlurm.layout import StudyLayout, WaveLayout
-from hposlurm.plan import WavePlan, read_first, read_plan
+from hposlurm.records.files import from_json
+from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.plan import WavePlan, read_first, read_plan
 from hposlurm.trial import Assignment
 from hposlurm.worker import refill
 from hposlurm.worker.claim import when_there_is_room

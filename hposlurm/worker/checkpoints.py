@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hposlurm.files import from_json
-from hposlurm.layout import COMPLETE, marker_of
+from hposlurm.records.files import from_json
+from hposlurm.records.layout import COMPLETE, marker_of
 from hposlurm.worker.recorder import say
 
 PARTIAL = "partial-"

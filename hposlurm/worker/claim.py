@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from hposlurm import journal
 from hposlurm.errors import StudyError
-from hposlurm.files import create_once, from_json, to_json
-from hposlurm.fold import fold, unread
-from hposlurm.layout import TrialLayout
-from hposlurm.life import bury
-from hposlurm.retries import no_progress
+from hposlurm.records import journal
+from hposlurm.records.files import create_once, from_json, to_json
+from hposlurm.records.fold import fold, unread
+from hposlurm.records.layout import TrialLayout
+from hposlurm.records.retries import no_progress
+from hposlurm.records.trial_state import bury
 from hposlurm.trial import Assignment, Outcome
 from hposlurm.worker.recorder import say
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hposlurm.files import from_json
+from hposlurm.records.files import from_json
 
 _LONGEST = 300
 # What prints it is an exception that ended a process, as a line of its own, behind "[rank3]: " and torchrun's

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hposlurm.journal import metric_value, parse_line
+from hposlurm.records.journal import metric_value, parse_line
 
 _LONGEST_NAME = 200
 _NO_STEP = 2**63  # databases keep 64 bits of an integer

@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hposlurm import journal
-from hposlurm.layout import StudyLayout, TrialLayout, number_of
-from hposlurm.stopping import Curve, Referee, Ruling, StopRule
+from hposlurm.pruning import Curve, Decider, PruningDecision, StopRule
+from hposlurm.records import journal
+from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.trial import Outcome
 from hposlurm.worker.environment import Place
 from hposlurm.worker.recorder import say
@@ -63,17 +63,17 @@ class Rivals:
                     self._ended.add(trial.number)
 
 
-def past(rule: StopRule, trial: TrialLayout, before: int) -> Referee:
-    """A referee who knows what the trial's attempts before `before` have recorded; raises OSError."""
-    referee = Referee(rule, trial.number)
+def past(rule: StopRule, trial: TrialLayout, before: int) -> Decider:
+    """A decider who knows what the trial's attempts before `before` have recorded; raises OSError."""
+    decider = Decider(rule, trial.number)
     for attempt in trial.attempts():
         for record in journal.read(trial.journal(attempt)).records if attempt < before else ():
-            referee.take(record)
-    return referee
+            decider.take(record)
+    return decider
 
 
 class Pruner:
-    """The attempt's referee in a thread of its own."""
+    """The attempt's decider in a thread of its own."""
 
     def __init__(self, place: Place) -> None:
         rule = place.plan.stop
@@ -83,7 +83,7 @@ class Pruner:
         self._attempt = place.attempt
         self._rivals = Rivals(place.study, rule, place.assignment.trial)
         self._records: queue.SimpleQueue[Sequence[Mapping[str, Any]]] = queue.SimpleQueue()
-        self._rulings: queue.SimpleQueue[Ruling] = queue.SimpleQueue()
+        self._decisions: queue.SimpleQueue[PruningDecision] = queue.SimpleQueue()
 
     def start(self) -> None:
         """Begins to decide about what it is told."""
@@ -94,22 +94,22 @@ class Pruner:
         if records:
             self._records.put(records)
 
-    def rulings(self) -> list[Ruling]:
+    def decisions(self) -> list[PruningDecision]:
         """What was decided since the last call."""
         found = []
-        while not self._rulings.empty():
-            found.append(self._rulings.get())
+        while not self._decisions.empty():
+            found.append(self._decisions.get())
         return found
 
     def _run(self) -> None:
         try:
-            referee = past(self._rule, self._trial, self._attempt)
-            while referee.stopped is None:
+            decider = past(self._rule, self._trial, self._attempt)
+            while decider.stopped is None:
                 for records in self._told():
                     for record in records:
-                        referee.take(record)
-                if referee.is_due:
-                    self._decide(referee)
+                        decider.take(record)
+                if decider.is_due:
+                    self._decide(decider)
         except Exception as error:  # a trial that cannot be judged trains on
             say(f"trial {self._trial.number} is not asked whether to stop any more: {type(error).__name__}: {error}")
 
@@ -120,9 +120,9 @@ class Pruner:
             found.append(self._records.get())
         return found
 
-    def _decide(self, referee: Referee) -> None:
+    def _decide(self, decider: Decider) -> None:
         began = time.monotonic()
         self._rivals.look()
-        for ruling in referee.rulings(self._rivals.curves):
-            self._rulings.put(ruling)
+        for decision in decider.decisions(self._rivals.curves):
+            self._decisions.put(decision)
         time.sleep(min(_LONGEST_PAUSE_S, _PAUSE * (time.monotonic() - began)))

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Any
 
-from hposlurm import journal
+from hposlurm.records import journal
 
 _RETRY_S = 0.5
 

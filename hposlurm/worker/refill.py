@@ -13,13 +13,13 @@ import sys
 import time
 from bisect import bisect_right
 
-from hposlurm import journal, pool
 from hposlurm.errors import StudyError
-from hposlurm.fold import fold, unread
-from hposlurm.layout import StudyLayout, WaveLayout
-from hposlurm.plan import WavePlan
-from hposlurm.pool import Batch
-from hposlurm.retries import gives_back
+from hposlurm.records import journal, refill_pool
+from hposlurm.records.fold import fold, unread
+from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.plan import WavePlan
+from hposlurm.records.refill_pool import Batch
+from hposlurm.records.retries import gives_back
 from hposlurm.trial import Assignment
 from hposlurm.worker.inbox import held
 from hposlurm.worker.recorder import say
@@ -30,7 +30,9 @@ _LEAVES_S = 1.0  # for what is half written
 _NICE = 10
 
 
-def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = pool.PATIENCE_S) -> Assignment | None:
+def bind(
+    study: StudyLayout, plan: WavePlan, element: int, patience_s: float = refill_pool.PATIENCE_S
+) -> Assignment | None:
     """What the element runs, the same again if it was started before; None if there is nothing for it to do.
 
     `plan` is the wave's as it was made. Raises StudyError if nothing can be proposed, or the records are damaged.
@@ -39,7 +41,7 @@ def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = p
         raise StudyError(f"wave {plan.wave} has {plan.elements} elements, counted from 0; there is no {element}")
     wave = study.wave(plan.wave)
     shelf = _Shelf(wave, plan)
-    if not pool.enter(wave, element) and (position := pool.position_of(wave, element)) is not None:
+    if not refill_pool.enter(wave, element) and (position := refill_pool.position_of(wave, element)) is not None:
         assignment = shelf.find(position)
         if assignment is None:
             raise StudyError(f"{wave.claim(position)} is of element {element}, but nothing was proposed there")
@@ -60,21 +62,21 @@ def bind(study: StudyLayout, plan: WavePlan, element: int, patience_s: float = p
 
 def _take(wave: WaveLayout, shelf: _Shelf, element: int) -> Assignment | None:
     """The first assignment that nobody has taken yet; None if there is none."""
-    is_taken = pool.taken(wave)
+    is_taken = refill_pool.taken(wave)
     position = 0
     while True:
         if position not in is_taken:
             assignment = shelf.find(position)
             if assignment is None:
                 return None
-            if pool.take(wave, element, position):
+            if refill_pool.take(wave, element, position):
                 return assignment
         position += 1
 
 
 def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
     """Has the batch at `position` proposed, or waits a moment for whoever is at it."""
-    if not pool.lease(wave, position):
+    if not refill_pool.lease(wave, position):
         time.sleep(_LOOK_EVERY_S)
         return
     try:
@@ -82,7 +84,7 @@ def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
             [*_command(study, wave), "needed"], env=_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
     finally:
-        pool.give_back(wave, position)
+        refill_pool.give_back(wave, position)
     if done.returncode:
         raise StudyError(f"no further trial can be proposed: {done.stderr.strip()[-500:] or done.returncode}")
 
@@ -116,8 +118,8 @@ class Refiller:
     def _begin(self) -> None:
         shelf = _Shelf(self._wave, self._plan)
         end = shelf.end
-        left = end - sum(position < end for position in pool.taken(self._wave))
-        if shelf.over or left >= self._plan.ahead or not pool.lease(self._wave, end):
+        left = end - sum(position < end for position in refill_pool.taken(self._wave))
+        if shelf.over or left >= self._plan.ahead or not refill_pool.lease(self._wave, end):
             return
         self._position = end
         with held():
@@ -141,7 +143,7 @@ class Refiller:
             self._process.kill()
             self._process.wait()
         with contextlib.suppress(OSError):
-            pool.give_back(self._wave, self._position)
+            refill_pool.give_back(self._wave, self._position)
 
 
 class _Shelf:
@@ -185,7 +187,7 @@ class _Shelf:
         return part
 
     def _part(self, begin: int) -> Batch:
-        known = self._parts.get(begin) or pool.read_batch(self._wave, begin)
+        known = self._parts.get(begin) or refill_pool.read_batch(self._wave, begin)
         if known is None:
             raise StudyError(f"{self._wave.batch(begin)} is gone; restore it from a backup (nothing was changed)")
         self._parts[begin] = known
@@ -193,7 +195,7 @@ class _Shelf:
 
     def _following(self, begin: int) -> Batch | None:
         """The batch that begins there; a listing of a network file system may be older than it."""
-        found = pool.read_batch(self._wave, begin)
+        found = refill_pool.read_batch(self._wave, begin)
         if found is not None:
             self._parts[begin] = found
             self._begins = sorted({*self._begins, begin})
@@ -201,7 +203,7 @@ class _Shelf:
 
 
 def _command(study: StudyLayout, wave: WaveLayout) -> list[str]:
-    return [sys.executable, "-P", "-m", "hposlurm.assignments", str(study.root), str(wave.index)]
+    return [sys.executable, "-P", "-m", "hposlurm.refill", str(study.root), str(wave.index)]
 
 
 def _environ() -> dict[str, str]:

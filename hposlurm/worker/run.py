@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 from hposlurm.errors import StudyError
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Assignment, Outcome
 from hposlurm.worker import binding, checkpoints, claim, scratch
-from hposlurm.worker.attempt import Attempt
+from hposlurm.worker.attempt import AttemptRun
 from hposlurm.worker.environment import Place
 from hposlurm.worker.facts import gather
 from hposlurm.worker.handover import hand_over, take_over
@@ -90,7 +90,7 @@ def _attempt(
         say(f"trial {assignment.trial}, attempt {attempt}: {reason}")
         recorder.add("end", outcome=outcome, reason=reason, exit_code=None, metrics={}, tail=[])
         return outcome if recorder.drain(_DRAIN_S) else None
-    return Attempt(place, pattern, log, recorder, inbox, os.environ).run()
+    return AttemptRun(place, pattern, log, recorder, inbox, os.environ).run()
 
 
 def _pattern(plan: WavePlan) -> Pattern | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hposlurm.backend import ArrayJob, Backend, WaveRequest
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, record_plan
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.spec import StudySpec, parse
 from hposlurm.trial import Assignment, JobState
 

@@ -16,7 +16,7 @@ from hposlurm.backend.queries import ask
 from hposlurm.backend.scripts import Part, planner_script
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import BackendError, RequestError
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import parse
 from hposlurm.trial import JobState
 from tests.backend.contract import REPORT, BackendContract, records, study

@@ -19,9 +19,9 @@ import yaml
 from hypothesis import strategies as st
 
 from hposlurm.cli.main import main
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.publish import publish
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState, Outcome, Settlement
 from tests.spec.data import OTHERS, VALID
 from tests.studies import BEGIN, add_wave, completed, end, failed, make_study, report, start, write_journal, write_log

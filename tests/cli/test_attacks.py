@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hposlurm import backend
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import ends
+from hposlurm.records.layout import StudyLayout
 from tests.cli import attack
 from tests.cli.attack import READ_VERBS, WRITE_VERBS, Attack, everything, hposlurm
 from tests.planner.fake import FakeCluster

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.cli.progress import progress_line
-from hposlurm.history import read_history
+from hposlurm.records.history import read_history
 from hposlurm.spec import load
 from tests.studies import study_of_completed
 

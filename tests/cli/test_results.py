@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 from tests.cli.run import Run
 from tests.studies import SPEC, add_wave, completed, failed, make_study, start, study_of_completed, write_journal
 

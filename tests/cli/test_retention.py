@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 from tests.cli.run import Run
 from tests.studies import SPEC, study_of_completed
 

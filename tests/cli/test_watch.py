@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from hposlurm.backend import ElementState
 from hposlurm.cli import watch
 from hposlurm.errors import BackendError
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState
 from tests.cli.run import Run
 from tests.studies import (

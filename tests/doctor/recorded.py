@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hposlurm.doctor.answers import NEEDED, Answer, Answers
+from hposlurm.doctor.answers import NEEDED, Answers, CommandAnswer
 
 CONFIG = """\
 Configuration data as of 2026-11-21T09:58:54
@@ -54,7 +54,10 @@ def answers(**changes: str) -> Answers:
         "qos": QOS,
         **changes,
     }
-    given = {name: Answer(error=text[1:]) if text.startswith("!") else Answer(text) for name, text in texts.items()}
+    given = {
+        name: CommandAnswer(error=text[1:]) if text.startswith("!") else CommandAnswer(text)
+        for name, text in texts.items()
+    }
     return Answers(frozenset({*NEEDED, "sacct", "sacctmgr"}), **given)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hposlurm import __version__
 from hposlurm.backend.base import ElementState
 from hposlurm.doctor import arrival
-from hposlurm.doctor.job import Outcome, ProbeRequest, probe_script
+from hposlurm.doctor.job import ProbeOutcome, ProbeRequest, probe_script
 from hposlurm.trial import JobState
 
 REQUEST = ProbeRequest(Path("/scratch/my runs/.hposlurm-doctor-x"), "hposlurm-doctor-1", (), 1, 120)
@@ -34,7 +34,7 @@ TORCH = {
     "kernel_error": "",
 }
 PARTS = {"node": NODE, "sbatch": {"job_id": "8"}, "torch": TORCH}
-DONE = Outcome("7", "", True, 1.5, ElementState(JobState.COMPLETED), PARTS)
+DONE = ProbeOutcome("7", "", True, 1.5, ElementState(JobState.COMPLETED), PARTS)
 
 
 def outcome(**changes):
@@ -43,7 +43,7 @@ def outcome(**changes):
     return replace(DONE, **changes)
 
 
-def verdicts(result: Outcome) -> dict[str, str]:
+def verdicts(result: ProbeOutcome) -> dict[str, str]:
     return {finding.name: finding.verdict.value for finding in arrival.findings(REQUEST, result)}
 
 
@@ -57,7 +57,7 @@ def test_every_name_is_there_whatever_happened():
 
 
 def test_a_job_that_is_refused():
-    refused = Outcome(refusal="sbatch refused: Invalid account or account/partition combination specified")
+    refused = ProbeOutcome(refusal="sbatch refused: Invalid account or account/partition combination specified")
     finding = arrival.findings(REQUEST, refused)[0]
     assert finding.verdict == "fail" and "Invalid account" in finding.found and "--account" in finding.advice
 

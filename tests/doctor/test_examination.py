@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hposlurm.doctor import examination, shell
 from hposlurm.doctor.answers import Answers
-from hposlurm.doctor.examination import Report, Request, examine
+from hposlurm.doctor.examination import DoctorReport, Request, examine
 from hposlurm.doctor.finding import NOT_TRIED, Finding, NoAnswerError, ok, unknown, warn, within
 from hposlurm.doctor.screen import screen
 from hposlurm.errors import RequestError
@@ -34,7 +34,7 @@ def asked(monkeypatch):
     return give
 
 
-def names(report: Report) -> list[str]:
+def names(report: DoctorReport) -> list[str]:
     return [finding.name for finding in report.findings]
 
 
@@ -118,7 +118,7 @@ def test_within_gives_the_answer_the_error_or_the_silence():
 
 
 def test_json_has_stable_keys(tmp_path):
-    report = Report(Request(tmp_path), (ok("slurm", "22.05"), warn("root", "full", "gc")), 1.234)
+    report = DoctorReport(Request(tmp_path), (ok("slurm", "22.05"), warn("root", "full", "gc")), 1.234)
     assert report.to_json() == {
         "root": str(tmp_path),
         "partition": None,
@@ -135,7 +135,7 @@ def test_json_has_stable_keys(tmp_path):
 
 def shown(*findings: Finding) -> str:
     console = Console(width=80, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
-    console.print(screen(Report(Request(Path("/x")), findings, 0.4)))
+    console.print(screen(DoctorReport(Request(Path("/x")), findings, 0.4)))
     console.file.close()
     return console.export_text()
 

@@ -10,7 +10,7 @@ import pytest
 
 from hposlurm import __version__
 from hposlurm.doctor import node
-from hposlurm.journal import read
+from hposlurm.records.journal import read
 
 
 def program(path: Path, *lines: str) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from hposlurm.doctor import cluster, limits, policy
 from hposlurm.doctor.answers import Answers, ask_slurm, last_words, parse_nodes, parse_settings
-from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, Verdict
+from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, FindingLevel
 from hposlurm.errors import RequestError
 from tests.doctor.recorded import CONFIG, NODES, PARTITIONS, answers, config, without
 
@@ -199,7 +199,7 @@ def test_silence_of_the_controller_is_said_once():
     silent = answers(config="!scontrol gave no answer in 15 s")
     checks = [limits.arrays(silent), limits.submit_limits(silent, None), limits.kill_wait(silent)]
     checks += [policy.accounting(silent), policy.preemption(silent, None), cluster.partitions(silent, None)]
-    assert {(finding.verdict, finding.found) for finding in checks} == {(Verdict.UNKNOWN, SEE_CONTROLLER)}
+    assert {(finding.verdict, finding.found) for finding in checks} == {(FindingLevel.UNKNOWN, SEE_CONTROLLER)}
 
 
 def test_no_slurm_on_the_path_is_asked_nothing(monkeypatch, tmp_path):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import journal
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import WavePlan, record_plan
+from hposlurm.records import journal
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.trial import Assignment, TrialState
 from hposlurm.worker.__main__ import main as worker
 from tests.cli.attack import hposlurm

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import TrialState
 from tests.e2e import test_promotion
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from hposlurm.backend.queries import ask
-from hposlurm.failpoints import ADVANCE, VARIABLE
+from hposlurm.records.fail_points import ADVANCE, VARIABLE
 
 pytestmark = pytest.mark.slurm
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hposlurm.backend.queries import ask
-from hposlurm.failpoints import VARIABLE
+from hposlurm.records.fail_points import VARIABLE
 from tests.e2e.closed import Closed
 from tests.e2e.conftest import Shell
 

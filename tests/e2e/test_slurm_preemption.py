@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import journal
 from hposlurm.backend.queries import ask
+from hposlurm.records import journal
 from tests.e2e.loop import LOOP, expected
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]

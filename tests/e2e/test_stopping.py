@@ -6,10 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from hposlurm import journal
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import read_plan
-from hposlurm.stopping import RULING, Curve, Ruling, recomputed
+from hposlurm.pruning import DECISION, Curve, PruningDecision, recomputed
+from hposlurm.records import journal
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import read_plan
 from tests.e2e.conftest import Shell
 
 # At each rung it waits until somebody has decided, so that the test need not guess how long that takes.
@@ -19,14 +19,14 @@ from hposlurm import client
 
 x = client.params()["x"]
 own = os.path.join(os.environ["HPOSLURM_TRIAL_DIR"], f"attempt-{os.environ['HPOSLURM_ATTEMPT']}.jsonl")
-deadline, rulings = time.monotonic() + 60, 0
+deadline, decisions = time.monotonic() + 60, 0
 for step in range(1, 10):
     client.report(step=step, eval_loss=x + 1 / step)
     if step in (1, 3):
-        rulings += 1
-        while open(own).read().count('"ruling"') < rulings and time.monotonic() < deadline:
+        decisions += 1
+        while open(own).read().count('"ruling"') < decisions and time.monotonic() < deadline:
             time.sleep(0.02)
-    while rulings and '"stops":true' in open(own).read() and not client.should_stop():
+    while decisions and '"stops":true' in open(own).read() and not client.should_stop():
         time.sleep(0.02)
     if client.should_stop():
         break
@@ -49,15 +49,15 @@ def check(shell: Shell, name: str) -> None:
     plan = read_plan(layout.wave(0))
     assert plan.stop is not None and len(plan.assignments) == 9
     curves = {number: Curve(plan.stop.objectives) for number in range(9)}
-    rulings: dict[int, list[Ruling]] = {number: [] for number in curves}
+    decisions: dict[int, list[PruningDecision]] = {number: [] for number in curves}
     for number, curve in curves.items():
         for record in journal.read(layout.trial(number).journal(0)).records:
             curve.take(record)
-            if record["kind"] == RULING:
-                rulings[number].append(Ruling.from_record(record))
+            if record["kind"] == DECISION:
+                decisions[number].append(PruningDecision.from_record(record))
     for row in shell.rows(name):
-        mine = rulings[row["trial"]]
-        assert [recomputed(plan.stop, ruling, curves[row["trial"]], curves) for ruling in mine] == mine
+        mine = decisions[row["trial"]]
+        assert [recomputed(plan.stop, decision, curves[row["trial"]], curves) for decision in mine] == mine
         last = mine[-1]
         assert row["state"] == ("PRUNED" if last.stops else "COMPLETE")
         assert curves[row["trial"]].last_step == (last.level if last.stops else 9)
@@ -65,8 +65,8 @@ def check(shell: Shell, name: str) -> None:
         saved = layout.trial(row["trial"]).checkpoints / f"step-{curves[row['trial']].last_step:.0f}.json"
         assert json.loads(saved.read_text())["step"] == curves[row["trial"]].last_step
     best = min(curves, key=lambda number: curves[number].points[0][1])
-    assert not any(ruling.stops for ruling in rulings[best])
-    assert sum(r.stops for mine in rulings.values() for r in mine) >= 3
+    assert not any(decision.stops for decision in decisions[best])
+    assert sum(r.stops for mine in decisions.values() for r in mine) >= 3
 
 
 # Who is worse than the others were waits to be stopped: by the first report it is known how these ended.
@@ -101,14 +101,14 @@ def check_median(shell: Shell, name: str) -> None:
     stop = read_plan(layout.wave(0)).stop
     assert stop is not None
     curves = {number: Curve(stop.objectives) for number in range(5)}
-    found: dict[int, Ruling] = {}
+    found: dict[int, PruningDecision] = {}
     for number, curve in curves.items():
         for record in journal.read(layout.trial(number).journal(0)).records:
             curve.take(record)
-            if record["kind"] == RULING:
-                found[number] = Ruling.from_record(record)
-    assert found.keys() == {2, 4} and all(ruling.stops and ruling.rivals for ruling in found.values())
-    assert {number: recomputed(stop, ruling, curves[number], curves) for number, ruling in found.items()} == found
+            if record["kind"] == DECISION:
+                found[number] = PruningDecision.from_record(record)
+    assert found.keys() == {2, 4} and all(decision.stops and decision.rivals for decision in found.values())
+    assert {number: recomputed(stop, decision, curves[number], curves) for number, decision in found.items()} == found
     states = {row["trial"]: (row["state"], row["reason"]) for row in shell.rows(name)}
     assert states == {n: ("PRUNED", found[n].reason) if n in found else ("COMPLETE", None) for n in curves}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.layout import StudyLayout
+from hposlurm.records.layout import StudyLayout
 from hposlurm.worker.binding import find_assignment
 from tests.planner.fake import write_attempt
 

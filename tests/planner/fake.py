@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.backend import ArrayJob, ElementState, Usage, WaveRequest
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import read_plan
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import read_plan
 from hposlurm.spec import StudySpec, parse
 from hposlurm.trial import JobState
 

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Callable
 
 from hposlurm.backend.slurm import SlurmBackend
-from hposlurm.failpoints import VARIABLE
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance
+from hposlurm.records.fail_points import VARIABLE
+from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import StudySpec
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from hposlurm.backend import Usage
 from hposlurm.errors import BackendError
-from hposlurm.history import read_history
-from hposlurm.plan import read_plan
 from hposlurm.planner import advance, cancel, claim, create, submission
 from hposlurm.planner.revise import revise
 from hposlurm.planner.study import lift_stop
+from hposlurm.records.history import read_history
+from hposlurm.records.plan import read_plan
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, Killed, new_layout, params_of, spec
 
@@ -107,8 +107,8 @@ def test_a_kill_at_any_call_leaves_one_array_per_wave(layout, moment, call, wave
 @pytest.mark.parametrize("name", ["wave.json", "intent.json", "jobs.json", "planner.json", "released"])
 def test_a_kill_right_after_any_file_leaves_one_array_per_wave(layout, monkeypatch, name):
     """Every record that a step writes is also a place to die at."""
-    import hposlurm.files as files
-    import hposlurm.plan as plan_module
+    import hposlurm.records.files as files
+    import hposlurm.records.plan as plan_module
 
     armed = [True]
 

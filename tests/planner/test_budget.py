@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from hposlurm.backend import ArrayJob, Usage
 from hposlurm.errors import SpecError
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.life import fold_trial
-from hposlurm.plan import WavePlan
 from hposlurm.planner import advance, create, revise
 from hposlurm.planner.decide import next_plan
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import WavePlan
+from hposlurm.records.trial_state import fold_trial
 from hposlurm.trial import Assignment, Attempt, JobState, Outcome, Settlement, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
 

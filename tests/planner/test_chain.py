@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from hposlurm import failpoints
 from hposlurm.backend import ArrayJob, WaveRequest
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import LimitError
-from hposlurm.failpoints import VARIABLE
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance, cancel, create, set_going
 from hposlurm.planner.study import lift_stop
+from hposlurm.records import fail_points
+from hposlurm.records.fail_points import VARIABLE
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import StudySpec
 from tests.fake_slurm import FakeSlurm
 from tests.planner import processes
@@ -236,7 +236,7 @@ def test_a_planner_that_was_lost_is_put_behind_its_array_again(layout, fake_slur
     assert mended["after"] == [fake_slurm.arrays()[0]["id"]] and mended["states"] == ["PENDING"]
 
 
-@pytest.mark.parametrize("name", [*failpoints.ADVANCE[2:-2], "pair laid"])
+@pytest.mark.parametrize("name", [*fail_points.ADVANCE[2:-2], "pair laid"])
 def test_a_launch_killed_within_a_pair_is_finished_by_the_next_one(layout, fake_slurm, monkeypatch, name):
     study = spec(**STUDY)
     create(layout, study)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.assignments import choice
 from hposlurm.backend import Usage
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.decisions import choice
 from hposlurm.planner import advance, create
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.search import next_jobs
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec

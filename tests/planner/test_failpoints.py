@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import failpoints
 from hposlurm.backend.slurm import SlurmBackend
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance, cancel, create
 from hposlurm.planner.study import lift_stop
+from hposlurm.records import fail_points
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from tests.conftest import REPOSITORY
 from tests.fake_slurm import FakeSlurm
 from tests.planner import processes
@@ -45,14 +45,14 @@ def test_every_fail_point_is_named_in_the_list_and_in_the_source_once():
     called = []
     for path in sorted((REPOSITORY / "hposlurm").rglob("*.py")):
         called += re.findall(r'\bfail_point\("([^"]+)"\)', path.read_text())
-    places = (failpoints.ADVANCE, failpoints.CHAIN, failpoints.REFILL, failpoints.CLOSE, failpoints.CANCEL)
+    places = (fail_points.ADVANCE, fail_points.CHAIN, fail_points.REFILL, fail_points.CLOSE, fail_points.CANCEL)
     assert set(called) == {name for names in places for name in names}
 
 
 @pytest.mark.parametrize(
     ("mode", "wave"), [("barrier", 0), ("barrier", 1), ("overlap", 0)]
 )  # overlap submits both at once
-@pytest.mark.parametrize("name", failpoints.ADVANCE)
+@pytest.mark.parametrize("name", fail_points.ADVANCE)
 def test_a_planner_killed_anywhere_leaves_one_array_per_wave_and_each_trial_once(layout, fake_slurm, name, wave, mode):
     study = spec(**{**STUDY, "waves": {"size": 2, "mode": mode}})
     create(layout, study)
@@ -107,7 +107,7 @@ def test_two_planners_at_once_submit_each_of_the_waves_in_flight_once(layout, fa
     assert any(plan.in_flight for plan in read_history(layout).plans)
 
 
-@pytest.mark.parametrize("name", failpoints.CANCEL)
+@pytest.mark.parametrize("name", fail_points.CANCEL)
 def test_a_cancel_killed_anywhere_is_finished_by_the_next_one(layout, fake_slurm, name):
     study = spec(**STUDY)
     create(layout, study)

@@ -9,11 +9,11 @@ import pytest
 
 from hposlurm.backend import ArrayJob, Group, WaveRequest
 from hposlurm.errors import LimitError
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import read_plan
 from hposlurm.planner import advance, cancel, create
 from hposlurm.planner.study import lift_stop
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import read_plan
 from hposlurm.spec import StudySpec
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, Killed, new_layout, spec, write_attempt

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.plan import read_plan
 from hposlurm.planner import advance, create
+from hposlurm.records.plan import read_plan
 from tests.planner.fake import FakeCluster, new_layout, spec
 
 PLAIN = "train --x {{ x }}"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance, create, retention
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import Assignment, Objective, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, write_journal

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from hposlurm.backend import DRIVER_ENDED, ElementState, Usage
-from hposlurm.fold import fold, unread
-from hposlurm.history import History
-from hposlurm.life import fold_trial
-from hposlurm.plan import WavePlan
 from hposlurm.planner.settle import END_STATES, settle, settle_late, unfinished, unsettled
+from hposlurm.records.fold import fold, unread
+from hposlurm.records.history import History
+from hposlurm.records.plan import WavePlan
+from hposlurm.records.trial_state import fold_trial
 from hposlurm.trial import JobState, Outcome, Settlement, TrialState
 from tests.studies import assignment, completed, end, report, start
 

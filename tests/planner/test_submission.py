@@ -15,10 +15,10 @@ import pytest
 from hposlurm.backend import ElementState, slurm
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import LimitError, NotNowError
-from hposlurm.files import create_once, to_json
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance, advance_patiently, claim, create, patience
+from hposlurm.records.files import create_once, to_json
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState
 from tests.planner.fake import FakeCluster, new_layout, spec
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.publish import publish, rebuild
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState, Outcome, Settlement
 from tests.studies import (
     BEGIN,

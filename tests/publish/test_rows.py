@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.history import History, read_history
 from hposlurm.publish.rows import columns, printable, result_row
+from hposlurm.records.history import History, read_history
 from tests.studies import BEGIN, add_wave, assignment, completed, end, failed, make_study, report, start, write_journal
 
 

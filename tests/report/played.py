@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hposlurm.files import to_json
-from hposlurm.layout import StudyLayout
-from hposlurm.plan import record_plan
+from hposlurm.records.files import to_json
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import record_plan
 from hposlurm.simulation import Cluster, Simulated, simulate
 from hposlurm.spec import dump
 from tests.simulation.studies import study, train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hposlurm.history import read_history
+from hposlurm.records.history import read_history
 from hposlurm.report.budget import BudgetUse, budget_text, budget_use
 from hposlurm.spec import BudgetSpec
 from hposlurm.trial import Objective

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from hposlurm.errors import RequestError
-from hposlurm.files import to_json
-from hposlurm.layout import StudyLayout
+from hposlurm.records.files import to_json
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.explain import Study, explain_study, explain_trial
-from hposlurm.report.telling import study_text, trial_text
+from hposlurm.report.explain_text import study_text, trial_text
 from hposlurm.trial import TrialState
 from tests.report.played import RUNGS, played
 
@@ -44,18 +44,18 @@ def test_a_trial_that_a_rule_stopped_at_a_report_is_told_why(tmp_path: Path, sea
     records = Study(directory)
     stopped = [t.number for t in found.history.trials if t.state is TrialState.PRUNED]
     told = {number: explain_trial(records, number) for number in stopped}
-    assert len(told) > 3 and all(one.rulings[-1].ruling.stops for one in told.values())
-    assert {story.agrees for one in told.values() for story in one.rulings} == {True}
-    one = max(told.values(), key=lambda one: len(one.rulings[-1].ruling.rivals))
-    last = one.rulings[-1].ruling
+    assert len(told) > 3 and all(one.decisions[-1].decision.stops for one in told.values())
+    assert {story.agrees for one in told.values() for story in one.decisions} == {True}
+    one = max(told.values(), key=lambda one: len(one.decisions[-1].decision.rivals))
+    last = one.decisions[-1].decision
     assert f"stopped: {last.reason} (against {len(last.rivals)} trials)" in trial_text(one)
     for rival in last.rivals:  # as if all of them had reported far worse values
         journal = records.layout.trial(rival).journal(0)
         journal.write_text(re.sub(r'"loss": ?[0-9.e-]+', '"loss":99.0', journal.read_text()))
-    assert explain_trial(Study(directory), one.trial).rulings[-1].agrees is False
+    assert explain_trial(Study(directory), one.trial).decisions[-1].agrees is False
     for rival in last.rivals:
         records.layout.trial(rival).journal(0).unlink()
-    assert explain_trial(Study(directory), one.trial).rulings[-1].agrees is None
+    assert explain_trial(Study(directory), one.trial).decisions[-1].agrees is None
 
 
 def test_a_decision_that_does_not_follow_from_the_records_is_found_out(tmp_path: Path) -> None:

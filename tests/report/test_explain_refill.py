@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from hposlurm.assignments.batches import add_batch
+from hposlurm.refill.batches import add_batch
 from hposlurm.report.explain import Study, explain_trial
-from tests.refill import Lab
+from tests.refill.studies import Lab
 
 ASHA = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 9, "reduction_factor": 3}
 

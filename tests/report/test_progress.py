@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.chain import GONE
 from hposlurm.report.progress import Progress, progress
 from hposlurm.report.screen import screen, summary

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hposlurm.errors import StudyError
-from hposlurm.history import History, read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.tables import StudyResults, collect, read_results, to_frame
 from hposlurm.trial import Direction, Objective
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, study_of_completed, write_journal

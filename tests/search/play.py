@@ -7,7 +7,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
-from hposlurm.search import Job, Observation, Problem, Verdict, next_jobs
+from hposlurm.search import Job, Observation, SearchProblem, Verdict, next_jobs
 from hposlurm.space import FloatParameter, SearchSpace
 from hposlurm.spec import SearchSpec
 from hposlurm.trial import Objective, Params, TrialState
@@ -16,8 +16,8 @@ LINE = SearchSpace((FloatParameter("x", 0.0, 1.0),))
 LOSS = (Objective("loss"),)
 
 
-def problem_of(n_trials: int | None = 27, *, space: SearchSpace = LINE, **search: Any) -> Problem:
-    return Problem(space, SearchSpec(**search), LOSS, n_trials)
+def problem_of(n_trials: int | None = 27, *, space: SearchSpace = LINE, **search: Any) -> SearchProblem:
+    return SearchProblem(space, SearchSpec(**search), LOSS, n_trials)
 
 
 def shrinking(params: Params, step: int) -> float:
@@ -30,7 +30,7 @@ class Play:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: SearchProblem,
         loss: Callable[[Params, int], float] = shrinking,
         *,
         fails: Callable[[Job, int], bool] = lambda *_: False,

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, Suggestion, suggest
 from hposlurm.search.known import KnownPoint, known_points
 from hposlurm.search.points import Point, draw_point, identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hposlurm.history import History
-from hposlurm.plan import WavePlan
+from hposlurm.records.history import History
+from hposlurm.records.plan import WavePlan
 from hposlurm.search.budget import Spent, affordable, clock, most_gpu_hours, reason_to_end, spent
 from hposlurm.spec import BudgetSpec
 from hposlurm.trial import Assignment, Attempt, Direction, Objective, Outcome, Report, Trial, TrialState

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from hposlurm.errors import RequestError
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.search.cma import SIGMA, CmaStudy
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.studies import LOSS, NESTED, SQUARE, TINY_GRID, bowl, distinct, lessons, number
 

@@ -8,10 +8,10 @@ from statistics import mean
 import optuna
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.search.optuna_study import quiet
 from hposlurm.space import FloatParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Objective, Params, TrialState
 from tests.search.studies import distinct, number
 

@@ -10,9 +10,9 @@ from statistics import mean
 import pytest
 
 from hposlurm.errors import RequestError
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest, suggestions
 from hposlurm.space import SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, TrialState
 from tests.search.studies import LOSS, NESTED, SQUARE, TINY_GRID, bowl, distinct, drawn, number, observed, params_of
 

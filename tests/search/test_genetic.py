@@ -10,11 +10,11 @@ from statistics import mean
 
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.search.genetic import GeneticStudy
 from hposlurm.search.points import identity
 from hposlurm.space import CategoricalParameter, FloatParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.studies import LOSS, NESTED, SQUARE, distinct, drawn, lessons, number
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, grid, suggest
 from hposlurm.search.grid import grid_order
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace, SpaceError
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Params, TrialState
 from tests.search.studies import LOSS, TINY_GRID, distinct, params_of
 

@@ -8,11 +8,11 @@ from random import Random
 import pytest
 
 from hposlurm.errors import RequestError
-from hposlurm.expressions import parse
-from hposlurm.limits import Limits
 from hposlurm.search import Observation, suggest, terminator
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import FloatParameter, SearchSpace
+from hposlurm.space.expressions import parse
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Objective, TrialState
 from tests.search.studies import LOSS
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from hposlurm.expressions import parse
 from hposlurm.search.mutation import mutate
 from hposlurm.search.points import draw_point
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from tests.search.play import LINE
 
 MIXED = SearchSpace(

@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search.points import canonical, draw_point, given_defaults, identity, project, snap
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, SearchSpace, signature
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Params, ParamValue
 from tests.search.studies import NESTED
 

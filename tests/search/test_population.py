@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hposlurm.expressions import parse
-from hposlurm.limits import Limits
-from hposlurm.search import Observation, Problem, next_jobs
+from hposlurm.search import Observation, SearchProblem, next_jobs
 from hposlurm.search.population import copies_each, generation_ends, select
 from hposlurm.space import CategoricalParameter, SearchSpace
+from hposlurm.space.expressions import parse
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.spec import SearchSpec
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.play import LINE, LOSS, Play
@@ -21,9 +21,9 @@ from tests.search.play import LINE, LOSS, Play
 PBT = {"algorithm": "pbt", "population_size": 4, "perturbation_interval": 2, "max_resource": 8}
 
 
-def problem(space: SearchSpace = LINE, mutable: frozenset[str] = frozenset({"x"}), **changes: object) -> Problem:
+def problem(space: SearchSpace = LINE, mutable: frozenset[str] = frozenset({"x"}), **changes: object) -> SearchProblem:
     n_trials = changes.pop("n_trials", None)
-    return Problem(space, SearchSpec(**{**PBT, **changes}), LOSS, n_trials, mutable=mutable)  # type: ignore[arg-type]
+    return SearchProblem(space, SearchSpec(**{**PBT, **changes}), LOSS, n_trials, mutable=mutable)  # type: ignore[arg-type]
 
 
 def members(*values: float | None, step: int = 2) -> list[Observation]:

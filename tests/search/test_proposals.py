@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search.points import Identity, Point, identity
 from hposlurm.search.proposals import ASKS, by_model, take
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 
 SIX = SearchSpace((CategoricalParameter("a", ("x", "y")), IntParameter("b", 1, 3)))
 

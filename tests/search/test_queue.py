@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.search.points import identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Params, TrialState
 from tests.search.studies import LOSS, TINY_GRID, distinct
 

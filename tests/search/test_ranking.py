@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from hposlurm.expressions import parse
-from hposlurm.limits import NO_LIMITS, Limits
-from hposlurm.scoring import scoring
+from hposlurm.pruning.scoring import scoring
 from hposlurm.search import Observation, next_jobs
 from hposlurm.search.ranking import Ranking, ranking
 from hposlurm.search.rungs import standings
+from hposlurm.space.expressions import parse
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Direction, Objective, TrialState
 from tests.search.play import Play, problem_of
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hposlurm.assignments import problem_of
-from hposlurm.expressions import parse
-from hposlurm.limits import Limits
-from hposlurm.scoring import scoring
+from hposlurm.decisions import problem_of
+from hposlurm.pruning.scoring import scoring
 from hposlurm.search.observation import Observation
 from hposlurm.search.rungs import is_sent_to, placings, rung_levels, standings, told, value_at
+from hposlurm.space.expressions import parse
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.spec import parse as parse_spec
 from hposlurm.trial import Direction, Objective, TrialState
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats.qmc import discrepancy
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.search.sobol import sobol_points
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Params, TrialState
 from tests.search.studies import LOSS, NESTED, SQUARE, number
 

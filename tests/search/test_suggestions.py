@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import TrialState
 from tests.search.studies import (
     ADAPTIVE,

@@ -11,11 +11,11 @@ from statistics import mean
 import optuna
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, Suggestion, proposals, suggest, tpe
 from hposlurm.search.points import identity
 from hposlurm.search.tpe import TpeStudy
 from hposlurm.space import IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.studies import (
     LOSS,

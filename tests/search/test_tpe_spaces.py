@@ -6,10 +6,10 @@ from statistics import mean
 
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search import Observation, suggest
 from hposlurm.search.tpe import TpeStudy
 from hposlurm.space import CategoricalParameter, FloatParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.studies import (
     LOSS,

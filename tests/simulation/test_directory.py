@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from hposlurm.assignments import WarmStart
+from hposlurm.decisions import WarmStart
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
 from hposlurm.planner import advance
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.report.simulated import read_figures
 from hposlurm.simulation import cluster_of, simulate, write_study
 from tests.simulation.studies import study, train

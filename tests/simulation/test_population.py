@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.lineage import legs
+from hposlurm.records.ancestry import legs
 from hposlurm.simulation import Cluster, Simulated, simulate
 from hposlurm.spec import parse
 from hposlurm.trial import TrialState

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from hposlurm.assignments import WarmStart
 from hposlurm.backend.local import LocalBackend
-from hposlurm.history import read_history
-from hposlurm.layout import StudyLayout
+from hposlurm.decisions import WarmStart
 from hposlurm.planner import create, drive
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
 from hposlurm.simulation import Cluster, simulate
 from tests.simulation.studies import study
 

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from hposlurm.assignments.observe import _SEEN, observe
+from hposlurm.decisions.observe import _SEEN, observe
 from hposlurm.errors import RequestError
-from hposlurm.history import History
 from hposlurm.planner.decide import next_plan
+from hposlurm.records.history import History
 from hposlurm.simulation import Cluster, simulate
 from hposlurm.trial import JobState, Outcome, TrialState
 from tests.simulation.studies import STEPS, study, train
@@ -119,9 +119,9 @@ def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode
 
 def _as_of(found, wave, time) -> History:
     """The history of the plans before `wave` and the journal records up to `time`."""
-    from hposlurm.simulation.records import Records
+    from hposlurm.simulation.records import SimulatedRecords
 
-    records = Records()
+    records = SimulatedRecords()
     for plan in found.history.plans[:wave]:
         records.plan(plan)
     for (trial, attempt), journal in found.journals.items():

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from hposlurm.pruning import DECISION, Curve, PruningDecision, recomputed
 from hposlurm.simulation import Cluster, Simulated, simulate
 from hposlurm.spec import SearchSpec
-from hposlurm.stopping import RULING, Curve, Ruling, recomputed
 from hposlurm.trial import Direction, Objective, TrialState
 from tests.simulation.studies import study
 
@@ -73,14 +73,14 @@ def test_every_decision_follows_from_the_journals(pruner: str, search: dict[str,
     rule = result.history.plans[0].stop
     assert rule is not None and {plan.stop for plan in result.history.plans if plan.assignments} == {rule}
     curves = {t.number: Curve(rule.objectives) for t in result.history.trials}
-    rulings = []
+    decisions = []
     for (number, _), records in sorted(result.journals.items()):
         for record in records:
             curves[number].take(record)
-            if record["kind"] == RULING:
-                rulings.append((number, Ruling.from_record(record)))
-    assert any(ruling.stops for _, ruling in rulings)
-    assert all(recomputed(rule, ruling, curves[number], curves) == ruling for number, ruling in rulings)
+            if record["kind"] == DECISION:
+                decisions.append((number, PruningDecision.from_record(record)))
+    assert any(decision.stops for _, decision in decisions)
+    assert all(recomputed(rule, decision, curves[number], curves) == decision for number, decision in decisions)
 
 
 def test_the_same_study_is_stopped_in_the_same_way_again() -> None:

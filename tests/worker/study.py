@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hposlurm import journal
-from hposlurm.layout import StudyLayout, TrialLayout
-from hposlurm.plan import WavePlan, record_plan
+from hposlurm.records import journal
+from hposlurm.records.layout import StudyLayout, TrialLayout
+from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.trial import Assignment
 
 DEADLINE_S = 30.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.errors import StudyError
-from hposlurm.plan import read_plan
+from hposlurm.records.plan import read_plan
 from hposlurm.worker import claim
 from tests.worker.study import Study
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import journal
+from hposlurm.records import journal
 from tests.worker.study import Study, report, until
 
 SIZE = 256 * 1024

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hposlurm import journal
-from hposlurm.stopping import RULING, Curve, Ruling, StopRule, recomputed
+from hposlurm.pruning import DECISION, Curve, PruningDecision, StopRule, recomputed
+from hposlurm.records import journal
 from hposlurm.trial import Objective
 from tests.worker.study import Study, report, until
 
@@ -63,9 +63,9 @@ def test_a_loser_saves_and_leaves_and_is_pruned_for_good(study: Study) -> None:
 def test_the_recorded_decision_can_be_made_again(study: Study) -> None:
     others(study, 0.3, 0.2, 0.9)
     study.plan(POLITE, stop=ASHA).run()
-    ruling = Ruling.from_record(study.record(RULING))
-    assert (ruling.level, ruling.value, ruling.rivals, ruling.stops) == (1, 0.5, (1, 2, 3), True)
-    assert recomputed(ASHA, ruling, curve(study, 0), {n: curve(study, n) for n in (1, 2, 3)}) == ruling
+    decision = PruningDecision.from_record(study.record(DECISION))
+    assert (decision.level, decision.value, decision.rivals, decision.stops) == (1, 0.5, (1, 2, 3), True)
+    assert recomputed(ASHA, decision, curve(study, 0), {n: curve(study, n) for n in (1, 2, 3)}) == decision
 
 
 def test_a_winner_goes_on_and_the_journal_says_so(study: Study) -> None:
@@ -73,8 +73,8 @@ def test_a_winner_goes_on_and_the_journal_says_so(study: Study) -> None:
     wait = f"while ! grep -q ruling {study.trial().journal(0)}; do sleep 0.02; done"
     study.plan(f"{report(1, eval_loss=0.5)}; {wait}; {report(2, eval_loss=0.4)}", stop=ASHA).run()
     assert study.end() == ("complete", "")
-    ruling = Ruling.from_record(study.record(RULING))
-    assert (ruling.stops, ruling.rivals) == (False, (1,))
+    decision = PruningDecision.from_record(study.record(DECISION))
+    assert (decision.stops, decision.rivals) == (False, (1,))
 
 
 @pytest.mark.parametrize(("outcome", "looks"), [("complete", 1500), ("pruned", 25)])
@@ -102,13 +102,13 @@ def test_who_joins_later_is_seen(study: Study) -> None:
         stop=ASHA,
     )
     worker = study.start()
-    until(lambda: any(r["kind"] == RULING for r in study.records()))
+    until(lambda: any(r["kind"] == DECISION for r in study.records()))
     others(study, 0.9, 0.9)
     with open(study.trial(2).journal(0), "a") as rival:
         rival.write(json.dumps({"kind": "report", "t": 1.0, "step": 3, "metrics": {"eval_loss": 0.1}}) + "\n")
     (study.root / "go").write_text("")
     worker.communicate(timeout=30)
-    first, second = (Ruling.from_record(r) for r in study.records() if r["kind"] == RULING)
+    first, second = (PruningDecision.from_record(r) for r in study.records() if r["kind"] == DECISION)
     assert (first.stops, first.rivals) == (False, ())
     assert (second.stops, second.level, second.rivals) == (True, 3, (2,))
 
@@ -117,13 +117,13 @@ def test_what_was_decided_before_the_job_died_is_not_trained_again(study: Study)
     """The worker dies between the decision and the end of the command: the next attempt only says so."""
     others(study, 0.1)
     study.plan(POLITE, stop=ASHA)
-    stop = Ruling("asha_stopping", 1, True, "rung 1: it was enough", 1, 0.5, 0.1, (1,))
+    stop = PruningDecision("asha_stopping", 1, True, "rung 1: it was enough", 1, 0.5, 0.1, (1,))
     study.trial().root.mkdir(parents=True)
     fd = journal.open_journal(study.trial().journal(0))
     start: dict[str, Any] = {"wave": 0, "index": 0, "host": "n1", "job_id": "1_0", "gpus": 0}
     journal.append(fd, {"kind": "start", "t": 1.0, **start})
     journal.append(fd, {"kind": "report", "t": 1.0, "step": 1, "metrics": {"eval_loss": 0.5}})
-    journal.append(fd, {"kind": RULING, "t": 1.0, **stop.to_record()})
+    journal.append(fd, {"kind": DECISION, "t": 1.0, **stop.to_record()})
     status, _ = study.run()
     assert status == 0
     assert study.end(1) == ("pruned", "rung 1: it was enough")

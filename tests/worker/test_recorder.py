@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import journal
+from hposlurm.records import journal
 from hposlurm.worker import recorder as module
 from hposlurm.worker.recorder import Recorder
 

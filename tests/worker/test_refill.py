@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import failpoints, pool
-from hposlurm.assignments.batches import add_batch
 from hposlurm.errors import StudyError
-from hposlurm.history import read_history
-from hposlurm.plan import bound, read_plan
+from hposlurm.records import fail_points, refill_pool
+from hposlurm.records.history import read_history
+from hposlurm.records.plan import bound, read_plan
+from hposlurm.refill.batches import add_batch
 from hposlurm.worker import refill
 from hposlurm.worker.run import run
 from tests.planner import processes
-from tests.refill import Lab
+from tests.refill.studies import Lab
 from tests.studies import end, start, write_journal
 from tests.worker.study import Study, until
 
@@ -44,7 +44,7 @@ def test_an_element_that_is_started_again_goes_on_with_its_own_trial(lab: Lab) -
 
 
 def test_an_element_that_was_killed_before_it_took_anything_takes_what_is_next(lab: Lab) -> None:
-    assert pool.enter(lab.layout.wave(0), 3)
+    assert refill_pool.enter(lab.layout.wave(0), 3)
     assert [lab.start(element) for element in (0, 3)] == [0, 1]
 
 
@@ -71,7 +71,7 @@ def test_an_element_whose_process_was_killed_may_have_used_too_much_memory_and_k
 
 def test_where_nothing_is_left_an_element_has_more_proposed_before_it_runs(lab: Lab) -> None:
     assert [lab.start(element) for element in range(5)] == [0, 1, 2, 3, 4]
-    assert [batch.position for batch in pool.batches(lab.layout.wave(0), 4)] == [4]
+    assert [batch.position for batch in refill_pool.batches(lab.layout.wave(0), 4)] == [4]
 
 
 def test_where_proposing_fails_before_it_has_begun_nobody_waits_for_it(
@@ -100,7 +100,7 @@ def test_an_element_that_finds_nothing_to_do_ends_at_once_and_is_no_trial(tmp_pa
 def test_nothing_is_taken_of_a_study_that_was_cancelled(lab: Lab) -> None:
     lab.layout.stop.touch()
     assert run(lab.layout.root, 0, 0) == 0
-    assert pool.taken(lab.layout.wave(0)) == set()
+    assert refill_pool.taken(lab.layout.wave(0)) == set()
 
 
 def test_a_trial_that_failed_is_proposed_again_while_others_run(lab: Lab) -> None:
@@ -135,7 +135,7 @@ def test_of_workers_that_start_at_once_each_runs_a_trial_of_its_own(tmp_path: Pa
     assert sorted(t.attempts[0].index for t in trials) == list(range(8))
 
 
-@pytest.mark.parametrize("name", failpoints.REFILL)
+@pytest.mark.parametrize("name", fail_points.REFILL)
 def test_whoever_is_killed_anywhere_each_trial_runs_once(tmp_path: Path, name: str) -> None:
     lab = real(tmp_path, trials=2, slots=1)
     died = []

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm import journal
-from hposlurm.command import command_line
+from hposlurm.records import journal
+from hposlurm.render.command import command_line
 from hposlurm.trial import param_text
 from tests.worker.study import Study, is_alive, report, until
 

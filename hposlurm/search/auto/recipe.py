@@ -12,7 +12,7 @@ from hposlurm.search.auto.ladder import best_first, levels_of, promotions
 from hposlurm.search.auto.premise import Premise, check
 from hposlurm.search.auto.proposals import Proposal, Proposer
 from hposlurm.search.auto.records import THROUGH, Records, joined, read_records
-from hposlurm.search.observation import Answer, Job, Observation, Problem
+from hposlurm.search.observation import Answer, Job, Observation, SearchProblem
 from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
@@ -28,7 +28,7 @@ AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the e
 _encoders: list[Encoder] = []  # of the last few spaces, for speed alone
 
 
-def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def next_jobs(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Up to `n` jobs: first trials that go on, then new ones; the same arguments give the same answer everywhere.
 
     Trials go on from rung to rung as in asynchronous successive halving, as far as rungs predict the end in this
@@ -60,7 +60,7 @@ def next_jobs(problem: Problem, observations: Sequence[Observation], n: int) -> 
     return Answer(tuple(jobs), notes=premise.notes(), finished="the search space is exhausted" if is_over else None)
 
 
-def _several(problem: Problem, observations: Sequence[Observation], n: int) -> Answer:
+def _several(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     left = n if problem.n_trials is None else max(0, min(n, problem.n_trials - len(observations)))
     search = problem.search
     found = suggest(
@@ -79,7 +79,7 @@ def _several(problem: Problem, observations: Sequence[Observation], n: int) -> A
     return Answer(jobs, notes=notes, finished="the search space is exhausted" if len(found) < left else None)
 
 
-def premise_of(problem: Problem, observations: Sequence[Observation]) -> Premise:
+def premise_of(problem: SearchProblem, observations: Sequence[Observation]) -> Premise:
     """What these records say about the rungs: whether early values predict late ones."""
     search = problem.search
     levels = levels_of(search)
@@ -87,7 +87,7 @@ def premise_of(problem: Problem, observations: Sequence[Observation]) -> Premise
 
 
 def _new_jobs(
-    problem: Problem,
+    problem: SearchProblem,
     observations: Sequence[Observation],
     encoder: Encoder,
     records: Records,
@@ -150,7 +150,7 @@ def _start(proposal: Proposal, is_through: bool, premise: Premise) -> Job:
     return Job(proposal.point, to_step=premise.levels[premise.lowest], is_final=premise.is_full, attrs=attrs)
 
 
-def _is_through(problem: Problem, number: int, premise: Premise) -> bool:
+def _is_through(problem: SearchProblem, number: int, premise: Premise) -> bool:
     """Drawn for the trial's number; every trial where none is stopped any more, since all then go to the end."""
     share = max(THROUGH_SHARE, THROUGH_DOUBT * premise.doubt)
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()

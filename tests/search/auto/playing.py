@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from hposlurm.search import Answer, Observation, Problem
+from hposlurm.search import Answer, Observation, SearchProblem
 from hposlurm.search.auto import next_jobs
 from hposlurm.space import SearchSpace
 from hposlurm.spec.search import SearchSpec
@@ -24,16 +24,16 @@ def problem(
     n_trials: int | None = None,
     rungs: bool = True,
     direction: Direction = Direction.MINIMIZE,
-) -> Problem:
+) -> SearchProblem:
     resources = {"min_resource": 1, "max_resource": END} if rungs else {}
     search = SearchSpec(algorithm="auto", seed=seed, **resources)  # type: ignore[arg-type]
-    return Problem(space, search, (Objective("loss", direction),), n_trials)
+    return SearchProblem(space, search, (Objective("loss", direction),), n_trials)
 
 
 class Study:
     """What was observed so far; attributes go through JSON, as they do on disk."""
 
-    def __init__(self, asked: Problem, curve: Curve) -> None:
+    def __init__(self, asked: SearchProblem, curve: Curve) -> None:
         self.problem = asked
         self.curve = curve
         self.observations: list[Observation] = []

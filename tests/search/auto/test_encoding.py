@@ -6,10 +6,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search.auto.encoding import Encoder
 from hposlurm.search.points import draw_point, identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from tests.search.studies import NESTED, TINY_GRID
 
 STEPS = SearchSpace(

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from hposlurm.expressions import parse
 from hposlurm.search.auto import gaussian, parzen
 from hposlurm.search.auto.acquisition import chosen_data, log_expected_improvement, mutations, standardised
 from hposlurm.search.auto.encoding import Encoder
@@ -16,6 +15,7 @@ from hposlurm.search.auto.records import Records, read_records
 from hposlurm.search.auto.surrogate import Kept, Surrogate
 from hposlurm.search.observation import Observation
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
 from hposlurm.trial import Objective, TrialState
 
 LINE = Encoder(SearchSpace((FloatParameter("x", 0.0, 1.0),)))

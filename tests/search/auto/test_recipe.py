@@ -11,12 +11,12 @@ from statistics import median
 
 import pytest
 
-from hposlurm.expressions import parse
-from hposlurm.limits import Limits
 from hposlurm.search import Observation, next_jobs
 from hposlurm.search.points import draw_point, identity
 from hposlurm.search.seeds import derive_seed
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
+from hposlurm.space.expressions import parse
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Direction, Objective, Params, TrialState
 from tests.search.auto.playing import END, Curve, Study, problem

@@ -1,0 +1,53 @@
+"""From the spec and the history to assignments: which trials are trained next, and from where to where."""
+
+from hposlurm.decisions.again import Decision, Moment, decide_again, moments
+from hposlurm.decisions.choice import Choice, choose, problem_of
+from hposlurm.decisions.ended import pruned
+from hposlurm.decisions.extent import Population, jobs_wanted, population_of, trials_wanted
+from hposlurm.decisions.forecast import waves_ahead
+from hposlurm.decisions.held import held
+from hposlurm.decisions.modes import (
+    Mode,
+    elements_wanted,
+    is_refill,
+    mode_of,
+    proposed_ahead,
+    trials_in_flight,
+    trials_per_wave,
+    waves_in_flight,
+)
+from hposlurm.decisions.observe import observe
+from hposlurm.decisions.walltime import may_differ, stage_limits
+from hposlurm.decisions.warm import WarmStart, freeze, gather, read_warm_start
+
+__all__ = [
+    "Choice",
+    "Decision",
+    "Mode",
+    "Moment",
+    "Population",
+    "WarmStart",
+    "choose",
+    "decide_again",
+    "elements_wanted",
+    "freeze",
+    "gather",
+    "held",
+    "is_refill",
+    "jobs_wanted",
+    "may_differ",
+    "mode_of",
+    "moments",
+    "observe",
+    "population_of",
+    "problem_of",
+    "proposed_ahead",
+    "pruned",
+    "read_warm_start",
+    "stage_limits",
+    "trials_in_flight",
+    "trials_per_wave",
+    "trials_wanted",
+    "waves_ahead",
+    "waves_in_flight",
+]

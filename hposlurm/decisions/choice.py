@@ -1,0 +1,181 @@
+"""The next assignments: what is open again, then what the search wants, within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hposlurm.decisions.held import held
+from hposlurm.decisions.modes import trials_per_wave
+from hposlurm.decisions.observe import observe
+from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
+from hposlurm.decisions.warm import WarmStart, read_warm_start
+from hposlurm.records.gc_pause import collector_paused
+from hposlurm.records.history import History
+from hposlurm.records.layout import StudyLayout
+from hposlurm.render.trial import commands
+from hposlurm.search import Job, Observation, SearchProblem, Verdict, derive_seed, jobs_per_wave, next_jobs
+from hposlurm.search.budget import Spent, affordable, is_limited, payable, reason_to_end, spent
+from hposlurm.search.terminator import promises_nothing
+from hposlurm.space import signature
+from hposlurm.trial import Assignment, Stage, Trial, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is assigned next. Without assignments, `finished` is the reason why the study is over.
+
+    `affordable` is how many the budget of GPU hours pays for, these included, if each uses all that it may (None: it
+    sets no limit).
+    """
+
+    assignments: tuple[Assignment, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+    finished: str | None = None
+    affordable: int | None = None
+
+
+@collector_paused()
+def choose(
+    layout: StudyLayout,
+    spec: StudySpec,
+    history: History,
+    *,
+    wave_size: int,
+    gpus: int,
+    now: float,
+    still_open: Collection[int] = (),
+    warm: WarmStart | None = None,
+) -> Choice:
+    """The next assignments: trials that are open again first, then what the search wants, up to a wave's size.
+
+    With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. What goes on
+    from somewhere comes before what begins, and jobs of one time limit stand together. `gpus` is what one element is
+    given, `now` in epoch seconds. `still_open` are the waves in flight whose jobs have not all
+    ended: what they may yet use is reserved, and their trials are left to them. `warm` is what was taken from other
+    studies (None: what is frozen).
+    """
+    taken = held(history, still_open)
+    waiting = [t for t in history.trials if t.state is TrialState.WAITING and t.number not in taken]
+    # adding up costs as much as all attempts, and refill asks for every single assignment
+    so_far = Spent(0, 0.0, 0.0, 0.0, 0)
+    if is_limited(spec.budget):
+        so_far = spent(history, spec.objectives, now, still_open=still_open, limits=spec.limits)
+    observations = observe(history, spec.objectives)
+    own = may_differ(spec, max(trials_per_wave(spec, wave_size), len(waiting)), wave_size)
+    least_min = min((minutes for _, minutes in stage_limits(spec)), default=spec.resources.time_min)
+    least_gpu_hours = gpus * (least_min if own else spec.resources.time_min) / 60
+    over = reason_to_end(spec.budget, so_far, least_gpu_hours, spec.objectives[0])
+    over = over or promises_nothing(
+        spec.budget.terminator or False, spec.space, spec.objectives, observations, spec.search.seed
+    )
+    most = 0 if over else affordable(spec.budget, so_far, least_gpu_hours)
+    again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
+    problem = problem_of(spec, (warm or read_warm_start(layout)).trials)
+    rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
+    size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
+    wanted = (size if most is None else min(size, most)) - len(again)
+    answer = next_jobs(problem, observations, max(wanted, 0))
+    found = [*again, *_assignments(layout, spec, history, answer.jobs)]
+    found = with_limits(spec, history, found) if own else found
+    whole_s = 60.0 * spec.resources.time_min
+    gpu_hours = [gpus * (whole_s if a.time_limit_s is None else a.time_limit_s) / 3600 for a in found]
+    count = payable(spec.budget, so_far, gpu_hours)
+    if count:
+        return Choice(in_order(spec, found[:count]), answer.verdicts, answer.notes, affordable=most)
+    if found:
+        over = reason_to_end(spec.budget, so_far, gpu_hours[0])
+    beyond = next_jobs(problem, observations, 1) if over else answer  # what the budget alone leaves out
+    if over and (waiting or beyond.jobs):
+        left = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
+        over = f"{over}; {left} left to be tried again" if waiting else over
+        return Choice((), answer.verdicts, answer.notes, over)
+    return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
+
+
+def problem_of(spec: StudySpec, prior: tuple[Observation, ...]) -> SearchProblem:
+    """What the search is asked, of this study; `prior` are trials of other ones."""
+    return SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable)
+
+
+def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: Sequence[Job]) -> list[Assignment]:
+    found, number = [], len(history.trials)
+    for job in jobs:
+        if job.trial is None:
+            found.append(_new(layout, spec, history, number, job))
+            number += 1
+        else:
+            found.append(_further(layout, spec, history.trial(job.trial), job))
+    return found
+
+
+def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, job: Job) -> Assignment:
+    parent = None if job.copy_of is None else history.trial(job.copy_of)
+    # a copy goes on with its parent's seed: so its line of ancestors is what one run with that seed would do
+    seed = derive_seed(spec.search.seed, "trial", number) if parent is None else parent.seed
+    begin, resumed = commands(layout, spec.command_template, number, job.params, seed, job.to_step)
+    return Assignment(
+        trial=number,
+        params=job.params,
+        signature=signature(job.params),
+        seed=seed,
+        command=begin,
+        command_resumed=resumed,
+        attrs=job.attrs,
+        from_step=job.from_step,
+        to_step=job.to_step,
+        resume_from=None if parent is None else _newest_checkpoint(layout, parent, job.from_step),
+        is_final=job.is_final,
+        why=job.why,
+    )
+
+
+def _further(layout: StudyLayout, spec: StudySpec, trial: Trial, job: Job) -> Assignment:
+    stage = Stage(len(trial.stages), 0, job.from_step, job.to_step, None, job.is_final, job.why)
+    return _assign(layout, spec, trial, stage)
+
+
+def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
+    return _assign(layout, spec, trial, trial.stages[-1])
+
+
+def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) -> Assignment:
+    begin, resumed = commands(layout, spec.command_template, trial.number, trial.params, trial.seed, stage.to_step)
+    return Assignment(
+        trial=trial.number,
+        params=trial.params,
+        signature=trial.signature,
+        seed=trial.seed,
+        command=begin,
+        command_resumed=resumed,
+        attrs=trial.attrs,
+        from_step=stage.from_step,
+        to_step=stage.to_step,
+        resume_from=stage.resume_from,
+        stage=stage.number,
+        is_final=stage.is_final,
+        why=stage.why,
+    )
+
+
+def _newest_checkpoint(layout: StudyLayout, trial: Trial, step: int) -> str | None:
+    """The newest checkpoint that the trial reported up to `step`, relative to the study; None if there is none."""
+    saved = [c for attempt in trial.attempts for c in attempt.checkpoints if c[0] <= step]
+    if not saved:
+        return None
+    _, path = max(saved, key=lambda checkpoint: checkpoint[0])
+    return str((layout.trial(trial.number).checkpoints / Path(path).name).relative_to(layout.root))
+
+
+def _why_finished(spec: StudySpec, history: History, exhausted: str | None) -> str:
+    done = len(history.trials)
+    if exhausted is None and spec.budget.n_trials is not None:
+        return f"{done} of {spec.budget.n_trials} trials are done"
+    left = "no further configuration meets the constraints" if spec.constraints else exhausted
+    return f"{left or 'the search is over'} after {done} trial{'' if done == 1 else 's'}"

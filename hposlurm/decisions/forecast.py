@@ -1,0 +1,91 @@
+"""How many waves a study still has: its schedule played ahead with imagined results. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hposlurm.decisions.modes import trials_per_wave
+from hposlurm.decisions.observe import observe
+from hposlurm.records.history import History
+from hposlurm.search import Job, Observation, SearchProblem, derive_seed, jobs_per_wave, next_jobs
+from hposlurm.spec.search import PAIRS
+from hposlurm.trial import TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+    from hposlurm.spec.search import SearchSpec
+
+# They cost no model, and how many trials go on does not depend on how they were found
+_CHEAP = ("grid", "random", "qmc")
+# auto's rungs are these, while early results predict late ones; otherwise there are fewer
+_AUTO = PAIRS["asha"]
+
+
+def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) -> tuple[int, int] | None:
+    """How many waves are left, the present one included, if no trial has to be tried again, and how large the largest
+    of them is; no more than `most` are looked at.
+
+    None where every trial is trained in one go, so that trials are all there is to count.
+    """
+    problem = SearchProblem(spec.space, _imagined(spec.search), spec.objectives, spec.budget.n_trials)
+    if all(job.is_final for job in next_jobs(problem, (), 1).jobs):
+        return None
+    known = observe(history, spec.objectives)
+    pool = [o.values for o in known if o.values is not None]
+    jobs: Sequence[Job] = [_open_job(history, o) for o in known if o.is_open]
+    waves = largest = 0
+    while waves < most:
+        if not jobs:
+            rung = jobs_per_wave(problem, known) if spec.waves.size is None else None
+            answer = next_jobs(problem, known, trials_per_wave(spec, wave_size) if rung is None else rung)
+            for verdict in answer.verdicts:
+                known[verdict.trial] = replace(known[verdict.trial], state=TrialState.PRUNED)
+            jobs = answer.jobs
+        if not jobs:
+            break
+        waves, largest = waves + 1, max(largest, len(jobs))
+        known = _ended(known, jobs, pool, len(spec.objectives))
+        jobs = ()
+    return waves, largest
+
+
+def _imagined(search: SearchSpec) -> SearchSpec:
+    sampler, pruner = search.pair
+    if search.algorithm == "auto" and search.max_resource is not None:
+        from hposlurm.search.auto.ladder import levels_of
+
+        sampler, pruner = _AUTO
+        search = search.model_copy(update={"min_resource": levels_of(search)[0]})
+    sampler = sampler if sampler in _CHEAP else "random"
+    return search.model_copy(update={"algorithm": None, "sampler": sampler, "pruner": pruner})
+
+
+def _open_job(history: History, observation: Observation) -> Job:
+    stage = history.trial(observation.number).stages[-1]
+    return Job(observation.params, observation.number, stage.from_step, stage.to_step, stage.is_final)
+
+
+def _ended(
+    known: Sequence[Observation], jobs: Sequence[Job], pool: Sequence[tuple[float, ...]], objectives: int
+) -> list[Observation]:
+    """Everyone arrives where he was sent, with values drawn from `pool`, the same ones at every step."""
+    found = list(known)
+    for job in jobs:
+        number = len(found) if job.trial is None else job.trial
+        if job.trial is None:
+            found.append(Observation(number, job.params, TrialState.WAITING, attrs=job.attrs))
+        draw = derive_seed("forecast", number)
+        values = pool[draw % len(pool)] if pool else (float(draw),) * objectives
+        point = (1 if job.to_step is None else job.to_step, values)
+        found[number] = replace(
+            found[number],
+            state=TrialState.COMPLETE if job.is_final else TrialState.PAUSED,
+            values=values,
+            curve=(*found[number].curve, point),
+            ends=(*found[number].ends, point),
+            to_step=job.to_step,
+            is_open=False,
+        )
+    return found

@@ -1,0 +1,81 @@
+"""The history as the search sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hposlurm.records.fold import latest_metrics
+from hposlurm.records.history import History, measured
+from hposlurm.search import Observation
+from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
+
+_NOT_FINITE = ("nan", "inf", "-inf")  # as a journal keeps them
+# What the newest trial of each number was seen as: a history that grew differs from the last one in few trials only.
+# It holds the trials themselves, so that none can be taken for another that lies where it lay in memory.
+_SEEN: dict[int, tuple[Trial, tuple[str, ...], Observation]] = {}
+
+
+def observe(history: History, objectives: Sequence[Objective]) -> list[Observation]:
+    """One observation per trial, in the order of their numbers.
+
+    The very same trial, which never changes, is the very same observation again: only what is new costs time.
+    """
+    names = tuple(objective.metric for objective in objectives)
+    return [_seen(trial, names) for trial in history.trials]
+
+
+def _seen(trial: Trial, names: tuple[str, ...]) -> Observation:
+    known = _SEEN.get(trial.number)
+    if known is not None and known[0] is trial and known[1] == names:
+        return known[2]
+    found = _observation(trial, names)
+    _SEEN[trial.number] = trial, names, found
+    return found
+
+
+def _observation(trial: Trial, names: Sequence[str]) -> Observation:
+    return Observation(
+        number=trial.number,
+        params=trial.params,
+        state=trial.state,
+        values=trial.values,
+        attrs=trial.attrs,
+        infeasible=trial.infeasible or _has_diverged(trial, names),
+        curve=_curve(trial.reports, names),
+        to_step=trial.stages[-1].to_step if trial.stages else None,
+        is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
+        metrics={name: value for name, value in measured(trial).items() if isinstance(value, float)},
+        ends=_ends(trial, names),
+    )
+
+
+def _has_diverged(trial: Trial, names: Sequence[str]) -> bool:
+    """Whether the trial is FAIL with an objective that was no finite number in the end: so it would be again."""
+    if trial.state is not TrialState.FAIL:
+        return False
+    latest = latest_metrics(trial.attempts)
+    return any(latest.get(name) in _NOT_FINITE for name in names)
+
+
+def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Where each completed stage ended, with the objectives' last values until then."""
+    targets = {stage.number: stage.to_step for stage in trial.stages if stage.to_step is not None}
+    ends: dict[int, tuple[float, ...]] = {}
+    for position, attempt in enumerate(trial.attempts if targets else ()):
+        target = targets.get(attempt.stage)
+        if target is not None and attempt.outcome is Outcome.COMPLETE and target not in ends:
+            values = _values(latest_metrics(trial.attempts[: position + 1]), names)
+            if values is not None:
+                ends[target] = values
+    return tuple(sorted(ends.items()))
+
+
+def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    found = ((report.step, _values(report.metrics, names)) for report in reports)
+    return tuple((step, values) for step, values in found if values is not None)
+
+
+def _values(metrics: Mapping[str, float | str], names: Sequence[str]) -> tuple[float, ...] | None:
+    """One finite number for each name; None where one is missing."""
+    values = [value for name in names if isinstance(value := metrics.get(name), float)]
+    return tuple(values) if len(values) == len(names) else None

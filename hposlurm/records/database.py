@@ -1,0 +1,156 @@
+"""`study.db`: its schema, and reading the journals' part of it back. Publishing it is `hposlurm.publish.sqlite`'s.
+
+The file is never written in place: it is built elsewhere and replaced by rename, so readers open it as immutable, which
+takes no lock. It serves twice: SQL for people, and a head start for `read_history`. Nothing is lost with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hposlurm.records.decode import structure
+from hposlurm.records.plan import WavePlan
+from hposlurm.trial import Attempt, Report
+
+#: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
+SCHEMA_VERSION = 4
+
+# Columns without a type keep what they are given: parameters may be numbers, text or NULL.
+# attempts: `outcome`, `reason`, `ended_at`, `gpus` are what counts in the end (settlements included); `journal_*` are
+# what the journal itself says. Negative attempts ended before they wrote a journal. `journal_bytes` is how far it was
+# read.
+SCHEMA = """
+CREATE TABLE studies (
+  name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
+  retries INTEGER NOT NULL, finished TEXT
+);
+CREATE TABLE waves (
+  wave INTEGER NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, seed INTEGER NOT NULL,
+  assignments INTEGER NOT NULL, gpus INTEGER NOT NULL, cpus INTEGER NOT NULL, timeout_s REAL, finished TEXT
+);
+CREATE TABLE jobs (
+  job_id TEXT NOT NULL PRIMARY KEY, wave INTEGER NOT NULL, kind TEXT NOT NULL, element_offset INTEGER, elements INTEGER
+);
+CREATE TABLE trials (
+  trial INTEGER NOT NULL PRIMARY KEY, state TEXT NOT NULL, wave INTEGER NOT NULL, signature TEXT NOT NULL,
+  seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL,
+  peak_gpu_gb REAL, reason TEXT NOT NULL, tail TEXT NOT NULL, attrs TEXT NOT NULL,
+  infeasible INTEGER NOT NULL
+);
+CREATE TABLE trial_params (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
+CREATE TABLE trial_values (
+  trial INTEGER NOT NULL, objective INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL,
+  PRIMARY KEY (trial, objective)
+);
+CREATE TABLE trial_intermediate_values (
+  trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
+  value REAL, text TEXT, time REAL NOT NULL, PRIMARY KEY (trial, attempt, step, name)
+);
+CREATE TABLE attempts (
+  trial INTEGER NOT NULL, attempt INTEGER NOT NULL, wave INTEGER NOT NULL, element INTEGER NOT NULL,
+  job_id TEXT NOT NULL, job_state TEXT, host TEXT NOT NULL, gpus INTEGER NOT NULL, gpu_ids TEXT NOT NULL,
+  restart INTEGER NOT NULL, stage INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL, outcome TEXT,
+  reason TEXT NOT NULL, exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
+  git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
+  tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_gpus INTEGER,
+  journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
+);
+"""
+
+
+# Attempt's fields by their columns
+_AS_THEY_ARE = (
+    *("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage"),
+    *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
+)
+_RENAMED = {
+    "number": "attempt",
+    "index": "element",
+    "ended_at": "journal_ended_at",
+    "outcome": "journal_outcome",
+    "reason": "journal_reason",
+    "gpus": "journal_gpus",
+    "offset": "journal_bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the database knew when it was published: attempts by trial, as their journals alone told them, and the last
+    planned wave (-1: nothing). Waves before that one had ended before the journals were read.
+    """
+
+    attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    last_wave: int = -1
+
+
+def read_snapshot(path: Path, plan: WavePlan) -> Snapshot:
+    """The journals' part of the database at `path`; `plan` is the first wave's.
+
+    Empty if the database is missing, damaged, of another version or of another study: readers then do without.
+    """
+    if not path.is_file():
+        return Snapshot()
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            if not _is_of(connection, plan):
+                return Snapshot()
+            (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
+            return Snapshot(_attempts(connection, _reports(connection)), int(last_wave))
+    except (sqlite3.Error, ValueError, TypeError, LookupError, RecursionError, OverflowError):
+        return Snapshot()
+
+
+def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        return False
+    studies = [tuple(row) for row in connection.execute("SELECT name, created_at FROM studies")]
+    return studies == [(plan.study, plan.created_at)]
+
+
+def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, Report]]:
+    found: dict[tuple[int, int], dict[int, Report]] = {}
+    query = "SELECT trial, attempt, step, name, value, text, time FROM trial_intermediate_values ORDER BY rowid"
+    for trial, attempt, step, name, value, text, time in connection.execute(query):
+        steps = found.setdefault((trial, attempt), {})
+        report = steps.get(step)
+        if report is None:
+            if type(step) is not int or type(time) is not float:
+                raise ValueError(f"step {step!r:.60} at {time!r:.60}")
+            report = steps[step] = Report(step, {}, time)
+        shown = value if text is None else text
+        if type(name) is not str or type(shown) not in (float, str):
+            raise ValueError(f"{name!r:.60} is {shown!r:.60}")
+        metrics: dict[str, float | str] = report.metrics  # type: ignore[assignment]  # made a few lines above
+        metrics[name] = shown
+    return found
+
+
+def _attempts(
+    connection: sqlite3.Connection, reports: Mapping[tuple[int, int], Mapping[int, Report]]
+) -> dict[int, tuple[Attempt, ...]]:
+    found: dict[int, tuple[Attempt, ...]] = {}
+    for row in connection.execute("SELECT * FROM attempts WHERE journal_bytes IS NOT NULL ORDER BY trial, attempt"):
+        own = tuple(reports.get((row["trial"], row["attempt"]), {}).values())
+        found[row["trial"]] = (*found.get(row["trial"], ()), _attempt(row, own))
+    return found
+
+
+def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
+    """The attempt in `row`; raises ValueError where a cell holds what no journal could have said."""
+    cells = {column: row[column] for column in _AS_THEY_ARE}
+    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail")}
+    cells |= {name: row[column] for name, column in _RENAMED.items()}
+    attempt = structure(Attempt, cells)
+    if attempt.number < 0 or attempt.offset < 0:
+        raise ValueError(f"attempt {attempt.number}, read up to byte {attempt.offset}")
+    return replace(attempt, reports=reports)

@@ -1,0 +1,292 @@
+"""The history of a study: everything that its plans and journals tell, read without locks and without asking anyone."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from hposlurm.errors import RequestError, StudyError
+from hposlurm.records import database, journal
+from hposlurm.records.fold import fold, latest_metrics, unread
+from hposlurm.records.gc_pause import collector_paused
+from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
+from hposlurm.records.plan import WavePlan, read_plan
+from hposlurm.records.trial_state import fold_trial
+from hposlurm.space.metric_constraints import NO_LIMITS, Limits
+from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All plans in order and all trials by number.
+
+    `journals` has each started trial's attempts as the journals alone tell them, before any settlement: this is what
+    `study.db` keeps, so that reading can go on where it stopped.
+    """
+
+    plans: tuple[WavePlan, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    journals: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The metrics that are optimised, in the study's order."""
+        return self.plans[-1].objectives if self.plans else ()
+
+    @property
+    def finished(self) -> str | None:
+        """Why the study is over; None while it is not."""
+        return self.plans[-1].finished if self.plans else None
+
+    @property
+    def in_flight(self) -> tuple[WavePlan, ...]:
+        """The waves of which jobs may run or wait, oldest first; none once the study is finished."""
+        if not self.plans or self.plans[-1].finished:
+            return ()
+        last = self.plans[-1]
+        return (*(self.plans[wave] for wave in last.in_flight), last)
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU hours of all attempts that ended, failures and retries included."""
+        return sum((trial.gpu_hours for trial in self.trials), 0.0)
+
+    def counts(self) -> Mapping[TrialState, int]:
+        """How many trials are in each state; every state is there."""
+        found = Counter(trial.state for trial in self.trials)
+        return {state: found[state] for state in TrialState}
+
+    def trial(self, number: int) -> Trial:
+        """The trial of that number; raises RequestError with the range if there is none."""
+        position = bisect_left(self.trials, number, key=attrgetter("number"))
+        if position < len(self.trials) and self.trials[position].number == number:
+            return self.trials[position]
+        known = f"0 to {self.trials[-1].number}" if self.trials else "none yet"
+        raise RequestError(f"there is no trial {number}; the study's trials: {known}")
+
+
+@collector_paused()
+def read_history(layout: StudyLayout, use_database: bool = True) -> History:
+    """The study's history: its published database, if that is sound, and the tails of the journals behind it.
+
+    Raises StudyError if a plan is damaged or gone. A missing or damaged database, or another study's, does no harm.
+    """
+    plans = _plans(layout)
+    known = database.read_snapshot(layout.database, plans[0]) if plans and use_database else database.Snapshot()
+    started = _started(layout)
+    settled = _by_trial(plan.settled for plan in plans)
+    trials: list[Trial] = []
+    journals: dict[int, tuple[Attempt, ...]] = {}
+    for number, assigned in sorted(_assigned(plans).items()):
+        last, _ = assigned[-1]
+        words, about = known.attempts.get(number, ()), settled.get(number, ())
+        trial = _trial(plans, assigned, words, about) if words else None
+        if number in started and not (trial and _is_final(trial, words, _had_ended(last, known.last_wave, plans))):
+            words = _read_on(layout.trial(number), words)
+            trial = None
+        trials.append(trial or _trial(plans, assigned, words, about))
+        if words:
+            journals[number] = words
+    return History(plans, tuple(trials), journals)
+
+
+def _plans(layout: StudyLayout) -> tuple[WavePlan, ...]:
+    """All plans; raises StudyError for a gap, since trials would be numbered, and waves submitted, anew."""
+    waves = layout.waves()
+    if waves != list(range(len(waves))):
+        missing = next(index for index in range(len(waves)) if index != waves[index])
+        raise StudyError(
+            f"{layout.wave(missing).plan} is gone, yet wave {waves[-1]} is planned; restore it from a backup "
+            "(nothing was changed)"
+        )
+    return tuple(read_plan(layout.wave(index)) for index in waves)
+
+
+def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
+    """The history as it will be once a further plan with `settled` is recorded: what the planner decides by."""
+    about = _by_trial([*(plan.settled for plan in history.plans), settled])
+    assigned = _assigned(history.plans)
+    changed = {settlement.trial for settlement in settled}
+
+    def again(trial: Trial) -> Trial:
+        if trial.number not in changed:
+            return trial
+        return _trial(
+            history.plans, assigned[trial.number], history.journals.get(trial.number, ()), about[trial.number]
+        )
+
+    return replace(history, trials=tuple(again(trial) for trial in history.trials))
+
+
+def as_of(
+    history: History,
+    plans: tuple[WavePlan, ...],
+    settled: Sequence[Settlement],
+    time: float,
+    in_flight: Collection[int],
+) -> History:
+    """The history as it was at a `time` when there were only these `plans`, as far as the records tell.
+
+    `settled` was known then beyond what they settled. Of waves that were `in_flight` it has what their nodes' clocks
+    say was written before; of the others everything.
+    """
+    about = _by_trial([*(plan.settled for plan in plans), settled])
+    journals = {}
+    for number, words in history.journals.items():
+        cut = (_cut(a, time) if a.wave in in_flight else a for a in words if a.wave < len(plans))
+        if left := tuple(a for a in cut if a is not None):
+            journals[number] = left
+    assigned = sorted(_assigned(plans).items())
+    trials = (_trial(plans, own, journals.get(n, ()), about.get(n, ())) for n, own in assigned)
+    return History(plans, tuple(trials), journals)
+
+
+def _cut(attempt: Attempt, time: float) -> Attempt | None:
+    """What was known of an attempt at a time; None before it started."""
+    if attempt.started_at > time:
+        return None
+    if attempt.ended_at is not None and attempt.ended_at <= time:
+        return attempt
+    reports = tuple(report for report in attempt.reports if report.time <= time)
+    return replace(
+        attempt, reports=reports, ended_at=None, outcome=None, reason="", exit_code=None, metrics={}, tail=()
+    )
+
+
+def _trial(
+    plans: Sequence[WavePlan],
+    assigned: Sequence[tuple[int, Assignment]],
+    words: Sequence[Attempt],
+    about: Sequence[Sequence[Settlement]],
+) -> Trial:
+    return fold_trial(assigned, words, about, plans[-1].objectives, plans[-1].retries)
+
+
+def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:
+    """Whether all jobs of `wave` had ended when `last_wave` was planned."""
+    return wave < last_wave < len(plans) and wave not in plans[last_wave].in_flight
+
+
+def _is_final(trial: Trial, words: Sequence[Attempt], had_wave_ended: bool) -> bool:
+    """True if nothing more can have been written about the trial behind `words`: its files need no look.
+
+    A completed trial is never run again. A failed one may be, unless its wave had ended when `words` were read: Slurm
+    requeues what an administrator or a dying node tells it to.
+    """
+    ended = all(attempt.outcome is not None for attempt in words)
+    return ended and (trial.state is TrialState.COMPLETE or (trial.state.is_finished and had_wave_ended))
+
+
+def _started(layout: StudyLayout) -> frozenset[int]:
+    """Numbers of the trials that have a directory: one listing instead of a look at every trial."""
+    try:
+        with os.scandir(layout.root / "trials") as entries:
+            found = (number_of(entry.name, 5) for entry in entries)
+            return frozenset(trial for trial in found if trial is not None)
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
+def _assigned(plans: Sequence[WavePlan]) -> dict[int, list[tuple[int, Assignment]]]:
+    """For each trial its assignments, each with its wave, in the order of waves."""
+    found: dict[int, list[tuple[int, Assignment]]] = {}
+    for plan in plans:
+        for assignment in plan.assignments:
+            found.setdefault(assignment.trial, []).append((plan.wave, assignment))
+    return found
+
+
+def _by_trial(plans: Iterable[Sequence[Settlement]]) -> dict[int, list[list[Settlement]]]:
+    """For each trial the settlements about it, one list per plan that has any."""
+    found: dict[int, list[list[Settlement]]] = {}
+    for plan in plans:
+        here: dict[int, list[Settlement]] = {}
+        for settlement in plan:
+            here.setdefault(settlement.trial, []).append(settlement)
+        for number, settlements in here.items():
+            found.setdefault(number, []).append(settlements)
+    return found
+
+
+def _read_on(trial: TrialLayout, words: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """The trial's attempts after what its journals say behind `words`.
+
+    A journal that the database knows counts even where a listing does not show it: network file systems list late.
+    """
+    known = {attempt.number: attempt for attempt in words}
+    attempts = (known.get(n) or unread(n) for n in sorted({*known, *trial.attempts()}))
+    return tuple(_read_tail(trial, attempt) for attempt in attempts)
+
+
+def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
+    try:
+        tail = journal.read(trial.journal(attempt.number), attempt.offset)
+    except FileNotFoundError:
+        return attempt
+    return fold(attempt, tail.records, offset=tail.offset, corrupt=tail.corrupt)
+
+
+def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
+    """The completed trials, best first, ties by number; those that break a limit come after all others.
+
+    With several objectives those that no other trial beats in every respect come first (the Pareto front), in the
+    order of the first objective; then the rest likewise. Among those that break limits the nearest to keeping them
+    comes first.
+    """
+    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values is not None]
+    broken = {t.number: sum(limits.violations(t.params, measured(t))) for t in complete} if limits.expressions else {}
+    feasible = [t for t in complete if not broken.get(t.number)]
+    rest = [t for t in complete if broken.get(t.number)]
+    rest.sort(key=lambda trial: (broken[trial.number], losses(trial, objectives), trial.number))
+    ordered = sorted(feasible, key=lambda trial: (losses(trial, objectives), trial.number))
+    if len(objectives) < 2:
+        return [*ordered, *rest]
+    front = dict.fromkeys(_front([losses(trial, objectives) for trial in ordered]))
+    return [*(ordered[i] for i in front), *(t for i, t in enumerate(ordered) if i not in front), *rest]
+
+
+def pareto_front(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
+    """The completed trials that keep every limit and that no other such trial beats in every respect, as `ranked`."""
+    kept = [trial for trial in ranked(trials, objectives, limits) if keeps(trial, limits)]
+    return [kept[i] for i in _front([losses(trial, objectives) for trial in kept])]
+
+
+def measured(trial: Trial) -> dict[str, float | str]:
+    """The newest value of every metric that the trial reported, and its peaks of memory, as far as they are known."""
+    found = latest_metrics(trial.attempts)
+    peaks = {"peak_gpu_gb": trial.peak_gpu_gb, "peak_host_gb": trial.peak_host_gb}
+    return found | {name: value for name, value in peaks.items() if value is not None}
+
+
+def keeps(trial: Trial, limits: Limits) -> bool:
+    """Whether the trial keeps every limit, as far as it is known by now."""
+    return not limits.expressions or limits.is_feasible(trial.params, measured(trial))
+
+
+def losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The trial's values with those to maximise negated, for comparisons only: less is better. Never shown."""
+    signs = (-1.0 if objective.direction is Direction.MAXIMIZE else 1.0 for objective in objectives)
+    return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))
+
+
+def _front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Indices of the non-dominated among lexicographically sorted `points`: only earlier ones can dominate."""
+    front: list[int] = []
+    for index, point in enumerate(points):
+        rivals = (points[i] for i in front)
+        if not any(r != point and all(a <= b for a, b in zip(r, point, strict=True)) for r in rivals):
+            front.append(index)
+    return front
+
+
+def best(history: History, objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> Trial | None:
+    """The best completed trial, None if none completed; with several objectives the front's best in the first.
+
+    One that breaks a limit only where all of them do.
+    """
+    order = ranked(history.trials, objectives, limits)
+    return order[0] if order else None

@@ -1,0 +1,227 @@
+"""The life of a trial: its assignments, its attempts, and the planner's settlements over them. Pure.
+
+A trial is trained in stages: each assignment takes it from one step to another. What completes a stage that is not the
+final one leaves the trial PAUSED, until the search sends it on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hposlurm.records.fold import Metrics, latest_metrics, unread
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.retries import no_progress
+from hposlurm.trial import DONE, Assignment, Attempt, Outcome, Report, Settlement, Stage, Trial, TrialState
+
+# What was made of an attempt without a record
+_OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)
+_FAILURES = (Outcome.FAIL, Outcome.DROPPED)
+_KILLED = "its process was killed with its job; another attempt followed"
+
+
+def fold_trial(
+    assigned: Sequence[tuple[int, Assignment]],
+    journals: Sequence[Attempt],
+    settled: Sequence[Sequence[Settlement]],
+    objectives: Sequence[str],
+    retries: int,
+) -> Trial:
+    """The trial of all its assignments, each with its wave, from its journals and each plan's settlements.
+
+    `assigned` is in the order of waves and has one entry at least.
+    """
+    stages = _stages(assigned)
+    attempts, values = _judge(bury(_with_stages(settle(journals, settled), stages)), stages, objectives)
+    state, pointless = _state(attempts, stages, retries)
+    infeasible = next((a for a in attempts if a.outcome is Outcome.INFEASIBLE), None)
+    last = attempts[-1] if attempts else None
+    if state is TrialState.FAIL and not pointless:
+        last = infeasible or next((a for a in reversed(attempts) if a.outcome in _FAILURES), last)
+    silent = last is None or state in (TrialState.COMPLETE, TrialState.PAUSED, TrialState.RUNNING)
+    wave, first = assigned[0]
+    return Trial(
+        number=first.trial,
+        params=first.params,
+        signature=first.signature,
+        seed=first.seed,
+        wave=wave,
+        state=state,
+        attrs=first.attrs,
+        values=values if state in (TrialState.COMPLETE, TrialState.PAUSED, TrialState.PRUNED) else None,
+        reports=_merged_reports(attempts),
+        attempts=attempts,
+        stages=stages,
+        reason="" if last is None or silent else pointless or _reason(last),
+        tail=() if last is None or silent else last.tail,
+        infeasible=infeasible is not None and state is TrialState.FAIL,
+    )
+
+
+def _stages(assigned: Sequence[tuple[int, Assignment]]) -> tuple[Stage, ...]:
+    """One entry per stage, in order; an assignment that tries a stage again changes nothing."""
+    found: dict[int, Stage] = {}
+    for wave, a in assigned:
+        found.setdefault(a.stage, Stage(a.stage, wave, a.from_step, a.to_step, a.resume_from, a.is_final, a.why))
+    return tuple(found[number] for number in sorted(found))
+
+
+def _with_stages(attempts: tuple[Attempt, ...], stages: Sequence[Stage]) -> tuple[Attempt, ...]:
+    """The attempts, those without a start record in the stage that their wave ran."""
+    if len(stages) == 1 or all(a.started_at for a in attempts):
+        return attempts
+    return tuple(a if a.started_at else replace(a, stage=_stage_in(a.wave, stages)) for a in attempts)
+
+
+def _stage_in(wave: int, stages: Sequence[Stage]) -> int:
+    return max((stage.number for stage in stages if stage.wave <= wave), default=stages[0].number)
+
+
+def settle(journals: Sequence[Attempt], settled: Sequence[Sequence[Settlement]]) -> tuple[Attempt, ...]:
+    """`journals` with the settlements of each plan laid over them, in the order in which they ran.
+
+    A later plan's settlement of the same attempt adds to an earlier one. One without an attempt number stands for an
+    array element that ended before its worker wrote anything: it becomes an attempt of its own with a *negative*
+    number (-1, -2, … as they were settled), so that attempts count right and every journal keeps its number. Its
+    `started_at` is 0. The same element twice in one plan ran twice.
+    """
+    if not settled:
+        return tuple(journals)
+    attempts = {attempt.number: attempt for attempt in journals}
+    wordless: dict[tuple[int, str, int], int] = {}
+    for plan in settled:
+        runs: Counter[tuple[int, str]] = Counter()
+        for settlement in plan:
+            number = settlement.attempt
+            if number is None:
+                element = (settlement.wave, settlement.job_id)
+                number = wordless.setdefault((*element, runs[element]), -1 - len(wordless))
+                runs[element] += 1
+            attempts[number] = _override(attempts.get(number) or _wordless(number, settlement), settlement)
+    return _in_order(attempts.values())
+
+
+def _wordless(number: int, settlement: Settlement) -> Attempt:
+    array, _, index = settlement.job_id.rpartition("_")
+    wave = StudyLayout(Path()).wave(settlement.wave)
+    log = str(wave.element_log(array, int(index))) if array and index.isdigit() else ""
+    return replace(
+        unread(number),
+        wave=settlement.wave,
+        job_id=settlement.job_id,
+        gpus=settlement.gpus,
+        host=settlement.node,
+        log=log,
+        outcome=Outcome.INTERRUPTED if number < 0 else None,
+        reason=f"its job {settlement.job_id} ended {settlement.state} before it started" if number < 0 else "",
+    )
+
+
+def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
+    changes: dict[str, Any] = {"job_state": settlement.state}
+    if settlement.elapsed_s is not None:
+        changes["elapsed_s"] = settlement.elapsed_s
+        # an exclusive node gives more than was asked for; accounting that does not count GPUs says 0
+        changes["gpus"] = max(attempt.gpus, settlement.gpus)
+        if attempt.ended_at is None and attempt.started_at:
+            changes["ended_at"] = attempt.started_at + settlement.elapsed_s
+    # its own record may have come after the verdict: a node that was thought lost, a process that outlived its driver
+    is_outdated = attempt.outcome in DONE and settlement.outcome in _OUTDATED
+    if settlement.outcome is not None and not is_outdated:
+        changes["outcome"] = settlement.outcome
+        changes["reason"] = settlement.reason or f"its job {settlement.job_id} ended {settlement.state}"
+    return replace(attempt, **changes)
+
+
+def _in_order(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
+    """Journals by number; one without a journal after those of its own wave and before those of the next."""
+    ordered = sorted(attempts, key=lambda a: (a.number < 0, abs(a.number)))
+    journals = [a for a in ordered if a.number >= 0]
+    for attempt in ordered[len(journals) :]:
+        position = next((i for i, other in enumerate(journals) if other.wave > attempt.wave), len(journals))
+        journals.insert(position, attempt)
+    return tuple(journals)
+
+
+def bury(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """An attempt without an end that was followed by another is dead: interrupted, at the last sign of its life."""
+    if all(a.outcome is not None for a in attempts[:-1]):
+        return attempts
+    return (*(a if a.outcome is not None else _dead(a) for a in attempts[:-1]), attempts[-1])
+
+
+def _dead(attempt: Attempt) -> Attempt:
+    last_sign = max([attempt.started_at, *(report.time for report in attempt.reports)])
+    ended_at = attempt.ended_at if attempt.ended_at is not None else last_sign
+    return replace(attempt, outcome=Outcome.INTERRUPTED, reason=_KILLED, ended_at=ended_at)
+
+
+def _judge(
+    attempts: tuple[Attempt, ...], stages: Sequence[Stage], objectives: Sequence[str]
+) -> tuple[tuple[Attempt, ...], tuple[float, ...] | None]:
+    """The attempts and the objectives' values at the end of the last stage that was completed, or where it was pruned.
+
+    An attempt cannot be complete without a finite number for each objective. Once one completed the final stage, no
+    other counts.
+    """
+    final = {stage.number for stage in stages if stage.is_final}
+    judged: list[Attempt] = []
+    values: tuple[float, ...] | None = None
+    is_done = False
+    for position, attempt in enumerate(attempts):
+        if is_done or attempt.outcome not in DONE:
+            judged.append(attempt)
+            continue
+        latest = latest_metrics(attempts[: position + 1])
+        problem = next((p for name in objectives if (p := _problem(latest, name))), "")
+        if not problem:
+            values = tuple(float(latest[name]) for name in objectives)
+            is_done = attempt.outcome is Outcome.COMPLETE and attempt.stage in final
+        elif attempt.outcome is Outcome.COMPLETE:
+            attempt = replace(attempt, outcome=Outcome.FAIL, reason=problem)
+        judged.append(attempt)
+    return tuple(judged), values
+
+
+def _problem(latest: Metrics, objective: str) -> str:
+    value = latest.get(objective)
+    if value is None:
+        return f"it ended without ever reporting {objective}"
+    return f"the last {objective} was {value}, which is no finite number" if isinstance(value, str) else ""
+
+
+def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -> tuple[TrialState, str]:
+    """The trial's state; with FAIL, why another attempt would be pointless, "" if its retries are simply used up."""
+    final = {stage.number for stage in stages if stage.is_final}
+    if any(a.outcome is Outcome.COMPLETE and a.stage in final for a in attempts):
+        return TrialState.COMPLETE, ""
+    everything = [a.outcome for a in attempts]
+    if Outcome.PRUNED in everything:
+        return TrialState.PRUNED, ""
+    if Outcome.DROPPED in everything or Outcome.INFEASIBLE in everything:
+        return TrialState.FAIL, ""
+    attempts = [a for a in attempts if a.stage == stages[-1].number]
+    outcomes = [a.outcome for a in attempts]
+    if Outcome.COMPLETE in outcomes:
+        return TrialState.PAUSED, ""
+    if outcomes.count(Outcome.FAIL) > retries:
+        return TrialState.FAIL, no_progress(attempts) if retries else ""
+    if outcomes and outcomes[-1] is None:
+        return TrialState.RUNNING, ""
+    pointless = no_progress(attempts)
+    return TrialState.FAIL if pointless else TrialState.WAITING, pointless
+
+
+def _reason(attempt: Attempt) -> str:
+    if attempt.reason or attempt.outcome is None:
+        return attempt.reason
+    status = "" if attempt.exit_code is None else f" with exit status {attempt.exit_code}"
+    return f"attempt {attempt.number} ended as {attempt.outcome}{status}"
+
+
+def _merged_reports(attempts: Sequence[Attempt]) -> tuple[Report, ...]:
+    by_step = {report.step: report for attempt in attempts for report in attempt.reports}
+    return tuple(by_step[step] for step in sorted(by_step))

@@ -1,0 +1,94 @@
+"""Further assignments for a refill wave, thought of while it runs: read the history, choose, record once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hposlurm.decisions.choice import choose
+from hposlurm.decisions.ended import pruned
+from hposlurm.decisions.modes import AHEAD_SHARE
+from hposlurm.records import refill_pool
+from hposlurm.records.history import History, read_history, with_settlements
+from hposlurm.records.layout import StudyLayout
+from hposlurm.records.plan import check_objectives
+from hposlurm.records.refill_pool import Batch
+from hposlurm.refill.preempted import preempted
+from hposlurm.trial import Settlement
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+# How often the low-water mark lies behind the pool's other end
+_FILL = 2
+
+
+def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = False) -> Batch | None:
+    """Adds what is to be done next to the wave's pool, if that runs low; what was added, None if nothing was.
+
+    Where an element waits for it (`is_needed`) and there is nothing to do, the pool ends here: whatever becomes known
+    later is for the wave behind. `now` is in epoch seconds.
+    """
+    history = read_history(layout)
+    plan = next((plan for plan in history.plans if plan.wave == wave), None)
+    if plan is None or plan.elements is None or plan.over or layout.stop.exists():
+        return None
+    position = len(plan.assignments)
+    free = len({*range(position)} - refill_pool.taken(layout.wave(wave)))
+    try:
+        if plan is not history.plans[-1]:
+            return _end(layout, wave, position, now) if is_needed and not free else None
+        return _add(layout, history, position, free, now, is_needed=is_needed)
+    finally:
+        refill_pool.give_back(layout.wave(wave), position)
+
+
+def _end(layout: StudyLayout, wave: int, position: int, now: float) -> Batch | None:
+    """Nobody but the planner of a later wave says what comes next."""
+    batch = Batch(wave, position, now, over=f"wave {wave + 1} is planned")
+    return batch if refill_pool.record_batch(layout.wave(wave), batch) else None
+
+
+def _add(
+    layout: StudyLayout, history: History, position: int, free: int, now: float, *, is_needed: bool
+) -> Batch | None:
+    from hposlurm.spec import load
+
+    plan = history.plans[-1]
+    wave = layout.wave(plan.wave)
+    # where thinking takes as long as trials do several wait, beside the one that asks: all are to find something
+    waiting = min(refill_pool.waiting(wave), AHEAD_SHARE * plan.ahead) if is_needed else 0
+    wanted = _FILL * plan.ahead - free + max(0, waiting - 1)
+    wanted = max(wanted, 1 if is_needed and not free else 0)
+    if wanted <= 0:
+        return None
+    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
+    check_objectives(layout, [objective.metric for objective in spec.objectives])
+    freed, history = _freed(layout, spec, history)
+    still_open = [p.wave for p in history.in_flight]
+    found = choose(layout, spec, history, wave_size=wanted, gpus=plan.gpus, now=now, still_open=still_open)
+    if not found.assignments and (free or not is_needed):
+        return None
+    batch = Batch(
+        wave=plan.wave,
+        position=position,
+        created_at=now,
+        assignments=found.assignments,
+        settled=(*freed, *(pruned(history, verdict) for verdict in found.verdicts)),
+        notes=found.notes,
+        over="" if found.assignments else found.finished or "nothing is left to be done",
+    )
+    return batch if refill_pool.record_batch(wave, batch) else None
+
+
+def _freed(layout: StudyLayout, spec: StudySpec, history: History) -> tuple[tuple[Settlement, ...], History]:
+    """What is decided about attempts whose GPUs were taken away, and the history with it.
+
+    Without a budget of GPU hours there is nothing to decide: the cluster starts such a job again itself.
+    """
+    *before, plan = history.plans
+    freed = preempted(layout.wave(plan.wave), plan, history) if spec.budget.gpu_hours is not None else ()
+    if not freed:
+        return (), history
+    plans = (*before, replace(plan, settled=(*plan.settled, *freed)))
+    return freed, with_settlements(replace(history, plans=plans), freed)

@@ -1,0 +1,93 @@
+"""`trial.command` with a trial's values: Jinja2 (StrictUndefined) → one shell command line.
+
+Every value that a study puts into a shell is quoted here, once, by one rule: what `{{ … }}` gives becomes exactly one
+word of the shell. Where that rule cannot hold (inside quotes, say), the command is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from jinja2 import meta
+
+from hposlurm.errors import RequestError
+from hposlurm.render.shell import QuotingError, marked, quoted, with_values
+from hposlurm.trial import Params, ParamValue, param_text
+
+_EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%-?\s*(?:if|elif|for|set)\b.*?%\}", re.DOTALL)
+
+
+class _Shell(str):
+    """Text that is shell code already and must not be quoted again."""
+
+
+def _mark(value: object) -> object:
+    if isinstance(value, jinja2.Undefined):
+        return value
+    if isinstance(value, _Shell):
+        return marked(value, is_shell=True)
+    return marked(param_text(value))
+
+
+def _environment(*, is_marking: bool) -> jinja2.Environment:
+    return jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_mark if is_marking else None)
+
+
+@lru_cache(maxsize=8)
+def _template(text: str) -> jinja2.Template:
+    return _environment(is_marking=True).from_string(text)
+
+
+def command_line(template: str, params: Params, facts: Mapping[str, ParamValue]) -> str:
+    """The shell command line of one trial. Parameters win over nothing: names never collide with facts.
+
+    A fact `resume_from` that is given becomes `"$HPOSLURM_RESUME_FROM"`, which the shell expands at the start.
+    Raises RequestError for everything that goes wrong while rendering (a name that is undefined here, a division by
+    zero), and for a placeholder where its value would not stay one word: inside quotes, in a comment, behind `<<` …
+    """
+    flags = _Shell(" ".join(_flag(name, param_text(value)) for name, value in params.items()))
+    values: dict[str, Any] = {**facts, **params, "flags": flags}
+    if facts.get("resume_from"):
+        values["resume_from"] = _Shell('"$HPOSLURM_RESUME_FROM"')
+    try:
+        return with_values(_template(template).render(values)).strip()
+    except QuotingError as error:
+        raise RequestError(f"trial.command: {error}") from error
+    except Exception as error:  # a template may do anything that Python can
+        what = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+        where = _failing(template, values, type(error))
+        raise RequestError(f"trial.command: {what}{f' in {where}' if where else ''}; params are {dict(params)}") from (
+            error
+        )
+
+
+def _flag(name: str, text: str) -> str:
+    """`--name value`; with "=" where the value begins with a minus: argparse takes -9e-05 for an option."""
+    return f"--{name}{'=' if text.startswith('-') else ' '}{quoted(text)}"
+
+
+def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) -> str:
+    """The first `{{ … }}` or `{% if … %}` that fails by itself with an error of that kind; "" if none does."""
+    for found in _EXPRESSION.finditer(template):
+        text = found[0]
+        if text.startswith("{%"):
+            condition = re.fullmatch(r"\{%-?\s*(?:el)?if\b(.*?)-?%\}", text, re.DOTALL)
+            alone = f"{{% if {condition[1]} %}}{{% endif %}}" if condition else ""
+        else:
+            alone = text
+        try:
+            _environment(is_marking=False).from_string(alone).render(values)
+        except Exception as error:  # noqa: BLE001, RUF100  # that is what is looked for
+            if isinstance(error, kind):
+                return " ".join(text.split())
+    return ""
+
+
+@lru_cache(maxsize=64)
+def mentions(template: str, name: str) -> bool:
+    """Whether a valid command template uses `name`."""
+    return name in meta.find_undeclared_variables(jinja2.Environment().parse(template))

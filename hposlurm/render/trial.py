@@ -1,0 +1,60 @@
+"""The commands of one trial, as the planner writes them into a plan and as a study file is tried out with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hposlurm.records.layout import StudyLayout
+from hposlurm.render.command import command_line, mentions
+from hposlurm.trial import Params, ParamValue
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTemplate:
+    """A study's `trial.command`, and what it may mention that is the same for all trials."""
+
+    #: The Jinja2 text.
+    text: str
+    #: The resources of a trial by name: gpus, cpus_per_task, …
+    resources: Mapping[str, ParamValue]
+    #: search.max_resource, None where it is not set.
+    max_resource: int | None = None
+    #: Whether the study has a DeepSpeed configuration of its own (trial.deepspeed).
+    has_ds_config: bool = False
+
+
+def commands(
+    layout: StudyLayout, template: CommandTemplate, number: int, params: Params, seed: int, to_step: int | None = None
+) -> tuple[str, str | None]:
+    """Returns the command of a start from scratch and the one with a checkpoint.
+
+    The second is None if the study's command does not tell them apart. Raises RequestError where the study's command
+    cannot be rendered with these parameters.
+    """
+    known = _facts(layout, template, number, seed, to_step)
+    begin = command_line(template.text, params, known)
+    if not mentions(template.text, "resume_from"):
+        return begin, None
+    return begin, command_line(template.text, params, {**known, "resume_from": "a checkpoint"})
+
+
+def _facts(
+    layout: StudyLayout, template: CommandTemplate, number: int, seed: int, to_step: int | None
+) -> dict[str, ParamValue]:
+    """What a command may mention besides the parameters; names without a value are empty strings."""
+    trial = layout.trial(number)
+    found: dict[str, ParamValue] = {
+        **template.resources,
+        "trial": number,
+        "trial_dir": str(trial.root),
+        "study_dir": str(layout.root),
+        "checkpoint_dir": str(trial.checkpoints),
+        "resume_from": "",
+        "max_step": "" if to_step is None else to_step,
+        "max_resource": "" if template.max_resource is None else template.max_resource,
+        "seed": seed,
+    }
+    if template.has_ds_config:
+        found["ds_config"] = str(layout.ds_config)
+    return found

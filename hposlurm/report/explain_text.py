@@ -1,0 +1,117 @@
+"""Explanations as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from hposlurm.publish.rows import printable
+from hposlurm.report.explain import Explanation, StageStory, StudyExplanation
+from hposlurm.report.numbers import counted, duration, shown
+from hposlurm.report.pruning_decisions import PruningStory
+from hposlurm.search import Premise
+from hposlurm.trial import param_text
+
+_AGREES = {
+    True: "decided again from the records: the same",
+    False: "decided again from the records: NOT the same",
+    None: "not decided again: other waves were running, and what was known of them is not recorded exactly",
+}
+
+_LABEL = 9  # columns, with the space behind it
+
+Line = tuple[str, str]  # what it is about, and what is said
+
+
+def trial_text(found: Explanation) -> str:
+    """Several lines about one trial."""
+    return _text([("", f"trial {found.trial} of {found.study}: {found.state}"), *_trial_lines(found)])
+
+
+def study_text(found: StudyExplanation) -> str:
+    """Several lines about the study's search."""
+    count = counted(sum(found.origins.values()), "trial")
+    return _text([("", f"{found.study}: {found.algorithm}, {count}"), *_study_lines(found)])
+
+
+def _text(lines: Sequence[Line]) -> str:
+    (_, title), *others = lines
+    width = max([_LABEL, *(len(label) + 1 for label, _ in others)])
+    return "\n".join([printable(title), *(f"{label:<{width}}{printable(words)}" for label, words in others)])
+
+
+def _trial_lines(found: Explanation) -> Iterator[Line]:
+    yield "point:", found.origin
+    yield "", _pairs(found.params)
+    if found.is_let_through:
+        yield "", "let through to the end whatever its rungs say: what the rungs are judged by"
+    for leg in found.lineage if len(found.lineage) > 1 else ():
+        yield "", f"trained from step {leg.step} on as trial {leg.trial}: {_pairs(leg.params)}"
+    for stage in found.stages:
+        yield from _stage_lines(stage)
+    for story in found.decisions:
+        yield from _decision_lines(story)
+    if found.standing:
+        yield "waits:", found.standing
+    if found.verdict:
+        yield "ended:", f"by the search in the plan of wave {found.verdict_wave}: {found.verdict}"
+        yield "", _AGREES[found.verdict_agrees]
+    elif found.reason:
+        yield "ended:", found.reason
+    for limit in found.broken:
+        yield "breaks:", limit
+    spent = f"{counted(found.attempts, 'attempt')}, {duration(found.runtime_s)}, {shown(found.gpu_hours)} GPU hours"
+    yield "spent:", spent
+
+
+def _stage_lines(stage: StageStory) -> Iterator[Line]:
+    end = "its end" if stage.to_step is None else f"step {stage.to_step}"
+    values = f" with {_pairs(stage.values)}" if stage.values else ""
+    yield f"wave {stage.wave}:", f"from step {stage.from_step} to {end}: {stage.outcome}{values}"
+    if stage.why:
+        yield "", f"because {stage.why}"
+    yield "", _AGREES[stage.agrees]
+
+
+def _decision_lines(story: PruningStory) -> Iterator[Line]:
+    decision = story.decision
+    against = f" (against {counted(len(decision.rivals), 'trial')})" if decision.rivals else ""
+    yield f"step {decision.step}:", f"{'stopped' if decision.stops else 'went on'}: {decision.reason}{against}"
+    again = "not made again: a journal is gone" if story.agrees is None else _AGREES[story.agrees]
+    yield "", again
+
+
+def _study_lines(found: StudyExplanation) -> Iterator[Line]:
+    yield "points:", ", ".join(f"{count} {origin}" for origin, count in found.origins.items()) or "none yet"
+    if found.premise is None:
+        yield "rungs:", "none"
+    else:
+        yield from _premise_lines(found.premise)
+    last: tuple[str, ...] = ()
+    for wave, notes in found.notes.items():
+        if notes != last:
+            yield from ((f"wave {wave}:", note) for note in notes)
+        last = notes
+    yield "spent:", f"{shown(found.gpu_hours)} GPU hours{f'; {found.finished}' if found.finished else ''}"
+
+
+def _premise_lines(premise: Premise) -> Iterator[Line]:
+    for rung in premise.rungs:
+        worth = "not known" if rung.correlation is None else f"{rung.correlation:.2f}"
+        went = f"{rung.sent_on} {'went on' if premise.at_reports else 'were sent on'}"
+        yield (
+            f"{'step' if premise.at_reports else 'rung'} {rung.step}:",
+            f"{rung.reached} got there, {went}; rank correlation with the end {worth} "
+            f"({counted(rung.pairs, 'trial')} {premise.judged.removeprefix('were ')})",
+        )
+    if premise.lowest is None:
+        yield "", "no trial is stopped any more"
+    elif premise.rungs and premise.lowest > premise.rungs[0].step:
+        yield "", f"no trial is stopped below step {premise.lowest} any more"
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in values.items()) or "no parameters"
+
+
+def _value(value: object) -> str:
+    return shown(value) if isinstance(value, float) else param_text(value)

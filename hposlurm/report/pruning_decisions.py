@@ -1,0 +1,63 @@
+"""The decisions of stopping rules at reports, as the journals keep them, and each made again from the journals."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hposlurm.pruning import DECISION, Curve, PruningDecision, recomputed
+from hposlurm.records import journal
+
+if TYPE_CHECKING:
+    from hposlurm.records.layout import StudyLayout
+    from hposlurm.records.plan import WavePlan
+    from hposlurm.trial import Objective, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class PruningStory:
+    """One decision. `agrees`: made again from the journals it is the same; None where one of these is gone."""
+
+    decision: PruningDecision
+    agrees: bool | None
+
+
+def decisions(layout: StudyLayout, plans: Sequence[WavePlan], trial: Trial) -> tuple[PruningStory, ...]:
+    """All decisions about a trial, in the order in which they were made."""
+    found = []
+    curves: dict[tuple[int, tuple[Objective, ...]], Curve] = {}
+    for attempt in trial.attempts:
+        rule = plans[attempt.wave].stop if 0 <= attempt.wave < len(plans) else None
+        for record in _records(layout, trial.number, attempt.number) if rule is not None else ():
+            if rule is None or record.get("kind") != DECISION:
+                continue
+            with contextlib.suppress(ValueError):
+                decision = PruningDecision.from_record(record)
+                for number in (trial.number, *decision.rivals):
+                    key = number, rule.objectives
+                    if key not in curves:
+                        curves[key] = _curve(layout, number, rule.objectives)
+                rivals = {number: curves[number, rule.objectives] for number in decision.rivals}
+                is_known = all(curve.points or curve.broken for curve in rivals.values())
+                own = curves[trial.number, rule.objectives]
+                found.append(
+                    PruningStory(decision, recomputed(rule, decision, own, rivals) == decision if is_known else None)
+                )
+    return tuple(found)
+
+
+def _curve(layout: StudyLayout, number: int, objectives: tuple[Objective, ...]) -> Curve:
+    curve = Curve(objectives)
+    for attempt in layout.trial(number).attempts():
+        for record in _records(layout, number, attempt):
+            curve.take(record)
+    return curve
+
+
+def _records(layout: StudyLayout, number: int, attempt: int) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return journal.read(layout.trial(number).journal(attempt)).records
+    except OSError:
+        return ()

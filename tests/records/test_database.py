@@ -1,0 +1,84 @@
+"""Reading study.db back: sound and ours, or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hposlurm.publish import publish
+from hposlurm.records.database import SCHEMA_VERSION, Snapshot, read_snapshot
+from hposlurm.records.history import read_history
+from hposlurm.records.layout import StudyLayout
+from tests.studies import study_of_completed
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> StudyLayout:
+    layout = study_of_completed(tmp_path, 3)
+    publish(layout, read_history(layout), ["sqlite"])
+    return layout
+
+
+def change(layout: StudyLayout, statement: str) -> None:
+    with closing(sqlite3.connect(layout.database)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def test_a_published_database_gives_back_the_journals(published: StudyLayout) -> None:
+    history = read_history(published, use_database=False)
+    assert read_snapshot(published.database, history.plans[0]) == Snapshot(history.journals, 0)
+
+
+def test_a_missing_database_is_empty(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 1)
+    assert read_snapshot(layout.database, read_history(layout).plans[0]) == Snapshot()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"PRAGMA user_version = {SCHEMA_VERSION + 1}",
+        "DROP TABLE attempts",
+        "UPDATE studies SET name = 'other'",
+        "UPDATE studies SET created_at = 1",
+        "DELETE FROM studies",
+        "DELETE FROM waves",
+        "UPDATE attempts SET metrics = '{'",
+        "UPDATE attempts SET journal_outcome = 'exploded'",
+    ],
+)
+def test_a_database_of_another_kind_or_study_is_ignored(published: StudyLayout, damage: str) -> None:
+    whole = read_history(published, use_database=False)
+    change(published, damage)
+    assert read_snapshot(published.database, whole.plans[0]) == Snapshot()
+    assert read_history(published) == whole
+
+
+@pytest.mark.parametrize("keep", [0, 10, 5000])
+def test_a_truncated_database_is_ignored(published: StudyLayout, keep: int) -> None:
+    whole = read_history(published, use_database=False)
+    published.database.write_bytes(published.database.read_bytes()[:keep])
+    assert read_history(published) == whole
+
+
+def test_garbage_in_its_place_is_ignored(published: StudyLayout) -> None:
+    whole = read_history(published, use_database=False)
+    published.database.write_bytes(b"\0garbage" * 4096)
+    assert read_history(published) == whole
+
+
+def test_reading_leaves_nothing_beside_the_database(published: StudyLayout) -> None:
+    before = sorted(p.name for p in published.root.iterdir())
+    published.database.chmod(0o400)
+    read_history(published)
+    assert sorted(p.name for p in published.root.iterdir()) == before
+
+
+def test_a_directory_with_question_marks_and_spaces_is_read(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path / "what? 100% & #1", 1)
+    publish(layout, read_history(layout), ["sqlite"])
+    assert len(read_snapshot(layout.database, read_history(layout).plans[0]).attempts) == 1

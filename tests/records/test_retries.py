@@ -1,0 +1,87 @@
+"""When a trial is tried again, and when attempts that get nowhere come to an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from hposlurm.records.retries import INTERRUPTIONS, TIME_LIMIT, makes_progress, no_progress, reached
+from hposlurm.trial import Attempt, JobState, Outcome, Report
+
+LIMIT = f"{TIME_LIMIT}: all of it"
+
+
+def attempt(
+    number: int = 0,
+    outcome: Outcome | None = Outcome.INTERRUPTED,
+    reason: str = "preempted",
+    *,
+    steps: tuple[int, ...] = (),
+    saved: tuple[tuple[int, str], ...] = (),
+    job_state: JobState | None = None,
+) -> Attempt:
+    reports = tuple(Report(step, {"loss": 1.0}, 0.0) for step in steps)
+    return Attempt(
+        number, 0, 0, "1_0", "n1", 2, 1.0,
+        reports=reports, checkpoints=saved, outcome=outcome, reason=reason, job_state=job_state,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attempts", "progress"),
+    [
+        ([attempt()], False),
+        ([attempt(steps=(1, 2))], False),  # steps alone are lost
+        ([attempt(saved=((1, "c/1"),))], True),
+        ([attempt(saved=((0, "checkpoint-7"),))], True),
+        ([attempt(saved=((1, "c/1"),)), attempt()], False),
+        ([attempt(saved=((1, "c/1"),)), attempt(saved=((1, "c/1"),))], False),
+        ([attempt(saved=((1, "c/1"),)), attempt(steps=(1, 2))], True),
+        ([attempt(saved=((1, "c/1"),), steps=(2,)), attempt(steps=(2,))], False),
+        # a step is an epoch here, and the checkpoints within it are numbered
+        ([attempt(saved=((0, "checkpoint-7"),)), attempt(saved=((0, "checkpoint-12"),))], True),
+        ([attempt(saved=((0, "checkpoint-12"),)), attempt(saved=((0, "checkpoint-7"),))], False),
+        ([attempt(steps=(5,)), attempt(saved=((2, "c/2"),))], True),  # the first checkpoint there is
+        ([attempt(saved=((3, "c/3"),)), attempt(), attempt(saved=((2, "c/2"),))], False),
+    ],
+)
+def test_progress_is_what_the_next_attempt_can_go_on_from(attempts: list[Attempt], progress: bool) -> None:
+    assert makes_progress(attempts) is progress
+
+
+def test_how_far_attempts_got() -> None:
+    assert reached([attempt()]) is None
+    assert reached([attempt(steps=(1, 4)), attempt(saved=((3, "c/3"),))]) == 4
+
+
+def fail(number: int, reason: str = LIMIT, **more: object) -> Attempt:
+    return attempt(number, Outcome.FAIL, reason, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reason"),
+    [
+        ([fail(0)], ""),
+        ([fail(0), fail(1)], f"no progress: attempts 0 and 1 both ended before a first step: {LIMIT}"),
+        ([fail(1, steps=(3,)), fail(2, steps=(3,))], f"no progress: attempts 1 and 2 both ended at step 3: {LIMIT}"),
+        ([fail(0, steps=(3,)), fail(1, steps=(4,))], ""),
+        ([fail(0, steps=(3,)), attempt(1), fail(2)], f"no progress: attempts 0 and 2 both ended at step 3: {LIMIT}"),
+        ([fail(0, steps=(3,)), attempt(1, saved=((4, "c/4"),)), fail(2)], ""),
+        ([fail(0, "x", steps=(3,)), fail(1, "x")], "no progress: attempts 0 and 1 both ended at step 3: x"),
+        ([fail(0, "x"), fail(1, "x")], ""),  # a start that fails may be anybody's fault: trial.retries say how often
+        ([fail(0, "x", steps=(3,)), fail(1, "y", steps=(3,))], ""),
+    ],
+)
+def test_the_same_step_twice_ends_the_retries(attempts: list[Attempt], reason: str) -> None:
+    assert no_progress(attempts) == reason
+
+
+def test_interruptions_are_free_as_long_as_there_is_progress_now_and_then() -> None:
+    stuck = [attempt(n, steps=(2,)) for n in range(INTERRUPTIONS)]
+    assert no_progress(stuck[:-1]) == ""
+    assert no_progress(stuck) == f"no progress: {INTERRUPTIONS} attempts in a row ended at step 2; the last: preempted"
+    assert no_progress([*stuck[:-1], attempt(50, steps=(3,)), *stuck[:-2]]) == ""
+    assert no_progress([attempt(n, steps=(n,)) for n in range(100)]) == ""
+
+
+def test_being_cancelled_with_the_study_is_no_interruption_that_counts() -> None:
+    assert no_progress([attempt(n, job_state=JobState.CANCELLED) for n in range(3 * INTERRUPTIONS)]) == ""
