@@ -166,7 +166,7 @@ def _changes(schedule: Sequence[Leg]) -> dict[str, object]:
 
 
 def _print_pairs(title: str, pairs: Mapping[str, object]) -> None:
-    from hposlurm.publish.rows import printable
+    from hposlurm.report.printable import printable
 
     clean = {printable(name): printable(str(value)) for name, value in pairs.items()}
     width = max((len(name) for name in clean), default=0)

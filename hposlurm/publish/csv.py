@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-
-from hposlurm.publish.rows import columns, report_rows, result_row
 from hposlurm.records import files
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
+from hposlurm.report.rows import columns, report_rows, result_row, to_csv
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import ParamValue
 
 
 def publish_tables(layout: StudyLayout, history: History, limits: Limits = NO_LIMITS) -> None:
@@ -21,12 +16,3 @@ def publish_tables(layout: StudyLayout, history: History, limits: Limits = NO_LI
     reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
     files.publish(layout.results, results.encode())
     files.publish(layout.reports, reports.encode())
-
-
-def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, ParamValue]]) -> str:
-    """CSV with full precision; what is missing is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([row.get(name) for name in header] for row in rows)
-    return text.getvalue()

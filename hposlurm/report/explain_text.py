@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from hposlurm.publish.rows import printable
 from hposlurm.report.explain import Explanation, StageStory, StudyExplanation
 from hposlurm.report.numbers import counted, duration, shown
+from hposlurm.report.printable import printable
 from hposlurm.report.pruning_decisions import PruningStory
 from hposlurm.search import Premise
 from hposlurm.trial import param_text

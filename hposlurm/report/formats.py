@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from hposlurm.publish.csv import to_csv
-from hposlurm.publish.rows import Row, printable
 from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.printable import printable
+from hposlurm.report.rows import Row, to_csv
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
 from hposlurm.trial import ParamValue

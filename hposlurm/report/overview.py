@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.publish.rows import printable
 from hposlurm.records.history import History, best
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.printable import printable
 from hposlurm.report.progress import find_phase
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
-from hposlurm.publish.rows import printable
 from hposlurm.records.bad_nodes import bad_nodes
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, best, measured, pareto_front
@@ -16,6 +15,7 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_blocked, why_broken
 from hposlurm.report.logs import TAIL_LINES, output_tail
+from hposlurm.report.printable import printable
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState

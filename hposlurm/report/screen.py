@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hposlurm.publish.rows import printable
 from hposlurm.report.budget import budget_text
 from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.printable import printable
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
 from hposlurm.trial import JobState, ParamValue, TrialState
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import StudyError
-from hposlurm.publish.rows import Row, columns, result_row
 from hposlurm.records.history import History, keeps, ranked, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import check_objectives
+from hposlurm.report.rows import Row, columns, result_row
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, Trial, TrialState
 

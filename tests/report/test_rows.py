@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.publish.rows import columns, printable, result_row
 from hposlurm.records.history import History, read_history
+from hposlurm.report.rows import columns, result_row
 from tests.studies import BEGIN, add_wave, assignment, completed, end, failed, make_study, report, start, write_journal
 
 
@@ -101,23 +101,6 @@ def test_last_words_that_the_reason_has_are_not_repeated(tmp_path: Path, reason:
     write_journal(layout, 0, failed(0, reason=reason, tail=[last]))
     history = read_history(layout)
     assert result_row(history.trial(0), columns([history]))["reason"] == told
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("plain", "plain"),
-        ("a\tb\n c ", "a b c"),
-        ("\x1b[1;31mred\x1b[0m", "red"),
-        ("\x1b]0;title\x07text", "text"),
-        (" 10%|#|\r 20%|##|\r 30%|###|", "30%|###|"),
-        ("done\r", "done"),
-        ("bell\x07 null\x00", "bell null"),
-        ("é 中", "é 中"),
-    ],
-)
-def test_text_from_a_program_cannot_move_the_cursor(text: str, line: str) -> None:
-    assert printable(text) == line
 
 
 def test_the_reason_says_what_does_not_fit(tmp_path: Path) -> None:

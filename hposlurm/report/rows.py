@@ -1,25 +1,27 @@
-"""Result and report rows: the history as flat records with stable column names. Pure functions."""
+"""Result and report rows: the history as flat records with stable column names, for tables and published files.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
-import re
+import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, measured
+from hposlurm.report.printable import printable
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import ParamValue, Trial, TrialState
-
-# terminal control sequences: colours, cursor movements, titles
-_ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 
 Row = dict[str, ParamValue]
 
 FIRST = ("trial", "state", "wave", "attempts", "step")
 LAST = ("runtime", "gpu_hours", "node", "reason")
-_PEAKS = ("peak_host_gb", "peak_gpu_gb")  # in front of the node
-_TELLING = 100  # so much of a line tells it from others
+_PEAKS = ("peak_host_gb", "peak_gpu_gb")  # before the node
+_QUOTED = 100  # characters of a line that are enough to recognise it in the reason that quotes it
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -96,7 +98,7 @@ def _node(trial: Trial) -> str | None:
 def _reason(trial: Trial) -> str | None:
     last_line = next((plain for line in reversed(trial.tail) if (plain := printable(line))), "")
     reason = printable(trial.reason)
-    if reason == last_line or f": {last_line[:_TELLING]}" in reason:
+    if reason == last_line or f": {last_line[:_QUOTED]}" in reason:
         last_line = ""  # the reason quotes it, a long one perhaps shortened
     kind = "infeasible" if trial.infeasible else ""
     return ": ".join(part for part in (kind, reason, last_line) if part) or None
@@ -109,14 +111,6 @@ def _broken(trial: Trial, limits: Limits) -> str | None:
     return f"infeasible: {'; '.join(broken)}" if broken else None
 
 
-def printable(text: str) -> str:
-    """`text` as one line without what would move the cursor or colour the screen; of a progress bar its last state."""
-    if not text.isprintable():
-        text = _ESCAPE.sub("", text).rstrip().rpartition("\r")[2]
-        text = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(text.split())
-
-
 def report_rows(history: History, names: Columns) -> Iterator[Row]:
     """One row per trial, attempt and step; a resumed attempt's steps stand beside those that it repeated."""
     for trial in history.trials:
@@ -125,3 +119,12 @@ def report_rows(history: History, names: Columns) -> Iterator[Row]:
                 row: Row = {"trial": trial.number, "attempt": attempt.number, "step": report.step}
                 row.update({column: report.metrics.get(name) for name, column in names.metrics.items()})
                 yield {**row, "time": report.time}
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, ParamValue]]) -> str:
+    """Returns CSV with full precision; a missing value is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([row.get(name) for name in header] for row in rows)
+    return text.getvalue()

@@ -1,0 +1,19 @@
+"""Text of programs and people, made safe for a terminal and for one line of a table."""
+
+from __future__ import annotations
+
+import re
+
+# terminal control sequences: colours, cursor movements, titles
+_ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+def printable(text: str) -> str:
+    """Returns `text` as one line that neither moves the cursor nor colours the screen.
+
+    Of a progress bar, which overwrites its line, only the last state is kept.
+    """
+    if not text.isprintable():
+        text = _ESCAPE.sub("", text).rstrip().rpartition("\r")[2]
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
