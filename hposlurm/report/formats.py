@@ -1,7 +1,7 @@
-"""A result table as text: for the terminal, csv, json, Markdown, LaTeX.
+"""Writes a result table as text: for the terminal, csv, json, Markdown, LaTeX.
 
 csv and json are for programs: full precision, every column. The others are for people: sensible digits, and on the
-terminal only the columns that fit, the least telling ones dropped first and named below.
+terminal only the columns that fit, the least important ones dropped first and named below.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     droppable = [name for name in droppable if name in names]
     room = width + _GAP - sum(widths[name] + _GAP for name in names if name not in droppable)
     kept = set()
-    for name in reversed(droppable):  # the most telling first; a narrow one may still fit where a wide one did not
+    for name in reversed(droppable):  # the most important first; a narrow one may still fit where a wide one did not
         if widths[name] + _GAP <= room:
             room -= widths[name] + _GAP
             kept.add(name)
@@ -135,17 +135,16 @@ def _header(name: str) -> str:
 
 
 def _markdown(table: Table) -> str:
-    texts = [[_header(name) for name in table.columns]]
-    texts += [[printable(shown(row.get(name))) for name in table.columns] for row in table.rows]
-    texts = [[text.replace("\\", "\\\\").replace("|", "\\|") for text in line] for line in texts]
-    widths = [max(3, *(len(line[i]) for line in texts)) for i in range(len(table.columns))]
-    right = [_is_numeric(table, name) for name in table.columns]
-    rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
-    lines = [
-        [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)]
-        for line in (texts[0], rule, *texts[1:])
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    from tabulate import tabulate
+
+    heads = [_markdown_escaped(_header(name)) for name in table.columns]
+    rows = [[_markdown_escaped(printable(shown(row.get(name)))) for name in table.columns] for row in table.rows]
+    sides = ["right" if _is_numeric(table, name) else "left" for name in table.columns]
+    return tabulate(rows, heads, "pipe", disable_numparse=True, colalign=sides if rows else None) + "\n"
+
+
+def _markdown_escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|")
 
 
 _LATEX = {
@@ -174,9 +173,11 @@ def _latex_cell(value: ParamValue) -> str:
 
 
 def _latex(table: Table) -> str:
-    """A tabular for the booktabs package."""
+    """Returns a tabular for the booktabs package."""
+    import pandas as pd
+
+    heads = [latex_escaped(_header(name)) for name in table.columns]
+    rows = [[_latex_cell(row.get(name)) for name in table.columns] for row in table.rows]
     layout = "".join("r" if _is_numeric(table, name) else "l" for name in table.columns)
-    lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
-    lines += [" & ".join(latex_escaped(_header(name)) for name in table.columns) + r" \\", r"\midrule"]
-    lines += [" & ".join(_latex_cell(row.get(name)) for name in table.columns) + r" \\" for row in table.rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    frame = pd.DataFrame(rows, columns=range(len(heads)))  # two heads may be equal, and pandas wants unique names
+    return frame.to_latex(index=False, escape=False, header=heads, column_format=layout)

@@ -75,7 +75,7 @@ def test_what_goes_first_is_bookkeeping_and_what_stays_is_the_search() -> None:
 def test_markdown_is_aligned_and_escapes_bars() -> None:
     lines = render(TABLE, Format.MARKDOWN).splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].startswith("| ----: | -------- |")
+    assert lines[1].startswith("|--------:|:---------|")
     assert r"a_b\|c" in lines[2]
     assert "runtime (s)" in lines[0]
 
@@ -120,6 +120,12 @@ def test_one_value_that_is_no_number_makes_no_column_of_words() -> None:
     lines = text.splitlines()
     begin = lines[1].index("─", lines[0].index("f1") - 3)
     assert [lines[i][begin : begin + 4] for i in (0, 2, 3, 4)] == ["  f1", " 0.5", "0.25", " nan"]
+
+
+def test_columns_of_the_same_name_stay_apart() -> None:
+    table = Table(("f1\n", "f1 "), ({"f1\n": 1.5, "f1 ": "a\\b"},))
+    assert render(table, Format.MARKDOWN).splitlines()[2].split() == ["|", "1.5", "|", "a\\\\b", "|"]
+    assert render(table, Format.LATEX).splitlines()[2:5:2] == [r"f1 & f1 \\", r"1.5 & a\textbackslash{}b \\"]
 
 
 def test_an_empty_table_is_its_header() -> None:
