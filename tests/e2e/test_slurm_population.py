@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import REPOSITORY
-from tests.scripts.test_stages import RECORDER
+from tests.experiments.test_stages import RECORDER
 
 pytestmark = [pytest.mark.slurm, pytest.mark.train, pytest.mark.usefixtures("slurm_cluster")]
 

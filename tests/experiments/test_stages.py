@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from hposlurm.worker import checkpoints
-from tests.scripts.test_finetune import DATA, SCRIPT, SHORT, Run, finetune
-from tests.scripts.test_resume import KINDS, steps
+from tests.experiments.test_finetune import DATA, SCRIPT, SHORT, Run, finetune
+from tests.experiments.test_resume import KINDS, steps
 
 # torch and transformers warn of their own renamings at import, which is not ours to fail
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures on the Slurm that SLURM_CONF names what share of its GPUs' time a study trains, in each of waves.mode.
 
-    eval "$(sudo scripts/slurm-cluster up)"; scripts/bench_modes.py --trials 96 --seconds 30
+    eval "$(sudo scripts/slurm-cluster up)"; experiments/wave-modes/bench_modes.py --trials 96 --seconds 30
 
 A trial sleeps between once and twice --seconds, on one GPU; TPE proposes them, as many at once as there are slots: all
 GPUs of the partition, so that the cluster itself limits what runs, or --slots of them by waves.max_concurrent. (A

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from devcluster import directory
-from devcluster.conf import KILL_WAIT_S, MARK, PARTITIONS, Shape
-from devcluster.errors import ClusterError
-from devcluster.packages import PATH, install_missing, program
-from devcluster.processes import Process, are_free, owned_processes, send, wait_until
+from tests.devcluster import directory
+from tests.devcluster.conf import KILL_WAIT_S, MARK, PARTITIONS, Shape
+from tests.devcluster.errors import ClusterError
+from tests.devcluster.packages import PATH, install_missing, program
+from tests.devcluster.processes import Process, are_free, owned_processes, send, wait_until
 
 MAX_NODES = 100
 PORTS = range(10000, 32000, MAX_NODES + 20)  # below the ephemeral ones

@@ -1,6 +1,6 @@
 """Writes experiments/data/squad-sample.json (to train on) and squad-sample-dev.json (to evaluate on).
 
-    python scripts/make_sample.py [DIRECTORY]
+    python experiments/squad/make_sample.py [DIRECTORY]
 
 A small encyclopaedia of a country that does not exist, in SQuAD v1.1 format. The texts are made here, by chance from a
 fixed seed, so both files are free of anybody's rights. Train and dev share names of rivers, towns and people, the words
@@ -132,7 +132,7 @@ def things(chance: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def main() -> None:
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "experiments" / "data"
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "data"
     chance = random.Random(SEED)
     articles = [article(thing, kind, chance) for thing, kind in things(chance)][: TRAIN_ARTICLES + DEV_ARTICLES]
     for name, part in (

@@ -30,7 +30,7 @@ OTHERS_S = 30  # torchrun kills the other ranks too, once one has failed
 
 def preload() -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"  # as the script does, before DeepSpeed is imported
-    sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "squad"))
     for name in MODULES:
         importlib.import_module(name)
 
@@ -45,6 +45,7 @@ def become(request: dict[str, Any], place: dict[str, str]) -> None:
         os.environ.clear()
         os.environ.update(request["env"] | place)
         sys.argv = request["argv"]
+        sys.modules.pop("finetune", None)  # its first lines read the environment
         runpy.run_path(sys.argv[0], run_name="__main__")
         status = 0
     except SystemExit as left:

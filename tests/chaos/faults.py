@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from devcluster.cluster import Cluster
-from devcluster.processes import Process
-
-from chaoslab.study import NAME, REPOSITORY, Study
+from tests.chaos.study import NAME, REPOSITORY, Study
+from tests.devcluster.cluster import Cluster
+from tests.devcluster.processes import Process
 
 Fault = Callable[["Chaos"], str]
 
@@ -68,7 +67,7 @@ def kill_worker(chaos: Chaos) -> str:
 
 
 def kill_training(chaos: Chaos) -> str:
-    return chaos.kill("chaoslab/trial.py")
+    return chaos.kill("chaos/trial.py")
 
 
 def kill_planner(chaos: Chaos) -> str:

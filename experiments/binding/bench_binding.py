@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how long jobs of a refill wave take to bind their trials when many start at once, as a Markdown table.
 
-    scripts/bench_binding.py --earlier 1000 10000 --elements 64
+    experiments/binding/bench_binding.py --earlier 1000 10000 --elements 64
 
 bind: each element in a process that is up already, all of them let go at the same moment; from there to its claim.
 cold: the same with an interpreter of its own, begun at once; from there to the last claim. Both share this machine's

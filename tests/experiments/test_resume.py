@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.worker import checkpoints
-from tests.scripts.test_finetune import DATA, REPOSITORY, SCRIPT, SHORT, Run, finetune
+from tests.experiments.test_finetune import DATA, REPOSITORY, SCRIPT, SHORT, Run, finetune
 from tests.worker.study import Study
 
 # torch and transformers warn of their own renamings at import, which is not ours to fail

@@ -1,4 +1,4 @@
-"""scripts/bench_modes.py: the share of the GPUs' time, by hand."""
+"""experiments/wave-modes/bench_modes.py: the share of the GPUs' time, by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hposlurm.spec import parse
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "bench_modes.py"
+    path = Path(__file__).parents[2] / "experiments" / "wave-modes" / "bench_modes.py"
     found = importlib.util.spec_from_file_location("bench_modes", path)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)

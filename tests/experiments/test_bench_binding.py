@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 
 
 def test_it_measures_and_finds_each_trial_taken_once() -> None:
-    command = [sys.executable, str(REPOSITORY / "scripts" / "bench_binding.py")]
+    command = [sys.executable, str(REPOSITORY / "experiments" / "binding" / "bench_binding.py")]
     options = ["--earlier", "3", "--elements", "2", "--algorithm", "random"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

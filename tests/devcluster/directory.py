@@ -10,8 +10,8 @@ import stat
 from dataclasses import asdict
 from pathlib import Path
 
-from devcluster.conf import Shape, config_files
-from devcluster.errors import ClusterError
+from tests.devcluster.conf import Shape, config_files
+from tests.devcluster.errors import ClusterError
 
 
 def prepare(root: Path) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaoslab.study import LONG_STEPS, LONG_TRIAL, NAME, Study
-from chaoslab.trial import checksum
+from tests.chaos.study import LONG_STEPS, LONG_TRIAL, NAME, Study
+from tests.chaos.trial import checksum
 
 # An attempt's own clock against the allocation's whole seconds
 _OVERLAP_S = 1.0

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what the planner itself costs in a large study of ASHA, and how that grows with the history.
 
-    scripts/bench_planner.py --gpus 10000 --trials 100000 [--plot growth.svg]
+    experiments/planner-scale/bench_planner.py --gpus 10000 --trials 100000 [--plot growth.svg]
 
 Studies of growing size run on a simulated cluster, which is not timed. Then a budget that was raised makes the planner
 decide once more, about one assignment and about one for every GPU, from a history that it sees for the first time, as

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SAMPLE = Path(__file__).parents[2] / "experiments" / "data"
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SQUAD = Path(__file__).parents[2] / "experiments" / "squad"
 
 
 def words(text: str) -> list[int]:
@@ -214,7 +214,7 @@ def test_a_hub_data_set_is_read_through_datasets(tmp_path: Path, monkeypatch: py
     script = "import squad; print([(e.question, e.answers) for e in squad.load('hubset', 'validation')])"
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS), "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "PYTHONPATH": str(SQUAD), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
     )
