@@ -12,7 +12,7 @@ from hposlurm.decisions.observe import observe
 from hposlurm.records import refill_pool
 from hposlurm.records.history import History, as_of
 from hposlurm.records.plan import WavePlan, read_first
-from hposlurm.search import Answer, next_jobs
+from hposlurm.search import Answer, next_requests
 from hposlurm.trial import Assignment, Outcome, Settlement
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Decision:
     def sends(self, assignment: Assignment) -> bool:
         """Whether it has this assignment: the same configuration, as far, for the same reason."""
         return any(
-            job.to_step == assignment.to_step
-            and job.is_final == assignment.is_final
-            and job.why == assignment.why
-            and (job.trial == assignment.trial if assignment.stage else job.trial is None)
-            and job.params == assignment.params
-            for job in self.answer.jobs
+            request.to_step == assignment.to_step
+            and request.is_final == assignment.is_final
+            and request.why == assignment.why
+            and (request.trial == assignment.trial if assignment.stage else request.trial is None)
+            and request.params == assignment.params
+            for request in self.answer.requests
         )
 
     def ends(self, settlement: Settlement) -> bool:
@@ -93,7 +93,7 @@ def decide_again(spec: StudySpec, history: History, moment: Moment, warm: WarmSt
     new = sum((a.trial, a.stage) not in given for a in moment.assignments)
     observations = observe(before, spec.objectives)
     # one more than were given: where there were fewer than wanted, that shows why
-    answer = next_jobs(problem_of(spec, warm.trials), observations, new + 1)
+    answer = next_requests(problem_of(spec, warm.trials), observations, new + 1)
     return Decision(answer, is_exact=not moment.in_flight)
 
 

@@ -16,7 +16,15 @@ from hposlurm.records.gc_pause import collector_paused
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.render.trial import commands
-from hposlurm.search import Job, Observation, SearchProblem, Verdict, derive_seed, jobs_per_wave, next_jobs
+from hposlurm.search import (
+    Observation,
+    SearchProblem,
+    TrainingRequest,
+    Verdict,
+    derive_seed,
+    next_requests,
+    requests_per_wave,
+)
 from hposlurm.search.budget import Spent, affordable, is_limited, payable, reason_to_end, spent
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
@@ -78,11 +86,11 @@ def choose(
     most = 0 if over else affordable(spec.budget, so_far, least_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
     problem = problem_of(spec, (warm or read_warm_start(layout)).trials)
-    rung = jobs_per_wave(problem, observations) if spec.waves.size is None else None
+    rung = requests_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)
-    answer = next_jobs(problem, observations, max(wanted, 0))
-    found = [*again, *_assignments(layout, spec, history, answer.jobs)]
+    answer = next_requests(problem, observations, max(wanted, 0))
+    found = [*again, *_assignments(layout, spec, history, answer.requests)]
     found = with_limits(spec, history, found) if own else found
     whole_s = 60.0 * spec.resources.time_min
     gpu_hours = [gpus * (whole_s if a.time_limit_s is None else a.time_limit_s) / 3600 for a in found]
@@ -91,8 +99,8 @@ def choose(
         return Choice(in_order(spec, found[:count]), answer.verdicts, answer.notes, affordable=most)
     if found:
         over = reason_to_end(spec.budget, so_far, gpu_hours[0])
-    beyond = next_jobs(problem, observations, 1) if over else answer  # what the budget alone leaves out
-    if over and (waiting or beyond.jobs):
+    beyond = next_requests(problem, observations, 1) if over else answer  # what the budget alone leaves out
+    if over and (waiting or beyond.requests):
         left = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
         over = f"{over}; {left} left to be tried again" if waiting else over
         return Choice((), answer.verdicts, answer.notes, over)
@@ -104,40 +112,42 @@ def problem_of(spec: StudySpec, prior: tuple[Observation, ...]) -> SearchProblem
     return SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable)
 
 
-def _assignments(layout: StudyLayout, spec: StudySpec, history: History, jobs: Sequence[Job]) -> list[Assignment]:
+def _assignments(
+    layout: StudyLayout, spec: StudySpec, history: History, requests: Sequence[TrainingRequest]
+) -> list[Assignment]:
     found, number = [], len(history.trials)
-    for job in jobs:
-        if job.trial is None:
-            found.append(_new(layout, spec, history, number, job))
+    for request in requests:
+        if request.trial is None:
+            found.append(_new(layout, spec, history, number, request))
             number += 1
         else:
-            found.append(_further(layout, spec, history.trial(job.trial), job))
+            found.append(_further(layout, spec, history.trial(request.trial), request))
     return found
 
 
-def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, job: Job) -> Assignment:
-    parent = None if job.copy_of is None else history.trial(job.copy_of)
+def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, request: TrainingRequest) -> Assignment:
+    parent = None if request.copy_of is None else history.trial(request.copy_of)
     # a copy goes on with its parent's seed: so its line of ancestors is what one run with that seed would do
     seed = derive_seed(spec.search.seed, "trial", number) if parent is None else parent.seed
-    begin, resumed = commands(layout, spec.command_template, number, job.params, seed, job.to_step)
+    begin, resumed = commands(layout, spec.command_template, number, request.params, seed, request.to_step)
     return Assignment(
         trial=number,
-        params=job.params,
-        signature=signature(job.params),
+        params=request.params,
+        signature=signature(request.params),
         seed=seed,
         command=begin,
         command_resumed=resumed,
-        attrs=job.attrs,
-        from_step=job.from_step,
-        to_step=job.to_step,
-        resume_from=None if parent is None else _newest_checkpoint(layout, parent, job.from_step),
-        is_final=job.is_final,
-        why=job.why,
+        attrs=request.attrs,
+        from_step=request.from_step,
+        to_step=request.to_step,
+        resume_from=None if parent is None else _newest_checkpoint(layout, parent, request.from_step),
+        is_final=request.is_final,
+        why=request.why,
     )
 
 
-def _further(layout: StudyLayout, spec: StudySpec, trial: Trial, job: Job) -> Assignment:
-    stage = Stage(len(trial.stages), 0, job.from_step, job.to_step, None, job.is_final, job.why)
+def _further(layout: StudyLayout, spec: StudySpec, trial: Trial, request: TrainingRequest) -> Assignment:
+    stage = Stage(len(trial.stages), 0, request.from_step, request.to_step, None, request.is_final, request.why)
     return _assign(layout, spec, trial, stage)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import observe
 from hposlurm.records.history import History
-from hposlurm.search import Job, Observation, SearchProblem, derive_seed, jobs_per_wave, next_jobs
+from hposlurm.search import Observation, SearchProblem, TrainingRequest, derive_seed, next_requests, requests_per_wave
 from hposlurm.spec.search import PAIRS
 from hposlurm.trial import TrialState
 
@@ -30,24 +30,24 @@ def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) ->
     None where every trial is trained in one go, so that trials are all there is to count.
     """
     problem = SearchProblem(spec.space, _imagined(spec.search), spec.objectives, spec.budget.n_trials)
-    if all(job.is_final for job in next_jobs(problem, (), 1).jobs):
+    if all(request.is_final for request in next_requests(problem, (), 1).requests):
         return None
     known = observe(history, spec.objectives)
     pool = [o.values for o in known if o.values is not None]
-    jobs: Sequence[Job] = [_open_job(history, o) for o in known if o.is_open]
+    requests: Sequence[TrainingRequest] = [_open_request(history, o) for o in known if o.is_open]
     waves = largest = 0
     while waves < most:
-        if not jobs:
-            rung = jobs_per_wave(problem, known) if spec.waves.size is None else None
-            answer = next_jobs(problem, known, trials_per_wave(spec, wave_size) if rung is None else rung)
+        if not requests:
+            rung = requests_per_wave(problem, known) if spec.waves.size is None else None
+            answer = next_requests(problem, known, trials_per_wave(spec, wave_size) if rung is None else rung)
             for verdict in answer.verdicts:
                 known[verdict.trial] = replace(known[verdict.trial], state=TrialState.PRUNED)
-            jobs = answer.jobs
-        if not jobs:
+            requests = answer.requests
+        if not requests:
             break
-        waves, largest = waves + 1, max(largest, len(jobs))
-        known = _ended(known, jobs, pool, len(spec.objectives))
-        jobs = ()
+        waves, largest = waves + 1, max(largest, len(requests))
+        known = _ended(known, requests, pool, len(spec.objectives))
+        requests = ()
     return waves, largest
 
 
@@ -62,30 +62,33 @@ def _imagined(search: SearchSpec) -> SearchSpec:
     return search.model_copy(update={"algorithm": None, "sampler": sampler, "pruner": pruner})
 
 
-def _open_job(history: History, observation: Observation) -> Job:
+def _open_request(history: History, observation: Observation) -> TrainingRequest:
     stage = history.trial(observation.number).stages[-1]
-    return Job(observation.params, observation.number, stage.from_step, stage.to_step, stage.is_final)
+    return TrainingRequest(observation.params, observation.number, stage.from_step, stage.to_step, stage.is_final)
 
 
 def _ended(
-    known: Sequence[Observation], jobs: Sequence[Job], pool: Sequence[tuple[float, ...]], objectives: int
+    known: Sequence[Observation],
+    requests: Sequence[TrainingRequest],
+    pool: Sequence[tuple[float, ...]],
+    objectives: int,
 ) -> list[Observation]:
     """Everyone arrives where he was sent, with values drawn from `pool`, the same ones at every step."""
     found = list(known)
-    for job in jobs:
-        number = len(found) if job.trial is None else job.trial
-        if job.trial is None:
-            found.append(Observation(number, job.params, TrialState.WAITING, attrs=job.attrs))
+    for request in requests:
+        number = len(found) if request.trial is None else request.trial
+        if request.trial is None:
+            found.append(Observation(number, request.params, TrialState.WAITING, attrs=request.attrs))
         draw = derive_seed("forecast", number)
         values = pool[draw % len(pool)] if pool else (float(draw),) * objectives
-        point = (1 if job.to_step is None else job.to_step, values)
+        point = (1 if request.to_step is None else request.to_step, values)
         found[number] = replace(
             found[number],
-            state=TrialState.COMPLETE if job.is_final else TrialState.PAUSED,
+            state=TrialState.COMPLETE if request.is_final else TrialState.PAUSED,
             values=values,
             curve=(*found[number].curve, point),
             ends=(*found[number].ends, point),
-            to_step=job.to_step,
+            to_step=request.to_step,
             is_open=False,
         )
     return found

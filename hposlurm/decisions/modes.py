@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm.pruning import AT_REPORTS
-from hposlurm.search import SearchProblem, jobs_per_wave
+from hposlurm.search import SearchProblem, requests_per_wave
 from hposlurm.spec.refill import why_no_refill
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _planned_at_once(spec: StudySpec, wave_size: int) -> int:
 
 def _first_rung(spec: StudySpec) -> int | None:
     """How many trials the first rung has, where a wave is one."""
-    return jobs_per_wave(SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
+    return requests_per_wave(SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials), ())
 
 
 def _is_known(spec: StudySpec) -> bool:

@@ -13,13 +13,13 @@ from itertools import islice
 from operator import attrgetter
 
 from hposlurm.search.fresh import fresh
-from hposlurm.search.observation import Answer, Job, Observation, SearchProblem
+from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest
 from hposlurm.search.ranking import Place, Ranking, ranking
 from hposlurm.search.rungs import levels_of, quota, told, value_at
 
 
 def asha(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` jobs: promotions first, then new trials at the lowest rung.
+    """Up to `n` requests: promotions first, then new trials at the lowest rung.
 
     Once no new trial may come and none is under way, every rung that has sent nobody on sends its best one, so that
     a small study has a trial that was trained to the end.
@@ -27,13 +27,13 @@ def asha(problem: SearchProblem, observations: Sequence[Observation], n: int) ->
     levels = levels_of(problem.search)
     ranked = ranking(levels, problem.objectives, problem.search.compare_by, observations, problem.space.limits)
     ladder = _Ladder(problem, ranked, observations)
-    jobs = list(islice(ladder.promotions(), n))
-    if len(jobs) == n:
-        return Answer(tuple(jobs))
-    new = fresh(problem, observations, n - len(jobs), to_step=levels[0], is_final=len(levels) == 1, levels=levels)
-    if not jobs and not new.jobs and not any(o.is_open for o in observations):
+    requests = list(islice(ladder.promotions(), n))
+    if len(requests) == n:
+        return Answer(tuple(requests))
+    new = fresh(problem, observations, n - len(requests), to_step=levels[0], is_final=len(levels) == 1, levels=levels)
+    if not requests and not new.requests and not any(o.is_open for o in observations):
         return Answer(tuple(ladder.last_promotions())[:n], finished=new.finished)
-    return Answer((*jobs, *new.jobs), finished=new.finished)
+    return Answer((*requests, *new.requests), finished=new.finished)
 
 
 class _Ladder:
@@ -44,7 +44,7 @@ class _Ladder:
         self._ranked = ranked
         self._observations = observations
 
-    def promotions(self) -> Iterator[Job]:
+    def promotions(self) -> Iterator[TrainingRequest]:
         """Everyone who may go on now, from the highest rung down, best first."""
         factor = self._problem.search.reduction_factor
         for k in range(len(self._ranked.levels) - 2, -1, -1):
@@ -55,16 +55,16 @@ class _Ladder:
                     break
                 yield self._sent(k, place, goers)
 
-    def last_promotions(self) -> Iterator[Job]:
+    def last_promotions(self) -> Iterator[TrainingRequest]:
         """The best one of each rung that has sent nobody on, the highest rung first."""
         for k in range(len(self._ranked.levels) - 2, -1, -1):
             if not self._ranked.sent[k]:
                 yield from (self._sent(k, place, 1) for place in self._ranked.waiting[k][:1])
 
-    def _sent(self, k: int, place: Place, goers: int) -> Job:
+    def _sent(self, k: int, place: Place, goers: int) -> TrainingRequest:
         level, observation = self._ranked.levels[k], self._of(place[2])
         placing = self._ranked.placing(k, place, goers, lambda number: value_at(self._of(number), level))
-        return Job(
+        return TrainingRequest(
             observation.params,
             trial=observation.number,
             from_step=observation.to_step or level,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hposlurm.search.observation import Job, Observation, SearchProblem
+from hposlurm.search.observation import Observation, SearchProblem, TrainingRequest
 from hposlurm.search.rungs import value_at
 from hposlurm.search.suggestions import suggest
 from hposlurm.trial import TrialState
@@ -17,9 +17,9 @@ _BLIND = frozenset({"grid", "random", "qmc"})
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """New trials' jobs. `finished` says why fewer came than were wanted, unless `n_trials` is what kept them."""
+    """New trials' requests. `finished` says why fewer came than were wanted, unless `n_trials` is what kept them."""
 
-    jobs: tuple[Job, ...] = ()
+    requests: tuple[TrainingRequest, ...] = ()
     finished: str | None = None
 
     @property
@@ -69,11 +69,11 @@ def fresh(
         prior=prior,
     )
     kept = [*attrs, *({} for _ in range(left))]
-    jobs = tuple(
-        Job(s.params, to_step=to_step, is_final=is_final, attrs={**s.attrs, **own})
+    requests = tuple(
+        TrainingRequest(s.params, to_step=to_step, is_final=is_final, attrs={**s.attrs, **own})
         for s, own in zip(found, kept, strict=False)
     )
-    return Fresh(jobs, EXHAUSTED if len(found) < left else None)
+    return Fresh(requests, EXHAUSTED if len(found) < left else None)
 
 
 def _as_complete(observation: Observation) -> Observation:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hposlurm.pruning.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
-from hposlurm.search.observation import Answer, Job, Observation, SearchProblem, Verdict
+from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest, Verdict
 from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placings, standings, told, value_at
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import TrialState
@@ -59,7 +59,7 @@ def shapes_of(problem: SearchProblem) -> tuple[BracketShape, ...]:
 
 
 def halving(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` jobs: who survived a decided rung goes on first; then brackets are filled, further ones are opened.
+    """Up to `n` requests: who survived a decided rung goes on first; then brackets are filled, further ones are opened.
 
     The verdicts are on all that lost in a decided rung.
     """
@@ -67,13 +67,15 @@ def halving(problem: SearchProblem, observations: Sequence[Observation], n: int)
     is_closed = room(problem, observations, 1) == 0
     going, lost = _decided(problem, brackets, is_closed=is_closed)
     new = _new(problem, observations, brackets, n - len(going))
-    if new.finished and not new.jobs and not is_closed:  # no further trial ever comes: what waits for more goes ahead
+    if (
+        new.finished and not new.requests and not is_closed
+    ):  # no further trial ever comes: what waits for more goes ahead
         going, lost = _decided(problem, brackets, is_closed=True)
-    return Answer((*going[:n], *new.jobs[: max(0, n - len(going))]), tuple(lost), finished=new.finished)
+    return Answer((*going[:n], *new.requests[: max(0, n - len(going))]), tuple(lost), finished=new.finished)
 
 
 def rung_size(problem: SearchProblem, observations: Sequence[Observation]) -> int:
-    """How many jobs make one rung: all that survived decided rungs, else what all brackets lack at their first one."""
+    """Returns how many requests make one rung: all survivors of decided rungs, else all that first rungs lack."""
     brackets = _brackets(problem, observations)
     going, _ = _decided(problem, brackets, is_closed=room(problem, observations, 1) == 0)
     if going:
@@ -125,7 +127,7 @@ class _Bracket:
         was_sent_on = first + 1 < len(self.levels) and is_sent_to(o, self.levels[first + 1])
         return was_sent_on or (o.state is TrialState.PRUNED and value_at(o, self.levels[first]) is not None)
 
-    def decided(self, problem: SearchProblem, *, is_closed: bool) -> Iterator[Job | Verdict]:
+    def decided(self, problem: SearchProblem, *, is_closed: bool) -> Iterator[TrainingRequest | Verdict]:
         """Who goes on and who ends, rung by rung; a rung waits until the one below has sent on all that it will."""
         if self.is_joinable and not is_closed:
             return
@@ -134,7 +136,7 @@ class _Bracket:
                 return
             words = list(self._judged(problem, k))
             yield from words
-            if any(isinstance(word, Job) for word in words):
+            if any(isinstance(word, TrainingRequest) for word in words):
                 return
 
     def places(self, problem: SearchProblem, k: int, size: int) -> dict[int, Placing]:
@@ -146,7 +148,7 @@ class _Bracket:
     def _is_past(self, o: Observation, k: int) -> bool:
         return is_sent_to(o, self.levels[k + 1])
 
-    def _judged(self, problem: SearchProblem, k: int) -> Iterator[Job | Verdict]:
+    def _judged(self, problem: SearchProblem, k: int) -> Iterator[TrainingRequest | Verdict]:
         """What is decided of those that wait at rung `k`."""
         level, by_number = self.levels[k], {o.number: o for o in self.members}
         for number, placing in self.places(problem, k, len(self.members)).items():
@@ -156,7 +158,7 @@ class _Bracket:
             text = told(placing, problem, o)
             if placing.goes_on:
                 is_final = k + 2 == len(self.levels)
-                yield Job(o.params, number, o.to_step or level, self.levels[k + 1], is_final, why=text)
+                yield TrainingRequest(o.params, number, o.to_step or level, self.levels[k + 1], is_final, why=text)
             else:
                 yield Verdict(number, text)
 
@@ -175,11 +177,11 @@ def _brackets(problem: SearchProblem, observations: Sequence[Observation]) -> di
 
 def _decided(
     problem: SearchProblem, brackets: dict[int, _Bracket], *, is_closed: bool
-) -> tuple[list[Job], list[Verdict]]:
+) -> tuple[list[TrainingRequest], list[Verdict]]:
     """What every bracket decides; those that were trained furthest go on first."""
     found = [word for bracket in brackets.values() for word in bracket.decided(problem, is_closed=is_closed)]
-    jobs = sorted((w for w in found if isinstance(w, Job)), key=lambda job: -(job.to_step or 0))
-    return jobs, [w for w in found if isinstance(w, Verdict)]
+    requests = sorted((w for w in found if isinstance(w, TrainingRequest)), key=lambda request: -(request.to_step or 0))
+    return requests, [w for w in found if isinstance(w, Verdict)]
 
 
 def _places(problem: SearchProblem, brackets: dict[int, _Bracket]) -> Iterator[int]:
@@ -200,8 +202,12 @@ def _new(problem: SearchProblem, observations: Sequence[Observation], brackets: 
     places = _places(problem, brackets)
     chosen = [next(places) for _ in range(max(0, room(problem, observations, n)))]
     new = fresh(problem, observations, len(chosen), levels=levels, attrs=[{"bracket": b} for b in chosen])
-    jobs = []
-    for job, b in zip(new.jobs, chosen, strict=False):
+    requests = []
+    for request, b in zip(new.requests, chosen, strict=False):
         first = found[b % len(found)].first
-        jobs.append(Job(job.params, to_step=levels[first], is_final=first == len(levels) - 1, attrs=job.attrs))
-    return Fresh(tuple(jobs), new.finished)
+        requests.append(
+            TrainingRequest(
+                request.params, to_step=levels[first], is_final=first == len(levels) - 1, attrs=request.attrs
+            )
+        )
+    return Fresh(tuple(requests), new.finished)

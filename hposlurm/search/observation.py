@@ -79,21 +79,21 @@ class SearchProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What the search wants done next: train a trial (None: a new one) up to `to_step` (None: its own end).
-
-    A job that is not `is_final` leaves its trial PAUSED at `to_step`. `copy_of` is the trial from whose newest
-    checkpoint a new one starts. `attrs` are kept with a new trial, and must survive JSON. `why` says, for people, what
-    the decision to send a trial on was made by.
-    """
+class TrainingRequest:
+    """Names what the search wants trained next. Without `is_final` its trial is PAUSED at `to_step`."""
 
     params: Mapping[str, ParamValue]
+    #: The trial to send on; None for a new one.
     trial: int | None = None
     from_step: int = 0
+    #: The step to train to; None for the training code's own end.
     to_step: int | None = None
     is_final: bool = True
+    #: The trial from whose newest checkpoint a new one starts.
     copy_of: int | None = None
+    #: Kept with a new trial; must survive JSON.
     attrs: Mapping[str, object] = field(default_factory=dict)
+    #: What the decision to send a trial on was made by, for people.
     why: str = ""
 
 
@@ -109,7 +109,7 @@ class Verdict:
 class Answer:
     """What the search says at one moment. `finished` tells why nothing more will ever come; `notes` are for people."""
 
-    jobs: tuple[Job, ...] = ()
+    requests: tuple[TrainingRequest, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
     finished: str | None = None

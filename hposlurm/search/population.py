@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from hposlurm.pruning.scoring import scoring
 from hposlurm.search.fresh import fresh
 from hposlurm.search.mutation import mutate
-from hposlurm.search.observation import Answer, Job, Observation, SearchProblem, Verdict, complaints, violations
+from hposlurm.search.observation import (
+    Answer,
+    Observation,
+    SearchProblem,
+    TrainingRequest,
+    Verdict,
+    complaints,
+    violations,
+)
 from hposlurm.search.points import draw_point
 from hposlurm.search.rungs import value_at
 from hposlurm.search.seeds import derive_seed
@@ -50,7 +58,7 @@ def copies_each(search: SearchSpec) -> int:
 
 
 def population(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` jobs of the generation that is under way; the next one begins when everyone has arrived.
+    """Up to `n` requests of the generation that is under way; the next one begins when everyone has arrived.
 
     Copies come before the trials that they are copies of: these go on, and may then delete the checkpoint.
     """
@@ -98,17 +106,21 @@ def _is_sent(observation: Observation, end: int) -> bool:
 
 def _founders(
     problem: SearchProblem, observations: Sequence[Observation], members: Sequence[int], ends: Sequence[int]
-) -> tuple[Job, ...]:
+) -> tuple[TrainingRequest, ...]:
     is_final = len(ends) == 1
     attrs: list[Mapping[str, object]] = [{"member": m, "generation": 0} for m in members]
-    jobs = list(fresh(problem, observations, len(members), to_step=ends[0], is_final=is_final, attrs=attrs).jobs)
-    for own in attrs[len(jobs) :]:  # a space with fewer points than members: some begin alike
+    requests = list(
+        fresh(problem, observations, len(members), to_step=ends[0], is_final=is_final, attrs=attrs).requests
+    )
+    for own in attrs[len(requests) :]:  # a space with fewer points than members: some begin alike
         rng = Random(derive_seed(problem.search.seed, "member", str(own["member"])))
         draws = (draw_point(problem.space, rng) for _ in range(_SOUND))
         point = next((p for p in draws if problem.space.is_feasible(p)), None)
         if point is not None:
-            jobs.append(Job(point, to_step=ends[0], is_final=is_final, attrs={"origin": "random", **own}))
-    return tuple(jobs)
+            requests.append(
+                TrainingRequest(point, to_step=ends[0], is_final=is_final, attrs={"origin": "random", **own})
+            )
+    return tuple(requests)
 
 
 def _generation(
@@ -119,7 +131,7 @@ def _generation(
     ends: Sequence[int],
     n: int,
 ) -> Answer | None:
-    """The generation's jobs that are not given out yet, None if all are: they follow from how the one before ended."""
+    """Returns the generation's requests that are not given out yet; None if all are. They follow from the one before."""
     begin, end, is_final = ends[generation - 1], ends[generation], generation == len(ends) - 1
     before = [_at(trials, generation - 1) for trials in members]
     copies = select(problem, before, begin, generation)
@@ -128,15 +140,15 @@ def _generation(
     if any(_is_sent(trials[-1], end) for trials in members):  # decided before, and the measured metrics have moved on
         copies = [c for c in copies if c.loser.state is not TrialState.PAUSED and not _is_sent(c.loser, end)]
     room = len(copies) if problem.n_trials is None else problem.n_trials - len(observations)
-    jobs: list[Job] = []
+    requests: list[TrainingRequest] = []
     verdicts: list[Verdict] = []
     replaced = set()
     for copy in copies:
         if any(_begun(o) == generation for o in members[copy.member]):
             replaced.add(copy.member)
-        elif room > len(jobs):  # else no trial is left for a copy, and it trains on
+        elif room > len(requests):  # else no trial is left for a copy, and it trains on
             replaced.add(copy.member)
-            jobs.append(_copied(problem, copy, generation, begin, end, is_final))
+            requests.append(_copied(problem, copy, generation, begin, end, is_final))
             if copy.loser.state is TrialState.PAUSED:
                 verdicts.append(Verdict(copy.loser.number, copy.reason))
     ranking = _Ranking.at(problem, before, begin)
@@ -144,11 +156,13 @@ def _generation(
     for member, o in enumerate(before):
         if member not in replaced and o.state is TrialState.PAUSED and o.to_step == begin:
             why = f"{_when(generation, begin)}: {ranking.place(o)}, {ending}"
-            jobs.append(Job(o.params, o.number, begin, end, is_final, why=why))
-    return Answer(tuple(jobs[:n]), tuple(verdicts)) if jobs else None
+            requests.append(TrainingRequest(o.params, o.number, begin, end, is_final, why=why))
+    return Answer(tuple(requests[:n]), tuple(verdicts)) if requests else None
 
 
-def _copied(problem: SearchProblem, copy: Copy, generation: int, begin: int, end: int, is_final: bool) -> Job:
+def _copied(
+    problem: SearchProblem, copy: Copy, generation: int, begin: int, end: int, is_final: bool
+) -> TrainingRequest:
     search = problem.search
     rng = Random(derive_seed(search.seed, "copy", generation, copy.member))
     params = mutate(
@@ -162,7 +176,7 @@ def _copied(problem: SearchProblem, copy: Copy, generation: int, begin: int, end
         "parent_step": begin,
         "replaces": copy.loser.number,
     }
-    return Job(params, None, begin, end, is_final, copy.parent.number, attrs, copy.reason)
+    return TrainingRequest(params, None, begin, end, is_final, copy.parent.number, attrs, copy.reason)
 
 
 @dataclass(frozen=True, slots=True)

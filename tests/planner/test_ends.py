@@ -11,7 +11,7 @@ from hposlurm.decisions import choice
 from hposlurm.planner import advance, create
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.search import next_jobs
+from hposlurm.search import next_requests
 from hposlurm.trial import JobState, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec
 
@@ -48,7 +48,7 @@ def test_what_does_not_fit_is_never_tried_again_and_the_search_is_told(layout, m
     cluster, study = first_wave(layout, 8, **retrying(3))
     cluster.run(loss=lambda p: NO_ROOM if p["x"] == 0.5 else p["x"])
     told = []
-    monkeypatch.setattr(choice, "next_jobs", lambda *args: told.append(args[1]) or next_jobs(*args))
+    monkeypatch.setattr(choice, "next_requests", lambda *args: told.append(args[1]) or next_requests(*args))
     advance(layout, study, cluster)
     trial = read_history(layout).trials[0]
     assert (trial.state, trial.infeasible, trial.reason) == (TrialState.FAIL, True, NO_ROOM)

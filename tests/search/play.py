@@ -1,4 +1,4 @@
-"""Plays a search in memory: jobs are run by so many workers that take as long as they are told."""
+"""Plays a search in memory: requests are run by so many workers that take as long as they are told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
-from hposlurm.search import Job, Observation, SearchProblem, Verdict, next_jobs
+from hposlurm.search import Observation, SearchProblem, TrainingRequest, Verdict, next_requests
 from hposlurm.space import FloatParameter, SearchSpace
 from hposlurm.spec import SearchSpec
 from hposlurm.trial import Objective, Params, TrialState
@@ -26,47 +26,47 @@ def shrinking(params: Params, step: int) -> float:
 
 
 class Play:
-    """A study: what is known of its trials, and which jobs were given out, in order."""
+    """A study: what is known of its trials, and which requests were given out, in order."""
 
     def __init__(
         self,
         problem: SearchProblem,
         loss: Callable[[Params, int], float] = shrinking,
         *,
-        fails: Callable[[Job, int], bool] = lambda *_: False,
+        fails: Callable[[TrainingRequest, int], bool] = lambda *_: False,
     ) -> None:
         self.problem = problem
         self.loss = loss
         self.fails = fails
         self.observations: list[Observation] = []
-        self.jobs: list[tuple[int, Job]] = []
+        self.requests: list[tuple[int, TrainingRequest]] = []
         self.verdicts: list[Verdict] = []
 
-    def start(self, n: int) -> list[tuple[int, Job]]:
-        """Gives out up to `n` jobs, each with its trial's number."""
-        answer = next_jobs(self.problem, self.observations, n)
+    def start(self, n: int) -> list[tuple[int, TrainingRequest]]:
+        """Gives out up to `n` requests, each with its trial's number."""
+        answer = next_requests(self.problem, self.observations, n)
         for verdict in answer.verdicts:
             self._set(verdict.trial, state=TrialState.PRUNED)
         self.verdicts += answer.verdicts
         started = []
-        for job in answer.jobs:
-            number = len(self.observations) if job.trial is None else job.trial
-            if job.trial is None:
-                self.observations.append(Observation(number, job.params, TrialState.RUNNING, attrs=job.attrs))
-            self._set(number, state=TrialState.RUNNING, values=None, to_step=job.to_step, is_open=True)
-            started.append((number, job))
-        self.jobs += started
+        for request in answer.requests:
+            number = len(self.observations) if request.trial is None else request.trial
+            if request.trial is None:
+                self.observations.append(Observation(number, request.params, TrialState.RUNNING, attrs=request.attrs))
+            self._set(number, state=TrialState.RUNNING, values=None, to_step=request.to_step, is_open=True)
+            started.append((number, request))
+        self.requests += started
         return started
 
-    def end(self, number: int, job: Job) -> None:
-        """The job arrives where it was sent, or fails."""
-        if self.fails(job, number):
+    def end(self, number: int, request: TrainingRequest) -> None:
+        """The request arrives where it was sent, or fails."""
+        if self.fails(request, number):
             self._set(number, state=TrialState.FAIL, is_open=False)
             return
         before = self.observations[number]
-        last = job.to_step or 1
-        points = tuple((step, (self.loss(job.params, step),)) for step in range(job.from_step + 1, last + 1))
-        state = TrialState.COMPLETE if job.is_final else TrialState.PAUSED
+        last = request.to_step or 1
+        points = tuple((step, (self.loss(request.params, step),)) for step in range(request.from_step + 1, last + 1))
+        state = TrialState.COMPLETE if request.is_final else TrialState.PAUSED
         self._set(
             number,
             state=state,
@@ -76,30 +76,30 @@ class Play:
             ends=(*before.ends, (last, points[-1][1])),
         )
 
-    def waves(self, size: Callable[[Play], int], most: int = 500) -> list[list[tuple[int, Job]]]:
+    def waves(self, size: Callable[[Play], int], most: int = 500) -> list[list[tuple[int, TrainingRequest]]]:
         """Plays wave by wave to the end."""
-        found: list[list[tuple[int, Job]]] = []
+        found: list[list[tuple[int, TrainingRequest]]] = []
         while len(found) < most and (wave := self.start(size(self))):
             found.append(wave)
-            for number, job in wave:
-                self.end(number, job)
+            for number, request in wave:
+                self.end(number, request)
         return found
 
-    def workers(self, count: int, seconds: Callable[[int, Job], float], most: int = 100_000) -> float:
+    def workers(self, count: int, seconds: Callable[[int, TrainingRequest], float], most: int = 100_000) -> float:
         """Plays with so many workers until nothing is left; the time that it took."""
-        now, running = 0.0, list[tuple[float, int, Job]]()
-        while len(self.jobs) < most:
-            for number, job in self.start(count - len(running)):
-                heappush(running, (now + seconds(number, job), number, job))
+        now, running = 0.0, list[tuple[float, int, TrainingRequest]]()
+        while len(self.requests) < most:
+            for number, request in self.start(count - len(running)):
+                heappush(running, (now + seconds(number, request), number, request))
             if not running:
                 break
-            now, number, job = heappop(running)
-            self.end(number, job)
+            now, number, request = heappop(running)
+            self.end(number, request)
         return now
 
     def census(self, levels: Sequence[int]) -> list[int]:
-        """How many jobs were sent to each rung."""
-        return [sum(job.to_step == level for _, job in self.jobs) for level in levels]
+        """How many requests were sent to each rung."""
+        return [sum(request.to_step == level for _, request in self.requests) for level in levels]
 
     def _set(self, number: int, **changes: Any) -> None:
         self.observations[number] = replace(self.observations[number], **changes)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hposlurm.search import Observation, next_jobs
+from hposlurm.search import Observation, next_requests
 from hposlurm.search.fresh import at_one_rung
 from hposlurm.space import CategoricalParameter, SearchSpace
 from hposlurm.trial import TrialState
@@ -47,11 +47,11 @@ def test_every_decision_is_that_of_the_published_algorithm(seed: int) -> None:
     decisions = 0
     for _ in range(120):
         expected = reference(play.observations, 3)
-        for number, job in play.start(1):
-            running.append((number, job))
-            decisions += job.trial is not None
+        for number, request in play.start(1):
+            running.append((number, request))
+            decisions += request.trial is not None
             if len(play.observations) < 60:
-                assert (None if job.trial is None else (job.trial, job.to_step)) == expected
+                assert (None if request.trial is None else (request.trial, request.to_step)) == expected
         if len(running) == 7 or (running and len(play.observations) == 60):
             play.end(*running.pop(rng.randrange(len(running))))
     assert decisions > 10
@@ -61,7 +61,7 @@ def test_about_a_third_is_sent_on_from_each_rung() -> None:
     """Not 102, 100, 98 of 102, which is what dropping the promoted before the best third is taken makes."""
     play = Play(problem_of(102, **ASHA), loss=lambda params, step: Random(f"{params} {step}").random())
     rng = Random(1)
-    play.workers(8, lambda _, job: (job.to_step - job.from_step) * rng.uniform(1, 2))
+    play.workers(8, lambda _, request: (request.to_step - request.from_step) * rng.uniform(1, 2))
     lowest, middle, top = play.census(LEVELS)
     assert lowest == 102
     assert 34 <= middle <= 45
@@ -79,13 +79,13 @@ def at_the_lowest_rung(*losses: float | None) -> list[Observation]:
 
 
 def test_nobody_that_failed_is_promoted_however_many_failed() -> None:
-    answer = next_jobs(problem_of(9, **ASHA), at_the_lowest_rung(1.0, *[None] * 8), 3)
-    assert [job.trial for job in answer.jobs] == [0]
+    answer = next_requests(problem_of(9, **ASHA), at_the_lowest_rung(1.0, *[None] * 8), 3)
+    assert [request.trial for request in answer.requests] == [0]
 
 
 def test_fewer_than_the_factor_promote_nobody() -> None:
-    (job,) = next_jobs(problem_of(9, **ASHA), at_the_lowest_rung(1.0, 2.0), 1).jobs
-    assert job.trial is None
+    (request,) = next_requests(problem_of(9, **ASHA), at_the_lowest_rung(1.0, 2.0), 1).requests
+    assert request.trial is None
 
 
 def test_after_the_last_new_trial_promotions_go_on_until_nothing_is_left() -> None:
@@ -109,24 +109,24 @@ def test_a_study_too_small_for_a_promotion_sends_its_best_trial_to_the_end() -> 
 def test_a_promoted_trial_goes_on_where_it_stopped_and_says_why() -> None:
     play = Play(problem_of(9, **ASHA))
     play.waves(lambda _: 9)
-    promoted = [(number, job) for number, job in play.jobs if job.trial is not None]
-    assert [(job.from_step, job.to_step, job.is_final) for _, job in promoted] == [
+    promoted = [(number, request) for number, request in play.requests if request.trial is not None]
+    assert [(request.from_step, request.to_step, request.is_final) for _, request in promoted] == [
         (1, 3, False),
         (1, 3, False),
         (1, 3, False),
         (3, 9, True),
     ]
-    number, job = promoted[0]
-    value = play.loss(job.params, 1)
+    number, request = promoted[0]
+    value = play.loss(request.params, 1)
     threshold = play.loss(promoted[2][1].params, 1)
-    assert job.why == f"rung 1: loss {value:.6g}, place 1 of 9, the best 3 go on (threshold {threshold:.6g})"
-    assert job.params == play.observations[number].params
+    assert request.why == f"rung 1: loss {value:.6g}, place 1 of 9, the best 3 go on (threshold {threshold:.6g})"
+    assert request.params == play.observations[number].params
 
 
 def test_failed_trials_count_as_the_worst_of_their_rung() -> None:
     play = Play(problem_of(9, **ASHA), fails=lambda _, number: number in (0, 1, 2))
     play.waves(lambda _: 9, most=2)
-    assert {number for number, job in play.jobs if job.to_step == 3}.isdisjoint({0, 1, 2})
+    assert {number for number, request in play.requests if request.to_step == 3}.isdisjoint({0, 1, 2})
     assert play.census(LEVELS)[1] == 3  # a third of nine, not of the six that are left
 
 
@@ -135,7 +135,7 @@ def test_an_exhausted_space_ends_the_search_after_its_promotions() -> None:
     play = Play(problem_of(None, space=four, **ASHA))
     play.waves(lambda _: 4)
     assert play.census(LEVELS) == [4, 1, 1]
-    assert next_jobs(play.problem, play.observations, 4).finished == "the search space is exhausted"
+    assert next_requests(play.problem, play.observations, 4).finished == "the search space is exhausted"
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -150,12 +150,12 @@ def test_the_order_in_which_results_came_does_not_matter(rng: Random, workers: i
     again = noisy(0)
     again.loss = play.loss
     again.observations = [*play.observations]
-    assert next_jobs(again.problem, again.observations, 3) == next_jobs(play.problem, play.observations, 3)
+    assert next_requests(again.problem, again.observations, 3) == next_requests(play.problem, play.observations, 3)
 
 
 def test_a_model_is_told_of_the_highest_rung_that_enough_trials_reached() -> None:
     play = Play(problem_of(30, **ASHA))
-    play.workers(4, lambda _, job: float(job.to_step))
+    play.workers(4, lambda _, request: float(request.to_step))
     at_top = at_one_rung(play.observations, LEVELS, 5)
     level_3 = [o.number for o in play.observations if any(step == 3 for step, _ in o.curve)]
     assert len([o for o in play.observations if o.state is TrialState.COMPLETE]) < 5 <= len(level_3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.search import Observation, Suggestion, fresh, next_jobs
+from hposlurm.search import Observation, Suggestion, fresh, next_requests
 from hposlurm.trial import TrialState
 from tests.search.play import problem_of
 
@@ -38,7 +38,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
     ],
 )
 def test_models_learn_of_stopped_trials(told: list[Observation], search: dict[str, Any], states: list[str]) -> None:
-    next_jobs(problem_of(9, **search), [STOPPED, SILENT], 1)
+    next_requests(problem_of(9, **search), [STOPPED, SILENT], 1)
     assert [str(o.state) for o in told] == states
     assert told[0].values == (2.0,)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hposlurm.search import Job, jobs_per_wave, next_jobs
+from hposlurm.search import TrainingRequest, next_requests, requests_per_wave
 from hposlurm.search.halving import shapes
 from hposlurm.trial import TrialState
 from tests.search.play import Play, problem_of
@@ -16,7 +16,7 @@ BAND = {"algorithm": "hyperband", "min_resource": 1, "max_resource": 9}
 
 
 def by_rungs(play: Play) -> int:
-    return jobs_per_wave(play.problem, play.observations) or 0
+    return requests_per_wave(play.problem, play.observations) or 0
 
 
 def test_brackets_are_those_of_hyperbands_table() -> None:
@@ -29,7 +29,7 @@ def test_brackets_are_those_of_hyperbands_table() -> None:
 def test_a_rung_is_a_wave_and_one_trial_of_nine_survives() -> None:
     play = Play(problem_of(9, **HALVING))
     waves = play.waves(by_rungs)
-    assert [[job.to_step for _, job in wave] for wave in waves] == [[1] * 9, [3] * 3, [9]]
+    assert [[request.to_step for _, request in wave] for wave in waves] == [[1] * 9, [3] * 3, [9]]
     order = sorted(play.observations, key=lambda o: float(o.params["x"]))  # type: ignore[arg-type]
     assert [o.state for o in order] == [TrialState.COMPLETE] + [TrialState.PRUNED] * 8
     assert {number for number, _ in waves[1]} == {o.number for o in order[:3]}
@@ -48,11 +48,11 @@ def test_losers_are_told_the_rung_their_value_and_what_was_needed() -> None:
 def test_a_rung_is_not_decided_while_one_of_its_trials_runs() -> None:
     play = Play(problem_of(9, **HALVING))
     first, *others = play.start(9)
-    for number, job in others:
-        play.end(number, job)
-    assert next_jobs(play.problem, play.observations, 9).jobs == ()
+    for number, request in others:
+        play.end(number, request)
+    assert next_requests(play.problem, play.observations, 9).requests == ()
     play.end(*first)
-    assert len(next_jobs(play.problem, play.observations, 9).jobs) == 3
+    assert len(next_requests(play.problem, play.observations, 9).requests) == 3
 
 
 def test_a_failed_trial_does_not_hold_its_rung_up_and_loses() -> None:
@@ -64,27 +64,27 @@ def test_a_failed_trial_does_not_hold_its_rung_up_and_loses() -> None:
 
 def test_survivors_that_found_no_slot_go_on_later() -> None:
     play = Play(problem_of(9, **HALVING))
-    for number, job in play.start(9):
-        play.end(number, job)
+    for number, request in play.start(9):
+        play.end(number, request)
     sent = []
     for _ in range(3):
-        ((number, job),) = play.start(1)
-        assert job.to_step == 3
+        ((number, request),) = play.start(1)
+        assert request.to_step == 3
         sent.append(number)
-        play.end(number, job)
+        play.end(number, request)
     best = sorted(play.observations, key=lambda o: float(o.params["x"]))[:3]  # type: ignore[arg-type]
     assert sent == [o.number for o in best]
-    assert [job.to_step for _, job in play.start(9)] == [9]
+    assert [request.to_step for _, request in play.start(9)] == [9]
 
 
 def test_free_slots_start_the_next_bracket_while_a_rung_still_runs() -> None:
     play = Play(problem_of(None, **HALVING))
     first = play.start(12)
-    assert [job.attrs["bracket"] for _, job in first] == [0] * 9 + [1] * 3
-    for number, job in first[:9]:
-        play.end(number, job)
+    assert [request.attrs["bracket"] for _, request in first] == [0] * 9 + [1] * 3
+    for number, request in first[:9]:
+        play.end(number, request)
     again = play.start(9)
-    assert [(job.trial is not None, job.attrs.get("bracket")) for _, job in again] == [(True, None)] * 3 + [
+    assert [(request.trial is not None, request.attrs.get("bracket")) for _, request in again] == [(True, None)] * 3 + [
         (False, 1)
     ] * 6
 
@@ -92,17 +92,17 @@ def test_free_slots_start_the_next_bracket_while_a_rung_still_runs() -> None:
 def test_of_several_decided_rungs_the_one_that_was_trained_furthest_goes_first() -> None:
     play = Play(problem_of(None, **HALVING))
     older, newer = play.start(9), play.start(9)
-    for number, job in newer:
-        play.end(number, job)
-    for number, job in (*play.start(3), *older):
-        play.end(number, job)
-    assert [job.to_step for _, job in play.start(4)] == [9, 3, 3, 3]
+    for number, request in newer:
+        play.end(number, request)
+    for number, request in (*play.start(3), *older):
+        play.end(number, request)
+    assert [request.to_step for _, request in play.start(4)] == [9, 3, 3, 3]
 
 
 def test_a_bracket_that_the_number_of_trials_cuts_short_is_decided_as_it_is() -> None:
     play = Play(problem_of(13, **HALVING))
     waves = play.waves(by_rungs)
-    assert [[job.to_step for _, job in wave] for wave in waves] == [[1] * 9, [3] * 3, [9], [1] * 4, [3], [9]]
+    assert [[request.to_step for _, request in wave] for wave in waves] == [[1] * 9, [3] * 3, [9], [1] * 4, [3], [9]]
     assert sum(o.state is TrialState.COMPLETE for o in play.observations) == 2
 
 
@@ -111,13 +111,13 @@ def test_trials_that_are_allowed_later_open_a_new_bracket() -> None:
     play.waves(by_rungs)
     play.problem = problem_of(8, **HALVING)
     (wave, *_) = play.waves(by_rungs)
-    assert [job.attrs["bracket"] for _, job in wave] == [1] * 4
+    assert [request.attrs["bracket"] for _, request in wave] == [1] * 4
 
 
 def test_all_brackets_of_hyperband_lie_side_by_side_in_one_wave() -> None:
     play = Play(problem_of(34, **BAND))
     waves = play.waves(by_rungs)
-    sizes = [{step: [job.to_step for _, job in wave].count(step) for step in (1, 3, 9)} for wave in waves]
+    sizes = [{step: [request.to_step for _, request in wave].count(step) for step in (1, 3, 9)} for wave in waves]
     assert sizes == [
         {1: 9, 3: 5, 9: 3},  # 9 at 1, ceil(3 · 3 / 2) at 3, 3 at 9
         {1: 0, 3: 3, 9: 1},
@@ -139,12 +139,12 @@ def test_whatever_the_order_nothing_is_left_over_and_no_step_is_trained_twice(
     play.workers(workers, lambda number, _: 1.0 + (number * 7 + seed) % 5)
     assert len(play.observations) == n_trials
     assert {o.state for o in play.observations} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
-    trained: dict[int, list[Job]] = {}
-    for number, job in play.jobs:
-        trained.setdefault(number, []).append(job)
-    for jobs in trained.values():
-        assert [job.from_step for job in jobs[1:]] == [job.to_step for job in jobs[:-1]]
-        assert [job.is_final for job in jobs] == [job.to_step == 9 for job in jobs]
+    trained: dict[int, list[TrainingRequest]] = {}
+    for number, request in play.requests:
+        trained.setdefault(number, []).append(request)
+    for requests in trained.values():
+        assert [request.from_step for request in requests[1:]] == [request.to_step for request in requests[:-1]]
+        assert [request.is_final for request in requests] == [request.to_step == 9 for request in requests]
 
 
 def test_bohb_proposes_by_a_model_once_a_rung_has_enough_results() -> None:
@@ -153,8 +153,8 @@ def test_bohb_proposes_by_a_model_once_a_rung_has_enough_results() -> None:
     for seed in range(3):
         search = {"algorithm": "bohb", "min_resource": 1, "max_resource": 9, "startup_trials": 5, "seed": seed}
         play = Play(problem_of(50, **search))
-        play.workers(1, lambda _, job: float(job.to_step or 0))
-        origins = [job.attrs["origin"] for _, job in play.jobs if job.trial is None]
+        play.workers(1, lambda _, request: float(request.to_step or 0))
+        origins = [request.attrs["origin"] for _, request in play.requests if request.trial is None]
         assert set(origins[:5]) == {"random"}
         assert set(origins[10:]) == {"tpe"}
         late += [float(o.params["x"]) for o in play.observations[20:]]  # type: ignore[arg-type]

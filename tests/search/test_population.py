@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hposlurm.search import Observation, SearchProblem, next_jobs
+from hposlurm.search import Observation, SearchProblem, next_requests
 from hposlurm.search.population import copies_each, generation_ends, select
 from hposlurm.space import CategoricalParameter, SearchSpace
 from hposlurm.space.expressions import parse
@@ -101,20 +101,20 @@ def test_a_generation_that_has_begun_stays_as_it_was_decided() -> None:
     """Measured metrics change while a generation is given out in small waves: nobody else is replaced for that."""
     limits = Limits((parse("peak <= 30"),), frozenset({"peak"}))
     play = Play(replace(problem(), space=replace(LINE, limits=limits)), moving)
-    for number, job in play.start(4):
-        play.end(number, job)
+    for number, request in play.start(4):
+        play.end(number, request)
     ((first, copy),) = play.start(1)
     assert copy.copy_of is not None
     survivor = next(o.number for o in play.observations if o.state is TrialState.PAUSED and o.number != copy.copy_of)
     play.observations[survivor] = replace(play.observations[survivor], metrics={"peak": 99.0})
     others = [*play.start(1), *play.start(5)]
-    assert [job.copy_of for _, job in others] == [None, None, None]
+    assert [request.copy_of for _, request in others] == [None, None, None]
     assert survivor in {number for number, _ in others} and first not in {number for number, _ in others}
 
 
 def test_what_is_enqueued_is_among_the_first_members() -> None:
     play = Play(problem(enqueue=({"x": 0.875}, {"x": 0.125})), moving)
-    assert [job.params for _, job in play.start(4)][:2] == [{"x": 0.875}, {"x": 0.125}]
+    assert [request.params for _, request in play.start(4)][:2] == [{"x": 0.875}, {"x": 0.125}]
 
 
 def test_a_space_of_fewer_points_than_members_is_drawn_from_again() -> None:
@@ -122,7 +122,7 @@ def test_a_space_of_fewer_points_than_members_is_drawn_from_again() -> None:
     play = Play(problem(two), moving)
     waves = play.waves(lambda _: 4)
     assert [len(wave) for wave in waves] == [4, 4, 4, 4]
-    assert {job.params["x"] for _, job in play.jobs} == {0.0, 1.0}
+    assert {request.params["x"] for _, request in play.requests} == {0.0, 1.0}
 
 
 def test_what_is_maximised_is_ranked_the_other_way() -> None:
@@ -141,9 +141,9 @@ def test_a_study_is_as_many_waves_as_generations() -> None:
     play = Play(problem(), moving)
     waves = play.waves(lambda _: 4)
     assert [len(wave) for wave in waves] == [4, 4, 4, 4]
-    assert {job.to_step for _, job in waves[-1]} == {8} and all(job.is_final for _, job in waves[-1])
-    last = next_jobs(play.problem, play.observations, 4)
-    assert (last.jobs, last.finished) == ((), "the population of 4 has ended its 4 generations")
+    assert {request.to_step for _, request in waves[-1]} == {8} and all(request.is_final for _, request in waves[-1])
+    last = next_requests(play.problem, play.observations, 4)
+    assert (last.requests, last.finished) == ((), "the population of 4 has ended its 4 generations")
     states = [o.state for o in play.observations]
     assert states.count(TrialState.COMPLETE) == 4 and states.count(TrialState.PRUNED) == 3
 
@@ -152,18 +152,22 @@ def test_a_copy_tells_its_ancestors_and_begins_where_they_were() -> None:
     play = Play(problem(), moving)
     waves = play.waves(lambda _: 4)
     for generation, wave in enumerate(waves[1:], 1):
-        ((number, job),) = [(n, j) for n, j in wave if j.copy_of is not None]
+        ((number, request),) = [(n, j) for n, j in wave if j.copy_of is not None]
         assert wave[0][0] == number  # before its parent goes on, and may delete the checkpoint
         attrs = play.observations[number].attrs
-        assert (attrs["generation"], attrs["parent"], attrs["parent_step"]) == (generation, job.copy_of, job.from_step)
-        assert job.from_step == 2 * generation and job.copy_of in {n for n, _ in wave}
+        assert (attrs["generation"], attrs["parent"], attrs["parent_step"]) == (
+            generation,
+            request.copy_of,
+            request.from_step,
+        )
+        assert request.from_step == 2 * generation and request.copy_of in {n for n, _ in wave}
         assert play.verdicts[generation - 1].trial == attrs["replaces"]
 
 
 def test_everyone_who_is_sent_on_is_told_by_what() -> None:
     play = Play(problem(), moving)
     play.waves(lambda _: 4)
-    whys = [job.why for _, job in play.jobs if job.trial is not None and job.to_step == 4]
+    whys = [request.why for _, request in play.requests if request.trial is not None and request.to_step == 4]
     values = sorted(abs(float(o.params["x"]) - 2 / 8) for o in play.observations[:4])  # type: ignore[arg-type]
     assert sorted(whys) == [
         f"generation 0, step 2: place {place} of 4 (loss {value:.6g}), 1 of 4 members is replaced"
@@ -182,7 +186,7 @@ def test_the_same_records_give_the_same_decisions() -> None:
 def test_smaller_waves_hold_the_generation_back_until_everyone_has_arrived(size: int) -> None:
     play = Play(problem(), moving)
     waves = play.waves(lambda _: size)
-    reached = [job.to_step for wave in waves for _, job in wave]
+    reached = [request.to_step for wave in waves for _, request in wave]
     assert reached == sorted(reached) and reached == [end for end in (2, 4, 6, 8) for _ in range(4)]
     copies = [o.attrs["generation"] for o in play.observations if "parent" in o.attrs]
     assert copies == [1, 2, 3]
@@ -200,14 +204,15 @@ def test_a_population_that_failed_as_a_whole_ends_the_study() -> None:
     play = Play(problem(), moving, fails=lambda *_: True)
     play.waves(lambda _: 4)
     assert (
-        next_jobs(play.problem, play.observations, 4).finished == "every member of the population failed before step 2"
+        next_requests(play.problem, play.observations, 4).finished
+        == "every member of the population failed before step 2"
     )
 
 
 def test_without_trials_left_for_copies_everyone_trains_on() -> None:
     play = Play(problem(n_trials=5), moving)
     waves = play.waves(lambda _: 4)
-    assert [sum(job.trial is None for _, job in wave) for wave in waves] == [4, 1, 0, 0]
+    assert [sum(request.trial is None for _, request in wave) for wave in waves] == [4, 1, 0, 0]
     assert sum(o.state is TrialState.COMPLETE for o in play.observations) == 4
 
 
@@ -236,13 +241,13 @@ def test_every_population_ends_with_all_who_are_left_at_the_last_step(
     search = {"population_size": size, "perturbation_interval": interval, "max_resource": most, "quantile": quantile}
     asked = problem(seed=seed, n_trials=n_trials, **search)
     play = Play(asked, moving, fails=lambda _, number: number in failing)
-    play.waves(lambda played: waves[len(played.jobs) % len(waves)])
-    assert next_jobs(asked, play.observations, size).finished
+    play.waves(lambda played: waves[len(played.requests) % len(waves)])
+    assert next_requests(asked, play.observations, size).finished
     assert not any(o.is_open for o in play.observations)
     assert n_trials is None or len(play.observations) <= n_trials
     ends = generation_ends(interval, most)
     for number, o in enumerate(play.observations):
-        legs = [(job.from_step, job.to_step) for n, job in play.jobs if n == number]
+        legs = [(request.from_step, request.to_step) for n, request in play.requests if n == number]
         assert all(before[1] == after[0] for before, after in itertools.pairwise(legs))
         assert all(end in ends for _, end in legs)
         if (parent := o.attrs.get("parent")) is not None:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from hposlurm.pruning.scoring import scoring
-from hposlurm.search import Observation, next_jobs
+from hposlurm.search import Observation, next_requests
 from hposlurm.search.ranking import Ranking, ranking
 from hposlurm.search.rungs import standings
 from hposlurm.space.expressions import parse
@@ -83,9 +83,9 @@ def test_two_studies_in_one_process_do_not_know_of_each_other() -> None:
         play.waves(lambda _: 4)
     for _ in range(60):
         for play in plays:
-            for number, job in play.start(4):
-                play.end(number, job)
-    assert [play.jobs for play in plays] == [play.jobs for play in alone]
+            for number, request in play.start(4):
+                play.end(number, request)
+    assert [play.requests for play in plays] == [play.requests for play in alone]
 
 
 def test_a_changed_trial_is_seen_whatever_it_looked_like_before() -> None:
@@ -94,8 +94,8 @@ def test_a_changed_trial_is_seen_whatever_it_looked_like_before() -> None:
         Observation(n, {"x": n / 9}, TrialState.PAUSED, (float(n),), curve=((1, (float(n),)),), to_step=1)
         for n in range(9)
     ]
-    assert [job.trial for job in next_jobs(problem, paused, 3).jobs] == [0, 1, 2]
+    assert [request.trial for request in next_requests(problem, paused, 3).requests] == [0, 1, 2]
     failed = [replace(paused[0], state=TrialState.FAIL), *paused[1:]]
-    assert [job.trial for job in next_jobs(problem, failed, 3).jobs] == [1, 2]
+    assert [request.trial for request in next_requests(problem, failed, 3).requests] == [1, 2]
     worse = [*paused[:1], replace(paused[1], curve=((1, (9.0,)),)), *paused[2:]]
-    assert [job.trial for job in next_jobs(problem, worse, 3).jobs] == [0, 2, 3]
+    assert [request.trial for request in next_requests(problem, worse, 3).requests] == [0, 2, 3]

@@ -12,7 +12,7 @@ from hposlurm.search.auto.ladder import best_first, levels_of, promotions
 from hposlurm.search.auto.premise import Premise, check
 from hposlurm.search.auto.proposals import Proposal, Proposer
 from hposlurm.search.auto.records import THROUGH, Records, joined, read_records
-from hposlurm.search.observation import Answer, Job, Observation, SearchProblem
+from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest
 from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
@@ -28,8 +28,8 @@ AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the e
 _encoders: list[Encoder] = []  # of the last few spaces, for speed alone
 
 
-def next_jobs(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` jobs: first trials that go on, then new ones; the same arguments give the same answer everywhere.
+def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
+    """Up to `n` requests: first trials that go on, then new ones; the same arguments give the same answer everywhere.
 
     Trials go on from rung to rung as in asynchronous successive halving, as far as rungs predict the end in this
     study. Some are let through to the end whatever their rungs say; those are what that is judged by. Once no new
@@ -44,20 +44,20 @@ def next_jobs(problem: SearchProblem, observations: Sequence[Observation], n: in
     records = read_records(encoder, problem.objectives[0], levels, observations)
     premise = check(records)
     onward = promotions(records, premise.lowest, search.reduction_factor, problem.objectives)
-    jobs = [_onward(records, observations, i, why) for i, why in islice(onward, max(n, 0))]
-    new, is_exhausted = _new_jobs(problem, observations, encoder, records, premise, n - len(jobs))
-    jobs += new
+    requests = [_onward(records, observations, i, why) for i, why in islice(onward, max(n, 0))]
+    new, is_exhausted = _new_requests(problem, observations, encoder, records, premise, n - len(requests))
+    requests += new
     if is_exhausted:
         onward = best_first(records)
-    elif jobs or records.is_open.any():
+    elif requests or records.is_open.any():
         onward = iter(())
     else:
         onward = promotions(records, premise.lowest, search.reduction_factor, problem.objectives, is_last=True)
-    taken = {job.trial for job in jobs}
+    taken = {request.trial for request in requests}
     waiting = ((i, why) for i, why in onward if observations[i].number not in taken)
-    jobs += [_onward(records, observations, i, why) for i, why in islice(waiting, n - len(jobs))]
-    is_over = is_exhausted and not jobs and not records.is_open.any()
-    return Answer(tuple(jobs), notes=premise.notes(), finished="the search space is exhausted" if is_over else None)
+    requests += [_onward(records, observations, i, why) for i, why in islice(waiting, n - len(requests))]
+    is_over = is_exhausted and not requests and not records.is_open.any()
+    return Answer(tuple(requests), notes=premise.notes(), finished="the search space is exhausted" if is_over else None)
 
 
 def _several(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
@@ -75,8 +75,10 @@ def _several(problem: SearchProblem, observations: Sequence[Observation], n: int
         prior=problem.prior,
     )
     notes = () if observations else ("auto with several objectives: TPE proposes, and every trial is trained fully",)
-    jobs = tuple(Job(suggestion.params, to_step=search.max_resource, attrs=suggestion.attrs) for suggestion in found)
-    return Answer(jobs, notes=notes, finished="the search space is exhausted" if len(found) < left else None)
+    requests = tuple(
+        TrainingRequest(suggestion.params, to_step=search.max_resource, attrs=suggestion.attrs) for suggestion in found
+    )
+    return Answer(requests, notes=notes, finished="the search space is exhausted" if len(found) < left else None)
 
 
 def premise_of(problem: SearchProblem, observations: Sequence[Observation]) -> Premise:
@@ -86,14 +88,14 @@ def premise_of(problem: SearchProblem, observations: Sequence[Observation]) -> P
     return check(read_records(_encoder(problem.space), problem.objectives[0], levels, observations))
 
 
-def _new_jobs(
+def _new_requests(
     problem: SearchProblem,
     observations: Sequence[Observation],
     encoder: Encoder,
     records: Records,
     premise: Premise,
     n: int,
-) -> tuple[list[Job], bool]:
+) -> tuple[list[TrainingRequest], bool]:
     """New trials, up to `n` and to what the study may have, and whether the space had no more."""
     n = n if problem.n_trials is None else min(n, problem.n_trials - len(observations))
     if n <= 0:
@@ -115,27 +117,29 @@ def _new_jobs(
         search.seed,
         search.startup_trials,
     )
-    jobs: list[Job] = []
+    requests: list[TrainingRequest] = []
     number = len(observations)
     for _ in range(n):
         proposal = proposer.propose()
         if proposal is None:
-            return jobs, True
+            return requests, True
         if proposal.again is not None:
-            jobs.append(_onward(records, observations, proposal.again, AGAIN_WHY, premise.lowest))
+            requests.append(_onward(records, observations, proposal.again, AGAIN_WHY, premise.lowest))
             continue
         is_first = number < (AT_ONCE if records.is_open.all() else FIRST_THROUGH)
-        jobs.append(_start(proposal, is_first or _is_through(problem, number, premise), premise))
+        requests.append(_start(proposal, is_first or _is_through(problem, number, premise), premise))
         number += 1
-    return jobs, False
+    return requests, False
 
 
-def _onward(records: Records, observations: Sequence[Observation], i: int, why: str, rung: int | None = None) -> Job:
+def _onward(
+    records: Records, observations: Sequence[Observation], i: int, why: str, rung: int | None = None
+) -> TrainingRequest:
     """Trial `i` from where it is to the next rung, or to a higher one."""
     at = int(records.target[i])
     rung = at + 1 if rung is None else rung
     observation = observations[i]
-    return Job(
+    return TrainingRequest(
         observation.params,
         observation.number,
         from_step=observation.to_step or 0,
@@ -145,9 +149,11 @@ def _onward(records: Records, observations: Sequence[Observation], i: int, why: 
     )
 
 
-def _start(proposal: Proposal, is_through: bool, premise: Premise) -> Job:
+def _start(proposal: Proposal, is_through: bool, premise: Premise) -> TrainingRequest:
     attrs = {**proposal.attrs, **({THROUGH: True} if is_through and len(premise.levels) > 1 else {})}
-    return Job(proposal.point, to_step=premise.levels[premise.lowest], is_final=premise.is_full, attrs=attrs)
+    return TrainingRequest(
+        proposal.point, to_step=premise.levels[premise.lowest], is_final=premise.is_full, attrs=attrs
+    )
 
 
 def _is_through(problem: SearchProblem, number: int, premise: Premise) -> bool:

@@ -1,4 +1,4 @@
-"""Studies played through in memory: workers that are free ask for one job after the other."""
+"""Studies played through in memory: workers that are free ask for one request after the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hposlurm.search import Answer, Observation, SearchProblem
-from hposlurm.search.auto import next_jobs
+from hposlurm.search.auto import next_requests
 from hposlurm.space import SearchSpace
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Direction, Objective, Params, TrialState
@@ -43,23 +43,23 @@ class Study:
         self._now = 0.0
 
     def ask(self, n: int) -> Answer:
-        """Asks for `n` jobs and starts them."""
-        answer = next_jobs(self.problem, self.observations, n)
+        """Asks for `n` requests and starts them."""
+        answer = next_requests(self.problem, self.observations, n)
         self.answers.append(answer)
-        for job in answer.jobs:
-            number = len(self.observations) if job.trial is None else job.trial
-            if job.trial is None:
-                attrs = json.loads(json.dumps(job.attrs))
-                self.observations.append(Observation(number, dict(job.params), TrialState.WAITING, attrs=attrs))
+        for request in answer.requests:
+            number = len(self.observations) if request.trial is None else request.trial
+            if request.trial is None:
+                attrs = json.loads(json.dumps(request.attrs))
+                self.observations.append(Observation(number, dict(request.params), TrialState.WAITING, attrs=attrs))
             before = self.observations[number]
-            assert not before.is_open and before.params == job.params
-            self.observations[number] = replace(before, state=TrialState.RUNNING, to_step=job.to_step, is_open=True)
-            step = END if job.to_step is None else job.to_step
-            heapq.heappush(self._running, (self._now + step - job.from_step, number, step))
+            assert not before.is_open and before.params == request.params
+            self.observations[number] = replace(before, state=TrialState.RUNNING, to_step=request.to_step, is_open=True)
+            step = END if request.to_step is None else request.to_step
+            heapq.heappush(self._running, (self._now + step - request.from_step, number, step))
         return answer
 
     def end_one(self) -> None:
-        """Lets the job that ends next end."""
+        """Lets the request that ends next end."""
         self._now, number, step = heapq.heappop(self._running)
         before = self.observations[number]
         first = before.curve[-1][0] + 1 if before.curve else 1

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from hposlurm.search import Observation, next_jobs
+from hposlurm.search import Observation, next_requests
 from hposlurm.search.points import draw_point, identity
 from hposlurm.search.seeds import derive_seed
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
@@ -47,25 +47,25 @@ def history() -> list[Observation]:
 
 EVERYWHERE = """
 from tests.search.auto.test_recipe import *
-print(next_jobs(problem(NESTED), history(), 7))
+print(next_requests(problem(NESTED), history(), 7))
 """
 
 
 def test_the_same_records_give_the_same_answer_in_every_process() -> None:
-    mine = next_jobs(problem(NESTED), history(), 7)
+    mine = next_requests(problem(NESTED), history(), 7)
     others = [
         subprocess.run([sys.executable, "-c", EVERYWHERE], capture_output=True, text=True, check=True).stdout.strip()
         for _ in range(2)
     ]
     assert others == [str(mine)] * 2
-    assert {job.attrs.get("origin") for job in mine.jobs if job.trial is None} >= {"gp"}
+    assert {request.attrs.get("origin") for request in mine.requests if request.trial is None} >= {"gp"}
 
 
 def test_an_answer_is_that_of_the_observations_alone() -> None:
     study = Study(problem(BOX), bowl).play(60)
     copied = [dataclasses.replace(o, attrs=json.loads(json.dumps(dict(o.attrs)))) for o in study.observations]
-    assert next_jobs(study.problem, copied, 5) == next_jobs(study.problem, study.observations, 5)
-    assert next_jobs(problem(BOX, seed=1), copied, 5) != next_jobs(study.problem, copied, 5)
+    assert next_requests(study.problem, copied, 5) == next_requests(study.problem, study.observations, 5)
+    assert next_requests(problem(BOX, seed=1), copied, 5) != next_requests(study.problem, copied, 5)
 
 
 def test_the_process_is_fitted_again_only_once_the_trials_are_a_tenth_more() -> None:
@@ -79,7 +79,7 @@ def test_the_process_is_fitted_again_only_once_the_trials_are_a_tenth_more() -> 
 def test_settings_that_are_none_are_found_anew(broken: object) -> None:
     observations = Study(problem(BOX), bowl).play(60).observations
     observations[-1] = dataclasses.replace(observations[-1], attrs={"gp": broken})
-    assert next_jobs(problem(BOX), observations, 5).jobs
+    assert next_requests(problem(BOX), observations, 5).requests
 
 
 @pytest.mark.parametrize("space", [BOX, NESTED, NARROW])
@@ -93,7 +93,11 @@ def test_every_new_trial_is_a_new_allowed_configuration(space: SearchSpace) -> N
 
 def test_a_wave_is_of_different_points_that_lie_apart() -> None:
     study = Study(problem(BOX), bowl).play(60)
-    points = [job.params for job in next_jobs(study.problem, study.observations, 30).jobs if job.trial is None]
+    points = [
+        request.params
+        for request in next_requests(study.problem, study.observations, 30).requests
+        if request.trial is None
+    ]
     assert len({identity(point) for point in points}) == len(points) >= 20
 
 
@@ -131,14 +135,14 @@ def test_who_is_promoted_is_among_the_best_third_of_the_rung() -> None:
     study = Study(problem(BOX), bowl)
     for _ in range(150):
         answer = study.ask(1)
-        for job in answer.jobs:
-            if job.trial is None or study.observations[job.trial].attrs.get("through"):
+        for request in answer.requests:
+            if request.trial is None or study.observations[request.trial].attrs.get("through"):
                 continue
-            at = LEVELS[LEVELS.index(job.to_step or 0) - 1]
+            at = LEVELS[LEVELS.index(request.to_step or 0) - 1]
             values = {o.number: dict(o.ends)[at][0] for o in study.observations if at in dict(o.ends)}
-            place = sorted(values, key=lambda number: (values[number], number)).index(job.trial)
+            place = sorted(values, key=lambda number: (values[number], number)).index(request.trial)
             assert place < len(values) // 3
-            assert job.from_step == at
+            assert request.from_step == at
         study.end_one()
 
 
@@ -147,13 +151,13 @@ def test_a_study_of_few_trials_trains_one_of_them_to_the_end() -> None:
         study = Study(problem(BOX, seed=seed, n_trials=2), bowl).play(500)
         assert len(study.observations) == 2
         assert any(o.state is TrialState.COMPLETE for o in study.observations)
-        assert study.answers[-1].jobs == ()
+        assert study.answers[-1].requests == ()
 
 
 def test_without_resources_every_trial_is_trained_fully() -> None:
     study = Study(problem(BOX, rungs=False), bowl).play(200)
-    assert {job.to_step for answer in study.answers for job in answer.jobs} == {None}
-    assert all(job.is_final for answer in study.answers for job in answer.jobs)
+    assert {request.to_step for answer in study.answers for request in answer.requests} == {None}
+    assert all(request.is_final for answer in study.answers for request in answer.requests)
     assert {o.attrs["origin"] for o in study.observations} >= {"gp", "random"}
     assert not any("through" in o.attrs for o in study.observations)
 
@@ -185,7 +189,11 @@ def test_failures_and_configurations_that_do_not_fit_are_avoided(rungs: bool) ->
         for o in study.observations
     ]
     assert 3 <= sum(o.infeasible for o in lost) <= len(lost) - 10
-    wanted = [job.params["a"] for job in next_jobs(study.problem, lost, 30).jobs if job.attrs.get("origin") == "gp"]
+    wanted = [
+        request.params["a"]
+        for request in next_requests(study.problem, lost, 30).requests
+        if request.attrs.get("origin") == "gp"
+    ]
     assert sum(float(a or 0) > 0.5 for a in wanted) > 0.8 * len(wanted) > 0
 
 
@@ -193,8 +201,8 @@ def test_rungs_that_say_nothing_are_given_up_and_that_is_said() -> None:
     study = Study(problem(BOX), misleading).play(27 * 10, workers=8)
     last = study.ask(8)
     assert "no trial is stopped any more" in last.notes[0] and "at step 9" in last.notes[0]
-    assert all(job.to_step == END and job.is_final for job in last.jobs)
-    assert last.notes == next_jobs(study.problem, study.observations, 0).notes
+    assert all(request.to_step == END and request.is_final for request in last.requests)
+    assert last.notes == next_requests(study.problem, study.observations, 0).notes
 
 
 def test_only_the_rungs_that_say_nothing_are_given_up() -> None:
@@ -207,7 +215,7 @@ def test_only_the_rungs_that_say_nothing_are_given_up() -> None:
     assert len(told) >= 4
     for answer in told:
         assert "the lowest rung is now step 9" in answer.notes[0]
-        assert {job.to_step for job in answer.jobs} <= {9, 27}
+        assert {request.to_step for request in answer.requests} <= {9, 27}
 
 
 def test_rungs_that_predict_are_kept_and_nothing_is_said() -> None:
@@ -244,18 +252,18 @@ def test_the_first_trials_go_to_the_end_so_that_the_rungs_can_be_judged_soon(wor
 
 def test_several_objectives_are_left_to_tpe_and_that_is_said_once() -> None:
     several = dataclasses.replace(problem(BOX, rungs=False), objectives=(Objective("loss"), Objective("size")))
-    answer = next_jobs(several, [], 3)
-    assert len(answer.jobs) == 3 and "TPE" in answer.notes[0]
-    seen = [Observation(i, j.params, TrialState.COMPLETE, (float(i), 1.0)) for i, j in enumerate(answer.jobs)]
-    assert next_jobs(several, seen, 1).notes == ()
+    answer = next_requests(several, [], 3)
+    assert len(answer.requests) == 3 and "TPE" in answer.notes[0]
+    seen = [Observation(i, j.params, TrialState.COMPLETE, (float(i), 1.0)) for i, j in enumerate(answer.requests)]
+    assert next_requests(several, seen, 1).notes == ()
 
 
 def test_trials_of_an_earlier_space_neither_harm_nor_help() -> None:
     study = Study(problem(BOX), bowl).play(60)
     smaller = SearchSpace(tuple(FloatParameter(name, 0.0, 0.2) for name in "abce"))
-    jobs = next_jobs(problem(smaller), study.observations, 5).jobs
-    new = [job for job in jobs if job.trial is None]
-    assert all(smaller.contains(job.params) for job in new)
+    requests = next_requests(problem(smaller), study.observations, 5).requests
+    new = [request for request in requests if request.trial is None]
+    assert all(smaller.contains(request.params) for request in new)
 
 
 def test_the_default_algorithm_is_auto() -> None:
@@ -277,10 +285,10 @@ def test_what_is_enqueued_comes_first_then_the_defaults() -> None:
 def test_trials_of_other_studies_are_learnt_from_and_nothing_else() -> None:
     earlier = Study(problem(BOX), bowl).play(150).observations
     asked = dataclasses.replace(problem(BOX, n_trials=20), prior=tuple(earlier))
-    jobs = next_jobs(asked, [], 20).jobs
-    assert len(jobs) == 20 and all(job.trial is None for job in jobs)
-    assert sum(job.attrs["origin"] == "gp" for job in jobs) > 10
-    assert bowl(jobs[0].params, END) < 0.4 or bowl(jobs[1].params, END) < 0.4
+    requests = next_requests(asked, [], 20).requests
+    assert len(requests) == 20 and all(request.trial is None for request in requests)
+    assert sum(request.attrs["origin"] == "gp" for request in requests) > 10
+    assert bowl(requests[0].params, END) < 0.4 or bowl(requests[1].params, END) < 0.4
 
 
 def test_a_trial_that_breaks_a_limit_is_neither_promoted_nor_sought() -> None:
@@ -290,10 +298,10 @@ def test_a_trial_that_breaks_a_limit_is_neither_promoted_nor_sought() -> None:
         dataclasses.replace(o, metrics={"memory": 80.0 * float(o.params["a"] or 0)})
         for o in Study(problem(BOX), bowl).play(80).observations
     ]
-    jobs = next_jobs(problem(space), observations, 60).jobs
-    promoted = [observations[job.trial] for job in jobs if job.trial is not None]
+    requests = next_requests(problem(space), observations, 60).requests
+    promoted = [observations[request.trial] for request in requests if request.trial is not None]
     assert all(float(o.params["a"] or 0) <= 0.375 or "through" in o.attrs for o in promoted)
-    sought = [float(job.params["a"] or 0) for job in jobs if job.attrs.get("origin") == "gp"]
+    sought = [float(request.params["a"] or 0) for request in requests if request.attrs.get("origin") == "gp"]
     assert sum(a < 0.45 for a in sought) > 0.7 * len(sought) > 5
 
 
@@ -316,18 +324,18 @@ def test_the_reason_of_a_promotion_tells_place_and_threshold_of_the_rung() -> No
     study = Study(problem(BOX, direction=Direction.MAXIMIZE), lambda params, step: -bowl(params, step))
     sent = 0
     for _ in range(120):
-        for job in study.ask(1).jobs:
-            if job.trial is None:
-                assert job.why == ""
-            elif study.observations[job.trial].attrs.get("through"):
-                assert "let through" in job.why
+        for request in study.ask(1).requests:
+            if request.trial is None:
+                assert request.why == ""
+            elif study.observations[request.trial].attrs.get("through"):
+                assert "let through" in request.why
             else:
-                at = LEVELS[LEVELS.index(job.to_step or 0) - 1]
+                at = LEVELS[LEVELS.index(request.to_step or 0) - 1]
                 values = sorted((dict(o.ends)[at][0] for o in study.observations if at in dict(o.ends)), reverse=True)
-                mine = dict(study.observations[job.trial].ends)[at][0]
+                mine = dict(study.observations[request.trial].ends)[at][0]
                 goers = len(values) // 3
-                assert f"rung {at}: loss {mine:.6g}, place {values.index(mine) + 1} of {len(values)}" in job.why
-                assert f"(threshold {values[goers - 1]:.6g})" in job.why
+                assert f"rung {at}: loss {mine:.6g}, place {values.index(mine) + 1} of {len(values)}" in request.why
+                assert f"(threshold {values[goers - 1]:.6g})" in request.why
                 sent += 1
         study.end_one()
     assert sent > 10
@@ -340,7 +348,7 @@ def test_what_was_read_the_last_time_changes_no_answer() -> None:
         for mine in (study, other):
             answer = mine.ask(1)
             copied = [dataclasses.replace(o, params=dict(o.params)) for o in mine.observations]
-            assert mine.ask(0).notes == next_jobs(mine.problem, copied, 0).notes
-            assert next_jobs(mine.problem, copied, 4) == next_jobs(mine.problem, mine.observations, 4)
-            assert answer.jobs
+            assert mine.ask(0).notes == next_requests(mine.problem, copied, 0).notes
+            assert next_requests(mine.problem, copied, 4) == next_requests(mine.problem, mine.observations, 4)
+            assert answer.requests
             mine.end_one()

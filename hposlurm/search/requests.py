@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Schedule = Callable[[SearchProblem, Sequence[Observation], int], Answer]
 
 
-def next_jobs(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` jobs; the same arguments give the same answer in every process. Raises RequestError, SpaceError.
+def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
+    """Up to `n` requests; the same arguments give the same answer in every process. Raises RequestError, SpaceError.
 
     `observations` are in the order of the trials' numbers. None of a trial's open assignments is repeated here.
     """
@@ -27,8 +27,8 @@ def next_jobs(problem: SearchProblem, observations: Sequence[Observation], n: in
     return schedule(problem, observations, max(n, 0))
 
 
-def jobs_per_wave(problem: SearchProblem, observations: Sequence[Observation]) -> int | None:
-    """How many jobs belong into one wave where everyone waits for everyone: a rung, a generation; else None."""
+def requests_per_wave(problem: SearchProblem, observations: Sequence[Observation]) -> int | None:
+    """How many requests belong into one wave where everyone waits for everyone: a rung, a generation; else None."""
     if problem.search.in_generations:
         return problem.search.population_size
     is_halving = _SCHEDULES.get(problem.search.pair[1]) is halving
@@ -51,13 +51,13 @@ def _to_the_end(problem: SearchProblem, observations: Sequence[Observation], n: 
     """New trials alone, each trained to the end unless its worker stops it."""
     levels = levels_of(problem.search) if problem.search.pair[1] == "asha_stopping" else ()
     new = fresh(problem, observations, n, to_step=problem.search.max_resource, levels=levels)
-    return Answer(new.jobs, finished=new.finished)
+    return Answer(new.requests, finished=new.finished)
 
 
 def _auto(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     from hposlurm.search import auto  # scipy takes 0.2 s to import
 
-    return auto.next_jobs(problem, observations, n)
+    return auto.next_requests(problem, observations, n)
 
 
 _SCHEDULES: Mapping[str, Schedule] = {
