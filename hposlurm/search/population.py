@@ -131,7 +131,7 @@ def _generation(
     ends: Sequence[int],
     n: int,
 ) -> Answer | None:
-    """Returns the generation's requests that are not given out yet; None if all are. They follow from the one before."""
+    """Returns the generation's requests that are not given out yet; None if all are. They follow the one before."""
     begin, end, is_final = ends[generation - 1], ends[generation], generation == len(ends) - 1
     before = [_at(trials, generation - 1) for trials in members]
     copies = select(problem, before, begin, generation)
