@@ -11,6 +11,7 @@ from hposlurm.backend.base import (
     WaveRequest,
     choose,
 )
+from hposlurm.backend.identity import OwnJob, start_time
 from hposlurm.records.jobs import ArrayJob
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "Backend",
     "ElementState",
     "Group",
+    "OwnJob",
     "Script",
     "Usage",
     "WaveRequest",
     "choose",
+    "start_time",
 ]

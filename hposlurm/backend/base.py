@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from hposlurm.backend.identity import OwnJob
 from hposlurm.errors import Problem, RequestError
 from hposlurm.records.jobs import ArrayJob
 from hposlurm.records.layout import StudyLayout
@@ -147,6 +148,10 @@ class Backend(Protocol):
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
         """What each ended element of the arrays was allocated, every run of it; None where there is no accounting."""
+        ...
+
+    def own_job(self) -> OwnJob | None:
+        """Returns the cluster's job that this process runs in; None outside of one."""
         ...
 
     def run_again_later(self) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from hposlurm.backend.base import DRIVER_ENDED, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.identity import OwnJob, slurm_job, start_time
 from hposlurm.errors import BackendError, Problem
 from hposlurm.records.jobs import ArrayJob
 from hposlurm.trial import JobState
@@ -155,6 +156,9 @@ class LocalBackend:
         own = self._elements
         return {j: ElementState(own[j].state) if j in own else _foreign_state(_driver_of(j)) for j in job_ids}
 
+    def own_job(self) -> OwnJob | None:
+        return slurm_job()  # the driver may run in one, which may be requeued
+
     def run_again_later(self) -> bool:
         return False
 
@@ -230,20 +234,12 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _start_time(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); None if there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
-
-
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 
 
 def _driver_id(pid: int) -> str:
-    return f"{_host()}.{pid}.{_start_time(pid)}"
+    return f"{_host()}.{pid}.{start_time(pid)}"
 
 
 def _driver_of(job_id: str) -> str:
@@ -254,7 +250,8 @@ def _driver_of(job_id: str) -> str:
 def _driver_pid(driver: str) -> int | None:
     """The process of a driver that lives on this host; None if it has ended or lives elsewhere."""
     host, pid, started = driver.split(".") if driver.count(".") == 2 else ("", "", "")
-    return int(pid) if host == _host() and pid.isdigit() and _start_time(int(pid)) == started else None
+    is_here = host == _host() and pid.isdigit() and bool(started)
+    return int(pid) if is_here and start_time(int(pid)) == started else None
 
 
 def _foreign_process(job_id: str) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from hposlurm.backend.base import ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.identity import OwnJob
 from hposlurm.errors import BackendError, Problem
 from hposlurm.records.jobs import ArrayJob
 
@@ -67,6 +68,9 @@ class SimulatedBackend:
         return {}
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:  # noqa: ARG002
+        return None
+
+    def own_job(self) -> OwnJob | None:
         return None
 
     def run_again_later(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import capacity, queries, scripts
 from hposlurm.backend.base import NEVER_SATISFIED, ElementState, Group, Script, Usage, WaveRequest
+from hposlurm.backend.identity import OwnJob, slurm_job
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
 from hposlurm.decisions import is_refill, waves_in_flight
 from hposlurm.errors import BackendError, LimitError, NotNowError, Problem
@@ -190,9 +190,9 @@ class SlurmBackend:
         """Planner jobs of the wave that wait and will start, lowest id first; the one that asks is none of them."""
         text = queries.ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
         rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
-        mine = os.environ.get("SLURM_JOB_ID")
+        me = self.own_job()
         found = [j for j, comment, why in rows if comment == planner_comment(request) and why != NEVER_SATISFIED]
-        return sorted((job_id for job_id in found if job_id != mine), key=int)
+        return sorted((job_id for job_id in found if me is None or job_id != me.job_id), key=int)
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         try:
@@ -231,11 +231,14 @@ class SlurmBackend:
         except BackendError:
             return None  # switched off or out of reach: the workers' own records hold
 
+    def own_job(self) -> OwnJob | None:
+        return slurm_job()
+
     def run_again_later(self) -> bool:
-        job_id = os.environ.get("SLURM_JOB_ID")
-        if job_id is None:
+        me = self.own_job()
+        if me is None:
             return False
-        queries.ask("scontrol", "requeue", job_id)
+        queries.ask("scontrol", "requeue", me.job_id)
         return True
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:

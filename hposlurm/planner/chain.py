@@ -8,7 +8,6 @@ wave w; element i of array w then runs assignment i of it, and surplus elements 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from hposlurm.backend import NEVER_SATISFIED, Backend, ElementState, WaveRequest
 from hposlurm.decisions import trials_per_wave, waves_ahead
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.planner import submission
-from hposlurm.planner.claim import token_of
+from hposlurm.planner.claim import is_own, token_of
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History
 from hposlurm.records.jobs import WaveJobs, read_jobs
@@ -167,7 +166,6 @@ def trim(backend: Backend, plan: WavePlan, jobs: WaveJobs) -> None:
 def dismiss(layout: StudyLayout, backend: Backend, plan: WavePlan) -> None:
     """Cancels the pairs that a finished study does not need, planners first; never this process's own job."""
     pairs = [jobs for _, jobs in _pairs(layout, plan.wave)]
-    me = os.environ.get("SLURM_JOB_ID")
-    planners = [jobs.planner for jobs in pairs if jobs.planner and jobs.planner != me]
+    planners = [jobs.planner for jobs in pairs if jobs.planner and not is_own(jobs.planner, backend)]
     with contextlib.suppress(BackendError):
         backend.cancel([*planners, *(array.job_id for jobs in pairs for array in jobs.arrays)])

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hposlurm.backend import Backend
+from hposlurm.backend import Backend, OwnJob, start_time
 from hposlurm.errors import BackendError, StudyError
 from hposlurm.records.files import age_s, create_once, from_json, to_json
 from hposlurm.records.layout import WaveLayout
@@ -28,7 +28,7 @@ class Owner:
     """A process that nothing else can be taken for: process ids are given out again, its start time is not.
 
     `kernel` is the running kernel's boot and the process namespace: only within one can a process be looked at.
-    `job_id` and `restart` are those of the Slurm job that it runs in, "" and 0 outside of one.
+    `job_id` and `restart` are those of the job that it runs in, "" and 0 outside of one.
     """
 
     host: str
@@ -39,16 +39,21 @@ class Owner:
     restart: int
 
 
-def this_process() -> Owner:
-    """This process as an owner."""
-    job_id, restart = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_RESTART_COUNT", "")
-    count = int(restart) if restart.isdigit() else 0
-    return Owner(socket.gethostname(), _kernel(), os.getpid(), _start_time(os.getpid()), job_id, count)
+def this_process(backend: Backend) -> Owner:
+    """Returns this process as an owner."""
+    job = backend.own_job() or OwnJob("")
+    return Owner(socket.gethostname(), _kernel(), os.getpid(), start_time(os.getpid()), job.job_id, job.restart)
+
+
+def is_own(job_id: str, backend: Backend) -> bool:
+    """True if this process runs in the job `job_id`."""
+    me = backend.own_job()
+    return me is not None and me.job_id == job_id
 
 
 def claim(wave: WaveLayout, backend: Backend) -> str | None:
     """The wave's token, if this process may submit it; None while its owner may be alive. Raises StudyError."""
-    me = this_process()
+    me = this_process(backend)
     record = {"token": uuid.uuid4().hex[:12], "backend": backend.name, **asdict(me)}
     if create_once(wave.intent, to_json(record)):
         return str(record["token"])
@@ -78,7 +83,7 @@ def _read(path: Path) -> tuple[str, Owner]:
 
 def _is_dead(owner: Owner, me: Owner, intent: Path, backend: Backend) -> bool:
     if (owner.host, owner.kernel) == (me.host, me.kernel):
-        return _start_time(owner.pid) != owner.started
+        return start_time(owner.pid) != owner.started
     if owner.job_id and owner.job_id == me.job_id and owner.restart < me.restart:
         return True  # this very job, before it was requeued
     if owner.job_id and owner.job_id != me.job_id:
@@ -94,15 +99,6 @@ def _job_state(backend: Backend, job_id: str) -> JobState:
     except BackendError:
         return JobState.UNKNOWN
     return JobState.UNKNOWN if found is None else found.state
-
-
-def _start_time(pid: int) -> str:
-    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); "" if there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]  # a zombie does nothing any more
 
 
 def _kernel() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from hposlurm.backend import NEVER_SATISFIED, Backend
 from hposlurm.decisions import waves_in_flight
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.planner import chain, submission
-from hposlurm.planner.claim import token_of
+from hposlurm.planner.claim import is_own, token_of
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
 from hposlurm.planner.retention import tidy
@@ -240,7 +239,7 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     if found.detail == NEVER_SATISFIED:
         backend.cancel([planner])
     ended = found.state.is_terminal or found.detail == NEVER_SATISFIED or planner not in known
-    waits = not ended and planner != os.environ.get("SLURM_JOB_ID")
+    waits = not ended and not is_own(planner, backend)
     if not waits:
         request = submission.request_for(layout, spec, plan, token_of(wave))
         submission.put_planner(request, backend, wave, jobs.arrays)
@@ -253,9 +252,8 @@ def _dismiss_overtaken(layout: StudyLayout, backend: Backend, wave: int) -> None
     """
     found = (read_jobs(layout.wave(before)) for before in range(max(0, wave - _LOOK_BACK), wave))
     planners = [jobs.planner for jobs in found if jobs and jobs.planner and not jobs.is_late]
-    mine = os.environ.get("SLURM_JOB_ID")
     with contextlib.suppress(BackendError):
-        states = backend.states([job_id for job_id in planners if job_id != mine])
+        states = backend.states([job_id for job_id in planners if not is_own(job_id, backend)])
         if waiting := [job_id for job_id, found in states.items() if found.state is JobState.PENDING]:
             backend.cancel(waiting)
 

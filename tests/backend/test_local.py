@@ -69,3 +69,15 @@ def test_gpus_come_from_the_environment(monkeypatch):
     assert visible_gpus() == ["2", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert visible_gpus() == []
+
+
+def test_a_driver_that_nobody_reaped_yet_is_dead() -> None:
+    code = (
+        "import os; from hposlurm.backend.local import _driver_id;print(_driver_id(os.getpid()) + '.0_0', flush=True)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout
+    element = driver.stdout.readline().strip()
+    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # a zombie from now on
+    assert LocalBackend([]).states([element])[element].state is JobState.NODE_FAIL
+    driver.communicate()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.backend import ArrayJob, ElementState, Usage, WaveRequest
+from hposlurm.backend.identity import OwnJob, slurm_job
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import read_plan
@@ -109,6 +110,9 @@ class FakeCluster:
 
     def usage(self, _array_ids: Sequence[str]) -> dict[str, list[Usage]] | None:
         return self.accounting
+
+    def own_job(self) -> OwnJob | None:
+        return slurm_job()
 
     def wait(self, _arrays: Sequence[ArrayJob]) -> None:
         raise NotImplementedError

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.backend import ElementState, slurm
+from hposlurm.backend import ElementState, slurm, start_time
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import LimitError, NotNowError
 from hposlurm.planner import advance, advance_patiently, claim, create, patience
@@ -38,7 +38,9 @@ def owned_by(layout: StudyLayout, cluster: FakeCluster, **changes: Any) -> str |
     """What `claim` gives for a wave that an owner like this process, but with these changes, has claimed."""
     wave = layout.wave(0)
     wave.root.mkdir(parents=True)
-    create_once(wave.intent, to_json({"token": "first", "backend": "fake", **asdict(claim.this_process()), **changes}))
+    create_once(
+        wave.intent, to_json({"token": "first", "backend": "fake", **asdict(claim.this_process(cluster)), **changes})
+    )
     return claim.claim(wave, cluster)
 
 
@@ -57,11 +59,11 @@ def test_a_claim_is_kept_by_its_own_process_and_by_a_living_one(layout):
     assert owned_by(layout, FakeCluster()) == "first"
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     record = json.loads(layout.wave(0).intent.read_bytes())
-    alive = {**record, "pid": other.pid, "started": claim._start_time(other.pid)}
+    alive = {**record, "pid": other.pid, "started": start_time(other.pid)}
     layout.wave(0).intent.write_text(json.dumps(alive))
     assert claim.claim(layout.wave(0), FakeCluster()) is None
     other.kill()  # not waited for: a zombie does nothing any more
-    while claim._start_time(other.pid):
+    while start_time(other.pid):
         pass
     assert claim.claim(layout.wave(0), FakeCluster()) == "first"
     other.communicate()
