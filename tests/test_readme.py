@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,22 @@ def test_the_command_line_imports_nothing_heavy_to_answer_help():
     code = "import sys; import hposlurm.cli.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pandas", "optuna", "submitit", "pydantic", "sqlite3", "numpy"} & set(loaded)
+
+
+def test_the_tree_has_every_room_in_the_order_in_which_imports_point():
+    root = Path(__file__).parents[1]
+    text = README.split("## Where things are")[1].split("\n\n")[1]
+    shown = [line.split()[0] for line in text.splitlines() if line.startswith("      ")]
+    package = root / "hposlurm"
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    loose = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    assert sorted(shown) == sorted(rooms | loose)
+    contract = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    height = {
+        name.strip(): level for level, layer in enumerate(contract["layers"]) for name in re.split(r"[|:]", layer)
+    }
+    levels = [height[re.sub(r"/$|\.py$", "", name)] for name in shown]
+    assert levels == sorted(levels)
+    beside = {line.split()[0] for line in text.splitlines() if re.match(r"    \S", line)}
+    assert all((root / name).is_dir() for name in beside)
+    assert beside == {"hposlurm/", "templates/", "experiments/", "scripts/", "tests/"}
