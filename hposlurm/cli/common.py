@@ -50,12 +50,9 @@ def _nearest(name: str) -> str:
 
 def frozen_spec(layout: StudyLayout) -> StudySpec:
     """The newest revision of a study's frozen spec."""
-    from hposlurm.records.plan import check_objectives
-    from hposlurm.spec import load
+    from hposlurm.spec.frozen import frozen_spec as read
 
-    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
-    check_objectives(layout, [objective.metric for objective in spec.objectives])
-    return spec
+    return read(layout)
 
 
 def say(text: str) -> None:

@@ -27,9 +27,10 @@ def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
     more. Raises RequestError for what may not change.
     """
     from hposlurm.spec import dump, load
+    from hposlurm.spec.frozen import frozen_spec
 
     newest = layout.revisions()[-1]
-    known = load(layout.spec(newest), frozen=True)
+    known = frozen_spec(layout)
     spec = load(layout.spec(newest), settings=settings)
     if spec == known:
         return known

@@ -11,7 +11,6 @@ from hposlurm.decisions.modes import AHEAD_SHARE
 from hposlurm.records import refill_pool
 from hposlurm.records.history import History, read_history, with_settlements
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.plan import check_objectives
 from hposlurm.records.refill_pool import Batch
 from hposlurm.refill.preempted import preempted
 from hposlurm.trial import Settlement
@@ -52,7 +51,7 @@ def _end(layout: StudyLayout, wave: int, position: int, now: float) -> Batch | N
 def _add(
     layout: StudyLayout, history: History, position: int, free: int, now: float, *, is_needed: bool
 ) -> Batch | None:
-    from hposlurm.spec import load
+    from hposlurm.spec.frozen import frozen_spec
 
     plan = history.plans[-1]
     wave = layout.wave(plan.wave)
@@ -62,8 +61,7 @@ def _add(
     wanted = max(wanted, 1 if is_needed and not free else 0)
     if wanted <= 0:
         return None
-    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
-    check_objectives(layout, [objective.metric for objective in spec.objectives])
+    spec = frozen_spec(layout)
     freed, history = _freed(layout, spec, history)
     still_open = [p.wave for p in history.in_flight]
     found = choose(layout, spec, history, wave_size=wanted, gpus=plan.gpus, now=now, still_open=still_open)

@@ -8,7 +8,6 @@ from hposlurm.planner.retention import tidy
 from hposlurm.publish import publish
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.plan import check_objectives
 from hposlurm.refill import upkeep
 
 
@@ -19,13 +18,12 @@ def keep_up(layout: StudyLayout, wave: int) -> bool:
     replaced by what was so a moment before, until the next time. Raises StudyError, SpecError or OSError if something
     cannot be read or written, or study.yaml was exchanged for one that ranks trials by something else.
     """
-    from hposlurm.spec import load
+    from hposlurm.spec.frozen import frozen_spec
 
     begun = time.monotonic()
     # also of one that never comes to its end: the next is not tried at once, and no sooner than after the last one
     upkeep.note(layout.wave(wave), upkeep.seconds(layout.wave(wave)))
-    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
-    check_objectives(layout, [objective.metric for objective in spec.objectives])
+    spec = frozen_spec(layout)
     history = read_history(layout)
     if layout.stop.exists() or layout.waves()[-1] != wave:
         return False  # a planner was there meanwhile, and what it published is newer
