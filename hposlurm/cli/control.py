@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hposlurm.cli.common import find_study, frozen_spec
+from hposlurm.cli.common import find_study, frozen_spec, say
 from hposlurm.cli.launch import tell
 from hposlurm.errors import RequestError
 
@@ -89,7 +89,11 @@ def advance(
         raise RequestError(f"{name} was simulated as a whole and does not go on")
     if backend.is_foreground:
         raise RequestError(f"{name} runs on this machine, in the foreground: hposlurm resume {name} goes on with it")
-    step = advance_patiently(layout, spec, backend, behind=behind) if patient else advance_once(layout, spec, backend)
+    step = (
+        advance_patiently(layout, spec, backend, behind=behind, tell=say)
+        if patient
+        else advance_once(layout, spec, backend)
+    )
     print(f"{step.kind}: {step.message}")
 
 

@@ -60,7 +60,7 @@ def _drive(layout: StudyLayout, spec: StudySpec, backend: Backend, again: bool) 
     from hposlurm.planner import drive
 
     with _sigterm_as_interrupt(), _shown(layout, spec, _LOOK_EVERY_S):
-        step = drive(layout, spec, backend, again=again)
+        step = drive(layout, spec, backend, again=again, tell=say)
     if step.kind == "waiting":
         raise HposlurmError(f"{step.message}; another process drives this study (hposlurm status {layout.root.name})")
 

@@ -1,14 +1,13 @@
-"""Who takes the steps of a study: a planner job behind each wave, a chain laid ahead, or this very process."""
+"""Starts the steps of a study and takes them: a planner job after each wave, a chain laid ahead, or this process."""
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import ArrayJob, Backend
 from hposlurm.errors import NotNowError
 from hposlurm.planner import chain
+from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
 from hposlurm.planner.step import Step, advance
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -20,16 +19,18 @@ _TRY_AGAIN_S = 15
 
 
 def stays(spec: StudySpec, backend: Backend) -> bool:
-    """Whether the process that launches the study has to stay and drive it."""
+    """True if the process that launches the study has to stay and drive it."""
     return backend.is_foreground or spec.slurm.driver == "foreground"
 
 
-def set_going(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+def set_going(
+    layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False, clock: Clock = CLOCK
+) -> Step:
     """Takes one step and, with `driver: chain`, lays the pairs that carry the study on; from a shell that may submit.
 
     Raises BackendError if the cluster refuses; the next call goes on from there.
     """
-    step = advance(layout, spec, backend, again=again)
+    step = advance(layout, spec, backend, again=again, clock=clock)
     if not chain.is_used(spec, backend) or step.kind not in ("waiting", "unsubmitted"):
         return step
     laid = chain.extend(layout, spec, backend, read_history(layout))
@@ -46,7 +47,15 @@ def _planned(step: Step) -> str:
     return step.message if step.kind == "waiting" else f"wave {step.wave} is planned"
 
 
-def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+def drive(
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    *,
+    again: bool = False,
+    tell: Tell = silent,
+    clock: Clock = CLOCK,
+) -> Step:
     """Runs the study to its end in this process: step, wait, step, …
 
     On this machine it returns early, with a step of kind "waiting", where another process drives the study already. On
@@ -55,17 +64,17 @@ def drive(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool
     mine: set[ArrayJob] = set()
     while True:
         try:
-            step = advance(layout, spec, backend, again=again)
+            step = advance(layout, spec, backend, again=again, clock=clock)
             again = False
             mine.update(step.jobs.arrays if step.jobs and step.kind == "submitted" else ())
         except NotNowError as error:
             if backend.is_foreground:
                 raise
-            print(f"not now: {error}", file=sys.stderr, flush=True)
-            time.sleep(_TRY_AGAIN_S)
+            tell(f"not now: {error}")
+            clock.sleep(_TRY_AGAIN_S)
             continue
         if step.kind == "busy" and not backend.is_foreground:
-            time.sleep(_TRY_AGAIN_S)
+            clock.sleep(_TRY_AGAIN_S)
         elif step.awaited is not None and not (backend.is_foreground and mine.isdisjoint(step.awaited.arrays)):
             backend.wait(step.awaited.arrays)
         else:

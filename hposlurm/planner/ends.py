@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from hposlurm.backend import Backend, ElementState, Usage
 from hposlurm.errors import BackendError, StudyError
 from hposlurm.planner import submission
 from hposlurm.planner.claim import token_of
+from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.settle import (
     crashed,
     element_ids,
@@ -57,30 +57,35 @@ class Look:
     alive: Sequence[int]
 
 
-def look(layout: StudyLayout, backend: Backend, plan: WavePlan, history: History) -> Look:
+def look(layout: StudyLayout, backend: Backend, plan: WavePlan, history: History, clock: Clock = CLOCK) -> Look:
     """Asks about a submitted wave; waits for an answer about elements that the cluster does not know."""
     jobs = submission.submitted_jobs(layout.wave(plan.wave))
     if jobs is None:
         raise StudyError(f"{layout.wave(plan.wave).jobs} vanished, though the wave behind it is planned")
     ids = element_ids(plan, jobs.arrays)
     elements = [i for i in unfinished(plan, history, bound(layout.wave(plan.wave), plan)) if ids[i]]
-    states = _await_known(layout, backend, plan, ids, elements) if elements else {}
+    states = _await_known(layout, backend, plan, ids, elements, clock) if elements else {}
     alive = [i for i in elements if states.get(ids[i], UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
     return Look(plan, jobs, ids, states, alive)
 
 
 def _await_known(
-    layout: StudyLayout, backend: Backend, plan: WavePlan, ids: Sequence[str], elements: Sequence[int]
+    layout: StudyLayout,
+    backend: Backend,
+    plan: WavePlan,
+    ids: Sequence[str],
+    elements: Sequence[int],
+    clock: Clock,
 ) -> Mapping[str, ElementState]:
     """The cluster's states; asks again for a grace time while an element without a record is unknown to it."""
-    deadline = time.monotonic() + LOST_AFTER_S
+    deadline = clock.monotonic() + LOST_AFTER_S
     while True:
         states = backend.states([ids[i] for i in elements])
         runs = bound(layout.wave(plan.wave), plan)  # who has nothing of a refill wave has nothing to record
         unknown = [i for i in elements if i in runs and states.get(ids[i], UNKNOWN).state is JobState.UNKNOWN]
-        if not unknown or time.monotonic() > deadline:
+        if not unknown or clock.monotonic() > deadline:
             return states
-        time.sleep(_ASK_AGAIN_S)
+        clock.sleep(_ASK_AGAIN_S)
         history = read_history(layout)
         plan = history.plans[plan.wave]
         still = set(unfinished(plan, history, bound(layout.wave(plan.wave), plan)))
@@ -159,14 +164,15 @@ def await_accounting(
     history: History,
     ended: Sequence[Look],
     settled: tuple[Settlement, ...],
+    clock: Clock = CLOCK,
 ) -> tuple[Settlement, ...]:
     """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
-    deadline = time.monotonic() + SETTLE_S
+    deadline = clock.monotonic() + SETTLE_S
     submitted = [job_id for found in ended for job_id in found.ids if job_id]
     while (usage := backend.usage(_arrays(submitted))) is not None:
-        if all(job_id in usage for job_id in submitted) or time.monotonic() > deadline:
+        if all(job_id in usage for job_id in submitted) or clock.monotonic() > deadline:
             return settle_waves(layout, backend, history, ended)
-        time.sleep(_ASK_AGAIN_S)
+        clock.sleep(_ASK_AGAIN_S)
     return settled
 
 

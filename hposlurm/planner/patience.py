@@ -1,13 +1,12 @@
-"""A planner job outlasts what passes by itself: a full queue, an absent controller, another planner at it."""
+"""Retries a step while what hinders it is temporary: a full queue, an unreachable controller, another planner."""
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
 from hposlurm.errors import NotNowError
+from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
 from hposlurm.planner.step import Step, advance
 from hposlurm.records.layout import StudyLayout
 
@@ -19,25 +18,33 @@ _TRY_AGAIN_S = 15
 _SHARE = 0.5
 
 
-def advance_patiently(layout: StudyLayout, spec: StudySpec, backend: Backend, *, behind: int | None = None) -> Step:
+def advance_patiently(
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    *,
+    behind: int | None = None,
+    tell: Tell = silent,
+    clock: Clock = CLOCK,
+) -> Step:
     """Takes one step, again and again while it cannot be taken now; at last lets the job that it runs in start anew.
 
     The planner `behind` a wave of a chain does not end before that wave is settled: its end starts the next one.
     Raises NotNowError if this process runs in no such job.
     """
-    deadline = time.monotonic() + _SHARE * 60 * spec.slurm.planner.time_min
+    deadline = clock.monotonic() + _SHARE * 60 * spec.slurm.planner.time_min
     while True:
         error: NotNowError | None = None
         try:
-            step = advance(layout, spec, backend)
+            step = advance(layout, spec, backend, clock=clock)
             is_early = behind is not None and step.kind == "waiting" and step.wave <= behind
             if step.kind != "busy" and not is_early:
                 return step
         except NotNowError as caught:
             error = caught
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             if not backend.run_again_later() and error is not None:
                 raise error
             return step if error is None else Step("busy", -1, f"{error}; this job starts again later")
-        print(f"not now: {error or step.message}", file=sys.stderr, flush=True)
-        time.sleep(_TRY_AGAIN_S)
+        tell(f"not now: {error or step.message}")
+        clock.sleep(_TRY_AGAIN_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +12,7 @@ from hposlurm.decisions import waves_in_flight
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import is_own, token_of
+from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
 from hposlurm.planner.retention import tidy
@@ -49,7 +49,9 @@ class Step:
     awaited: WaveJobs | None = None
 
 
-def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False) -> Step:
+def advance(
+    layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False, clock: Clock = CLOCK
+) -> Step:
     """Takes the study one step on: settles an ended wave, plans the next one, submits it.
 
     `again` plans behind a wave that finished the study, for a budget that was raised. Raises BackendError if the
@@ -64,7 +66,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
         plan = history.plans[-1] if history.plans else None
         if plan is None or (plan.finished and again):
             again = False
-            following = _decide(layout, spec, backend, history, (), ())
+            following = _decide(layout, spec, backend, history, (), (), clock)
             if plan is None or not following.finished:
                 _record(layout, backend, following)
                 continue
@@ -74,7 +76,7 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
             chain.dismiss(layout, backend, plan)
             _dismiss_overtaken(layout, backend, plan.wave)
             return Step("finished", plan.wave, plan.finished)
-        step = _step(layout, spec, backend, history, begun)
+        step = _step(layout, spec, backend, history, begun, clock)
         if step is not None:
             publish(layout, history, spec.publish, spec.limits)
             fail_point("published")
@@ -85,7 +87,12 @@ def advance(layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bo
 
 
 def _step(
-    layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, begun: list[tuple[WavePlan, WaveJobs]]
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    history: History,
+    begun: list[tuple[WavePlan, WaveJobs]],
+    clock: Clock,
 ) -> Step | None:
     """One step with the waves in flight; None if a further one is planned now and the loop goes on.
 
@@ -98,9 +105,9 @@ def _step(
             what = f"wave {plan.wave} is planned, and the chain of arrays has run out"
             return Step("unsubmitted", plan.wave, f"{what}: hposlurm resume {layout.root.name}")
         try:
-            jobs = submission.submit_wave(submission.request_for(layout, spec, plan), backend, time.time())
+            jobs = submission.submit_wave(submission.request_for(layout, spec, plan), backend, clock.now())
         except LimitError as error:
-            return _full(layout, spec, backend, history, begun, error)
+            return _full(layout, spec, backend, history, begun, error, clock)
         if jobs is None:
             return Step("busy", plan.wave, f"another planner is submitting wave {plan.wave}")
         begun.append((plan, jobs))
@@ -110,7 +117,7 @@ def _step(
     if begun and len(history.in_flight) >= most:
         return _begun(layout, history, begun)
     fresh = {plan.wave for plan, _ in begun}
-    looks = [look(layout, backend, plan, history) for plan in history.in_flight if plan.wave not in fresh]
+    looks = [look(layout, backend, plan, history, clock) for plan in history.in_flight if plan.wave not in fresh]
     still_open = sorted(fresh | {found.plan.wave for found in looks if found.alive})
     if any(found.plan.elements is not None for found in looks if found.alive):
         most = 1  # `resume` may have changed the mode
@@ -118,11 +125,11 @@ def _step(
         ended = [found for found in looks if not found.alive]
         for found in ended:
             sweep_up(layout, spec, backend, found)
-        close_pools(layout, ended, time.time())
+        close_pools(layout, ended, clock.now())
         now = read_history(layout)  # an element may have written its end between the two looks
         if now.plans[-1].wave != plan.wave:
             return None  # and another planner the next plan: it must not be planned a second time, as one wave more
-        following = _follow(layout, spec, backend, now, ended, still_open)
+        following = _follow(layout, spec, backend, now, ended, still_open, clock)
         if following.assignments or not still_open:
             _record(layout, backend, following)
             return None
@@ -153,13 +160,14 @@ def _full(
     history: History,
     begun: Sequence[tuple[WavePlan, WaveJobs]],
     error: LimitError,
+    clock: Clock,
 ) -> Step:
     """The queue has no room for the wave behind others: the planner behind one of these submits it. Raises `error`
     where there is none.
     """
     if begun:
         return _begun(layout, history, begun, [plan.wave for plan in history.in_flight[:-1]])
-    looks = [look(layout, backend, plan, history) for plan in history.in_flight[:-1]]
+    looks = [look(layout, backend, plan, history, clock) for plan in history.in_flight[:-1]]
     running = [found for found in looks if found.alive]
     if not running:
         raise error
@@ -186,15 +194,16 @@ def _follow(
     history: History,
     ended: Sequence[Look],
     still_open: Sequence[int],
+    clock: Clock,
 ) -> WavePlan:
     """What comes behind the waves that have ended, with the verdicts on them."""
     settled = settle_waves(layout, backend, history, ended)
-    following = _decide(layout, spec, backend, history, settled, still_open)
+    following = _decide(layout, spec, backend, history, settled, still_open, clock)
     # GPU hours are planned with what was really used; without accounting the workers' own records hold
     is_last = following.finished is not None and not still_open
     if ended and (is_last or spec.budget.gpu_hours is not None):
-        settled = await_accounting(layout, backend, history, ended, settled)
-        following = _decide(layout, spec, backend, history, settled, still_open)
+        settled = await_accounting(layout, backend, history, ended, settled, clock)
+        following = _decide(layout, spec, backend, history, settled, still_open, clock)
     return following
 
 
@@ -213,6 +222,7 @@ def _decide(
     history: History,
     settled: Sequence[Settlement],
     still_open: Sequence[int],
+    clock: Clock,
 ) -> WavePlan:
     seen = past.with_settlements(history, settled)
     return next_plan(
@@ -222,7 +232,7 @@ def _decide(
         settled,
         wave_size=backend.wave_size(spec),
         gpus=backend.gpus(spec),
-        now=time.time(),
+        now=clock.now(),
         still_open=still_open,
         nodes=lambda: backend.nodes(spec),
     )

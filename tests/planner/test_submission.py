@@ -16,6 +16,7 @@ from hposlurm.backend import ElementState, slurm, start_time
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import LimitError, NotNowError
 from hposlurm.planner import advance, advance_patiently, claim, create, patience
+from hposlurm.planner.clock import Clock
 from hposlurm.records.files import create_once, to_json
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -197,12 +198,14 @@ def test_a_full_queue_refuses_the_step_and_leaves_the_study_as_it_is(layout, fak
     assert advance(layout, study, SlurmBackend()).kind == "submitted"
 
 
-def test_a_patient_planner_waits_for_room(layout, fake_slurm, monkeypatch):
+def test_a_patient_planner_waits_for_room(layout, fake_slurm):
     study = spec(**SMALL)
     create(layout, study)
     fake_slurm.set("limit", 0)
-    monkeypatch.setattr(patience.time, "sleep", lambda _: fake_slurm.set("limit", 100))
-    assert advance_patiently(layout, study, SlurmBackend()).kind == "submitted"
+    told, clock = [], Clock(sleep=lambda _: fake_slurm.set("limit", 100))
+    step = advance_patiently(layout, study, SlurmBackend(), tell=told.append, clock=clock)
+    assert step.kind == "submitted"
+    assert [line.partition(":")[0] for line in told] == ["not now"]
 
 
 @pytest.mark.usefixtures("fake_slurm", "impatient")
