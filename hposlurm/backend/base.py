@@ -163,14 +163,17 @@ class Backend(Protocol):
         ...
 
 
-def choose(kind: str) -> Backend:
-    """The backend of that name; `auto` is Slurm where its commands are, else local. Raises RequestError."""
+def choose(kind: str, patience_s: float = 60.0) -> Backend:
+    """Returns the backend of that name; `auto` is Slurm where its commands are, else local. Raises RequestError.
+
+    Each question to the cluster is given up after `patience_s` seconds, with NotNowError.
+    """
     if kind == "auto":
         kind = "slurm" if shutil.which("sbatch") else "local"
     if kind == "slurm":
         from hposlurm.backend.slurm import SlurmBackend
 
-        return SlurmBackend()
+        return SlurmBackend(patience_s)
     if kind == "local":
         from hposlurm.backend.local import LocalBackend
 

@@ -149,6 +149,26 @@ def expand(job_ids: str) -> list[str]:
     return found
 
 
+def as_ranges(job_ids: Sequence[str]) -> list[str]:
+    """812_0, 812_1, 812_2, 812_7, 813 → 812_[0-2], 812_7, 813: scancel sends the controller one message per word."""
+    ranges: list[tuple[str, int, int]] = []
+    for job_id in job_ids:
+        array, bracket, index = job_id.partition("_")
+        number = int(index) if bracket else -1
+        before = ranges[-1] if ranges else None
+        if before and bracket and (before[0], before[2]) == (array, number - 1) and number:
+            ranges[-1] = (array, before[1], number)
+        else:
+            ranges.append((array, number, number))
+    return [_range(*found) for found in ranges]
+
+
+def _range(array: str, first: int, last: int) -> str:
+    if first < 0:
+        return array
+    return f"{array}_{first}" if first == last else f"{array}_[{first}-{last}]"
+
+
 def gpus_in_tres(tres: str) -> int:
     """GPUs in "cpu=4,gres/gpu:v100=2,gres/gpu=2,mem=8G": the untyped count, or the sum of the typed ones."""
     counts = dict(part.split("=", 1) for part in tres.split(",") if "=" in part)

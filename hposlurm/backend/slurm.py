@@ -36,11 +36,17 @@ class SlurmBackend:
     name = "slurm"
     is_foreground = False
 
+    def __init__(self, patience_s: float = 60.0) -> None:
+        self._patience_s = patience_s
+
+    def _ask(self, *command: str) -> str:
+        return queries.ask(*command, timeout_s=self._patience_s)
+
     @cached_property
     def _config(self) -> str:
         """What `scontrol show config` says; empty where it does not answer (--dry-run): Slurm's defaults hold then."""
         try:
-            return queries.ask("scontrol", "show", "config")
+            return self._ask("scontrol", "show", "config")
         except BackendError:
             return ""
 
@@ -151,7 +157,7 @@ class SlurmBackend:
 
     def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
         """Id and name of the request's arrays in the queue; the token in the name tells them, lowest id first."""
-        text = queries.ask("squeue", "-h", "--me", "-o", "%F|%j")
+        text = self._ask("squeue", "-h", "--me", "-o", "%F|%j")
         rows = {tuple(line.strip().split("|", 1)) for line in text.splitlines() if f"-{request.token}-" in line}
         return sorted(((job_id, name) for job_id, name in rows), key=lambda row: int(row[0]))
 
@@ -188,7 +194,7 @@ class SlurmBackend:
 
     def _waiting_planners(self, request: WaveRequest) -> list[str]:
         """Planner jobs of the wave that wait and will start, lowest id first; the one that asks is none of them."""
-        text = queries.ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
+        text = self._ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
         rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
         me = self.own_job()
         found = [j for j, comment, why in rows if comment == planner_comment(request) and why != NEVER_SATISFIED]
@@ -196,21 +202,22 @@ class SlurmBackend:
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         try:
-            queries.ask("scontrol", "release", ",".join(array.job_id for array in arrays))
+            self._ask("scontrol", "release", ",".join(array.job_id for array in arrays))
         except BackendError as error:
             if "already finished" not in str(error):
                 raise
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         if job_ids:
-            queries.ask("scancel", "--quiet", *job_ids)
+            # with --state as well, scancel takes all waiting elements of the array, not only the named ones
+            self._ask("scancel", "--quiet", *queries.as_ranges(job_ids))
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
         arrays = sorted({job_id.partition("_")[0] for job_id in job_ids})
         if not arrays:
             return {}
         try:
-            text = queries.ask("squeue", "-h", "-r", "-t", "all", "-j", ",".join(arrays), "-o", "%i|%T|%r")
+            text = self._ask("squeue", "-h", "-r", "-t", "all", "-j", ",".join(arrays), "-o", "%i|%T|%r")
         except BackendError as error:
             if "Invalid job id" not in str(error):  # gone from the controller's memory (MinJobAge)
                 raise
@@ -227,7 +234,7 @@ class SlurmBackend:
         try:
             # -D: without it only the last run of a requeued job is shown, and earlier GPU hours vanish
             form = ("-n", "-P", "-X", "-D", "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList")
-            return queries.parse_sacct(queries.ask("sacct", "-j", ",".join(array_ids), *form))
+            return queries.parse_sacct(self._ask("sacct", "-j", ",".join(array_ids), *form))
         except BackendError:
             return None  # switched off or out of reach: the workers' own records hold
 
@@ -238,7 +245,7 @@ class SlurmBackend:
         me = self.own_job()
         if me is None:
             return False
-        queries.ask("scontrol", "requeue", me.job_id)
+        self._ask("scontrol", "requeue", me.job_id)
         return True
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:

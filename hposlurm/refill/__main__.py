@@ -1,8 +1,8 @@
-"""`python -m hposlurm.decisions STUDY_DIR WAVE [needed]`: adds the next batch to a refill wave's pool.
+"""`python -m hposlurm.refill STUDY_DIR WAVE [needed]`: adds the next batch to a refill wave's pool.
 
 A process of its own beside a worker, so that no training waits for the search. Exit status 0 whether or not there was
 something to add, 1 with one line on stderr if that could not be found out. Where no element waits for it (`needed`), it
-goes on with what has fallen behind of the published files, if anything has (refill/upkeep.py).
+goes on to publish and to tidy if that is due (upkeep.py); nothing depends on that, and SIGTERM may end it.
 """
 
 from __future__ import annotations
@@ -13,24 +13,41 @@ from pathlib import Path
 
 from hposlurm.errors import HposlurmError
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.refill_pool import Batch
+
+# For the cluster's answer. Nothing depends on it.
+_PATIENCE_S = 20.0
 
 
 def main(arguments: list[str]) -> int:
-    from hposlurm.refill import upkeep
     from hposlurm.refill.batches import add_batch
-    from hposlurm.refill.cancel_idle import cancel_surplus
 
     layout, wave, is_needed = StudyLayout(Path(arguments[0])), int(arguments[1]), "needed" in arguments[2:]
     try:
         batch = add_batch(layout, wave, time.time(), is_needed=is_needed)
         if batch and batch.over:
-            cancel_surplus(layout.wave(wave), batch)
-        if not is_needed and upkeep.is_due(layout.wave(wave)):
-            upkeep.go_on(layout, wave)
+            _cancel_idle(layout, wave, batch)
+        if not is_needed:
+            _publish_if_due(layout, wave)
     except (HposlurmError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _cancel_idle(layout: StudyLayout, wave: int, ending: Batch) -> None:
+    from hposlurm.backend import choose
+    from hposlurm.refill.jobs import cancel_idle
+    from hposlurm.spec.frozen import frozen_spec
+
+    cancel_idle(choose(frozen_spec(layout).backend, patience_s=_PATIENCE_S), layout.wave(wave), ending)
+
+
+def _publish_if_due(layout: StudyLayout, wave: int) -> None:
+    from hposlurm.refill import upkeep
+
+    if upkeep.is_due(layout.wave(wave)):
+        upkeep.catch_up(layout, wave)
 
 
 if __name__ == "__main__":

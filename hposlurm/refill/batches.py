@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hposlurm.backend import choose as choose_backend
 from hposlurm.decisions.choice import choose
 from hposlurm.decisions.ended import pruned
 from hposlurm.decisions.modes import AHEAD_SHARE
@@ -12,7 +13,7 @@ from hposlurm.records import refill_pool
 from hposlurm.records.history import History, read_history, with_settlements
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.refill_pool import Batch
-from hposlurm.refill.preempted import preempted
+from hposlurm.refill.jobs import preempted
 from hposlurm.trial import Settlement
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # How often the low-water mark lies behind the pool's other end
 _FILL = 2
+# For each of the cluster's answers: an element may wait for the batch, and the planner asks again later
+_PATIENCE_S = 10.0
 
 
 def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = False) -> Batch | None:
@@ -85,7 +88,9 @@ def _freed(layout: StudyLayout, spec: StudySpec, history: History) -> tuple[tupl
     Without a budget of GPU hours there is nothing to decide: the cluster starts such a job again itself.
     """
     *before, plan = history.plans
-    freed = preempted(layout.wave(plan.wave), plan, history) if spec.budget.gpu_hours is not None else ()
+    if spec.budget.gpu_hours is None:
+        return (), history
+    freed = preempted(choose_backend(spec.backend, patience_s=_PATIENCE_S), layout.wave(plan.wave), plan, history)
     if not freed:
         return (), history
     plans = (*before, replace(plan, settled=(*plan.settled, *freed)))

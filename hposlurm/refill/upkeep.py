@@ -1,16 +1,19 @@
-"""When what is published of a study falls behind while a refill wave runs, and who brings it up to date.
+"""Brings what is published of a study up to date while a refill wave runs, and removes unneeded checkpoints.
 
 The planner publishes and tidies once a wave has ended, and one of refill mode may last for days. In between a process
-that has thought of further assignments, and for which nobody waits, goes on as `python -m hposlurm.refill.publisher`.
+that has proposed further assignments, and for which nobody waits, goes on with that.
 """
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import time
 
-from hposlurm.records import refill_pool
-from hposlurm.records.files import age_s, from_json, publish, to_json
+from hposlurm.planner.retention import tidy
+from hposlurm.publish import publish
+from hposlurm.records import files, refill_pool
+from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout, WaveLayout
 
 EVERY_S = 60.0
@@ -21,39 +24,70 @@ _DEAD_S = 900.0
 
 
 def is_due(wave: WaveLayout) -> bool:
-    """Whether it is time to bring what is published up to date, and nobody is at it; if so it is this process's to do.
+    """True if it is time to bring what is published up to date, and nobody is at it: this process holds the lease then.
 
     Raises OSError where the study's directory cannot be written to.
     """
     try:
-        is_late = age_s(wave.upkeep) > max(EVERY_S, _REST * seconds(wave))
+        is_late = files.age_s(wave.upkeep) > max(EVERY_S, _REST * seconds(wave))
     except FileNotFoundError:
-        is_late = age_s(wave.plan) > EVERY_S
+        is_late = files.age_s(wave.plan) > EVERY_S
     return is_late and refill_pool.hold(wave.upkeep_lease, _DEAD_S)
 
 
-def go_on(layout: StudyLayout, wave: int) -> None:
-    """Becomes the process that does it; does not return. Raises OSError if that cannot be started."""
-    command = [sys.executable, "-P", "-m", "hposlurm.refill.publisher", str(layout.root), str(wave)]
+def catch_up(layout: StudyLayout, wave: int) -> None:
+    """Publishes and tidies, and releases the lease that `is_due` took. Raises as `keep_up`.
+
+    From now on SIGTERM ends this process, as the end of the trial beside it does. What is half written is taken away.
+    """
     try:
-        os.execv(command[0], command)
+        signal.signal(signal.SIGTERM, _end)
+        # a worker starts its processes with it held back: what came until now is answered here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        keep_up(layout, wave)
     finally:
         done(layout.wave(wave))
 
 
+def _end(_number: int, _frame: object) -> None:
+    sys.exit(1)
+
+
+def keep_up(layout: StudyLayout, wave: int) -> bool:
+    """Publishes and tidies as the planner does between waves; False if that is the planner's again.
+
+    May be repeated, and be killed, at any time. What a planner, or `cancel`, publishes in this very moment may be
+    replaced by what was so a moment before, until the next time. Raises StudyError, SpecError or OSError if something
+    cannot be read or written, or study.yaml was exchanged for one that ranks trials by something else.
+    """
+    from hposlurm.spec.frozen import frozen_spec
+
+    begun = time.monotonic()
+    # also of one that never comes to its end: the next is not tried at once, and no sooner than after the last one
+    note(layout.wave(wave), seconds(layout.wave(wave)))
+    spec = frozen_spec(layout)
+    history = read_history(layout)
+    if layout.stop.exists() or layout.waves()[-1] != wave:
+        return False  # a planner was there meanwhile, and what it published is newer
+    publish(layout, history, spec.publish, spec.limits)
+    tidy(layout, spec, history)
+    note(layout.wave(wave), time.monotonic() - begun)
+    return True
+
+
 def note(wave: WaveLayout, taken_s: float) -> None:
-    """Writes down that it was just begun, or done, and takes so many seconds."""
-    publish(wave.upkeep, to_json({"seconds": taken_s}), is_durable=False)
+    """Records that it was just begun, or done, and how many seconds it takes."""
+    files.publish(wave.upkeep, files.to_json({"seconds": taken_s}), is_durable=False)
 
 
 def done(wave: WaveLayout) -> None:
-    """Lets others at it."""
+    """Releases the lease."""
     refill_pool.let_go(wave.upkeep_lease)
 
 
 def seconds(wave: WaveLayout) -> float:
-    """How long it took the last time; 0 where that is not known."""
+    """Returns how many seconds it took the last time; 0 where that is not known."""
     try:
-        return float(from_json(wave.upkeep.read_bytes())["seconds"])
+        return float(files.from_json(wave.upkeep.read_bytes())["seconds"])
     except (OSError, ValueError, TypeError, KeyError):
         return 0.0

@@ -132,3 +132,19 @@ def test_a_missing_command_says_so(monkeypatch):
 def test_a_failing_command_is_quoted():
     with pytest.raises(BackendError, match=r"ls failed: .*No such file"):
         queries.ask("ls", "/nonexistent/path")
+
+
+@pytest.mark.parametrize(
+    ("job_ids", "words"),
+    [
+        ([], []),
+        (["812"], ["812"]),
+        (["812_0"], ["812_0"]),
+        (["812_0", "812_1", "812_2", "812_7", "813"], ["812_[0-2]", "812_7", "813"]),
+        (["812_2", "812_1", "813_2"], ["812_2", "812_1", "813_2"]),
+        (["812", "812_0"], ["812", "812_0"]),
+    ],
+)
+def test_neighbouring_elements_become_one_word(job_ids: list[str], words: list[str]) -> None:
+    assert queries.as_ranges(job_ids) == words
+    assert [job_id for word in words for job_id in queries.expand(word)] == job_ids

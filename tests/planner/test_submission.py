@@ -217,8 +217,8 @@ def test_a_planner_job_that_finds_no_room_starts_again_later(layout, fake_slurm,
     with pytest.raises(NotNowError):
         advance_patiently(layout, study, SlurmBackend())
     asked = []
-    monkeypatch.setattr(slurm.queries, "ask", lambda *words, ask=slurm.queries.ask: asked.append(words) or (
-        "" if words[1] == "requeue" else ask(*words)))  # fmt: skip
+    monkeypatch.setattr(slurm.queries, "ask", lambda *words, ask=slurm.queries.ask, **limits: asked.append(words) or (
+        "" if words[1] == "requeue" else ask(*words, **limits)))  # fmt: skip
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     step = advance_patiently(layout, study, SlurmBackend())
     assert step.kind == "busy" and ("scontrol", "requeue", "77") in asked

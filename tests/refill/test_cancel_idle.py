@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.decisions import surplus
+from hposlurm.backend import queries
 from hposlurm.planner import create
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -27,11 +27,12 @@ RUNGS = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 9}
 def layout(tmp_path: Path, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> StudyLayout:
     """A wave of 8 elements, of which 0, 1, 2 and 4 have taken all there is; 3 waits again."""
     layout = new_layout(tmp_path)
-    study = spec(waves={"mode": "refill", "max_concurrent": 4}, budget={"n_trials": 4}, search=RUNGS)
+    study = spec(backend="slurm", waves={"mode": "refill", "max_concurrent": 4}, budget={"n_trials": 4}, search=RUNGS)
     create(layout, study)
     assert processes.step(layout, study) == 0
     (array,) = fake_slurm.arrays()
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", array["id"])
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
     for element in (0, 1, 2, 4):
         assert find_assignment(layout, 0, element, patience_s=0)
     fake_slurm.change(array["id"], states=["RUNNING"] * 3 + ["PENDING"] + ["RUNNING"] + ["PENDING"] * 3)
@@ -60,10 +61,10 @@ def test_in_each_of_several_arrays_those_behind_its_own_started_ones(
     jobs = json.loads(wave.jobs.read_text())
     halves = [{"job_id": mine, "offset": 0, "count": 4}, {"job_id": "999", "offset": 4, "count": 4}]
     wave.jobs.write_text(json.dumps({**jobs, "arrays": halves}))
-    asked: list[list[str]] = []
-    monkeypatch.setattr(surplus.subprocess, "run", lambda command, **_: asked.append(command[1:]))
+    asked: list[list[object]] = []
+    monkeypatch.setattr(queries, "ask", lambda *command, timeout_s: asked.append([*command, timeout_s]))
     end_pool(layout)
-    assert asked == [[f"{mine}_[3-3]", "999_[1-3]"]]
+    assert asked == [["scancel", "--quiet", f"{mine}_3", "999_[1-3]", 20.0]]
 
 
 def test_no_trial_is_taken_out_with_them(layout: StudyLayout, fake_slurm: FakeSlurm) -> None:
@@ -72,7 +73,7 @@ def test_no_trial_is_taken_out_with_them(layout: StudyLayout, fake_slurm: FakeSl
     for element, assignment in bound(layout.wave(0), read_plan(layout.wave(0))).items():
         write_attempt(layout, 0, element, assignment.trial, f"{array['id']}_{element}", float(element))
     fake_slurm.change(array["id"], states=["COMPLETED"] * 5 + ["CANCELLED"] * 3)
-    study = spec(waves={"mode": "refill", "max_concurrent": 4}, budget={"n_trials": 4}, search=RUNGS)
+    study = spec(backend="slurm", waves={"mode": "refill", "max_concurrent": 4}, budget={"n_trials": 4}, search=RUNGS)
     assert processes.step(layout, study) == 0
     history = read_history(layout)
     assert len(history.plans) == 2 and not history.finished

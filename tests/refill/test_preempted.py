@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hposlurm.backend.queries import job_state
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import read_plan
 from hposlurm.refill.batches import add_batch
@@ -55,9 +56,10 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: dict[str, int]) -> Lab:
     """Four run, and the job of trial 1 was told to stop."""
     resources = {"gpus_per_node": 2, "time": "00:30:00"}
-    lab = Lab(tmp_path, budget=budget, resources=resources)
+    lab = Lab(tmp_path, budget=budget, resources=resources, backend="slurm")
     (array,) = json.loads(lab.layout.wave(0).jobs.read_bytes())["arrays"]
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", array["job_id"])
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
     for element in range(4):
         lab.start(element)
     lab.report(1, 5, 0.5)
@@ -72,15 +74,21 @@ def proposed(lab: Lab) -> list[int]:
 
 
 def job(element: int, state: str) -> str:
-    return f"100_{element}|{state}"
+    """As squeue says it."""
+    return f"100_{element}|{state}|None"
 
 
-@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "COMPLETED", "FAILED"])
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "COMPLETED", "FAILED"])
 def test_a_preempted_trial_is_somebody_elses_from_then_on(lab: Lab, cluster: Cluster, state: str) -> None:
     cluster.say(squeue=job(1, state))
     assert proposed(lab) == [1, 4]
     (settled,) = read_plan(lab.layout.wave(0)).settled
-    assert (settled.trial, settled.attempt, settled.state, settled.outcome) == (1, 0, state, Outcome.INTERRUPTED)
+    assert (settled.trial, settled.attempt, settled.state, settled.outcome) == (
+        1,
+        0,
+        job_state(state),
+        Outcome.INTERRUPTED,
+    )
     assert lab.start(4) == 1
     cluster.say()
     assert read_history(lab.layout).trial(1).state is TrialState.RUNNING
@@ -106,10 +114,10 @@ def test_what_a_person_ended_or_what_may_run_again_is_left_to_the_planner(
 
 
 def test_of_a_job_that_the_controller_has_forgotten_the_accounting_is_asked(lab: Lab, cluster: Cluster) -> None:
-    cluster.say(sacct=job(1, "PREEMPTED"))
+    cluster.say(sacct="100_1|PREEMPTED|60|gres/gpu=2|n1")
     assert proposed(lab) == [1, 4]
     assert [line.split()[0] for line in cluster.asked] == ["squeue", "sacct"]
-    assert all("100_1" in line and "100_2" not in line for line in cluster.asked)
+    assert all("-j 100 " in f"{line} " for line in cluster.asked)  # one message, however many elements
 
 
 def test_without_an_answer_it_stays_where_it_is(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

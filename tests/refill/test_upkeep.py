@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hposlurm.planner.__main__ import main as at_upkeep
 
 from hposlurm.errors import StudyError
 from hposlurm.records.plan import read_plan, record_plan
 from hposlurm.refill import upkeep
 from hposlurm.refill.__main__ import main
-from hposlurm.refill.keep_up import keep_up
+from hposlurm.refill.upkeep import keep_up
 from tests.planner import processes
 from tests.refill.studies import Lab
 
@@ -117,13 +116,12 @@ def test_ended_before_it_has_begun_it_lets_others_at_it(lab: Lab) -> None:
     """A worker whose trial ends while the interpreter still starts: the signal waits to be let through."""
     wave = lab.layout.wave(0)
     long_ago(wave.plan)
-    assert upkeep.is_due(wave)
 
     def begin() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         os.kill(os.getpid(), signal.SIGTERM)
         try:
-            at_upkeep([str(lab.layout.root), "0"])
+            main([str(lab.layout.root), "0"])
         except SystemExit as left:
             os._exit(int(left.code or 0))
 

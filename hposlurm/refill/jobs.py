@@ -1,0 +1,101 @@
+"""The jobs of a refill wave while it runs: which of them lost their GPUs for good, and which will find nothing to do.
+
+Slurm starts a preempted job again itself, but not under a budget of GPU hours, where nobody would have reserved what
+that costs. Its worker's record says that it was told to stop, which a person may have done as well: only the state of
+the job tells. The answer is kept in the batch as a settlement, so that everybody decides by the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hposlurm.backend import Backend
+from hposlurm.errors import BackendError, HposlurmError
+from hposlurm.records import refill_pool
+from hposlurm.records.history import History
+from hposlurm.records.jobs import WaveJobs, read_jobs
+from hposlurm.records.layout import WaveLayout
+from hposlurm.records.plan import WavePlan
+from hposlurm.records.refill_pool import Batch
+from hposlurm.records.retries import TIME_LIMIT_SIGNAL, gives_back
+from hposlurm.trial import Attempt, JobState, Outcome, Settlement
+
+# Within a grace period a worker leaves by itself; a person's scancel makes it CANCELLED however it leaves
+_TAKEN_AWAY = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.FAILED})
+_MOST = 100  # of the newest trials: older ones were asked about before
+
+
+def preempted(backend: Backend, wave: WaveLayout, plan: WavePlan, history: History) -> tuple[Settlement, ...]:
+    """Decides about attempts of the wave that were told to stop and whose jobs will not run again.
+
+    Asks only within a job of the wave. Returns () where the cluster gives no answer: the planner asks again when the
+    wave has ended.
+    """
+    known = {(s.trial, s.attempt) for s in plan.settled if s.wave == plan.wave}
+    asked = [(trial, a) for trial, a in _told_to_stop(plan, history) if (trial, a.number) not in known][-_MOST:]
+    if not asked or _jobs_around(backend, wave) is None:
+        return ()
+    try:
+        found = backend.states([attempt.job_id for _, attempt in asked])
+    except BackendError:
+        return ()
+    states = {job_id: element.state for job_id, element in found.items()}
+    return tuple(
+        Settlement(
+            trial=trial,
+            attempt=attempt.number,
+            wave=plan.wave,
+            job_id=attempt.job_id,
+            state=states[attempt.job_id],
+            gpus=attempt.gpus,
+            outcome=Outcome.INTERRUPTED,
+            reason=attempt.reason,
+        )
+        for trial, attempt in asked
+        if states.get(attempt.job_id) in _TAKEN_AWAY
+    )
+
+
+def _told_to_stop(plan: WavePlan, history: History) -> Iterator[tuple[int, Attempt]]:
+    """The last attempt of each trial of the wave, if it recorded that it was interrupted, and keeps its trial."""
+    for trial in sorted({assignment.trial for assignment in plan.assignments}):
+        words = history.journals.get(trial, ())
+        last = words[-1] if words else None
+        if last is None or last.wave != plan.wave or last.outcome is not Outcome.INTERRUPTED or not last.job_id:
+            continue
+        if not last.reason.startswith(TIME_LIMIT_SIGNAL) and not gives_back(words):
+            yield trial, last
+
+
+def cancel_idle(backend: Backend, wave: WaveLayout, ending: Batch) -> None:
+    """Cancels the elements after all that have started, once `ending` has ended the wave's pool.
+
+    Each would wait, be given GPUs and find nothing to do. They never took anything and never can: Slurm starts the
+    elements of an array in order. What is left over if this fails ends by itself, so no failure matters. Cancels only
+    within a job of the wave.
+    """
+    try:
+        backend.cancel(_idle(backend, wave, ending.position))
+    except (HposlurmError, OSError):
+        return
+
+
+def _idle(backend: Backend, wave: WaveLayout, end: int) -> list[str]:
+    jobs = _jobs_around(backend, wave)
+    # only where it is known who has each position: nobody else can have a trial then
+    if jobs is None or not {*range(end)} <= refill_pool.taken(wave):
+        return []
+    started = {*refill_pool.takers(wave).values(), *refill_pool.entered(wave)}
+    found = []
+    for array in jobs.arrays:
+        last = max((element for element in started if element < array.offset + array.count), default=-1)
+        idle = range(max(array.offset, last + 1), array.offset + array.count)
+        found += [job_id for index in idle if (job_id := array.element(index))]
+    return found
+
+
+def _jobs_around(backend: Backend, wave: WaveLayout) -> WaveJobs | None:
+    """Returns the jobs of the wave if this process runs in one of them, else None."""
+    me, jobs = backend.own_job(), read_jobs(wave)
+    is_of_wave = me is not None and jobs is not None and me.array in [array.job_id for array in jobs.arrays]
+    return jobs if is_of_wave else None
