@@ -51,7 +51,7 @@ def test_shell_completion_completes():
 
 
 def test_help_imports_few_modules_and_nothing_heavy():
-    """Stands for `hposlurm --help` within 0.2 s on a quiet machine, where a clock in a test would measure the neighbours."""
+    """Stands for 0.2 s on a quiet machine: a clock in a test would measure the neighbours."""
     code = "import sys; from hposlurm.cli.main import main; sys.argv = ['hposlurm', '--help']\n"
     code += "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
