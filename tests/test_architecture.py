@@ -94,3 +94,9 @@ def test_no_file_knows_the_machine_that_it_was_written_on() -> None:
     assert len(files) > 50
     found = [f"{path}: {hit.group()}" for path in files for hit in absolute.finditer(path.read_text(errors="replace"))]
     assert found == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=name_of)
+def test_every_room_says_what_it_is_for_and_what_it_may_import(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert text.count(".") >= 2 and "ay import" in text

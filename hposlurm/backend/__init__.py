@@ -1,4 +1,8 @@
-"""Where waves run: one seam, `Backend`, and its sides `slurm` and `local`."""
+"""Where waves run: one seam, `Backend`, and its sides `slurm` and `local`.
+
+May import worker (which variables of an environment leak), spec, render and records; the planner, refill and the
+doctor use it.
+"""
 
 from hposlurm.backend.base import (
     DRIVER_ENDED,

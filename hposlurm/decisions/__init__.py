@@ -1,4 +1,8 @@
-"""From the spec and the history to assignments: which trials are trained next, and from where to where."""
+"""From the spec and the history to assignments: which trials are trained next, and from where to where.
+
+May import search, spec, render and records. Pure functions of a study file and a history; nothing here asks a
+cluster.
+"""
 
 from hposlurm.decisions.again import Decision, Moment, decide_again, moments
 from hposlurm.decisions.choice import Choice, choose, problem_of

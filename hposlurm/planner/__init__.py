@@ -1,4 +1,7 @@
-"""One planner step, idempotent: read the history → reconcile → decide → record → submit."""
+"""One planner step, idempotent: read the history → reconcile → decide → record → submit.
+
+May import backend, decisions, publish, report and all below them.
+"""
 
 from hposlurm.decisions import is_refill, trials_per_wave
 from hposlurm.planner.drivers import drive, set_going, stays

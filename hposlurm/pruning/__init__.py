@@ -1,4 +1,7 @@
-"""Stopping at a report: whether a trial goes on, as a pure function of what is recorded. Standard library only."""
+"""Stopping at a report: whether a trial goes on, as a pure function of what is recorded. Standard library only.
+
+May import trial and errors, and uses the standard library only: workers decide with it.
+"""
 
 from hposlurm.pruning.curve import Curve
 from hposlurm.pruning.decider import Decider

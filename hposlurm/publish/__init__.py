@@ -1,4 +1,7 @@
-"""Publishing: the history, written where other programs read it. Every file here can be deleted and made again."""
+"""Publishing: the history, written where other programs read it. Every file here can be deleted and made again.
+
+May import report (rows and columns), spec and records.
+"""
 
 from __future__ import annotations
 

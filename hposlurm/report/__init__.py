@@ -1,1 +1,4 @@
-"""Reports: what people see of a history. Everything here only reads."""
+"""Reports: what people see of a history. Everything here only reads.
+
+May import backend, decisions, search, spec and records, and writes nothing.
+"""

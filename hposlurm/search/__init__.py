@@ -1,4 +1,7 @@
-"""The search: what is to be tried next, and how far it is trained, as a pure function of the history."""
+"""The search: what is to be tried next, and how far it is trained, as a pure function of the history.
+
+May import spec, space, pruning (scoring) and trial. Optuna is imported here and nowhere else.
+"""
 
 from hposlurm.search.observation import Answer, Observation, SearchProblem, Suggestion, TrainingRequest, Verdict
 from hposlurm.search.premise import Premise, premise

@@ -1,4 +1,7 @@
-"""A study on a virtual cluster in virtual time: the planner's own decisions, with a Python function as the trial."""
+"""A study on a virtual cluster in virtual time: the planner's own decisions, with a Python function as the trial.
+
+May import the planner and everything below it.
+"""
 
 from hposlurm.simulation.cluster import Cluster, cluster_of
 from hposlurm.simulation.directory import write_study

@@ -1,5 +1,7 @@
 """The study file: YAML → a validated, frozen StudySpec, and back.
 
+May import render (to try a command out), space, pruning and errors.
+
 All problems of a file are found at once and raised as one SpecError. Laid over the study file, in this order: a search
 space file (its sections take the place of the study file's), overlay files (merged), `--set` settings.
 """

@@ -1,5 +1,7 @@
 """Runs on the node: starts one trial's command, watches it, journals what happens. Standard library only.
 
+May import the client's neighbours only: records, space, pruning, trial and errors.
+
 `python -m hposlurm.worker STUDY_DIR WAVE INDEX` runs one element of a wave. Its exit status is 0 for a complete trial,
 1 for a failed attempt, 3 for an interrupted one, 4 for one that does not fit into the GPUs' memory, and 2 if nothing
 could be run at all (no attempt is recorded).
