@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
 from hposlurm.search.known import KnownPoint, known_points
-from hposlurm.search.points import Point, choice_index
+from hposlurm.search.points import Point
+from hposlurm.search.unit import index_of, is_discrete, nth_value
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.trial import Objective, Params, ParamValue
 
@@ -107,11 +108,7 @@ class OptunaStudy:
         It leaves no trace with the sampler: what becomes of the point is to be added.
         """
         trial = self._study.ask()
-        point: Point = {}
-        for parameter in self._space.parameters:
-            if self._space.is_active(parameter, point):
-                inner = _suggest(trial, parameter.name, self._distributions[parameter.name])
-                point[parameter.name] = _from_optuna(parameter, inner)
+        point = self._space.filled(lambda p: _from_optuna(p, _suggest(trial, p.name, self._distributions[p.name])))
         # The asked trial also remembers values for inactive parameters, which a liar would learn from
         self._study.tell(trial, state=OptunaState.FAIL)
         return point
@@ -177,10 +174,9 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
-def _is_indexed(parameter: FloatParameter | IntParameter) -> bool:
-    if isinstance(parameter, IntParameter):
-        return parameter.step != 1
-    return parameter.step is not None
+def _is_indexed(parameter: Parameter) -> bool:
+    """True if Optuna knows the parameter's values by their index; whole numbers without a step are their own."""
+    return is_discrete(parameter) and not (isinstance(parameter, IntParameter) and parameter.step == 1)
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> float:
@@ -193,19 +189,13 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> float:
 
 
 def _to_optuna(parameter: Parameter, value: ParamValue) -> float:
-    if isinstance(parameter, CategoricalParameter):
-        return choice_index(parameter, value)
+    if _is_indexed(parameter):
+        return index_of(parameter, value)
     assert isinstance(value, int | float)
-    if not _is_indexed(parameter):
-        return value
-    return round((value - parameter.low) / (parameter.step or 1))
+    return value
 
 
 def _from_optuna(parameter: Parameter, inner: float) -> ParamValue:
-    if isinstance(parameter, CategoricalParameter):
-        return parameter.choices[int(inner)]
-    if isinstance(parameter, IntParameter):
-        return int(inner) if not _is_indexed(parameter) else parameter.values()[int(inner)]
-    if parameter.step is None:
-        return parameter.snap(inner)
-    return parameter.snap(parameter.low + inner * parameter.step)
+    if _is_indexed(parameter):
+        return nth_value(parameter, int(inner))
+    return parameter.snap(inner) if isinstance(parameter, FloatParameter) else int(inner)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from random import Random
 
+from hposlurm.search.unit import choice_index, from_unit, is_discrete, nth_value
 from hposlurm.space import (
     UNSET,
     CategoricalParameter,
     FloatParameter,
-    IntParameter,
     Parameter,
     SearchSpace,
     Unset,
-    same_value,
 )
 from hposlurm.trial import Params, ParamValue
 
@@ -40,12 +38,6 @@ def snap(parameter: Parameter, value: ParamValue) -> ParamValue | Unset:
     if isinstance(parameter, CategoricalParameter):
         return parameter.choices[choice_index(parameter, value)]
     return value
-
-
-def choice_index(parameter: CategoricalParameter, value: ParamValue) -> int:
-    """Returns where the choice `value` stands: of its own type if there is one, so that 1.0 is not taken for 1."""
-    equal = [i for i, choice in enumerate(parameter.choices) if same_value(choice, value)]
-    return next((i for i in equal if type(parameter.choices[i]) is type(value)), equal[0])
 
 
 def project(space: SearchSpace, params: Params) -> Point | None:
@@ -94,29 +86,12 @@ def draw_point(space: SearchSpace, rng: Random, fixed: Mapping[str, ParamValue] 
     The constraints are not looked at.
     """
     fixed = fixed or {}
-    point: Point = {}
-    for parameter in space.parameters:
-        if space.is_active(parameter, point):
-            known = parameter.name in fixed
-            point[parameter.name] = fixed[parameter.name] if known else _draw(parameter, rng)
-    return point
+    return space.filled(lambda p: fixed[p.name] if p.name in fixed else draw_value(p, rng))
 
 
-def _draw(parameter: Parameter, rng: Random) -> ParamValue:
-    if isinstance(parameter, CategoricalParameter):
-        return rng.choice(parameter.choices)
-    if isinstance(parameter, IntParameter):
-        return _draw_log_int(parameter, rng) if parameter.log else rng.choice(parameter.values())
-    if parameter.step is not None:
-        return parameter.snap(parameter.low + rng.randrange(parameter.size or 1) * parameter.step)
-    if parameter.log:
-        return parameter.snap(math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high))))
-    return parameter.snap(rng.uniform(parameter.low, parameter.high))
-
-
-def _draw_log_int(parameter: IntParameter, rng: Random) -> int:
-    # Half a unit more at both ends, so that the two outermost numbers get their full share
-    number = round(math.exp(rng.uniform(math.log(parameter.low - 0.5), math.log(parameter.high + 0.5))))
-    values = parameter.values()
-    index = round((number - parameter.low) / parameter.step)
-    return values[min(max(index, 0), len(values) - 1)]
+def draw_value(parameter: Parameter, rng: Random) -> ParamValue:
+    """Returns a random value of the parameter."""
+    is_log = not isinstance(parameter, CategoricalParameter) and parameter.log
+    if is_discrete(parameter) and not is_log:
+        return nth_value(parameter, rng.randrange(parameter.size or 1))
+    return from_unit(parameter, rng.random())

@@ -34,8 +34,5 @@ def sobol_points(space: SearchSpace, seed: int, start: int) -> Iterator[tuple[in
 
 
 def _point(space: SearchSpace, row: list[float]) -> Point:
-    point: Point = {}
-    for parameter, coordinate in zip(space.parameters, row, strict=False):
-        if space.is_active(parameter, point):
-            point[parameter.name] = from_unit(parameter, coordinate)
-    return point
+    coordinates = dict(zip(space.names, row, strict=False))
+    return space.filled(lambda parameter: from_unit(parameter, coordinates[parameter.name]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -164,6 +164,17 @@ class SearchSpace:
             return bool(condition.evaluate({**self.facts, **params}))
         except ExpressionError:
             return False
+
+    def filled(self, value_of: Callable[[Parameter], ParamValue]) -> dict[str, ParamValue]:
+        """Returns the point in which each active parameter has the value that `value_of` gives for it.
+
+        `value_of` is asked in the order of the parameters, and only for active ones. Constraints are not checked.
+        """
+        params: dict[str, ParamValue] = {}
+        for parameter in self.parameters:
+            if self.is_active(parameter, params):
+                params[parameter.name] = value_of(parameter)
+        return params
 
     def defaults(self) -> dict[str, ParamValue]:
         """The default values of the active parameters that have one: possibly of some only, possibly none."""

@@ -58,11 +58,7 @@ def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
 
 
 def _draw(space: SearchSpace, rng: random.Random) -> dict[str, ParamValue]:
-    params: dict[str, ParamValue] = {}
-    for parameter in space.parameters:
-        if space.is_active(parameter, params):
-            params[parameter.name] = _value(parameter, rng)
-    return params
+    return space.filled(lambda parameter: _value(parameter, rng))
 
 
 def _value(parameter: Parameter, rng: random.Random) -> ParamValue:

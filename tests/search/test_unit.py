@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from random import Random
 
 import pytest
 
-from hposlurm.search.unit import from_unit, to_unit
-from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
+from hposlurm.search.auto.encoding import Encoder
+from hposlurm.search.points import draw_point
+from hposlurm.search.unit import from_unit, index_of, is_discrete, nth_value, to_unit
+from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
 
 PARAMETERS = [
     FloatParameter("x", -1.0, 3.0),
@@ -47,3 +50,20 @@ def test_each_discrete_value_has_an_equal_share(parameter: Parameter) -> None:
 def test_a_logarithm_is_even_in_orders_of_magnitude() -> None:
     values = [from_unit(PARAMETERS[1], i / 4) for i in range(5)]
     assert [b / a for a, b in pairwise(map(float, values))] == pytest.approx([10.0] * 4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("parameter", [p for p in PARAMETERS if is_discrete(p)], ids=lambda p: p.name)
+def test_each_discrete_value_has_its_index(parameter: Parameter) -> None:
+    values = list(parameter.values())
+    assert [nth_value(parameter, i) for i in range(len(values))] == values
+    assert [index_of(parameter, value) for value in values] == list(range(len(values)))
+
+
+def test_the_rows_of_auto_have_the_coordinates_of_the_unit_cube() -> None:
+    numbers = [p for p in PARAMETERS if not isinstance(p, CategoricalParameter)]
+    encoder = Encoder(SearchSpace(tuple(numbers)))
+    point = draw_point(encoder.space, Random(3))
+    expected = [to_unit(p, point[p.name]) for p in numbers]
+    assert encoder.row(point).tolist() == pytest.approx(expected, abs=1e-15)
+    for coordinate in (0.0, 0.3, 1.0):
+        assert [axis.value(coordinate) for axis in encoder.axes] == [from_unit(p, coordinate) for p in numbers]

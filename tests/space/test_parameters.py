@@ -14,11 +14,13 @@ from hposlurm.space import (
     CategoricalParameter,
     FloatParameter,
     IntParameter,
+    Parameter,
     SearchSpace,
     SpaceError,
     signature,
 )
 from hposlurm.space.expressions import parse
+from hposlurm.trial import ParamValue
 
 OPTIMIZER = CategoricalParameter("optimizer", ("adamw", "sgd"))
 MOMENTUM = FloatParameter("momentum", 0.8, 0.9, step=0.1, condition=parse("optimizer == 'sgd'"))
@@ -205,3 +207,14 @@ def test_the_grid_is_the_filtered_product(sizes: list[int], bound: int) -> None:
     points = [tuple(point.values()) for point in space.grid_points()]
     assert points == expected
     assert space.cardinality(10_000) == len(expected)
+
+
+def test_a_filled_point_has_a_value_for_each_active_parameter() -> None:
+    asked = []
+
+    def value_of(parameter: Parameter) -> ParamValue:
+        asked.append(parameter.name)
+        return next(iter(parameter.values()))
+
+    assert NESTED.filled(value_of) == {"optimizer": "adamw"} and asked == ["optimizer"]
+    assert NESTED.filled(lambda p: "sgd" if p is OPTIMIZER else 0.8) == {"optimizer": "sgd", "momentum": 0.8}

@@ -1,9 +1,8 @@
-"""Points of a search space as rows of the unit cube, and back.
+"""Points of a search space as rows of the unit cube, many at a time, and back.
 
-A row has one number per parameter: where a number lies between its bounds (in log space where the parameter is
-logarithmic), the index of a choice, NaN where the parameter is inactive. Whole numbers and steps own cells of equal
-width, so that the outermost ones get their full share. A row that `snapped` returns belongs to exactly one point, and
-two points of a space have the same row only if they are the same configuration.
+A row has one number per parameter: the coordinate of a number (see `hposlurm.search.unit`), the index of a choice, NaN
+where the parameter is inactive. A row that `snapped` returns belongs to exactly one point, and two points of a space
+have the same row only if they are the same configuration.
 """
 
 from __future__ import annotations
@@ -15,32 +14,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hposlurm.search.points import Point, choice_index, snap
-from hposlurm.space import (
-    UNSET,
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    SearchSpace,
-    Unset,
-)
+from hposlurm.search.points import Point, snap
+from hposlurm.search.unit import from_unit, index_of, nth_value, to_unit
+from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace, Unset
 from hposlurm.trial import Params, ParamValue
 
 Floats = NDArray[np.float64]
-MISSING = 0.5  # where an inactive number stands for the model: as near to any value as can be
-MOST_KNOWN = 100_000  # places that an axis remembers
+MISSING = 0.5  # the place of an inactive number for the model: as near to any value as can be
+MOST_KNOWN = 100_000  # places that an axis remembers: some 10 MB
 _ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One parameter's place in a row. `cells` is None where the parameter is continuous."""
+    """One parameter's place in a row."""
 
     parameter: Parameter
+    #: the bounds of a continuous range, in logarithms where `log`
     low: float
     high: float
     log: bool
+    #: how many values there are; None where the parameter is continuous
     cells: int | None
     memo: dict[tuple[object, type], float] = field(default_factory=dict, compare=False, repr=False)
 
@@ -53,14 +47,14 @@ class Axis:
         return self.cells or 1
 
     def place(self, value: ParamValue) -> float:
-        """The place of a value that the parameter has."""
-        if isinstance(self.parameter, CategoricalParameter):
-            return float(choice_index(self.parameter, value))
-        if self.low == self.high:
-            return MISSING
-        assert isinstance(value, int | float)
-        number = math.log(value) if self.log else float(value)
-        return min(max((number - self.low) / (self.high - self.low), 0.0), 1.0)
+        """Returns the place of a value that the parameter has."""
+        if self.is_choice:
+            return float(index_of(self.parameter, value))
+        if self.cells is None and self.log:
+            # The difference of the logarithms, as in `places`; that of `to_unit` may have another last bit
+            assert isinstance(value, int | float)
+            return min(max((math.log(value) - self.low) / (self.high - self.low), 0.0), 1.0)
+        return to_unit(self.parameter, value)
 
     def places(self, values: Sequence[object]) -> Floats:
         """The place of each value; NaN for one that the parameter cannot have."""
@@ -80,18 +74,10 @@ class Axis:
         return np.array(list(map(self.memo.__getitem__, keys)), dtype=float)
 
     def value(self, place: float) -> ParamValue:
-        """The value in whose cell a place lies."""
-        parameter = self.parameter
-        if isinstance(parameter, CategoricalParameter):
-            return parameter.choices[min(max(int(place), 0), len(parameter.choices) - 1)]
-        if self.low == self.high:
-            return parameter.low
-        inner = self.low + min(max(place, 0.0), 1.0) * (self.high - self.low)
-        number = math.exp(inner) if self.log else inner
-        if isinstance(parameter, FloatParameter):
-            return parameter.snap(number)
-        values = parameter.values()
-        return values[min(max(round((number - parameter.low) / parameter.step), 0), len(values) - 1)]
+        """Returns the value in whose cell a place lies."""
+        if isinstance(self.parameter, CategoricalParameter):
+            return nth_value(self.parameter, min(max(int(place), 0), self.parameter.size - 1))
+        return from_unit(self.parameter, place)
 
 
 class Encoder:
@@ -131,11 +117,13 @@ class Encoder:
 
     def point(self, row: Floats) -> Point:
         """The point in whose cell a row lies; conditions decide which parameters it has."""
-        point: Point = {}
-        for axis, place in zip(self.axes, row.tolist(), strict=True):
-            if axis.parameter.condition is None or self.space.is_active(axis.parameter, point):
-                point[axis.parameter.name] = axis.value(MISSING if math.isnan(place) else place)
-        return point
+        places = dict(zip(self.space.names, zip(self.axes, row.tolist(), strict=True), strict=True))
+
+        def value(parameter: Parameter) -> ParamValue:
+            axis, place = places[parameter.name]
+            return axis.value(MISSING if math.isnan(place) else place)
+
+        return self.space.filled(value)
 
     def row(self, point: Params) -> Floats:
         """The row of a point of this space."""
@@ -201,33 +189,26 @@ class Encoder:
 
 
 def _axis(parameter: Parameter) -> Axis:
-    if isinstance(parameter, CategoricalParameter):
-        return Axis(parameter, 0.0, 0.0, False, parameter.size)
+    if isinstance(parameter, CategoricalParameter) or parameter.size is not None:
+        return Axis(parameter, 0.0, 1.0, False, parameter.size)
     low, high = float(parameter.low), float(parameter.high)
-    step = float(parameter.step or 0.0)
-    if parameter.size == 1:
-        return Axis(parameter, low, low, False, 1)
-    if step and parameter.size is not None:
-        high = low + (parameter.size - 1) * step
-        low, high = (low - step / 2 if not parameter.log or low > step / 2 else low / 1.5), high + step / 2
     if parameter.log:
         low, high = math.log(low), math.log(high)
-    return Axis(parameter, low, high, parameter.log, parameter.size)
+    return Axis(parameter, low, high, parameter.log, None)
 
 
 def _table(axis: Axis) -> Callable[[Floats], Floats] | None:
-    """What snaps a column of places; None where every place is its own."""
+    """Returns the function that snaps a column of places; None where every place is its own."""
     if axis.cells is None:
         return None
     parameter = axis.parameter
     if axis.is_choice:
         return lambda column: np.clip(np.floor(column), 0, axis.choices - 1)
-    if axis.cells > 100_000:
+    if axis.cells > 100_000:  # a table of them would take long to make
         return lambda column: np.array([axis.place(axis.value(place)) for place in column.tolist()])
     places = np.array([axis.place(value) for value in parameter.values()])
-    if not axis.log:
-        return lambda column: places[np.clip((column * len(places)).astype(int), 0, len(places) - 1)]
-    assert isinstance(parameter, FloatParameter | IntParameter)
-    # a logarithmic cell ends half a step beyond its value
-    ends = np.array([axis.place(value + (parameter.step or 1) / 2) for value in parameter.values()])[:-1]
-    return lambda column: places[np.searchsorted(ends, column)]
+    if isinstance(parameter, IntParameter) and parameter.log and axis.cells > 1:
+        # a logarithmic cell ends half a unit beyond its value
+        ends = np.array([axis.place(value + 0.5) for value in parameter.values()])[:-1]
+        return lambda column: places[np.searchsorted(ends, column)]
+    return lambda column: places[np.clip((column * len(places)).astype(int), 0, len(places) - 1)]
