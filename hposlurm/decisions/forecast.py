@@ -10,6 +10,7 @@ from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import observe
 from hposlurm.records.history import History
 from hposlurm.search import Observation, SearchProblem, TrainingRequest, derive_seed, next_requests, requests_per_wave
+from hposlurm.search.rungs import levels_of
 from hposlurm.spec.search import PAIRS
 from hposlurm.trial import TrialState
 
@@ -54,8 +55,6 @@ def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) ->
 def _imagined(search: SearchSpec) -> SearchSpec:
     sampler, pruner = search.pair
     if search.algorithm == "auto" and search.max_resource is not None:
-        from hposlurm.search.auto.ladder import levels_of
-
         sampler, pruner = _AUTO
         search = search.model_copy(update={"min_resource": levels_of(search)[0]})
     sampler = sampler if sampler in _CHEAP else "random"

@@ -17,11 +17,10 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import check_objectives
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
-from hposlurm.search import Premise, premise, stage_ends
+from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, told, value_at
 from hposlurm.spec.refill import BY_RUNGS
-from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class StudyExplanation:
     study: str
     algorithm: str
     origins: Mapping[str, int]
-    premise: Premise | None
+    premise: RungCorrelations | None
     notes: Mapping[int, tuple[str, ...]]
     finished: str | None
     gpu_hours: float
@@ -156,7 +155,7 @@ def explain_study(study: Study) -> StudyExplanation:
         study=spec.name,
         algorithm=spec.search.name,
         origins=dict(Counter(str(trial.attrs.get("origin", "unknown")) for trial in history.trials)),
-        premise=premise(study.problem, study.observations),
+        premise=rung_correlations(study.problem, study.observations),
         notes={plan.wave: plan.notes for plan in history.plans if plan.notes},
         finished=history.finished,
         gpu_hours=history.gpu_hours,
@@ -192,7 +191,7 @@ def explain_trial(study: Study, number: int) -> Explanation:
 def what_rungs_are_worth(layout: StudyLayout, history: History) -> str:
     """Whether early values predict late ones, in one line; "" where nobody compares them, or can say so yet."""
     spec = _spec(layout, layout.spec(layout.revisions()[-1]).name)
-    found = premise(problem_of(spec, ()), observe(history, spec.objectives))
+    found = rung_correlations(problem_of(spec, ()), observe(history, spec.objectives))
     return found.text if found and any(rung.correlation is not None for rung in found.rungs) else ""
 
 
@@ -208,7 +207,7 @@ def _origin(study: Study, trial: Trial) -> str:
     origin = str(trial.attrs.get("origin", "unknown"))
     words = _ORIGINS.get(origin, origin)
     if origin == "gp" and study.spec.search.pair[0] == "auto":
-        words += " over all rungs" if len(_levels(study.spec.search)) > 1 else ""
+        words += " over all rungs" if len(levels_of(study.spec.search)) > 1 else ""
     if origin in _MODELS and study.warm.trials:
         words += f", which also learnt from {counted(len(study.warm.trials), 'trial')} of other studies"
     if origin == "copy":
@@ -248,14 +247,10 @@ def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
     )
 
 
-def _levels(search: SearchSpec) -> tuple[int, ...]:
-    return stage_ends(search) if search.pair[1] == "auto" else levels_of(search)
-
-
 def _standing(study: Study, number: int) -> str:
     """Where a paused trial stands among those that it is compared with, as of now."""
     mine, search, objectives = study.observations[number], study.spec.search, study.spec.objectives
-    step, levels = mine.to_step, _levels(search)
+    step, levels = mine.to_step, levels_of(search)
     if step not in levels[:-1]:
         return ""
     if search.pair[1] in BY_RUNGS:

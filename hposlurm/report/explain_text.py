@@ -8,7 +8,7 @@ from hposlurm.report.explain import Explanation, StageStory, StudyExplanation
 from hposlurm.report.numbers import counted, duration, shown
 from hposlurm.report.printable import printable
 from hposlurm.report.pruning_decisions import PruningStory
-from hposlurm.search import Premise
+from hposlurm.search import RungCorrelations
 from hposlurm.trial import param_text
 
 _AGREES = {
@@ -94,7 +94,7 @@ def _study_lines(found: StudyExplanation) -> Iterator[Line]:
     yield "spent:", f"{shown(found.gpu_hours)} GPU hours{f'; {found.finished}' if found.finished else ''}"
 
 
-def _premise_lines(premise: Premise) -> Iterator[Line]:
+def _premise_lines(premise: RungCorrelations) -> Iterator[Line]:
     for rung in premise.rungs:
         worth = "not known" if rung.correlation is None else f"{rung.correlation:.2f}"
         went = f"{rung.sent_on} {'went on' if premise.at_reports else 'were sent on'}"

@@ -4,23 +4,23 @@ May import spec, space, pruning (scoring) and trial. Optuna is imported here and
 """
 
 from hposlurm.search.observation import Answer, Observation, SearchProblem, Suggestion, TrainingRequest, Verdict
-from hposlurm.search.premise import Premise, premise
 from hposlurm.search.requests import next_requests, requests_per_wave, stage_ends
+from hposlurm.search.rung_correlation import RungCorrelations, rung_correlations
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 
 __all__ = [
     "Answer",
     "Observation",
-    "Premise",
+    "RungCorrelations",
     "SearchProblem",
     "Suggestion",
     "TrainingRequest",
     "Verdict",
     "derive_seed",
     "next_requests",
-    "premise",
     "requests_per_wave",
+    "rung_correlations",
     "stage_ends",
     "suggest",
 ]

@@ -47,10 +47,9 @@ def training(problem: SearchProblem, n_trials: int) -> Training | None:
     if pruner in ("asha", "asha_stopping"):
         return Training(levels_of(search), _thinned(n_trials, search.reduction_factor, len(levels_of(search))), "about")
     if pruner == "auto" and len(problem.objectives) == 1:
-        from hposlurm.search.auto.ladder import levels_of as levels_of_auto  # SciPy takes 0.2 s to import
-        from hposlurm.search.auto.recipe import THROUGH_SHARE
+        from hposlurm.search.auto.recipe import THROUGH_SHARE  # SciPy takes 0.2 s to import
 
-        levels = tuple(level for level in levels_of_auto(search) if level is not None)
+        levels = levels_of(search)
         through = round(THROUGH_SHARE * n_trials)
         rest = _thinned(n_trials - through, search.reduction_factor, len(levels))
         return Training(levels, tuple(through + count for count in rest), "about")

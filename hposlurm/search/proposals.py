@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -14,8 +15,17 @@ DEFAULT_DRAWS = 1000  # for the parameters without a default, until the constrai
 ASKS = 50  # of a model for one point; then a random one is taken (0.1 s each for TPE after 10,000 trials)
 REJECTIONS = 400  # of a model's points in one call; then all are random
 
-Proposal = tuple[Point, dict[str, object]]
-"""A point, and the attrs of its trial."""
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A point to train."""
+
+    point: Point
+    #: what is to be kept with its trial
+    attrs: dict[str, object]
+    #: the index of the observation whose trial is continued there; None: a new trial
+    continues: int | None = None
+
 
 Propose = Callable[[], Proposal | None]
 """Answers the next point, or None: there is none. Whoever uses a point adds it to those that were seen."""
@@ -37,7 +47,7 @@ class Model(Protocol):
 def at_random(unseen: UnseenPoints) -> Propose:
     def propose() -> Proposal | None:
         point = unseen.draw()
-        return None if point is None else (point, {"origin": "random"})
+        return None if point is None else Proposal(point, {"origin": "random"})
 
     return propose
 
@@ -59,14 +69,14 @@ def by_model(
             point = model.ask()
             if unseen.accepts(point):
                 model.expect(point)
-                return point, dict(attrs)
+                return Proposal(point, dict(attrs))
             if number == 0 and unseen.is_exhausted():
                 return None  # a model that looks for what is not there takes long
             model.refuse(point)
             patience -= 1
         proposal = otherwise()
         if proposal is not None:
-            model.expect(proposal[0])
+            model.expect(proposal.point)
         return proposal
 
     return propose
@@ -80,7 +90,7 @@ def defaults_first(space: SearchSpace, rng: Random, unseen: UnseenPoints, otherw
     pending = [] if first is None else [first]
 
     def propose() -> Proposal | None:
-        return (pending.pop(), {"origin": "default"}) if pending else otherwise()
+        return Proposal(pending.pop(), {"origin": "default"}) if pending else otherwise()
 
     return propose
 
@@ -89,6 +99,6 @@ def take(propose: Propose, n: int, seen: set[Identity], identity: Callable[[Poin
     """Up to `n` proposals, which it adds to `seen`."""
     taken: list[Proposal] = []
     while len(taken) < n and (proposal := propose()) is not None:
-        seen.add(identity(proposal[0]))
+        seen.add(identity(proposal.point))
         taken.append(proposal)
     return taken

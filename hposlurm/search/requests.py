@@ -38,10 +38,6 @@ def requests_per_wave(problem: SearchProblem, observations: Sequence[Observation
 def stage_ends(search: SearchSpec) -> tuple[int, ...]:
     """The steps at which a trial may pause, the last one where its training ends; () where it is trained in one go."""
     pruner = search.pair[1]
-    if pruner == "auto":
-        from hposlurm.search.auto.ladder import levels_of as ladder
-
-        return tuple(step for step in ladder(search) if step is not None)
     if search.in_generations:
         return generation_ends(search.perturbation_interval or 1, search.max_resource or 1)
     return levels_of(search) if pruner in _SCHEDULES else ()

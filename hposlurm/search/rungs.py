@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # A rung this close below the last one would stop nobody in time.
 _NEAREST = 1.5
+# Where auto is given no `min_resource`, its end is about this many times as far as its lowest rung: three promotions of
+# one in three. Not tuned.
+_AUTO_SPAN = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,11 @@ def rung_levels(min_resource: int, max_resource: int, reduction_factor: int) -> 
 
 
 def levels_of(search: SearchSpec) -> tuple[int, ...]:
-    """The rungs of a search, the last one where training ends; () without a `max_resource`."""
+    """Returns the rungs of a search, the last one where training ends; () without a `max_resource`."""
     if search.max_resource is None:
         return ()
-    return rung_levels(search.min_resource or 1, search.max_resource, search.reduction_factor)
+    lowest = math.ceil(search.max_resource / _AUTO_SPAN) if search.pair[1] == "auto" else 1
+    return rung_levels(search.min_resource or lowest, search.max_resource, search.reduction_factor)
 
 
 def value_at(observation: Observation, level: int) -> tuple[float, ...] | None:

@@ -86,7 +86,7 @@ def suggest(
         propose = _by_model(asked, unseen)
     if all(o.attrs.get("origin") == ORIGIN for o in observations):
         propose = defaults_first(space, Random(derive_seed(seed, "default")), unseen, propose)
-    return (*first, *(Suggestion(*proposal) for proposal in take(propose, n, seen, identity)))
+    return (*first, *(Suggestion(p.point, p.attrs) for p in take(propose, n, seen, identity)))
 
 
 def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> KnownPoint:
@@ -116,7 +116,7 @@ def _by_sobol(space: SearchSpace, seed: int, observations: Sequence[Observation]
     def propose() -> Proposal | None:
         for index, point in islice(points, SOBOL_SKIPS):
             if unseen.accepts(point):
-                return point, {"origin": "qmc", "sobol": index}
+                return Proposal(point, {"origin": "qmc", "sobol": index})
         return otherwise()
 
     return propose

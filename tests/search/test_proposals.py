@@ -35,7 +35,7 @@ class Stubborn:
 def found(space: SearchSpace, model: Stubborn, n: int) -> list[Point]:
     seen: set[Identity] = set()
     propose = by_model(model, {"origin": "model"}, UnseenPoints(space, Random(0), seen))
-    return [point for point, _ in take(propose, n, seen, identity)]
+    return [proposal.point for proposal in take(propose, n, seen, identity)]
 
 
 def test_where_it_wants_what_was_there_random_points_follow_until_none_is_left() -> None:

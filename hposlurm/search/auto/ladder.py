@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hposlurm.search.auto.records import Records
-from hposlurm.search.rungs import Placing, quota, rung_levels
+from hposlurm.search.auto.records import LossTable
+from hposlurm.search.rungs import Placing, quota
 from hposlurm.trial import Objective
 
-if TYPE_CHECKING:
-    from hposlurm.spec import SearchSpec
-
-FULL = (None,)
 THROUGH_WHY = "let through to the end: what the rungs are judged by"
 EXHAUSTED_WHY = "the space has no new configuration: the best of those that wait goes on"
-SPAN = 27  # the end is about so many times as far as the lowest rung, where none is asked for
-
-
-def levels_of(search: SearchSpec) -> tuple[int | None, ...]:
-    """The steps at which trials are compared, the last one where training ends; that alone without `max_resource`."""
-    most = search.max_resource
-    if most is None:
-        return FULL
-    return rung_levels(search.min_resource or math.ceil(most / SPAN), most, search.reduction_factor)
-
 
 Promotion = tuple[int, str]  # the row of a trial that goes on, and why
 
 
 def promotions(
-    records: Records, lowest: int, factor: int, objectives: Sequence[Objective], *, is_last: bool = False
+    records: LossTable, lowest: int, factor: int, objectives: Sequence[Objective], *, is_last: bool = False
 ) -> Iterator[Promotion]:
     """Yields each paused trial that goes on, the most urgent first.
 
@@ -54,7 +39,7 @@ def promotions(
             yield int(best[place]), _placing(records, k, order, size, goers, place).text(objectives[:1])
 
 
-def standing(records: Records, k: int) -> tuple[NDArray[np.int64], int]:
+def standing(records: LossTable, k: int) -> tuple[NDArray[np.int64], int]:
     """The rows of all that got to rung `k`, best first, and how many they are with those that failed on the way."""
     is_known = ~np.isnan(records.losses[:, k])
     is_lost = records.is_failed & ~is_known & (~np.isnan(records.losses[:, k - 1]) if k else True)
@@ -62,7 +47,7 @@ def standing(records: Records, k: int) -> tuple[NDArray[np.int64], int]:
     return records.best(known, k), len(known) + int(is_lost.sum())
 
 
-def _placing(records: Records, k: int, order: NDArray[np.int64], size: int, goers: int, place: int) -> Placing:
+def _placing(records: LossTable, k: int, order: NDArray[np.int64], size: int, goers: int, place: int) -> Placing:
     sign = -1.0 if records.is_maximised else 1.0
     mine, last = (sign * float(records.losses[order[i], k]) for i in (place, min(goers, len(order)) - 1))
     is_limit = math.isfinite(last) and not records.broken[order[min(goers, len(order)) - 1]]
@@ -70,7 +55,7 @@ def _placing(records: Records, k: int, order: NDArray[np.int64], size: int, goer
     return Placing(records.levels[k] or 0, place + 1, size, goers, (mine,), threshold)
 
 
-def best_first(records: Records) -> Iterator[Promotion]:
+def best_first(records: LossTable) -> Iterator[Promotion]:
     """Yields every paused trial, those of the highest rung first and there the best one."""
     waiting = records.is_paused & ~records.is_open
     for k in range(records.top - 1, -1, -1):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
 from hposlurm.search.auto import parzen
 from hposlurm.search.auto.encoding import Encoder, Floats
-from hposlurm.search.auto.records import Records
+from hposlurm.search.auto.records import LossTable
 from hposlurm.search.auto.surrogate import Kept, Surrogate
 from hposlurm.search.observation import Suggestion
 from hposlurm.search.points import Point, canonical, draw_point, given_defaults, identity
+from hposlurm.search.proposals import DEFAULT_DRAWS, Proposal
 from hposlurm.search.queue import ORIGIN
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.unseen import UnseenPoints
@@ -23,16 +23,6 @@ SETTINGS = "gp"  # the attribute with the process's settings, of the trial whose
 RANDOM_SHARE = 0.05
 PROCESS_SHARE = 0.85
 RANDOM_DRAWS = 50
-DEFAULT_DRAWS = 1000  # for the parameters without a default, until the constraints hold
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A point to train, and what to keep with it. `again` is the row in the records of the trial that it continues."""
-
-    point: Point
-    attrs: dict[str, object]
-    again: int | None = None
 
 
 class Proposer:
@@ -46,7 +36,7 @@ class Proposer:
     def __init__(
         self,
         encoder: Encoder,
-        records: Records,
+        records: LossTable,
         lowest: int,
         params: Sequence[Params],
         attrs: Sequence[Mapping[str, object]],
@@ -99,7 +89,7 @@ class Proposer:
             return self._first(self._by_parzen(rng), {"origin": "tpe"})
         proposal = self._first(self._by_process(rng), {"origin": "gp"})
         assert self._surrogate is not None
-        if proposal is not None and proposal.again is None and self._surrogate.kept != self._kept:
+        if proposal is not None and proposal.continues is None and self._surrogate.kept != self._kept:
             self._kept = self._surrogate.kept
             proposal.attrs[SETTINGS] = self._kept.to_json()
         return proposal

@@ -8,12 +8,14 @@ from itertools import islice
 import numpy as np
 
 from hposlurm.search.auto.encoding import Encoder
-from hposlurm.search.auto.ladder import best_first, levels_of, promotions
-from hposlurm.search.auto.premise import Premise, check
-from hposlurm.search.auto.proposals import Proposal, Proposer
-from hposlurm.search.auto.records import THROUGH, Records, joined, read_records
+from hposlurm.search.auto.ladder import best_first, promotions
+from hposlurm.search.auto.proposals import Proposer
+from hposlurm.search.auto.records import THROUGH, LossTable, joined, read_records
+from hposlurm.search.auto.trusted import TrustedRungs, trusted_rungs
 from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest
+from hposlurm.search.proposals import Proposal
 from hposlurm.search.queue import enqueued
+from hposlurm.search.rungs import levels_of
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 from hposlurm.space import SearchSpace
@@ -24,6 +26,8 @@ THROUGH_DOUBT = 2.0  # … and so many times the doubt in the lowest rung: all o
 FIRST_THROUGH = 6
 AT_ONCE = 10  # of those that start before any other has ended
 AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the end"
+
+WHOLE = (None,)  # the one rung of a search without `max_resource`: the training's own end
 
 _encoders: list[Encoder] = []  # of the last few spaces, for speed alone
 
@@ -39,25 +43,25 @@ def next_requests(problem: SearchProblem, observations: Sequence[Observation], n
     if len(problem.objectives) > 1:
         return _several(problem, observations, n)
     search = problem.search
-    levels = levels_of(search)
+    levels = levels_of(search) or WHOLE
     encoder = _encoder(problem.space)
     records = read_records(encoder, problem.objectives[0], levels, observations)
-    premise = check(records)
-    onward = promotions(records, premise.lowest, search.reduction_factor, problem.objectives)
+    trusted = trusted_rungs(records)
+    onward = promotions(records, trusted.lowest, search.reduction_factor, problem.objectives)
     requests = [_onward(records, observations, i, why) for i, why in islice(onward, max(n, 0))]
-    new, is_exhausted = _new_requests(problem, observations, encoder, records, premise, n - len(requests))
+    new, is_exhausted = _new_requests(problem, observations, encoder, records, trusted, n - len(requests))
     requests += new
     if is_exhausted:
         onward = best_first(records)
     elif requests or records.is_open.any():
         onward = iter(())
     else:
-        onward = promotions(records, premise.lowest, search.reduction_factor, problem.objectives, is_last=True)
+        onward = promotions(records, trusted.lowest, search.reduction_factor, problem.objectives, is_last=True)
     taken = {request.trial for request in requests}
     waiting = ((i, why) for i, why in onward if observations[i].number not in taken)
     requests += [_onward(records, observations, i, why) for i, why in islice(waiting, n - len(requests))]
     is_over = is_exhausted and not requests and not records.is_open.any()
-    return Answer(tuple(requests), notes=premise.notes(), finished="the search space is exhausted" if is_over else None)
+    return Answer(tuple(requests), notes=trusted.notes(), finished="the search space is exhausted" if is_over else None)
 
 
 def _several(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
@@ -81,19 +85,19 @@ def _several(problem: SearchProblem, observations: Sequence[Observation], n: int
     return Answer(requests, notes=notes, finished="the search space is exhausted" if len(found) < left else None)
 
 
-def premise_of(problem: SearchProblem, observations: Sequence[Observation]) -> Premise:
-    """What these records say about the rungs: whether early values predict late ones."""
+def trusted_rungs_of(problem: SearchProblem, observations: Sequence[Observation]) -> TrustedRungs:
+    """Returns what these records say about the rungs: whether early values predict late ones."""
     search = problem.search
-    levels = levels_of(search)
-    return check(read_records(_encoder(problem.space), problem.objectives[0], levels, observations))
+    levels = levels_of(search) or WHOLE
+    return trusted_rungs(read_records(_encoder(problem.space), problem.objectives[0], levels, observations))
 
 
 def _new_requests(
     problem: SearchProblem,
     observations: Sequence[Observation],
     encoder: Encoder,
-    records: Records,
-    premise: Premise,
+    records: LossTable,
+    trusted: TrustedRungs,
     n: int,
 ) -> tuple[list[TrainingRequest], bool]:
     """New trials, up to `n` and to what the study may have, and whether the space had no more."""
@@ -101,7 +105,7 @@ def _new_requests(
     if n <= 0:
         return [], False
     search = problem.search
-    behind = records.is_paused & ~records.is_open & (records.target < premise.lowest)
+    behind = records.is_paused & ~records.is_open & (records.target < trusted.lowest)
     learned = records
     if problem.prior:
         prior = read_records(encoder, problem.objectives[0], records.levels, problem.prior)
@@ -109,7 +113,7 @@ def _new_requests(
     proposer = Proposer(
         encoder,
         learned,
-        premise.lowest,
+        trusted.lowest,
         [o.params for o in observations],
         [o.attrs for o in observations],
         np.flatnonzero(behind).tolist(),
@@ -123,17 +127,17 @@ def _new_requests(
         proposal = proposer.propose()
         if proposal is None:
             return requests, True
-        if proposal.again is not None:
-            requests.append(_onward(records, observations, proposal.again, AGAIN_WHY, premise.lowest))
+        if proposal.continues is not None:
+            requests.append(_onward(records, observations, proposal.continues, AGAIN_WHY, trusted.lowest))
             continue
         is_first = number < (AT_ONCE if records.is_open.all() else FIRST_THROUGH)
-        requests.append(_start(proposal, is_first or _is_through(problem, number, premise), premise))
+        requests.append(_start(proposal, is_first or _is_through(problem, number, trusted), trusted))
         number += 1
     return requests, False
 
 
 def _onward(
-    records: Records, observations: Sequence[Observation], i: int, why: str, rung: int | None = None
+    records: LossTable, observations: Sequence[Observation], i: int, why: str, rung: int | None = None
 ) -> TrainingRequest:
     """Trial `i` from where it is to the next rung, or to a higher one."""
     at = int(records.target[i])
@@ -149,18 +153,18 @@ def _onward(
     )
 
 
-def _start(proposal: Proposal, is_through: bool, premise: Premise) -> TrainingRequest:
-    attrs = {**proposal.attrs, **({THROUGH: True} if is_through and len(premise.levels) > 1 else {})}
+def _start(proposal: Proposal, is_through: bool, trusted: TrustedRungs) -> TrainingRequest:
+    attrs = {**proposal.attrs, **({THROUGH: True} if is_through and len(trusted.levels) > 1 else {})}
     return TrainingRequest(
-        proposal.point, to_step=premise.levels[premise.lowest], is_final=premise.is_full, attrs=attrs
+        proposal.point, to_step=trusted.levels[trusted.lowest], is_final=trusted.is_full, attrs=attrs
     )
 
 
-def _is_through(problem: SearchProblem, number: int, premise: Premise) -> bool:
+def _is_through(problem: SearchProblem, number: int, trusted: TrustedRungs) -> bool:
     """Drawn for the trial's number; every trial where none is stopped any more, since all then go to the end."""
-    share = max(THROUGH_SHARE, THROUGH_DOUBT * premise.doubt)
+    share = max(THROUGH_SHARE, THROUGH_DOUBT * trusted.doubt)
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
-    return premise.is_full or bool(draw < share)
+    return trusted.is_full or bool(draw < share)
 
 
 def _encoder(space: SearchSpace) -> Encoder:

@@ -21,7 +21,7 @@ THROUGH = "through"  # the attribute of a trial that goes on to the end whatever
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class LossTable:
     """What the search reads from the history.
 
     `losses[i, k]` is trial i's value at rung k, negated where the objective is maximised, NaN where there is none
@@ -45,7 +45,7 @@ class Records:
     is_through: NDArray[np.bool_]
     is_maximised: bool = False  # whether the losses are the negated values
 
-    def from_rung(self, lowest: int) -> Records:
+    def from_rung(self, lowest: int) -> LossTable:
         """The same, without what trials reported below a rung."""
         if lowest == 0:
             return self
@@ -73,7 +73,7 @@ class Records:
 
 def read_records(
     encoder: Encoder, objective: Objective, levels: tuple[int | None, ...], observations: Sequence[Observation]
-) -> Records:
+) -> LossTable:
     """Returns the observations as arrays; the last of `levels` is where training ends (None: by itself).
 
     The very same observation, which never changes, is not translated again: only what is new since the last time is.
@@ -101,7 +101,7 @@ class _Last:
 
     asked: tuple[SearchSpace, Objective, tuple[int | None, ...]]
     observations: tuple[Observation, ...]
-    records: Records | None
+    records: LossTable | None
 
     def is_of(self, observations: Sequence[Observation]) -> bool:
         """Whether these are the same study's, as far as can be seen, and not fewer."""
@@ -112,10 +112,10 @@ class _Last:
 _lasts: list[_Last] = []  # of the last few studies, for speed alone
 
 
-def _updated(old: Records, new: Records, at: Sequence[int], count: int) -> Records:
+def _updated(old: LossTable, new: LossTable, at: Sequence[int], count: int) -> LossTable:
     """`count` rows: those of `old`, and those of `new` in the places `at`."""
     columns: dict[str, Any] = {}
-    for field in fields(Records):
+    for field in fields(LossTable):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if isinstance(before, np.ndarray):
             column = np.empty((count, *before.shape[1:]), dtype=before.dtype)
@@ -125,10 +125,10 @@ def _updated(old: Records, new: Records, at: Sequence[int], count: int) -> Recor
     return replace(old, **columns)
 
 
-def joined(first: Records, second: Records) -> Records:
+def joined(first: LossTable, second: LossTable) -> LossTable:
     """The rows of the first, then those of the second; both have the same rungs."""
     columns: dict[str, Any] = {}
-    for field in fields(Records):
+    for field in fields(LossTable):
         before, after = getattr(first, field.name), getattr(second, field.name)
         if isinstance(before, np.ndarray):
             columns[field.name] = np.concatenate([before, after])
@@ -137,7 +137,7 @@ def joined(first: Records, second: Records) -> Records:
 
 def _translated(
     encoder: Encoder, objective: Objective, levels: tuple[int | None, ...], observations: Sequence[Observation]
-) -> Records:
+) -> LossTable:
     rows, inside = encoder.rows([o.params for o in observations])
     sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
     places = {level: k for k, level in enumerate(levels) if level is not None}
@@ -148,7 +148,7 @@ def _translated(
     ).reshape(-1, len(levels))
     limits = encoder.space.limits
     states = [o.state for o in observations]
-    return Records(
+    return LossTable(
         levels=levels,
         numbers=np.array([o.number for o in observations], dtype=np.int64),
         rows=rows,

@@ -19,7 +19,7 @@ from hposlurm.search.auto.acquisition import (
 )
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.auto.gaussian import Process, Settings
-from hposlurm.search.auto.records import Records
+from hposlurm.search.auto.records import LossTable
 
 MOST_DATA = 150
 PARENTS = 5
@@ -71,7 +71,7 @@ class Surrogate:
     def __init__(
         self,
         encoder: Encoder,
-        records: Records,
+        records: LossTable,
         kept: Kept | None,
         trials: int,
         rng: np.random.Generator,
@@ -127,7 +127,7 @@ class Surrogate:
         return np.hstack([features, (rungs / self._top)[:, None]]) if self._top else features
 
 
-def _lessons(records: Records) -> tuple[Indices, Indices, Floats]:
+def _lessons(records: LossTable) -> tuple[Indices, Indices, Floats]:
     """All (trial, rung, loss) triples. What did not fit into memory is the worst there is, what failed is bad."""
     losses = records.lessons
     finite = losses[np.isfinite(losses)]

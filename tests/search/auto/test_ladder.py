@@ -7,20 +7,20 @@ from dataclasses import replace
 import numpy as np
 
 from hposlurm.search.auto.ladder import promotions
-from hposlurm.search.auto.records import Records
+from hposlurm.search.auto.records import LossTable
 from hposlurm.trial import Objective
 
 LOSS = (Objective("loss"),)
 
 
-def records(*losses: float | None) -> Records:
+def records(*losses: float | None) -> LossTable:
     """One trial for each value, paused at the lowest of three rungs; None failed on the way there."""
     n = len(losses)
     failed = np.array([loss is None for loss in losses])
     known = np.full((n, 3), np.nan)
     known[:, 0] = [np.nan if loss is None else loss for loss in losses]
     nobody, everybody = np.zeros(n, bool), np.ones(n, bool)
-    return Records(
+    return LossTable(
         levels=(1, 3, 9),
         numbers=np.arange(n),
         rows=np.zeros((n, 1)),
@@ -37,7 +37,7 @@ def records(*losses: float | None) -> Records:
     )
 
 
-def sent(found: Records, *, is_last: bool = False) -> list[int]:
+def sent(found: LossTable, *, is_last: bool = False) -> list[int]:
     return [row for row, _ in promotions(found, 0, 3, LOSS, is_last=is_last)]
 
 

@@ -11,7 +11,7 @@ from hposlurm.search.auto import gaussian, parzen
 from hposlurm.search.auto.acquisition import chosen_data, log_expected_improvement, mutations, standardised
 from hposlurm.search.auto.encoding import Encoder
 from hposlurm.search.auto.gaussian import Settings
-from hposlurm.search.auto.records import Records, read_records
+from hposlurm.search.auto.records import LossTable, read_records
 from hposlurm.search.auto.surrogate import Kept, Surrogate
 from hposlurm.search.observation import Observation
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
@@ -165,5 +165,5 @@ def test_settings_that_are_kept_are_no_trap() -> None:
     assert fresh_enough.kept == Kept(10, trap)
 
 
-def _seen_of(records: Records) -> tuple[np.ndarray, np.ndarray]:
+def _seen_of(records: LossTable) -> tuple[np.ndarray, np.ndarray]:
     return records.rows, standardised(records.losses[:, 0])

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hposlurm.search.auto.premise import BELIEF, LEAST_PAIRS, THRESHOLD, beliefs, doubt
+from hposlurm.search.auto.trusted import BELIEF, THRESHOLD, beliefs, doubt
+from hposlurm.search.rung_correlation import LEAST_PAIRS
 
 
 def test_before_anything_is_known_every_rung_is_believed_to_predict() -> None:

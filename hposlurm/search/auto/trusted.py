@@ -1,6 +1,6 @@
-"""Whether early values predict late ones in this study: from trials that went on to the end whatever their rungs said.
+"""The rungs that auto trusts: it decides by trials that went on to the end whatever their rungs said.
 
-Only those count, since among trials that were promoted the early values were all good: their order says little.
+Only those count. Among trials that were promoted all early values were good, so that their order says little.
 """
 
 from __future__ import annotations
@@ -10,38 +10,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from hposlurm.search.auto.encoding import Floats
-from hposlurm.search.auto.records import Records
+from hposlurm.search.auto.records import LossTable
+from hposlurm.search.rung_correlation import LEAST_PAIRS, rank_correlation
 
-LEAST_PAIRS = 5
 BELIEF = 0.6  # the rank correlation that is expected before anything is known …
 BELIEF_PAIRS = 4  # … which counts like so many pairs
 THRESHOLD = 0.42
 
 
 @dataclass(frozen=True, slots=True)
-class Premise:
-    """`lowest` is the rung below which no trial stops; the last one: every trial is trained to the end.
+class TrustedRungs:
+    """The rungs at which trials may stop, and how sure that is."""
 
-    `correlations[k]` is the rank correlation between rung k and the end over `pairs[k]` trials, NaN with too few.
-    `doubt` is the probability that at the lowest rung it is below the threshold after all.
-    """
-
+    #: all rungs; the last one is the end
     levels: tuple[int | None, ...]
+    #: the index of the rung below which no trial stops; that of the last one: every trial is trained to the end
     lowest: int
+    #: the rank correlation of each rung with the end, NaN with too few pairs
     correlations: tuple[float, ...]
+    #: how many trials each was computed from
     pairs: tuple[int, ...]
+    #: the probability that at the lowest rung it is below the threshold after all
     doubt: float = 0.0
 
     @property
     def is_full(self) -> bool:
-        """Whether every trial is trained to the end."""
+        """True if every trial is trained to the end."""
         return self.lowest == len(self.levels) - 1
 
     def notes(self) -> tuple[str, ...]:
-        """What a person should know: nothing while the rungs are used as they were asked for."""
+        """Returns what a person should know: nothing while the rungs are used as they were asked for."""
         if self.lowest == 0:
             return ()
         told = ", ".join(
@@ -55,25 +54,26 @@ class Premise:
         return (f"{found}; the lowest rung is now step {self.levels[self.lowest]}",)
 
 
-def check(records: Records) -> Premise:
-    """Returns what the history says about the rungs."""
+def trusted_rungs(records: LossTable) -> TrustedRungs:
+    """Returns which rungs the history allows to trust."""
     correlations, pairs = [], []
     final = records.losses[:, records.top]
     for k in range(records.top):
         early = records.losses[:, k]
         both = np.flatnonzero(records.is_through & np.isfinite(early) & np.isfinite(final))
         pairs.append(len(both))
-        correlations.append(rank_correlation(early[both], final[both]) if len(both) >= LEAST_PAIRS else math.nan)
+        is_known = len(both) >= LEAST_PAIRS
+        correlations.append(rank_correlation(early[both].tolist(), final[both].tolist()) if is_known else math.nan)
     believed = beliefs(correlations, pairs)
     lowest = next((k for k, belief in enumerate(believed) if belief >= THRESHOLD), records.top)
     left = doubt(believed[lowest], pairs[lowest]) if lowest < records.top else 1.0
-    return Premise(records.levels, lowest, tuple(correlations), tuple(pairs), left)
+    return TrustedRungs(records.levels, lowest, tuple(correlations), tuple(pairs), left)
 
 
 def beliefs(correlations: Sequence[float], pairs: Sequence[int]) -> list[float]:
-    """What is believed of the rank correlation of each rung with the end, after what was seen of it.
+    """Returns the rank correlation with the end that is believed of each rung, after what was seen of it.
 
-    Before, BELIEF is expected of the first rung, and less of a rung behind one that says little: the middle of both.
+    Before, BELIEF is expected of the first rung, and less of a rung after one that says little: the middle of both.
     Of several rungs that say nothing one would soon look as if it did, were each judged alone.
     """
     found, expected = [], BELIEF
@@ -86,7 +86,7 @@ def beliefs(correlations: Sequence[float], pairs: Sequence[int]) -> list[float]:
 
 
 def doubt(belief: float, pairs: int) -> float:
-    """The probability that a rank correlation is below THRESHOLD, where `belief` is believed of it after `pairs`.
+    """Returns the probability that a rank correlation is below THRESHOLD, where `belief` is believed after `pairs`.
 
     By a normal distribution with the usual standard error of a correlation, ((1 - r²) / n)^½. 0 with too few pairs:
     the first trials all go to the end, and more of them would tell nothing sooner.
@@ -95,17 +95,3 @@ def doubt(belief: float, pairs: int) -> float:
         return 0.0
     error = math.sqrt(max(1.0 - belief * belief, 1e-6) / (pairs + BELIEF_PAIRS))
     return 0.5 * math.erfc((belief - THRESHOLD) / error / math.sqrt(2.0))
-
-
-def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's; 0 where one side is constant."""
-    x, y = _ranks(np.asarray(a, dtype=float)), _ranks(np.asarray(b, dtype=float))
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm else 0.0
-
-
-def _ranks(values: Floats) -> Floats:
-    """Places in ascending order around their mean; equal values share theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    return np.asarray(ranks - ranks.mean())

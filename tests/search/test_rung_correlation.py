@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hposlurm.search import Observation, SearchProblem
-from hposlurm.search.premise import premise
+from hposlurm.search.rung_correlation import rung_correlations
 from hposlurm.space import FloatParameter, SearchSpace
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Objective, TrialState
@@ -19,6 +19,6 @@ def test_who_is_stopped_at_a_rung_was_not_sent_on_although_it_might_have_trained
     search = SearchSpec(algorithm="asha_stopping", max_resource=9)
     whole = ended(0, TrialState.COMPLETE, *[1.0 / step for step in range(1, 10)])
     trials = [whole, ended(1, TrialState.PRUNED, 2.0), ended(2, TrialState.PRUNED, 1.5, 1.4, 1.3)]
-    found = premise(SearchProblem(space, search, (Objective("loss"),), 3), trials)
+    found = rung_correlations(SearchProblem(space, search, (Objective("loss"),), 3), trials)
     assert found is not None
     assert [(rung.step, rung.reached, rung.sent_on) for rung in found.rungs] == [(1, 3, 2), (3, 2, 1)]

@@ -1,0 +1,125 @@
+"""How well early values predict late ones in this study: the rank correlation of each rung with the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hposlurm.pruning import AT_REPORTS
+from hposlurm.search.observation import Observation, SearchProblem
+from hposlurm.search.rungs import is_sent_to, levels_of, value_at
+from hposlurm.trial import TrialState
+
+# With fewer pairs a rank correlation says nothing: of four pairs in random order one in 24 has a correlation of 1.
+LEAST_PAIRS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RungCorrelation:
+    """A step at which trials are compared."""
+
+    step: int
+    #: how many trials have a value there
+    reached: int
+    #: how many of them were sent on
+    sent_on: int
+    #: the rank correlation of these values with those at the end; None where there are fewer than LEAST_PAIRS
+    correlation: float | None
+    #: how many trials it is computed from
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RungCorrelations:
+    """What the records say about the rungs below the end."""
+
+    rungs: tuple[RungCorrelation, ...]
+    #: True if the pairs are trials that went to the end whatever they showed before. Else they were sent on for being
+    #: good, and among those early values say less than among all.
+    is_fair: bool
+    #: the step below which no trial is stopped any more; None where none is stopped at all
+    lowest: int | None
+    notes: tuple[str, ...] = ()
+    #: True if trials are compared at every report, so that these steps are examples
+    at_reports: bool = False
+
+    @property
+    def judged(self) -> str:
+        """Says what made a trial one of the pairs."""
+        if self.is_fair:
+            return "were let through"
+        return "were not stopped" if self.at_reports else "were sent on for being good"
+
+    @property
+    def text(self) -> str:
+        """Everything in one line."""
+        told = [
+            f"{rung.correlation:.2f} at step {rung.step} ({rung.pairs} trials)"
+            for rung in self.rungs
+            if rung.correlation is not None
+        ]
+        if not told:
+            most = max((rung.pairs for rung in self.rungs), default=0)
+            return f"too few trials were trained to the end to say what rungs are worth ({most} of {LEAST_PAIRS})"
+        among = "" if self.is_fair else f", among those that {self.judged}"
+        known = f"rank correlation with the end: {', '.join(told)}{among}"
+        return "; ".join([known, *(note.rpartition("; ")[2] for note in self.notes)])
+
+
+def rung_correlations(problem: SearchProblem, observations: Sequence[Observation]) -> RungCorrelations | None:
+    """Returns what is known of the study's rungs; None where trials are not compared before their end."""
+    pruner = problem.search.pair[1]
+    if pruner in ("none", "pbt") or (pruner == "auto" and len(problem.objectives) > 1):
+        return None
+    if pruner == "auto":
+        return _of_auto(problem, observations)
+    levels = levels_of(problem.search)
+    rungs = tuple(_rung(observations, level) for level in levels[:-1])
+    at_reports = pruner in AT_REPORTS - {"asha_stopping"}  # which compares at rungs only
+    return RungCorrelations(rungs, False, levels[0], at_reports=at_reports) if rungs else None
+
+
+def rank_correlation(early: Sequence[float], final: Sequence[float]) -> float:
+    """Returns Spearman's rank correlation; 0 where one side is constant."""
+    from scipy.stats import (
+        spearmanr,  # takes half a second to import, and little is known before LEAST_PAIRS have ended
+    )
+
+    if len(set(early)) < 2 or len(set(final)) < 2:
+        return 0.0
+    return float(spearmanr(early, final).statistic)
+
+
+def _of_auto(problem: SearchProblem, observations: Sequence[Observation]) -> RungCorrelations | None:
+    from hposlurm.search.auto import trusted_rungs_of  # SciPy takes 0.2 s to import
+
+    found = trusted_rungs_of(problem, observations)
+    steps = [level for level in found.levels[:-1] if level is not None]
+    rungs = tuple(
+        RungCorrelation(step, *_census(observations, step), None if math.isnan(correlation) else correlation, pairs)
+        for step, correlation, pairs in zip(steps, found.correlations, found.pairs, strict=True)
+    )
+    lowest = None if found.is_full else found.levels[found.lowest]
+    return RungCorrelations(rungs, True, lowest, found.notes()) if rungs else None
+
+
+def _rung(observations: Sequence[Observation], step: int) -> RungCorrelation:
+    pairs = [
+        (early[0], o.values[0])
+        for o in observations
+        if o.state is TrialState.COMPLETE and o.values and (early := value_at(o, step)) is not None
+    ]
+    correlation = rank_correlation(*zip(*pairs, strict=True)) if len(pairs) >= LEAST_PAIRS else None
+    return RungCorrelation(step, *_census(observations, step), correlation, len(pairs))
+
+
+def _census(observations: Sequence[Observation], step: int) -> tuple[int, int]:
+    """Returns how many trials have a value at a rung, and how many of them were sent further."""
+    reached = [o for o in observations if value_at(o, step) is not None]
+    return len(reached), sum(is_sent_to(o, step + 1) and not _ended_at(o, step) for o in reached)
+
+
+def _ended_at(o: Observation, step: int) -> bool:
+    """True if the trial was stopped there, by a rule that lets it run until then."""
+    return o.state is TrialState.PRUNED and bool(o.curve) and o.curve[-1][0] <= step
