@@ -1,21 +1,24 @@
-"""Where waves run: one seam, `Backend`, and its sides `slurm` and `local`.
+"""Where waves run: one seam, `Backend`, and its sides `slurm` and `local`. Slurm is asked here and nowhere else.
 
-May import worker (which variables of an environment leak), spec, render and records; the planner, refill and the
-doctor use it.
+May import worker (which variables of an environment leak), decisions, spec, render and records; the planner, refill and
+the doctor use it. A simulated study has no jobs: `SimulatedCapacity` says only how large its virtual cluster is.
 """
 
 from hposlurm.backend.base import (
     DRIVER_ENDED,
     NEVER_SATISFIED,
     Backend,
+    Capacity,
     ElementState,
     Group,
     Script,
     Usage,
     WaveRequest,
+    capacity_of,
     choose,
 )
 from hposlurm.backend.identity import OwnJob, start_time
+from hposlurm.backend.simulated import SimulatedCapacity
 from hposlurm.records.jobs import ArrayJob
 
 __all__ = [
@@ -23,12 +26,15 @@ __all__ = [
     "NEVER_SATISFIED",
     "ArrayJob",
     "Backend",
+    "Capacity",
     "ElementState",
     "Group",
     "OwnJob",
     "Script",
+    "SimulatedCapacity",
     "Usage",
     "WaveRequest",
+    "capacity_of",
     "choose",
     "start_time",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hposlurm.backend.identity import OwnJob
+from hposlurm.backend.simulated import SimulatedCapacity
 from hposlurm.errors import Problem, RequestError
 from hposlurm.records.jobs import ArrayJob
 from hposlurm.records.layout import StudyLayout
@@ -83,15 +84,11 @@ class Script:
     text: str
 
 
-class Backend(Protocol):
-    """What runs waves. Every method may raise BackendError; none keeps state that a new process would miss.
-
-    Job ids of elements are "ARRAY_INDEX". The order of a submission is submit (nothing runs yet) → submit_planner →
-    release, with the ids recorded in between.
-    """
+class Capacity(Protocol):
+    """What a study can be given, real or virtual. Every method may raise BackendError."""
 
     name: str
-    #: True if elements run only while this process waits for them (`wait`), so that no planner job is needed.
+    #: True if elements run only while this process waits for them, so that no planner job is needed.
     is_foreground: bool
 
     def problems(self, spec: StudySpec) -> list[Problem]:
@@ -106,12 +103,20 @@ class Backend(Protocol):
         """How many GPUs one element is given; a budget of GPU hours reserves these."""
         ...
 
-    def nodes(self, spec: StudySpec) -> tuple[str, ...]:
-        """Names of the nodes that have what one element asks for; () where nodes have no names, or none can be told."""
+    def scripts(self, request: WaveRequest) -> list[Script]:
+        """What a submission would send, without sending or writing anything; [] where nothing is ever submitted."""
         ...
 
-    def scripts(self, request: WaveRequest) -> list[Script]:
-        """What `submit` and `submit_planner` would send, without sending or writing anything."""
+
+class Backend(Capacity, Protocol):
+    """What runs waves. Every method may raise BackendError; none keeps state that a new process would miss.
+
+    Job ids of elements are "ARRAY_INDEX". The order of a submission is submit (nothing runs yet) → submit_planner →
+    release, with the ids recorded in between.
+    """
+
+    def nodes(self, spec: StudySpec) -> tuple[str, ...]:
+        """Names of the nodes that have what one element asks for; () where nodes have no names, or none can be told."""
         ...
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
@@ -163,8 +168,17 @@ class Backend(Protocol):
         ...
 
 
+def capacity_of(kind: str) -> Backend | SimulatedCapacity:
+    """Returns the backend of that name, or what a simulated cluster has. Raises RequestError."""
+    if kind == "simulated":
+        return SimulatedCapacity()
+    return choose(kind)
+
+
 def choose(kind: str, patience_s: float = 60.0) -> Backend:
-    """Returns the backend of that name; `auto` is Slurm where its commands are, else local. Raises RequestError.
+    """Returns the backend of that name; `auto` is Slurm where its commands are, else local.
+
+    Raises RequestError; for a simulated study as well, which has no jobs.
 
     Each question to the cluster is given up after `patience_s` seconds, with NotNowError.
     """
@@ -179,7 +193,5 @@ def choose(kind: str, patience_s: float = 60.0) -> Backend:
 
         return LocalBackend()
     if kind == "simulated":
-        from hposlurm.backend.simulated import SimulatedBackend
-
-        return SimulatedBackend()
+        raise RequestError("a simulated study has no jobs: only `hposlurm launch` runs it, whole")
     raise RequestError(f"no backend {kind!r}; there are auto, slurm, local and simulated")

@@ -74,9 +74,7 @@ class LocalBackend:
         if self._gpu_ids and wanted > len(self._gpu_ids):
             have = f"{len(self._gpu_ids)} ({', '.join(self._gpu_ids)})"
             return [Problem("resources.gpus_per_node", f"{wanted} asked for, but this machine shows {have}")]
-        budget = spec.budget
-        ends = budget.n_trials or budget.wall_time_min or budget.patience or spec.search.pair[0] == "grid"
-        if budget.gpu_hours is not None and not self._gpu_ids and not ends:
+        if not self._gpu_ids and spec.ends_by == {"gpu_hours"}:
             message = "this machine shows no GPUs, so it would never be used up and nothing else ends the study"
             return [Problem("budget.gpu_hours", message, "set budget.n_trials or budget.wall_time as well")]
         return []

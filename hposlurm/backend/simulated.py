@@ -1,25 +1,22 @@
-"""The simulated side of the Backend seam: how large the virtual cluster is. It has no jobs.
+"""How large the virtual cluster of a simulated study is. It has no jobs.
 
-A simulated study is run from its first wave to its end by `hposlurm.simulation`, in virtual time and in one process;
-nothing of it is ever submitted, found in a queue or waited for.
+Such a study is run from its first wave to its end by `hposlurm.simulation`, in virtual time and in one process; nothing
+of it is ever submitted, found in a queue or waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from hposlurm.backend.base import ElementState, Script, Usage, WaveRequest
-from hposlurm.backend.identity import OwnJob
-from hposlurm.errors import BackendError, Problem
-from hposlurm.records.jobs import ArrayJob
+from hposlurm.errors import Problem
 
 if TYPE_CHECKING:
+    from hposlurm.backend.base import Script, WaveRequest
     from hposlurm.spec import StudySpec
 
 
-class SimulatedBackend:
-    """Says what fits onto the virtual cluster, and refuses to submit anything to it."""
+class SimulatedCapacity:
+    """What fits onto the virtual cluster."""
 
     name = "simulated"
     is_foreground = True
@@ -29,9 +26,7 @@ class SimulatedBackend:
         if wanted > there:
             message = f"{wanted} GPUs for a trial, but the simulated cluster has {there}"
             return [Problem("simulation.gpus", message, f"--gpus {wanted} or more")]
-        budget = spec.budget
-        ends = budget.n_trials or budget.wall_time_min or budget.patience or spec.search.pair[0] == "grid"
-        if budget.gpu_hours is not None and not wanted and not ends:
+        if not wanted and spec.ends_by == {"gpu_hours"}:
             message = "trials without GPUs would never use it up, and nothing else ends the study"
             return [Problem("budget.gpu_hours", message, "set resources.gpus_per_node or budget.n_trials")]
         return []
@@ -43,45 +38,8 @@ class SimulatedBackend:
     def gpus(self, spec: StudySpec) -> int:
         return spec.resources.nodes * spec.resources.gpus_per_node
 
-    def nodes(self, spec: StudySpec) -> tuple[str, ...]:  # noqa: ARG002
-        return ()
-
     def scripts(self, request: WaveRequest) -> list[Script]:  # noqa: ARG002
         return []
-
-    def submit(self, request: WaveRequest) -> list[ArrayJob]:
-        self._refuse(request)
-
-    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:  # noqa: ARG002
-        self._refuse(request)
-
-    def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
-        """There is nothing to sweep."""
-
-    def release(self, arrays: Sequence[ArrayJob]) -> None:
-        """There is nothing to release."""
-
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        """There is nothing to cancel."""
-
-    def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:  # noqa: ARG002
-        return {}
-
-    def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:  # noqa: ARG002
-        return None
-
-    def own_job(self) -> OwnJob | None:
-        return None
-
-    def run_again_later(self) -> bool:
-        return False
-
-    def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        """There is nothing to wait for."""
-
-    def _refuse(self, request: WaveRequest) -> NoReturn:
-        name = request.spec.name
-        raise BackendError(f"{name} is simulated: it has no jobs, and only `hposlurm launch` runs such a study, whole")
 
 
 def _gpus(spec: StudySpec) -> int:

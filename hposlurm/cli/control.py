@@ -28,10 +28,15 @@ def cancel(
     """Cancel a study's jobs and submit no further wave; or take single trials out."""
     from hposlurm.backend import choose
     from hposlurm.planner import cancel as cancel_study
+    from hposlurm.planner.study import over
+    from hposlurm.records.history import read_history
 
     layout = find_study(study)
-    backend = choose(frozen_spec(layout).backend)
-    print(f"cancelled: {cancel_study(layout, backend, trial or ())}")
+    spec = frozen_spec(layout)
+    if layout.simulated.exists() and not trial:
+        print(f"cancelled: {over(read_history(layout))}")
+        return
+    print(f"cancelled: {cancel_study(layout, choose(spec.backend), trial or ())}")
     if layout.stop.exists() and not trial:
         print(f"next:      hposlurm resume {layout.root.name}   (goes on where it stopped)")
 
@@ -83,10 +88,10 @@ def advance(
 
     layout = find_study(study)
     spec = frozen_spec(layout)
-    backend = choose(spec.backend)
     name = layout.root.name
     if layout.simulated.exists():
         raise RequestError(f"{name} was simulated as a whole and does not go on")
+    backend = choose(spec.backend)
     if backend.is_foreground:
         raise RequestError(f"{name} runs on this machine, in the foreground: hposlurm resume {name} goes on with it")
     step = (

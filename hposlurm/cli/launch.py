@@ -16,7 +16,7 @@ from hposlurm.errors import BackendError, HposlurmError, RequestError, SpecError
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
-    from hposlurm.backend import Backend
+    from hposlurm.backend import Backend, Capacity, SimulatedCapacity
     from hposlurm.decisions import WarmStart
     from hposlurm.planner import Step
     from hposlurm.planner.study import Preview
@@ -84,12 +84,13 @@ def launch(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Launch without asking, however many GPU hours.")] = False,
 ) -> None:
     """Plan the first wave of a study and submit it; Slurm carries the rest. Or simulate all of it, to see its cost."""
+    from hposlurm.backend import SimulatedCapacity
     from hposlurm.records.layout import StudyLayout
 
     is_simulated, given = simulation_settings(backend, simulate, gpus)
     backend = "simulated" if is_simulated else backend
     spec, chosen = _read(study, overlay, [*(settings or []), *given], search_space, backend)
-    if spec.backend == "simulated":
+    if isinstance(chosen, SimulatedCapacity):
         trainer = check_simulation(spec, runs_directory(), study.parent)
     elif gpus is not None:
         raise RequestError("--gpus is how large a simulated cluster is; what a trial gets is resources.gpus_per_node")
@@ -100,12 +101,12 @@ def launch(
         _show_trials(first)
         _show_training(spec, first)
         print(cost_line(spec, first.cost))
-        if spec.backend == "simulated":
+        if isinstance(chosen, SimulatedCapacity):
             print(f"{spec.name} would be simulated; without --dry-run, nothing is submitted either")
         for script in first.scripts:
             print(f"\n# ---- {script.name}\n{script.text}", end="")
         return
-    if spec.backend == "simulated":
+    if isinstance(chosen, SimulatedCapacity):
         run_simulation(layout, spec, trainer, first.warm)
         return
     if not layout.spec().exists():  # else it is launched already, and was asked for then
@@ -120,9 +121,9 @@ def _read(
     settings: list[str] | None,
     search_space: Path | None,
     backend: str | None,
-) -> tuple[StudySpec, Backend]:
-    """The resolved spec and its backend; all problems of both are raised as one SpecError."""
-    from hposlurm.backend import choose
+) -> tuple[StudySpec, Backend | SimulatedCapacity]:
+    """Returns the resolved spec and what it can run on; all problems of both are raised as one SpecError."""
+    from hposlurm.backend import capacity_of
     from hposlurm.planner import is_refill, trials_per_wave
     from hposlurm.spec import load
 
@@ -131,7 +132,7 @@ def _read(
     if spec.backend == "simulated" and not spec.name.endswith(SUFFIX):  # never in the place of the real one
         given.append(f"name={spec.name}{SUFFIX}")
         spec = load(study, overlays=overlays or (), settings=given, search_space=search_space)
-    chosen = choose(spec.backend)
+    chosen = capacity_of(spec.backend)
     workdir = str(Path(spec.trial.workdir or ".").absolute())
     trial = spec.trial.model_copy(update={"workdir": workdir})
     size = chosen.wave_size(spec)
@@ -150,11 +151,11 @@ def _read(
     return spec, chosen
 
 
-def _preview(spec: StudySpec, backend: Backend) -> Preview:
+def _preview(spec: StudySpec, capacity: Capacity) -> Preview:
     from hposlurm.planner import preview
     from hposlurm.records.layout import StudyLayout
 
-    first = preview(StudyLayout(runs_directory() / spec.name), spec, backend)
+    first = preview(StudyLayout(runs_directory() / spec.name), spec, capacity)
     if not first.plan.assignments:
         what = first.plan.finished or "nothing is to be tried"
         raise RequestError(f"{spec.name} would not have a single trial: {what}; see parameters, constraints, forbidden")
@@ -194,9 +195,9 @@ def _show_notes(spec: StudySpec, first: Preview) -> None:
         print(f"note: {note}")
 
 
-def _driver_line(spec: StudySpec, backend: Backend) -> str:
+def _driver_line(spec: StudySpec, capacity: Capacity) -> str:
     """Who submits the waves behind the first one; empty where the study runs on this machine anyway."""
-    if backend.is_foreground:
+    if capacity.is_foreground:
         return ""
     who = {
         "planner": "a planner job behind each wave submits the next one",

@@ -27,8 +27,6 @@ _WAVES_MOST = 8
 # Waves that end in turn hold each other up where one may run more at once than another. Computed for trials that differ
 # by 2×: in halves of 8 slots more of them are busy than with one wave after the other, of 7 fewer, of 11 as many.
 _EVEN_ENOUGH = 5
-# Here one process gives every free slot to whatever waits; on Slurm each wave has a part of max_concurrent to itself.
-_ONE_QUEUE = frozenset({"local", "simulated"})
 # An array of more would be cut into several at most sites, each with its own share of max_concurrent
 _ELEMENTS_MOST = 1000
 #: Of all that run at once, how many are kept proposed: less would make them wait, more be proposed on older results
@@ -72,7 +70,7 @@ def mode_of(spec: StudySpec) -> Mode:
     if most is not None and _waves(spec, most) == 1:
         return Mode("barrier", _undivided(most))
     why = "waves that wait behind the running one take the GPUs that it leaves"
-    if most is not None and can_refill and spec.backend not in _ONE_QUEUE:
+    if most is not None and can_refill and not spec.has_one_queue:
         why += "; max_concurrent is divided among them, so that without waves.size refill would use more of it"
     return Mode("overlap", why)
 
@@ -106,8 +104,7 @@ def _is_known(spec: StudySpec) -> bool:
     """Whether no result changes what comes next."""
     budget, (sampler, pruner) = spec.budget, spec.search.pair
     is_known = sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
-    ends_early = (budget.wall_time_min, budget.patience, budget.target, budget.terminator or None)
-    return pruner in {"none", *AT_REPORTS} and is_known and ends_early == (None,) * 4
+    return pruner in {"none", *AT_REPORTS} and is_known and not budget.may_end_early
 
 
 def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
@@ -123,7 +120,7 @@ def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
 
 def _waves(spec: StudySpec, wave_size: int) -> int:
     """How many are in flight with overlap."""
-    most, is_slurm = spec.waves.max_concurrent, spec.backend not in _ONE_QUEUE
+    most, is_slurm = spec.waves.max_concurrent, not spec.has_one_queue
     size = spec.waves.size or _planned_at_once(spec, wave_size)
     # how much runs at once the cluster alone knows; who asks for waves of some size expects that of them
     slots = max(wave_size, spec.waves.size or 0) if most is None and is_slurm else wave_size

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.backend import NEVER_SATISFIED, Backend, ElementState, WaveRequest
+from hposlurm.backend import NEVER_SATISFIED, Backend, Capacity, ElementState, WaveRequest
 from hposlurm.decisions import trials_per_wave, waves_ahead
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.planner import submission
@@ -36,9 +36,9 @@ _PAIRS_MOST = 100
 _COUNTED = 10_000
 
 
-def is_used(spec: StudySpec, backend: Backend) -> bool:
-    """Whether the study's waves are submitted ahead; what runs in the foreground has no use for it."""
-    return spec.slurm.driver == "chain" and not backend.is_foreground
+def is_used(spec: StudySpec, capacity: Capacity) -> bool:
+    """True if the study's waves are submitted ahead; what runs in the foreground has no use for it."""
+    return spec.slurm.driver == "chain" and not capacity.is_foreground
 
 
 @dataclass(frozen=True, slots=True)

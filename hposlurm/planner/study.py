@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.backend import Backend, Script
+from hposlurm.backend import Backend, Capacity, Script
 from hposlurm.decisions import WarmStart, freeze, gather
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
 from hposlurm.planner import chain, submission
@@ -100,14 +100,14 @@ class Preview:
     warm: WarmStart = NOTHING_TAKEN
 
 
-def preview(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Preview:
+def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
-    size, gpus = backend.wave_size(spec), backend.gpus(spec)
+    size, gpus = capacity.wave_size(spec), capacity.gpus(spec)
     warm = gather(layout, spec)
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time(), warm=warm)
-    request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, backend))
+    request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, capacity))
     cost = study_cost(spec, plan, wave_size=size, gpus=gpus)
-    return Preview(plan, tuple(backend.scripts(request)) if plan.assignments else (), cost, warm)
+    return Preview(plan, tuple(capacity.scripts(request)) if plan.assignments else (), cost, warm)
 
 
 def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) -> str:
@@ -118,8 +118,8 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     history = read_history(layout)
     if trials:
         return _cancel_trials(layout, backend, history, trials)
-    if history.finished:
-        return f"nothing: the study is over already ({history.finished})"
+    if is_over := over(history):
+        return is_over
     create_once(layout.stop, b"")
     fail_point("stop written")
     if not _submitted(layout, history):
@@ -139,6 +139,11 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
         names = ", ".join(array.job_id for array in jobs.arrays)
         said.append(f"wave {wave} (jobs {names}{f', planner {jobs.planner}' if jobs.planner else ''})")
     return f"{', '.join(said)}; no further wave will be submitted"
+
+
+def over(history: History) -> str:
+    """Returns why there is nothing to cancel in a study that is over; "" of one that is not."""
+    return f"nothing: the study is over already ({history.finished})" if history.finished else ""
 
 
 def _submitted(layout: StudyLayout, history: History) -> list[tuple[int, WaveJobs]]:

@@ -11,8 +11,7 @@ from hposlurm.errors import Problem
 from hposlurm.space import FloatParameter
 from hposlurm.spec import model
 from hposlurm.spec.definitions import Definition
-
-_ENDS = ("n_trials", "gpu_hours", "wall_time", "patience")
+from hposlurm.spec.ends import ends_by
 
 
 def budget_problems(
@@ -22,9 +21,9 @@ def budget_problems(
     budget, search = data.get("budget", {}), data.get("search")
     if not isinstance(budget, dict):
         return  # the model reports it
-    if isinstance(search, dict) and "grid" in (search.get("algorithm"), search.get("sampler")):
+    if "grid" in _algorithms(search):
         yield from _grid_problems(definitions, where)
-    elif not any(key in budget for key in _ENDS) and not _is_pbt(search):
+    elif not ends_by(budget, _algorithms(search)):
         hint = "or set budget.gpu_hours, budget.wall_time or budget.patience"
         if open_end := next((key for key in ("target", "terminator") if key in budget), None):
             hint = f"a {open_end} may never be reached: beside it " + hint.removeprefix("or ")
@@ -35,8 +34,8 @@ def budget_problems(
     yield from _gpu_hour_problems(budget, data.get("resources", {}))
 
 
-def _is_pbt(search: Any) -> bool:
-    return isinstance(search, dict) and "pbt" in (search.get("algorithm"), search.get("pruner"))
+def _algorithms(search: Any) -> tuple[object, ...]:
+    return tuple(search.get(key) for key in ("algorithm", "sampler", "pruner")) if isinstance(search, dict) else ()
 
 
 def _grid_problems(definitions: Mapping[str, Definition], where: Mapping[str, str]) -> Iterator[Problem]:

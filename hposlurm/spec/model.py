@@ -14,6 +14,7 @@ from hposlurm.space.expressions import Expression
 from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.space.metric_constraints import MEASURED, Limits
 from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters, mutable_names
+from hposlurm.spec.ends import ends_by
 from hposlurm.spec.entries import Forbidden, MetricName, Terminator, forbidding
 from hposlurm.spec.fields import (
     Command,
@@ -80,6 +81,12 @@ class BudgetSpec(Section):
     target: Number | None = None
     terminator: Terminator | None = None
     confirm_gpu_hours: Annotated[Number, Field(ge=0)] | None = None
+
+    @property
+    def may_end_early(self) -> bool:
+        """True if results or the time may end a study before all of its trials have run."""
+        ends = (self.wall_time_min, self.patience, self.target, self.terminator or None)
+        return any(end is not None for end in ends)
 
 
 class WavesSpec(Section):
@@ -203,6 +210,17 @@ class StudySpec(Section):
         return CommandTemplate(
             self.trial.command, self.resources.facts, self.search.max_resource, self.trial.deepspeed is not None
         )
+
+    @property
+    def ends_by(self) -> frozenset[str]:
+        """What ends the study for certain: keys of `budget`, and algorithms that end by themselves."""
+        budget = self.budget.model_dump(by_alias=True, exclude_none=True)
+        return ends_by(budget, self.search.pair)
+
+    @property
+    def has_one_queue(self) -> bool:
+        """True if one process gives each free slot to whatever waits; each wave on Slurm has its share of the slots."""
+        return self.backend in ("local", "simulated")
 
     @property
     def mutable(self) -> frozenset[str]:

@@ -14,6 +14,9 @@ from hposlurm.backend import WaveRequest
 from hposlurm.backend.local import LocalBackend, visible_gpus
 from hposlurm.trial import JobState
 from tests.backend.contract import BackendContract, records, study
+from tests.planner.fake import spec
+
+PBT = {"algorithm": "pbt", "population_size": 4, "perturbation_interval": 2, "max_resource": 8}
 
 
 class TestLocal(BackendContract):
@@ -81,3 +84,19 @@ def test_a_driver_that_nobody_reaped_yet_is_dead() -> None:
     os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # a zombie from now on
     assert LocalBackend([]).states([element])[element].state is JobState.NODE_FAIL
     driver.communicate()
+
+
+@pytest.mark.parametrize(
+    ("budget", "search", "is_refused"),
+    [
+        ({"gpu_hours": 5}, {"algorithm": "random"}, True),
+        ({"gpu_hours": 5, "target": 0.1}, {"algorithm": "random"}, True),  # may never be reached
+        ({"gpu_hours": 5, "patience": 9}, {"algorithm": "random"}, False),
+        ({"gpu_hours": 5}, PBT, False),  # ends with its last generation
+    ],
+)
+def test_gpu_hours_that_nobody_uses_end_no_study(budget: dict, search: dict, *, is_refused: bool) -> None:
+    x = {"type": "float", "min": -1.0, "max": 1.0, "mutable": search["algorithm"] == "pbt"}
+    study = spec(parameters={"x": x}, budget=budget, search=search, waves={})
+    assert bool(LocalBackend(gpu_ids=[]).problems(study)) == is_refused
+    assert not LocalBackend(gpu_ids=["0", "1"]).problems(study)

@@ -14,6 +14,7 @@ from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.simulated import read_figures
 from hposlurm.simulation import cluster_of, simulate, write_study
+from tests.planner.fake import FakeCluster
 from tests.simulation.studies import study, train
 
 NOTHING = WarmStart()
@@ -76,11 +77,12 @@ def test_nothing_is_ever_put_in_the_place_of_something_else(tmp_path):
 
 def test_the_planner_never_goes_on_with_it(tmp_path):
     from hposlurm.backend import choose
-    from hposlurm.errors import BackendError
 
     found = simulated(tmp_path / "virtual")
     write_study(found, NOTHING)
     spec = found.spec.model_copy(update={"budget": found.spec.budget.model_copy(update={"n_trials": 20})})
-    assert advance(found.layout, spec, choose("simulated")).kind == "finished"
-    with pytest.raises(BackendError, match="is simulated: it has no jobs"):
-        advance(found.layout, spec, choose("simulated"), again=True)
+    cluster = FakeCluster()
+    assert advance(found.layout, spec, cluster).kind == "finished"
+    assert not cluster.arrays
+    with pytest.raises(RequestError, match="a simulated study has no jobs"):
+        choose("simulated")
