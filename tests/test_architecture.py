@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,13 @@ HOMES = {
     "typer": {"cli"},
     "torch": {"integrations", "search"},  # Optuna's Gaussian process computes with it, and needs its threads bounded
     "transformers": {"integrations"},
+}
+# A process may start modules of its own room and of lower ones. The exceptions, and why they stay:
+UPWARD_STARTS = {
+    # the search does not fit into a worker, which needs only the standard library; people's templates start workers
+    ("worker", "refill"),
+    # the script of a planner job, by which a study goes on after its launch
+    ("backend", "__main__"),
 }
 SOURCES = ["hposlurm", "templates", "experiments", "scripts", "tests", ".ci"]
 TEXT = {".py", ".sh", ".md", ".toml", ".yaml", ".yml", ".j2", ".txt", ""}
@@ -80,6 +89,35 @@ def test_what_runs_on_compute_nodes_needs_only_the_standard_library(path: Path) 
 def test_each_outside_library_has_one_home(library: str, home: set[str]) -> None:
     users = {room(name_of(m)) for m in MODULES if library in {i.split(".")[0] for i in imports(m, everywhere=True)}}
     assert users == home
+
+
+def floors() -> dict[str, int]:
+    """The floor of each room in the import contract, counted from the top."""
+    contract = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    return {name.strip(): i for i, layer in enumerate(contract["layers"]) for name in re.split("[|:]", layer)}
+
+
+def starts() -> Iterator[tuple[str, str]]:
+    """The room that starts a process, and the room of the module that it starts, for every start in the package."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.List | ast.Tuple):
+                words = [element.value if isinstance(element, ast.Constant) else None for element in node.elts]
+                yield from (
+                    (room(name_of(path)), room(word) or "__main__")
+                    for flag, word in itertools.pairwise(words)
+                    if flag == "-m" and isinstance(word, str) and word.split(".")[0] == "hposlurm"
+                )
+            elif isinstance(node, ast.Constant) and str(node.value).endswith(".sbatch.j2"):
+                text = (REPOSITORY / "templates" / Path(node.value).name).read_text()
+                modules = re.findall(r" -m (hposlurm[.\w]*)", text)
+                yield from ((room(name_of(path)), room(module) or "__main__") for module in modules)
+
+
+def test_no_process_starts_a_module_of_a_higher_room() -> None:
+    floor, found = floors(), set(starts())
+    assert {("backend", "worker"), ("doctor", "integrations"), ("doctor", "doctor")} <= found
+    assert {(by, what) for by, what in found if floor[what] < floor[by]} == UPWARD_STARTS
 
 
 def test_every_file_fits_into_one_head() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,15 @@ class OwnJob:
     restart: int = 0
 
 
-def slurm_job() -> OwnJob | None:
-    """Returns the Slurm job that this process runs in, None outside of one."""
-    if not (job_id := os.environ.get("SLURM_JOB_ID")):
+def slurm_job(environment: Mapping[str, str] = os.environ) -> OwnJob | None:
+    """Returns the Slurm job that a process with this environment runs in, None outside of one.
+
+    A worker reads its own facts itself (worker/facts.py): it runs below this room, and without a backend.
+    """
+    if not (job_id := environment.get("SLURM_JOB_ID")):
         return None
-    restart = os.environ.get("SLURM_RESTART_COUNT", "")
-    return OwnJob(job_id, os.environ.get("SLURM_ARRAY_JOB_ID", ""), int(restart) if restart.isdigit() else 0)
+    restart = environment.get("SLURM_RESTART_COUNT", "")
+    return OwnJob(job_id, environment.get("SLURM_ARRAY_JOB_ID", ""), int(restart) if restart.isdigit() else 0)
 
 
 def start_time(pid: int) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from hposlurm import __version__
+from hposlurm.backend.identity import slurm_job
 from hposlurm.doctor.finding import Finding, ok, warn
 from hposlurm.worker.environment_leaks import is_leak
 
@@ -27,8 +28,9 @@ def shell(environment: Mapping[str, str]) -> Finding:
     if not leaked:
         return ok("shell", "no SLURM_* or SBATCH_* variables that would leak into jobs")
     meant = [f"{key}: {environment[name]}" for name, key in _MEANT.items() if environment.get(name)]
-    if job := environment.get("SLURM_JOB_ID"):
-        what, advice = f"inside job {job}: ", "hposlurm hides them from its jobs; your own srun and sbatch see them"
+    if job := slurm_job(environment):
+        what = f"inside job {job.job_id}: "
+        advice = "hposlurm hides them from its jobs; your own srun and sbatch see them"
     else:
         what, advice = "", "hposlurm hides them from its jobs; `unset` them for your own"
     if meant:

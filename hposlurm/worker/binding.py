@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from hposlurm.errors import StudyError
-from hposlurm.records.files import from_json
+from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan, read_first, read_plan
 from hposlurm.trial import Assignment
@@ -51,10 +51,9 @@ def find_assignment(
 
 
 def is_late(wave: WaveLayout) -> bool:
-    """Whether the wave's arrays were submitted before its plan was made (jobs.json)."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return from_json(wave.jobs.read_bytes())["late"] is True
-    return False
+    """True if the wave's arrays were submitted before its plan was made (jobs.json)."""
+    jobs = read_jobs(wave)
+    return jobs is not None and jobs.is_late
 
 
 def _over(study: StudyLayout) -> str:

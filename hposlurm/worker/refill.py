@@ -203,6 +203,7 @@ class _Shelf:
 
 
 def _command(study: StudyLayout, wave: WaveLayout) -> list[str]:
+    """Returns what proposes more: of a room above this one, since no import of it would fit into a worker."""
     return [sys.executable, "-P", "-m", "hposlurm.refill", str(study.root), str(wave.index)]
 
 
