@@ -32,6 +32,7 @@ UPWARD_STARTS = {
     # the script of a planner job, by which a study goes on after its launch
     ("backend", "__main__"),
 }
+_CONTAINERS = ("dict", "list", "set", "OrderedDict", "defaultdict", "WeakKeyDictionary", "WeakValueDictionary")
 SOURCES = ["hposlurm", "templates", "experiments", "scripts", "tests", ".ci"]
 TEXT = {".py", ".sh", ".md", ".toml", ".yaml", ".yml", ".j2", ".txt", ""}
 
@@ -138,3 +139,27 @@ def test_no_file_knows_the_machine_that_it_was_written_on() -> None:
 def test_every_room_says_what_it_is_for_and_what_it_may_import(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert text.count(".") >= 2 and "ay import" in text
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(), str(path)).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name_of(path))
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_no_module_keeps_a_cache() -> None:
+    """An empty container at the top of a module waits to be filled: a cache without an owner."""
+    found = []
+    for path in MODULES:
+        if name_of(path) == "hposlurm.client":  # a training process has one trial: what it reported is that process's
+            continue
+        for node in ast.parse(path.read_text(), str(path)).body:
+            value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+            is_empty = isinstance(value, ast.Dict | ast.List) and not ast.unparse(value).strip("{}[]")
+            is_made = isinstance(value, ast.Call) and ast.unparse(value.func) in _CONTAINERS and not value.args
+            if is_empty or is_made:
+                found.append(f"{name_of(path)}:{node.lineno}")
+    assert found == []

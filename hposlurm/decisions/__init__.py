@@ -20,15 +20,17 @@ from hposlurm.decisions.modes import (
     trials_per_wave,
     waves_in_flight,
 )
-from hposlurm.decisions.observe import observe
+from hposlurm.decisions.observe import DecisionMemory, Observer, observe
 from hposlurm.decisions.walltime import may_differ, stage_limits
 from hposlurm.decisions.warm import WarmStart, freeze, gather, read_warm_start
 
 __all__ = [
     "Choice",
     "Decision",
+    "DecisionMemory",
     "Mode",
     "Moment",
+    "Observer",
     "Population",
     "WarmStart",
     "choose",

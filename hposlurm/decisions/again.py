@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from hposlurm.decisions.choice import problem_of
-from hposlurm.decisions.observe import observe
+from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.records import refill_pool
 from hposlurm.records.history import History, as_of
 from hposlurm.records.plan import WavePlan, read_first
@@ -86,14 +86,17 @@ def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
             said += batch.settled
 
 
-def decide_again(spec: StudySpec, history: History, moment: Moment, warm: WarmStart) -> Decision:
+def decide_again(
+    spec: StudySpec, history: History, moment: Moment, warm: WarmStart, memory: DecisionMemory | None = None
+) -> Decision:
     """The search's answer at a moment, asked for anew. `spec` is the revision that the wave's plan names."""
     before = as_of(history, moment.plans, moment.settled, moment.time, moment.in_flight)
     given = {(assignment.trial, assignment.stage) for p in before.plans for assignment in p.assignments}
     new = sum((a.trial, a.stage) not in given for a in moment.assignments)
-    observations = observe(before, spec.objectives)
+    memory = memory or DecisionMemory()
+    observations = memory.observer.observe(before, spec.objectives)
     # one more than were given: where there were fewer than wanted, that shows why
-    answer = next_requests(problem_of(spec, warm.trials), observations, new + 1)
+    answer = next_requests(problem_of(spec, warm.trials, memory.search), observations, new + 1)
     return Decision(answer, is_exact=not moment.in_flight)
 
 

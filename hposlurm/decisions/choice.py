@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.decisions.held import held
 from hposlurm.decisions.modes import trials_per_wave
-from hposlurm.decisions.observe import observe
+from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
 from hposlurm.decisions.warm import WarmStart, read_warm_start
 from hposlurm.records.gc_pause import collector_paused
@@ -26,6 +26,7 @@ from hposlurm.search import (
     requests_per_wave,
 )
 from hposlurm.search.budget import Spent, affordable, is_limited, payable, reason_to_end, spent
+from hposlurm.search.memory import SearchMemory
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
 from hposlurm.trial import Assignment, Stage, Trial, TrialState
@@ -60,6 +61,7 @@ def choose(
     now: float,
     still_open: Collection[int] = (),
     warm: WarmStart | None = None,
+    memory: DecisionMemory | None = None,
 ) -> Choice:
     """The next assignments: trials that are open again first, then what the search wants, up to a wave's size.
 
@@ -67,7 +69,7 @@ def choose(
     from somewhere comes before what begins, and jobs of one time limit stand together. `gpus` is what one element is
     given, `now` in epoch seconds. `still_open` are the waves in flight whose jobs have not all
     ended: what they may yet use is reserved, and their trials are left to them. `warm` is what was taken from other
-    studies (None: what is frozen).
+    studies (None: what is frozen), `memory` what is kept from decision to decision.
     """
     taken = held(history, still_open)
     waiting = [t for t in history.trials if t.state is TrialState.WAITING and t.number not in taken]
@@ -75,7 +77,8 @@ def choose(
     so_far = Spent(0, 0.0, 0.0, 0.0, 0)
     if is_limited(spec.budget):
         so_far = spent(history, spec.objectives, now, still_open=still_open, limits=spec.limits)
-    observations = observe(history, spec.objectives)
+    memory = memory or DecisionMemory()
+    observations = memory.observer.observe(history, spec.objectives)
     own = may_differ(spec, max(trials_per_wave(spec, wave_size), len(waiting)), wave_size)
     least_min = min((minutes for _, minutes in stage_limits(spec)), default=spec.resources.time_min)
     least_gpu_hours = gpus * (least_min if own else spec.resources.time_min) / 60
@@ -85,7 +88,7 @@ def choose(
     )
     most = 0 if over else affordable(spec.budget, so_far, least_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    problem = problem_of(spec, (warm or read_warm_start(layout)).trials)
+    problem = problem_of(spec, (warm or read_warm_start(layout)).trials, memory.search)
     rung = requests_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)
@@ -107,9 +110,10 @@ def choose(
     return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
 
 
-def problem_of(spec: StudySpec, prior: tuple[Observation, ...]) -> SearchProblem:
-    """What the search is asked, of this study; `prior` are trials of other ones."""
-    return SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable)
+def problem_of(spec: StudySpec, prior: tuple[Observation, ...], memory: SearchMemory | None = None) -> SearchProblem:
+    """Returns what the search is asked, of this study; `prior` are trials of other ones."""
+    kept = memory or SearchMemory()
+    return SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable, kept)
 
 
 def _assignments(

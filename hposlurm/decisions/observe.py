@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, measured
 from hposlurm.search import Observation
+from hposlurm.search.memory import SearchMemory
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
 
 _NOT_FINITE = ("nan", "inf", "-inf")  # as a journal keeps them
-# What the newest trial of each number was seen as: a history that grew differs from the last one in few trials only.
-# It holds the trials themselves, so that none can be taken for another that lies where it lay in memory.
-_SEEN: dict[int, tuple[Trial, tuple[str, ...], Observation]] = {}
+
+
+class Observer:
+    """Sees trials as observations, again and again.
+
+    The very same trial, which never changes, is the very same observation again: only what is new costs time. Trials
+    themselves are kept, not their identities, so that none can be taken for another one.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[Trial, tuple[str, ...], Observation]] = {}
+
+    def observe(self, history: History, objectives: Sequence[Objective]) -> list[Observation]:
+        """Returns one observation per trial, in the order of their numbers."""
+        names = tuple(objective.metric for objective in objectives)
+        return [self._observation(trial, names) for trial in history.trials]
+
+    def _observation(self, trial: Trial, names: tuple[str, ...]) -> Observation:
+        known = self._seen.get(trial.number)
+        if known is not None and known[0] is trial and known[1] == names:
+            return known[2]
+        found = _observation(trial, names)
+        self._seen[trial.number] = trial, names, found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionMemory:
+    """What was worked out for a study's earlier decisions, for speed only; whoever makes many of them owns it."""
+
+    observer: Observer = field(default_factory=Observer)
+    search: SearchMemory = field(default_factory=SearchMemory)
 
 
 def observe(history: History, objectives: Sequence[Objective]) -> list[Observation]:
-    """One observation per trial, in the order of their numbers.
-
-    The very same trial, which never changes, is the very same observation again: only what is new costs time.
-    """
-    names = tuple(objective.metric for objective in objectives)
-    return [_seen(trial, names) for trial in history.trials]
-
-
-def _seen(trial: Trial, names: tuple[str, ...]) -> Observation:
-    known = _SEEN.get(trial.number)
-    if known is not None and known[0] is trial and known[1] == names:
-        return known[2]
-    found = _observation(trial, names)
-    _SEEN[trial.number] = trial, names, found
-    return found
+    """Returns one observation per trial, in the order of their numbers."""
+    return Observer().observe(history, objectives)
 
 
 def _observation(trial: Trial, names: Sequence[str]) -> Observation:

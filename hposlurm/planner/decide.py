@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.decisions import (
     Choice,
+    DecisionMemory,
     WarmStart,
     choose,
     elements_wanted,
@@ -40,6 +41,7 @@ def next_plan(
     still_open: Sequence[int] = (),
     nodes: Callable[[], Sequence[str]] = tuple,
     warm: WarmStart | None = None,
+    memory: DecisionMemory | None = None,
 ) -> WavePlan:
     """The plan behind the history's last wave; `history` must have `settled` folded in already.
 
@@ -47,7 +49,7 @@ def next_plan(
     of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given,
     `still_open` are the waves in flight that the new one is queued behind.
     `nodes` tells which nodes could run it; it is asked only where some of them look bad. `warm` is what was taken from
-    other studies, None for what is frozen.
+    other studies, None for what is frozen; `memory` is kept by a process that plans many waves.
     """
     wave = len(history.plans)
     finished = _nothing_ever_starts(settled, history)
@@ -55,7 +57,15 @@ def next_plan(
         settled, chosen = _held_open(settled), Choice(finished=finished)
     else:
         chosen = choose(
-            layout, spec, history, wave_size=wave_size, gpus=gpus, now=now, still_open=still_open, warm=warm
+            layout,
+            spec,
+            history,
+            wave_size=wave_size,
+            gpus=gpus,
+            now=now,
+            still_open=still_open,
+            warm=warm,
+            memory=memory,
         )
     refilled = is_refill(spec) and bool(chosen.assignments) and spec.waves.size is None
     elements = None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.decisions import Decision, decide_again, moments, observe, problem_of, read_warm_start
+from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, observe, problem_of, read_warm_start
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.fold import latest_metrics
@@ -121,6 +121,7 @@ class Study:
         self.problem = problem_of(self.spec, self.warm.trials)
         self._moments = tuple(moments(self.layout, self.history))
         self._decisions: dict[int, Decision] = {}
+        self._memory = DecisionMemory()
 
     def agrees(self, trial: int, stage: int) -> bool | None:
         """Whether the search decides so again that a stage of a trial is trained (see StageStory)."""
@@ -142,7 +143,7 @@ class Study:
         moment = self._moments[index]
         if index not in self._decisions:
             spec = _spec(self.layout, self.history.plans[moment.wave].spec)
-            self._decisions[index] = decide_again(spec, self.history, moment, self.warm)
+            self._decisions[index] = decide_again(spec, self.history, moment, self.warm, self._memory)
         decision = self._decisions[index]
         is_found = decision.sends(what) if isinstance(what, Assignment) else decision.ends(what)
         return is_found or (False if decision.is_exact else None)

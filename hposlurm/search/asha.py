@@ -25,7 +25,7 @@ def asha(problem: SearchProblem, observations: Sequence[Observation], n: int) ->
     a small study has a trial that was trained to the end.
     """
     levels = levels_of(problem.search)
-    ranked = ranking(levels, problem.objectives, problem.search.compare_by, observations, problem.space.limits)
+    ranked = ranking(problem, levels, observations)
     ladder = _Ladder(problem, ranked, observations)
     requests = list(islice(ladder.promotions(), n))
     if len(requests) == n:

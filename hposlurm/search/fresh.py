@@ -67,6 +67,7 @@ def fresh(
         search.population_size,
         enqueue=search.enqueue,
         prior=prior,
+        points=problem.memory.known_points(problem.space),
     )
     kept = [*attrs, *({} for _ in range(left))]
     requests = tuple(

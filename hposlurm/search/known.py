@@ -1,12 +1,10 @@
-"""What was worked out about points already, kept for this process. Standard library only.
+"""What was worked out about the points of a space already: what depends on the space and on the point only.
 
-A pure function of the history is asked again and again with nearly the same history. What is kept here depends on the
-space and on the point alone, so that it saves time and can change no answer.
+Standard library only.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +13,7 @@ from hposlurm.search.points import Identity, Point, canonical, identity, project
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Params
 
-_SPACES = 4
-_POINTS = 100_000
+_POINTS = 100_000  # that are kept: some 200 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +29,17 @@ class KnownPoint:
     told: dict[Any, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
 class KnownPoints:
-    space: SearchSpace
-    points: dict[Any, KnownPoint] = field(default_factory=dict)
+    """The points of one space that were looked at."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.points: dict[Any, KnownPoint] = {}
+        self._text = repr(space)
+
+    def is_of(self, space: SearchSpace) -> bool:
+        """True if they are points of `space`, or of one that is written alike: 1 and true are equal for Python."""
+        return space is self.space or repr(space) == self._text
 
     def of(self, params: Params) -> KnownPoint:
         # Python calls 1, 1.0 and true equal
@@ -52,18 +56,3 @@ class KnownPoints:
         whole = point if point is not None and len(point) == len(params) else canonical(self.space, params)
         violations: Sequence[float] = () if point is None else self.space.violations(point)
         return KnownPoint(point, identity(whole), tuple(violations))
-
-
-_known: OrderedDict[str, KnownPoints] = OrderedDict()
-
-
-def known_points(space: SearchSpace) -> KnownPoints:
-    """What this process knows of `space`: the same for each equal one, for the few that were used last."""
-    key = repr(space)
-    found = _known.get(key)
-    if found is None:
-        found = _known[key] = KnownPoints(space)
-        if len(_known) > _SPACES:
-            _known.popitem(last=False)
-    _known.move_to_end(key)
-    return found

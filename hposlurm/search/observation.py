@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hposlurm.search.memory import SearchMemory
 from hposlurm.space import SearchSpace
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Objective, Params, ParamValue, TrialState
@@ -67,7 +68,8 @@ class SearchProblem:
     """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit.
 
     `prior` are trials of other studies, from which a model of the objectives may learn; nothing else counts them.
-    `mutable` are the names of the parameters that may change while a model is trained.
+    `mutable` are the names of the parameters that may change while a model is trained. `memory` holds what was worked
+    out before, for speed only.
     """
 
     space: SearchSpace
@@ -76,6 +78,7 @@ class SearchProblem:
     n_trials: int | None = None
     prior: tuple[Observation, ...] = ()
     mutable: frozenset[str] = frozenset()
+    memory: SearchMemory = field(default_factory=SearchMemory, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

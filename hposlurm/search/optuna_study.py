@@ -19,7 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
-from hposlurm.search.known import KnownPoint, known_points
+from hposlurm.search.known import KnownPoint, KnownPoints
 from hposlurm.search.points import Point
 from hposlurm.search.unit import index_of, is_discrete, nth_value
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
@@ -57,7 +57,7 @@ class OptunaStudy:
         self, space: SearchSpace, objectives: Sequence[Objective], sampler: optuna.samplers.BaseSampler
     ) -> None:
         self._space = space
-        self._points = known_points(space)
+        self._points = KnownPoints(space)
         self._distributions = {p.name: _distribution(p) for p in space.parameters}
         self._parameters = {p.name: p for p in space.parameters}
         with quiet():
@@ -145,7 +145,7 @@ class _Excerpt:
 
 def told_study(space: SearchSpace, objective: Objective, completed: Sequence[tuple[Params, float]]) -> Study:
     """Returns a study of Optuna that knows these trials, for what is not asked of a sampler."""
-    told, points = OptunaStudy(space, [objective], optuna.samplers.RandomSampler(seed=0)), known_points(space)
+    told, points = OptunaStudy(space, [objective], optuna.samplers.RandomSampler(seed=0)), KnownPoints(space)
     for params, value in completed:
         told.add(points.of(params), OptunaState.COMPLETE, (value,))
     return told._study

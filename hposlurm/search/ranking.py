@@ -13,7 +13,7 @@ from itertools import chain, compress, count, repeat
 from operator import is_not
 
 from hposlurm.pruning.scoring import scoring
-from hposlurm.search.observation import Observation
+from hposlurm.search.observation import Observation, SearchProblem
 from hposlurm.search.rungs import Placing, broken_by, is_sent_to, value_at
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
@@ -22,7 +22,6 @@ from hposlurm.trial import Objective, TrialState
 Place = tuple[float, float, int]
 Values = tuple[float, ...]
 
-_KEPT = 4  # rankings of the last few searches
 _NEW_SHARE = 0.1  # with more that is new, sorting everything takes less time
 
 
@@ -36,6 +35,7 @@ class Ranking:
     def __init__(
         self, levels: Sequence[int], objectives: Sequence[Objective], compare_by: str, limits: Limits = NO_LIMITS
     ) -> None:
+        self.asked = tuple(levels), tuple(objectives), compare_by, limits
         self.levels = tuple(levels)
         self.limits = limits
         self._score = scoring(objectives, compare_by)
@@ -143,23 +143,10 @@ def _waits(observation: Observation) -> bool:
     return observation.state is TrialState.PAUSED and not observation.is_open
 
 
-_rankings: dict[object, Ranking] = {}
-
-
-def ranking(
-    levels: Sequence[int],
-    objectives: Sequence[Objective],
-    compare_by: str,
-    observations: Sequence[Observation],
-    limits: Limits = NO_LIMITS,
-) -> Ranking:
-    """The rungs as they are now."""
-    key = (tuple(levels), tuple(objectives), compare_by)
-    known = _rankings.pop(key, None)
-    if known is None or known.limits != limits:
-        known = Ranking(levels, objectives, compare_by, limits)
-    known.update(observations)
-    _rankings[key] = known
-    while len(_rankings) > _KEPT:
-        del _rankings[next(iter(_rankings))]
-    return known
+def ranking(problem: SearchProblem, levels: Sequence[int], observations: Sequence[Observation]) -> Ranking:
+    """Returns the rungs as they are now; what the problem's memory has of them is brought up to date."""
+    memory, asked = problem.memory, (tuple(levels), problem.objectives, problem.search.compare_by, problem.space.limits)
+    if memory.ranking is None or memory.ranking.asked != asked:
+        memory.ranking = Ranking(*asked)
+    memory.ranking.update(observations)
+    return memory.ranking

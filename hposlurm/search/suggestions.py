@@ -11,7 +11,7 @@ from random import Random
 
 from hposlurm.errors import RequestError
 from hposlurm.search.grid import unseen_grid_points
-from hposlurm.search.known import KnownPoint, known_points
+from hposlurm.search.known import KnownPoint, KnownPoints
 from hposlurm.search.moved import refuse_what_cmaes_cannot_do
 from hposlurm.search.observation import Observation, Suggestion, violations
 from hposlurm.search.points import identity
@@ -39,6 +39,7 @@ def suggest(
     *,
     enqueue: Sequence[Params] = (),
     prior: Sequence[Observation] = (),
+    points: KnownPoints | None = None,
 ) -> tuple[Suggestion, ...]:
     """Returns up to `n` new configurations; the same arguments give the same answer in every process.
 
@@ -52,6 +53,7 @@ def suggest(
     20,000 allowed points it means that 50,000 draws found no new one.)
     What is in `enqueue` comes first, each entry once. Behind that, before anything else was proposed, come the default
     values. `prior` are trials of other studies: what is learnt from counts them in, and nothing else does.
+    `points` is what is known of the space's points already.
 
     Raises RequestError for an algorithm that is unknown, cannot do this or lacks a package, SpaceError for a grid over
     a continuous parameter.
@@ -66,7 +68,7 @@ def suggest(
     observations, n = [*observations, *waiting], n - len(first)
     if n <= 0:
         return first
-    points = known_points(space)
+    points = points or KnownPoints(space)
     known = [points.of(o.params) for o in observations]
     seen = {point.identity for point in known}
     if algorithm == "grid":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm.backend import ElementState
-from hposlurm.decisions import mode_of, waves_in_flight
+from hposlurm.decisions import DecisionMemory, mode_of, waves_in_flight
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import settle
 from hposlurm.records.layout import StudyLayout
@@ -82,6 +82,7 @@ class _Run:
     ) -> None:
         self._spec, self._layout, self._cluster, self._machine = spec, layout, cluster, machine
         self._records, self._warm, self._watch = records, warm, watch
+        self._memory = DecisionMemory()
         self._settled: list[Settlement] = []
         self._sized: dict[int, StudySpec] = {}
         self._decisions: list[SimulatedDecision] = []
@@ -149,6 +150,7 @@ class _Run:
             now=machine.now,
             still_open=tuple(machine.left),
             warm=self._warm,
+            memory=self._memory,
         )
         took = time.thread_time() - asked
         self._decisions.append(SimulatedDecision(len(history.trials), len(plan.assignments), took))

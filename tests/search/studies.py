@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from hposlurm.search import Observation, Suggestion, suggest
-from hposlurm.search.known import KnownPoint, known_points
+from hposlurm.search.known import KnownPoint, KnownPoints
 from hposlurm.search.points import Point, draw_point, identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.space.expressions import parse
@@ -101,7 +101,8 @@ def drawn(space: SearchSpace, n: int, seed: int = 0) -> list[Params]:
 
 def lessons(space: SearchSpace, history: list[Observation]) -> list[tuple[Observation, KnownPoint]]:
     """As samplers are told of a history."""
-    return [(o, known_points(space).of(o.params)) for o in history]
+    points = KnownPoints(space)
+    return [(o, points.of(o.params)) for o in history]
 
 
 def asked_in_turn(study: TpeStudy, n: int) -> list[Point]:

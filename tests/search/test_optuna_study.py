@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
 from hposlurm.search import Observation, Suggestion, optuna_study, suggest, tpe
-from hposlurm.search.known import known_points
+from hposlurm.search.known import KnownPoints
+from hposlurm.search.memory import SearchMemory
 from hposlurm.search.optuna_study import OptunaStudy, ToldTrial
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.trial import Objective, TrialState
@@ -72,24 +73,28 @@ def test_quick_tpe_answers_as_optuna_does(
 
 
 def test_what_is_kept_about_a_point_tells_equal_values_of_other_types_apart() -> None:
-    points = known_points(MIXED)
+    points = KnownPoints(MIXED)
     base = {"lr": 1e-5, "dropout": 0.1, "n": 3, "fixed": 2.0}
     found = [points.of({**base, "c": c}).point for c in (True, 1, 1.0)]
     assert [repr(p["c"]) for p in found if p] == ["True", "1", "1"]
     other = SearchSpace((CategoricalParameter("c", (1.0,)),))
     equal = SearchSpace((CategoricalParameter("c", (1,)),))
-    assert repr(known_points(other).of({"c": 1}).point) != repr(known_points(equal).of({"c": 1}).point)
+    assert repr(KnownPoints(other).of({"c": 1}).point) != repr(KnownPoints(equal).of({"c": 1}).point)
 
 
 def test_answers_do_not_depend_on_what_is_kept() -> None:
-    first = asked(NESTED, LOSS)
-    for i in range(8):  # so many other spaces that this one is forgotten
-        suggest(SearchSpace((FloatParameter("x", 0.0, 1.0 + i),)), "random", LOSS, [], 3, 0, 10)
-    assert asked(NESTED, LOSS) == first
+    first, memory = asked(NESTED, LOSS), SearchMemory()
+    for _ in range(3):  # the other space makes it forget this one
+        kept = [
+            suggest(NESTED, "tpe", LOSS, history(NESTED, LOSS), 12, 5, 10, points=memory.known_points(NESTED))
+            for _ in range(2)
+        ]
+        assert kept == [first, first]
+        suggest(SQUARE, "random", LOSS, [], 3, 0, 10, points=memory.known_points(SQUARE))
 
 
 def test_a_told_trial_is_shared_and_never_changed() -> None:
-    point = known_points(SQUARE).of({"x": 1.0, "y": 2.0})
+    point = KnownPoints(SQUARE).of({"x": 1.0, "y": 2.0})
     studies = [OptunaStudy(SQUARE, LOSS, optuna.samplers.RandomSampler(seed=0)) for _ in range(2)]
     for count, study in enumerate(studies):
         for _ in range(count):

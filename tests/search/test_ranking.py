@@ -59,16 +59,19 @@ def test_what_is_kept_up_to_date_is_what_is_built_anew(compare_by: str, limits: 
 def test_fewer_trials_than_before_are_another_study() -> None:
     rng = Random(5)
     observations = [trial(rng, n, 0, TrialState.PAUSED) for n in range(60)]
-    first = ranking(LEVELS, TWO, "first", observations)
+    problem = replace(problem_of(60), objectives=TWO)
+    first = ranking(problem, LEVELS, observations)
     assert len(first.rungs[0]) == 60
-    assert len(ranking(LEVELS, TWO, "first", observations[:59]).rungs[0]) == 59
+    assert len(ranking(problem, LEVELS, observations[:59]).rungs[0]) == 59
 
 
 def test_limits_that_have_changed_rank_everybody_anew() -> None:
     rng = Random(5)
     observations = [trial(rng, n, 0, TrialState.PAUSED) for n in range(20)]
-    free = list(ranking(LEVELS, TWO, "first", observations).rungs[0])
-    limited = ranking(LEVELS, TWO, "first", observations, MEMORY).rungs[0]
+    problem = replace(problem_of(20), objectives=TWO)
+    free = list(ranking(problem, LEVELS, observations).rungs[0])
+    problem = replace(problem, space=replace(problem.space, limits=MEMORY))
+    limited = ranking(problem, LEVELS, observations).rungs[0]
     assert limited != free and sorted(limited) == limited
     assert [place[2] for place in limited if not place[0]] == [
         place[2] for place in free if observations[place[2]].metrics["gb"] <= 30

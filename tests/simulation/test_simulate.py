@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from hposlurm.decisions.observe import _SEEN, observe
+from hposlurm.decisions import Observer, observe
 from hposlurm.errors import RequestError
 from hposlurm.planner.decide import next_plan
 from hposlurm.records.history import History
@@ -102,7 +102,6 @@ def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode
     found = simulate(spec, train, Cluster(gpus=4), mode=mode)
     for plan in found.history.plans:
         before = _as_of(found, plan.wave, plan.created_at)
-        _SEEN.clear()
         again = next_plan(
             found.layout,
             spec,
@@ -133,9 +132,11 @@ def _as_of(found, wave, time) -> History:
 def test_what_was_seen_once_is_seen_the_same_again():
     found = simulate(study(20, trial={"retries": 1}), train, FAULTY, mode="refill")
     objectives = study().objectives
-    quick = observe(found.history, objectives)
-    _SEEN.clear()
-    assert observe(found.history, objectives) == quick
+    observer = Observer()
+    first = observer.observe(found.history, objectives)
+    again = observer.observe(found.history, objectives)
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert observe(found.history, objectives) == again
 
 
 def test_interruptions_are_free_and_training_goes_on_from_the_last_report():

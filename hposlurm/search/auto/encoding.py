@@ -85,12 +85,17 @@ class Encoder:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
+        self._text = repr(space)
         self.axes = tuple(_axis(parameter) for parameter in space.parameters)
         self.is_choice = np.array([axis.is_choice for axis in self.axes], dtype=bool)
         self.is_free = not space.constraints and all(p.condition is None for p in space.parameters)
         self._tables = [_table(axis) for axis in self.axes]
         self._activity: list[dict[tuple[ParamValue, ...], bool]] = [{} for _ in self.axes]
         self._is_conditional = any(p.condition is not None for p in space.parameters)
+
+    def is_of(self, space: SearchSpace) -> bool:
+        """True if it translates for `space`, or for one that is written alike: 1 and true are equal for Python."""
+        return space is self.space or repr(space) == self._text
 
     @property
     def size(self) -> int:

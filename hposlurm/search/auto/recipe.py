@@ -7,18 +7,16 @@ from itertools import islice
 
 import numpy as np
 
-from hposlurm.search.auto.encoding import Encoder
 from hposlurm.search.auto.ladder import best_first, promotions
+from hposlurm.search.auto.memory import memory_of
 from hposlurm.search.auto.proposals import Proposer
-from hposlurm.search.auto.records import THROUGH, LossTable, joined, read_records
+from hposlurm.search.auto.records import THROUGH, LossTable, joined
 from hposlurm.search.auto.trusted import TrustedRungs, trusted_rungs
 from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest
 from hposlurm.search.proposals import Proposal
 from hposlurm.search.queue import enqueued
-from hposlurm.search.rungs import levels_of
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
-from hposlurm.space import SearchSpace
 
 THROUGH_SHARE = 0.1  # at least …
 THROUGH_DOUBT = 2.0  # … and so many times the doubt in the lowest rung: all of them at even odds
@@ -26,10 +24,6 @@ THROUGH_DOUBT = 2.0  # … and so many times the doubt in the lowest rung: all o
 FIRST_THROUGH = 6
 AT_ONCE = 10  # of those that start before any other has ended
 AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the end"
-
-WHOLE = (None,)  # the one rung of a search without `max_resource`: the training's own end
-
-_encoders: list[Encoder] = []  # of the last few spaces, for speed alone
 
 
 def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
@@ -43,13 +37,11 @@ def next_requests(problem: SearchProblem, observations: Sequence[Observation], n
     if len(problem.objectives) > 1:
         return _several(problem, observations, n)
     search = problem.search
-    levels = levels_of(search) or WHOLE
-    encoder = _encoder(problem.space)
-    records = read_records(encoder, problem.objectives[0], levels, observations)
+    records = memory_of(problem).own.read(observations)
     trusted = trusted_rungs(records)
     onward = promotions(records, trusted.lowest, search.reduction_factor, problem.objectives)
     requests = [_onward(records, observations, i, why) for i, why in islice(onward, max(n, 0))]
-    new, is_exhausted = _new_requests(problem, observations, encoder, records, trusted, n - len(requests))
+    new, is_exhausted = _new_requests(problem, observations, records, trusted, n - len(requests))
     requests += new
     if is_exhausted:
         onward = best_first(records)
@@ -77,6 +69,7 @@ def _several(problem: SearchProblem, observations: Sequence[Observation], n: int
         search.startup_trials,
         enqueue=search.enqueue,
         prior=problem.prior,
+        points=problem.memory.known_points(problem.space),
     )
     notes = () if observations else ("auto with several objectives: TPE proposes, and every trial is trained fully",)
     requests = tuple(
@@ -87,15 +80,12 @@ def _several(problem: SearchProblem, observations: Sequence[Observation], n: int
 
 def trusted_rungs_of(problem: SearchProblem, observations: Sequence[Observation]) -> TrustedRungs:
     """Returns what these records say about the rungs: whether early values predict late ones."""
-    search = problem.search
-    levels = levels_of(search) or WHOLE
-    return trusted_rungs(read_records(_encoder(problem.space), problem.objectives[0], levels, observations))
+    return trusted_rungs(memory_of(problem).own.read(observations))
 
 
 def _new_requests(
     problem: SearchProblem,
     observations: Sequence[Observation],
-    encoder: Encoder,
     records: LossTable,
     trusted: TrustedRungs,
     n: int,
@@ -104,14 +94,13 @@ def _new_requests(
     n = n if problem.n_trials is None else min(n, problem.n_trials - len(observations))
     if n <= 0:
         return [], False
-    search = problem.search
+    search, memory = problem.search, memory_of(problem)
     behind = records.is_paused & ~records.is_open & (records.target < trusted.lowest)
     learned = records
     if problem.prior:
-        prior = read_records(encoder, problem.objectives[0], records.levels, problem.prior)
-        learned = joined(records, prior)
+        learned = joined(records, memory.prior.read(problem.prior))
     proposer = Proposer(
-        encoder,
+        memory.encoder,
         learned,
         trusted.lowest,
         [o.params for o in observations],
@@ -165,12 +154,3 @@ def _is_through(problem: SearchProblem, number: int, trusted: TrustedRungs) -> b
     share = max(THROUGH_SHARE, THROUGH_DOUBT * trusted.doubt)
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
     return trusted.is_full or bool(draw < share)
-
-
-def _encoder(space: SearchSpace) -> Encoder:
-    for encoder in _encoders:
-        if encoder.space is space or encoder.space == space:
-            return encoder
-    _encoders.insert(0, Encoder(space))
-    del _encoders[8:]
-    return _encoders[0]

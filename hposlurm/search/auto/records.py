@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.observation import Observation
 from hposlurm.search.rungs import broken_by
-from hposlurm.space import SearchSpace
 from hposlurm.trial import Direction, Objective, TrialState
 
 THROUGH = "through"  # the attribute of a trial that goes on to the end whatever its rungs say
@@ -71,45 +70,30 @@ class LossTable:
         return len(self.levels) - 1
 
 
-def read_records(
-    encoder: Encoder, objective: Objective, levels: tuple[int | None, ...], observations: Sequence[Observation]
-) -> LossTable:
-    """Returns the observations as arrays; the last of `levels` is where training ends (None: by itself).
+class LossTables:
+    """Reads the observations of one study into tables, again and again; the last rung of `levels` is the end.
 
     The very same observation, which never changes, is not translated again: only what is new since the last time is.
     """
-    asked = (encoder.space, objective, levels)
-    found = next((i for i, last in enumerate(_lasts) if last.asked == asked and last.is_of(observations)), None)
-    last = _Last(asked, (), None) if found is None else _lasts.pop(found)
-    known = last.observations
-    changed = [i for i, o in enumerate(observations) if i >= len(known) or known[i] is not o]
-    if last.records is None or len(changed) == len(observations):
-        records = _translated(encoder, objective, levels, observations)
-    elif changed:
-        new = _translated(encoder, objective, levels, [observations[i] for i in changed])
-        records = _updated(last.records, new, changed, len(observations))
-    else:
-        records = last.records
-    _lasts.insert(0, _Last(asked, tuple(observations), records))
-    del _lasts[4:]
-    return records
 
+    def __init__(self, encoder: Encoder, objective: Objective, levels: tuple[int | None, ...]) -> None:
+        self.encoder = encoder
+        self.objective = objective
+        self.levels = levels
+        self._last: tuple[Observation, ...] = ()
+        self._table: LossTable | None = None
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Last:
-    """What was read the last time."""
-
-    asked: tuple[SearchSpace, Objective, tuple[int | None, ...]]
-    observations: tuple[Observation, ...]
-    records: LossTable | None
-
-    def is_of(self, observations: Sequence[Observation]) -> bool:
-        """Whether these are the same study's, as far as can be seen, and not fewer."""
-        known = self.observations
-        return 0 < len(known) <= len(observations) and known[0].params is observations[0].params
-
-
-_lasts: list[_Last] = []  # of the last few studies, for speed alone
+    def read(self, observations: Sequence[Observation]) -> LossTable:
+        """Returns the observations as arrays."""
+        known, table = self._last, self._table
+        changed = [i for i, o in enumerate(observations) if i >= len(known) or known[i] is not o]
+        if table is None or len(observations) < len(known) or len(changed) == len(observations):
+            table = _translated(self.encoder, self.objective, self.levels, observations)
+        elif changed:
+            new = _translated(self.encoder, self.objective, self.levels, [observations[i] for i in changed])
+            table = _updated(table, new, changed, len(observations))
+        self._last, self._table = tuple(observations), table
+        return table
 
 
 def _updated(old: LossTable, new: LossTable, at: Sequence[int], count: int) -> LossTable:

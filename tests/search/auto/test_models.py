@@ -11,7 +11,7 @@ from hposlurm.search.auto import gaussian, parzen
 from hposlurm.search.auto.acquisition import chosen_data, log_expected_improvement, mutations, standardised
 from hposlurm.search.auto.encoding import Encoder
 from hposlurm.search.auto.gaussian import Settings
-from hposlurm.search.auto.records import LossTable, read_records
+from hposlurm.search.auto.records import LossTable, LossTables
 from hposlurm.search.auto.surrogate import Kept, Surrogate
 from hposlurm.search.observation import Observation
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
@@ -131,7 +131,7 @@ def test_no_random_point_promises_as_much_as_what_comes_of_varying_the_best(seed
     points = [encoder.point(row) for row in encoder.uniform(rng, 30)]
     losses = [sum((float(value or 0) - 0.7) ** 2 for value in point.values()) for point in points]
     seen = [Observation(i, points[i], TrialState.COMPLETE, (losses[i],)) for i in range(30)]
-    surrogate = Surrogate(encoder, read_records(encoder, Objective("loss"), (None,), seen), None, 30, rng)
+    surrogate = Surrogate(encoder, LossTables(encoder, Objective("loss"), (None,)).read(seen), None, 30, rng)
     random = encoder.uniform(rng, 1000)
     ranked = surrogate.ranked(rng, random)
     where = [i for i, row in enumerate(ranked) if (row == random).all(axis=1).any()]
@@ -156,7 +156,7 @@ def test_settings_that_are_kept_are_no_trap() -> None:
     points = [LINE.point(row) for row in LINE.uniform(rng, 10)]
     losses = [math.sin(20 * float(point["x"] or 0)) + 0.5 * rng.standard_normal() for point in points]
     seen = [Observation(i, points[i], TrialState.COMPLETE, (losses[i],)) for i in range(10)]
-    records = read_records(LINE, Objective("loss"), (None,), seen)
+    records = LossTables(LINE, Objective("loss"), (None,)).read(seen)
     trap = Settings((math.log(0.05),), 0.0, math.log(1e-4))
     afresh = Surrogate(LINE, records, None, 10, np.random.default_rng(1))
     again = Surrogate(LINE, records, Kept(4, trap), 10, np.random.default_rng(1))
