@@ -6,7 +6,6 @@ the doctor use it. A simulated study has no jobs: `SimulatedCapacity` says only 
 
 from hposlurm.backend.base import (
     DRIVER_ENDED,
-    NEVER_SATISFIED,
     Backend,
     Capacity,
     ElementState,
@@ -18,6 +17,7 @@ from hposlurm.backend.base import (
     choose,
 )
 from hposlurm.backend.identity import OwnJob, start_time
+from hposlurm.backend.reasons import NEVER_SATISFIED
 from hposlurm.backend.simulated import SimulatedCapacity
 from hposlurm.records.jobs import ArrayJob
 

@@ -59,9 +59,6 @@ class ElementState:
     detail: str = ""
 
 
-#: Slurm's word for a job that waits for ever (squeue(1), JOB REASON CODES), as an ElementState's detail
-NEVER_SATISFIED = "DependencyNeverSatisfied"
-
 #: What a local element's detail says once its driver is gone: nothing failed, and `resume` goes on with it
 DRIVER_ENDED = "the process that drove it has ended"
 

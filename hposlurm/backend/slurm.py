@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import capacity, queries, scripts
-from hposlurm.backend.base import NEVER_SATISFIED, ElementState, Group, Script, Usage, WaveRequest
+from hposlurm.backend.base import ElementState, Group, Script, Usage, WaveRequest
 from hposlurm.backend.identity import OwnJob, slurm_job
+from hposlurm.backend.reasons import NEVER_SATISFIED
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
 from hposlurm.decisions import is_refill, waves_in_flight
 from hposlurm.errors import BackendError, LimitError, NotNowError, Problem

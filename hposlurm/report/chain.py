@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
+from hposlurm.backend.reasons import DEPENDENCY, asks_too_much, release_advice
 from hposlurm.records.jobs import WaveJobs, read_jobs
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan, bound
@@ -18,25 +19,8 @@ GONE = ElementState(JobState.UNKNOWN, "not in the queue")
 
 # Longer than any submission takes between its record and the release of the jobs.
 _RELEASE_S = 120
-_RELEASE_AGAIN = "scontrol release {job}"
 # Longer than Slurm takes to notice that what a job depended on has ended.
 _START_S = 120
-# Slurm's words (squeue(1), JOB REASON CODES), in lower case with blanks → what helps.
-_STUCK: Mapping[str, str] = {
-    "jobhelduser": _RELEASE_AGAIN,
-    "jobheldadmin": "an administrator holds it: ask for its release",
-    "launch failed requeued held": f"its node could not start it: {_RELEASE_AGAIN}",
-    "jobholdmaxrequeue": f"it was requeued too often: {_RELEASE_AGAIN}",
-    "job requeued in held state": _RELEASE_AGAIN,
-}
-# Reasons that do not go away by waiting → the key of the study file that asks for too much.
-_TOO_MUCH: Mapping[str, str] = {
-    "PartitionTimeLimit": "resources.time",
-    "AssocMaxWallDurationPerJobLimit": "resources.time",
-    "QOSMaxWallDurationPerJobLimit": "resources.time",
-    "PartitionNodeLimit": "resources.nodes",
-    "BadConstraints": "slurm.constraint",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +66,7 @@ def why_blocked(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, Element
     if any(not _is_over(queue.get(job_id, GONE)) for job_id in asked_for(jobs, plan) if job_id != jobs.planner):
         return None
     planner = queue.get(jobs.planner, GONE)
-    if planner.state is not JobState.PENDING or planner.detail != "Dependency":
+    if planner.state is not JobState.PENDING or planner.detail != DEPENDENCY:
         return None
     return (
         f"wave {plan.wave} has ended, but its planner (job {jobs.planner}) waits for an earlier one that does not end"
@@ -97,18 +81,17 @@ def stuck_jobs(
     jobs = read_jobs(wave)
     if jobs is None or not wave.released.exists():
         return ()
-    held: dict[str, str] = {}
+    held: dict[str, tuple[str, str]] = {}
     for job_id in asked_for(jobs, plan):
         state = queue.get(job_id, GONE)
-        if state.state is JobState.PENDING and state.detail.lower().replace("_", " ") in _STUCK:
-            held[job_id] = state.detail
+        if state.state is JobState.PENDING and (advice := release_advice(state.detail, job_id)):
+            held[job_id] = state.detail, advice
     runs = bound(wave, plan) if held else {}
     trials = {jobs.element(index): assignment.trial for index, assignment in runs.items()}
     found = []
-    for job_id, reason in held.items():
+    for job_id, (reason, advice) in held.items():
         trial = trials.get(job_id)
         drop = "" if trial is None else f", or take the trial out: hposlurm cancel {handle} {trial}"
-        advice = _STUCK[reason.lower().replace("_", " ")].format(job=job_id)
         found.append(StuckJob(job_id, trial, reason, advice + drop))
     return tuple(found)
 
@@ -148,9 +131,9 @@ def too_much(waiting: Mapping[str, int], handle: str) -> dict[str, str]:
     """Those of the reasons for waiting that do not go away by themselves, with what to do."""
     mend = f"hposlurm cancel {handle}; hposlurm resume {handle} --set"
     return {
-        reason: f"no job that asks for so much starts: {mend} {_TOO_MUCH[reason]}=…"
+        reason: f"no job that asks for so much starts: {mend} {key}=…"
         for reason in waiting
-        if reason in _TOO_MUCH
+        if (key := asks_too_much(reason))
     }
 
 
