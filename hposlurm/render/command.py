@@ -15,6 +15,7 @@ import jinja2
 from jinja2 import meta
 
 from hposlurm.errors import RequestError
+from hposlurm.render.environment import for_commands
 from hposlurm.render.shell import QuotingError, marked, quoted, with_values
 from hposlurm.trial import Params, ParamValue, param_text
 
@@ -33,13 +34,9 @@ def _mark(value: object) -> object:
     return marked(param_text(value))
 
 
-def _environment(*, is_marking: bool) -> jinja2.Environment:
-    return jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_mark if is_marking else None)
-
-
 @lru_cache(maxsize=8)
 def _template(text: str) -> jinja2.Template:
-    return _environment(is_marking=True).from_string(text)
+    return for_commands(_mark).from_string(text)
 
 
 def command_line(template: str, params: Params, facts: Mapping[str, ParamValue]) -> str:
@@ -57,8 +54,8 @@ def command_line(template: str, params: Params, facts: Mapping[str, ParamValue])
         return with_values(_template(template).render(values)).strip()
     except QuotingError as error:
         raise RequestError(f"trial.command: {error}") from error
-    except Exception as error:  # a template may do anything that Python can
-        what = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+    except Exception as error:  # a template may do anything that the sandbox lets it
+        what = str(error).rstrip(".") if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
         where = _failing(template, values, type(error))
         raise RequestError(f"trial.command: {what}{f' in {where}' if where else ''}; params are {dict(params)}") from (
             error
@@ -80,7 +77,7 @@ def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) ->
         else:
             alone = text
         try:
-            _environment(is_marking=False).from_string(alone).render(values)
+            for_commands().from_string(alone).render(values)
         except Exception as error:  # noqa: BLE001, RUF100  # that is what is looked for
             if isinstance(error, kind):
                 return " ".join(text.split())
@@ -89,5 +86,5 @@ def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) ->
 
 @lru_cache(maxsize=64)
 def mentions(template: str, name: str) -> bool:
-    """Whether a valid command template uses `name`."""
-    return name in meta.find_undeclared_variables(jinja2.Environment().parse(template))
+    """True if a valid command template uses `name`."""
+    return name in meta.find_undeclared_variables(for_commands().parse(template))

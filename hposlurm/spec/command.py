@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hposlurm.errors import Problem
 from hposlurm.space import SearchSpace
 from hposlurm.spec.problems import suggestion
 from hposlurm.trial import ParamValue
-
-if TYPE_CHECKING:
-    import jinja2
 
 # What every command may use besides parameters; the facts that must be set first are in UNSET
 COMMAND_FACTS = frozenset(
@@ -47,8 +44,10 @@ def command_problems(command: str, names: set[str]) -> list[Problem]:
     import jinja2
     from jinja2 import meta, nodes
 
+    from hposlurm.render.environment import for_commands
+
     path = "trial.command"
-    environment = _environment()
+    environment = for_commands()
     try:
         tree = environment.parse(command)
         used = meta.find_undeclared_variables(tree)
@@ -74,13 +73,15 @@ def template_problems(path: Path, where: str) -> list[Problem]:
     """Whether the file at `path` is there and is a Jinja2 template; `where` is the key that names it."""
     import jinja2
 
+    from hposlurm.render.environment import for_files
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return [Problem(where, f"{str(path)!r} cannot be read: {reason}")]
     try:
-        _environment().parse(text)
+        for_files().parse(text)
     except jinja2.TemplateSyntaxError as error:
         return [Problem(where, f"{str(path)!r}, line {error.lineno}: {error.message}")]
     except RecursionError:
@@ -97,11 +98,13 @@ def inactive_problems(
     """
     import jinja2
 
+    from hposlurm.render.environment import for_commands
+
     conditions = {p.name: p.condition for p in space.parameters if p.condition is not None}
     if not conditions:
         return []
     stand_ins: dict[str, Any] = dict.fromkeys(facts, "1")
-    template = _environment().from_string(command)
+    template = for_commands().from_string(command)
     needed: dict[str, None] = {}
     for params in configurations:
         try:
@@ -121,9 +124,3 @@ def inactive_problems(
         )
         for name in needed
     ]
-
-
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)

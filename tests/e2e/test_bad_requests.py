@@ -102,6 +102,10 @@ WRONG = {
         GOOD.replace("{{ lr }}", "{{ 1 / 0 }}"),
         ["trial.command", "ZeroDivisionError", "{{ 1 / 0 }}"],
     ),
+    "command that reaches for Python": (
+        GOOD.replace("{{ lr }}", "{{ cycler.__init__.__globals__.os.system('touch owned') }}"),
+        ["trial.command", "unsafe", "{{ cycler"],
+    ),
     "pruner without what it needs": (
         GOOD.replace("algorithm: tpe", "algorithm: threshold"),
         ["search.upper", "is missing", "search.lower"],

@@ -1,0 +1,62 @@
+"""The Jinja2 environments of the package, and files made from templates.
+
+All of them are sandboxed: a template of somebody else's can neither reach Python's own objects nor change a value. In
+all of them an undefined name is an error.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hposlurm.errors import RequestError
+
+
+def for_commands(finalize: Callable[[object], object] | None = None) -> jinja2.Environment:
+    """Returns the environment of `trial.command`; `finalize` is applied to the value of every placeholder."""
+    return ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=finalize)
+
+
+def for_files() -> jinja2.Environment:
+    """Returns the environment of whole files: lines with nothing but `{% … %}` leave no trace, `quote` is a filter."""
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["quote"] = lambda value: shlex.quote(str(value))
+    return environment
+
+
+def shipped(name: str) -> str:
+    """Returns the text of a template that ships with hposlurm."""
+    return (files("hposlurm") / "templates" / name).read_text("utf-8")
+
+
+def filled(text: str, source: str, values: Mapping[str, object], what: str) -> str:
+    """Returns the text of a file's template with `values` in it.
+
+    Raises RequestError with the line of a mistake in the template. It calls the template `source`, and what is made
+    from it `what` ("a batch script").
+    """
+    try:
+        return for_files().from_string(text).render(values)
+    except jinja2.TemplateSyntaxError as error:
+        raise RequestError(f"{source}, line {error.lineno}: {error.message}") from error
+    except jinja2.UndefinedError as error:
+        known = ", ".join(sorted(values))
+        raise RequestError(f"{source}{_line(error)}: {error.message}; {what}'s template may use: {known}") from error
+    except Exception as error:  # a template may do anything that the sandbox lets it
+        raise RequestError(f"{source}{_line(error)}: {type(error).__name__}: {error}") from error
+
+
+def _line(error: Exception) -> str:
+    """Returns where in the template an error came up: Jinja2 puts the template's own lines into the traceback."""
+    trace, line = error.__traceback__, ""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = f", line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
