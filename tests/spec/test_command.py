@@ -56,7 +56,7 @@ def test_a_condition_on_facts_may_be_false_on_a_small_machine() -> None:
     [
         ('train {% if momentum is defined %}--m "{{ momentum }}"{% endif %}', 'a placeholder stands inside " quotes'),
         ("train {% if resume_from %}--from '{{ resume_from }}'{% endif %}", "a placeholder stands inside ' quotes"),
-        ("train {% if not resume_from %}<<E {{ lr }}{% endif %}", "a placeholder stands behind a here-document"),
+        ("train {% if not resume_from %}<<E {{ lr }}{% endif %}", "a placeholder stands after a here-document"),
         ('train {{ lr + "a" }}', "TypeError: "),
         ("train {{ lr / (bs - 3) }}", "ZeroDivisionError: float division by zero in {{ lr / (bs - 3) }}; params are {"),
         ("train {% if optimizer == 'sgd' %}{{ optimizer + 1 }}{% endif %}", "TypeError: can only concatenate str"),
