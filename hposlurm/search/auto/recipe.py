@@ -18,11 +18,17 @@ from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 
-THROUGH_SHARE = 0.1  # at least …
-THROUGH_DOUBT = 2.0  # … and so many times the doubt in the lowest rung: all of them at even odds
-# The sooner some have ended, the sooner it is known whether rungs predict the end; in the meantime nothing else is.
+# The share of new trials that go to the end whatever their rungs say. Not tuned: without them nothing would tell later
+# that rungs stopped predicting.
+THROUGH_SHARE = 0.1
+# It is at least so many times the doubt in the lowest rung: all new trials at even odds. With once the doubt the regret
+# was .69 ± .09 of that before on rungs that say nothing and .74 ± .07 on ordinary tasks, with twice .60 ± .07 and
+# .81 ± .08.
+THROUGH_DOUBT = 2.0
+# The first trials go through, six of them, or ten where so many start before any other has ended: the sooner some have
+# ended, the sooner it is known whether rungs predict the end. Trained while nothing else is known, they cost little.
 FIRST_THROUGH = 6
-AT_ONCE = 10  # of those that start before any other has ended
+AT_ONCE = 10
 AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the end"
 
 

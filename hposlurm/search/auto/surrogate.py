@@ -21,13 +21,17 @@ from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.auto.gaussian import Process, Settings
 from hposlurm.search.auto.records import LossTable
 
-MOST_DATA = 150
-PARENTS = 5
-ROUNDS = 2  # in which the best candidates are varied: it is there, not among random ones, that the maximum lies
+MOST_DATA = 150  # the time of a fit grows with its cube: 40 ms with so many. Not tuned.
+PARENTS = 5  # points that mutations start from; not tuned
+# The best candidates are varied in rounds: in six and more dimensions the maximum lies there, not among random points.
+# Together with the longer LENGTH_PRIOR the regret is .82 ± .13 of what it was at 5 full trainings (60 pairs).
+ROUNDS = 2
 VARIED = 100  # candidates of a round
-GROWTH = 1.1  # the settings are found again once there are so many times more trials …
-MORE = 2  # … and so many more
-FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many trials stay below
+# The settings are found again once the study has so many times the trials of the last time, and MORE. Finding them at
+# every change made the regret 1.36 ± .27 times as high (22 pairs).
+GROWTH = 1.1
+MORE = 2
+FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many trials stay below; not tuned
 
 
 @dataclass(frozen=True, slots=True)
