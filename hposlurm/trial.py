@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any, TypeGuard
 
 ParamValue = float | int | str | bool | None
 Params = Mapping[str, ParamValue]
@@ -17,6 +19,16 @@ def param_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """True for a finite number. A reported value that is not one stays text: "nan", or what the training code gave."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def has_diverged(value: object) -> bool:
+    """True for a reported value that was a number, but not a finite one."""
+    return value in ("nan", "inf", "-inf")
 
 
 class TrialState(StrEnum):
@@ -70,6 +82,106 @@ class Outcome(StrEnum):
 
 #: What an attempt has done its work with: nothing is left to be run of its stage.
 DONE = (Outcome.COMPLETE, Outcome.PRUNED)
+
+
+class Cause(StrEnum):
+    """Kinds of causes that end an attempt. Decisions compare these; `records.cause_text` makes sentences of them."""
+
+    # What the worker saw of the command
+    COMMAND_NOT_STARTED = "command_not_started"
+    COMMAND_FAILED = "command_failed"
+    COMMAND_NOT_KILLABLE = "command_not_killable"
+    NO_METRICS = "no_metrics"
+    METRIC_MISSING = "metric_missing"
+    METRIC_NOT_FINITE = "metric_not_finite"
+    TRIAL_TIMEOUT = "trial_timeout"
+    MEMORY_GUARD = "memory_guard"
+    OUT_OF_GPU_MEMORY = "out_of_gpu_memory"
+    #: It is complete, but ended at another step than assigned.
+    OTHER_STEP = "other_step"
+    #: There was no checkpoint to begin with, or it could not be read.
+    NOT_BEGUN = "not_begun"
+
+    # Why the worker asked the command to leave
+    #: A signal came: the job was cancelled or preempted, or somebody pressed Ctrl-C.
+    TOLD_TO_STOP = "told_to_stop"
+    #: A signal came: the job's time is nearly over.
+    TIME_LIMIT_AHEAD = "time_limit_ahead"
+    #: The search has no further use for the trial.
+    PRUNED = "pruned"
+
+    # What became of the job
+    JOB_ENDED_SILENTLY = "job_ended_silently"
+    JOB_FAILED = "job_failed"
+    OUT_OF_HOST_MEMORY = "out_of_host_memory"
+    TIME_LIMIT = "time_limit"
+    PREEMPTED = "preempted"
+    NODE_FAILED = "node_failed"
+    #: The process that drove a study on one machine has ended.
+    DRIVER_ENDED = "driver_ended"
+    CANCELLED = "cancelled"
+    STUDY_CANCELLED = "study_cancelled"
+    #: There is no record of the end, and the cluster does not know the job any more.
+    LOST = "lost"
+    #: The job ended before its worker started.
+    WORKER_NOT_STARTED = "worker_not_started"
+    #: The job started before the plan could be seen, and left.
+    TOO_EARLY = "too_early"
+    #: An earlier attempt had ended the trial by then.
+    ALREADY_ENDED = "already_ended"
+    #: Jobs of a refill wave found nothing to do.
+    NOTHING_TO_DO = "nothing_to_do"
+    #: A settlement that tells only the state of the job.
+    JOB_ENDED = "job_ended"
+
+    # What other attempts of the trial tell
+    #: Another attempt followed, and this one left no record of its end.
+    REPLACED = "replaced"
+    #: Further attempts would get no further than those before.
+    NO_PROGRESS = "no_progress"
+
+    #: An older version wrote a sentence that tells nothing else.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class EndCause:
+    """The cause of one attempt's end: its kind, and those of the fields that this kind has.
+
+    Attempts that ended in the same way have equal causes. `detail` holds what others said, never words of this package.
+    """
+
+    kind: Cause
+    # The number of the signal that told the worker to stop
+    signal: int | None = None
+    # The command's exit status, negative for a signal
+    exit_code: int | None = None
+    # How long the command was waited for before it was killed
+    killed_after_s: float | None = None
+    # The limit that was reached: trial.timeout, or the time of a part of the training
+    limit_s: float | None = None
+    # The metric that is not a result, with its last value
+    metric: str = ""
+    value: str = ""
+    # The last step, and the one that was assigned
+    step: int | None = None
+    to_step: int | None = None
+    # True if there was a checkpoint to go on from; None where that does not matter
+    has_checkpoint: bool | None = None
+    # How the job ended, and its id where the sentence names it
+    job_state: JobState | None = None
+    job_id: str = ""
+    # How many: unreadable lines, jobs, attempts in a row
+    count: int = 0
+    # The numbers of the two attempts that ended in the same way, or of the last in the row
+    attempts: tuple[int, ...] = ()
+    # An exception, an error of the system, the log's last words, the search's reason, the guard's code
+    detail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are set; the others have their defaults."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: found[f.name] for f in fields(self) if f.name == "kind" or found[f.name] != f.default}
 
 
 class Direction(StrEnum):
@@ -146,7 +258,8 @@ class Settlement:
     `attempt` is None for an array element that ended before its worker wrote anything. With NO_TRIAL it holds the time
     of all elements of a wave that found nothing to do. `outcome` None leaves the
     journal's own end record as it is and only settles the time. `elapsed_s` is the allocation's, from sacct, and so is
-    `node`, "" where it was not asked for: an attempt that has a journal tells its host itself.
+    `node`, "" where it was not asked for: an attempt that has a journal tells its host itself. `cause` is None where
+    `outcome` is; `reason` is its sentence for people, and nothing is decided by it.
     """
 
     trial: int
@@ -159,6 +272,12 @@ class Settlement:
     outcome: Outcome | None = None
     reason: str = ""
     node: str = ""
+    cause: EndCause | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, of the cause only those that are set."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**found, "cause": None if self.cause is None else self.cause.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +294,8 @@ class Attempt:
     """One run of a trial's command, folded from one journal (and its settlement, where there is one).
 
     Times are seconds since the epoch on the attempt's own node. `offset` is how many bytes of the journal were read.
+    `cause` is why it ended, None while it has not and where it is complete as assigned; `reason` is the sentence for
+    people, and nothing is decided by it.
     """
 
     number: int
@@ -204,6 +325,7 @@ class Attempt:
     elapsed_s: float | None = None
     offset: int = 0
     corrupt_lines: int = 0
+    cause: EndCause | None = None
 
     @property
     def gpu_hours(self) -> float:

@@ -12,7 +12,7 @@ from hposlurm.backend.simulated import SimulatedCapacity
 from hposlurm.errors import Problem, RequestError
 from hposlurm.records.jobs import ArrayJob
 from hposlurm.records.layout import StudyLayout
-from hposlurm.trial import JobState
+from hposlurm.trial import Cause, JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -59,8 +59,8 @@ class ElementState:
     detail: str = ""
 
 
-#: What a local element's detail says once its driver is gone: nothing failed, and `resume` goes on with it
-DRIVER_ENDED = "the process that drove it has ended"
+#: A local element's detail once its driver is gone: nothing failed, and `resume` goes on with it
+DRIVER_ENDED: str = Cause.DRIVER_ENDED.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.search import Observation
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
-from hposlurm.trial import Objective, ParamValue, TrialState, param_text
+from hposlurm.trial import Objective, ParamValue, TrialState, is_finite, param_text
 
 Found = tuple[list[Observation], Counter[str]]
 
@@ -94,7 +93,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if is_finite(value) else None
 
 
 def _params(space: SearchSpace, row: Mapping[str, str]) -> dict[str, ParamValue]:

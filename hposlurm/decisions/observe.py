@@ -9,9 +9,7 @@ from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, measured
 from hposlurm.search import Observation
 from hposlurm.search.memory import SearchMemory
-from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState
-
-_NOT_FINITE = ("nan", "inf", "-inf")  # as a journal keeps them
+from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, has_diverged, is_finite
 
 
 class Observer:
@@ -62,17 +60,17 @@ def _observation(trial: Trial, names: Sequence[str]) -> Observation:
         curve=_curve(trial.reports, names),
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
-        metrics={name: value for name, value in measured(trial).items() if isinstance(value, float)},
+        metrics={name: value for name, value in measured(trial).items() if is_finite(value)},
         ends=_ends(trial, names),
     )
 
 
 def _has_diverged(trial: Trial, names: Sequence[str]) -> bool:
-    """Whether the trial is FAIL with an objective that was no finite number in the end: so it would be again."""
+    """True if the trial failed with an objective whose last value is not finite; a rerun would fail in the same way."""
     if trial.state is not TrialState.FAIL:
         return False
     latest = latest_metrics(trial.attempts)
-    return any(latest.get(name) in _NOT_FINITE for name in names)
+    return any(has_diverged(latest.get(name)) for name in names)
 
 
 def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
@@ -95,5 +93,5 @@ def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, 
 
 def _values(metrics: Mapping[str, float | str], names: Sequence[str]) -> tuple[float, ...] | None:
     """One finite number for each name; None where one is missing."""
-    values = [value for name in names if isinstance(value := metrics.get(name), float)]
+    values = [value for name in names if is_finite(value := metrics.get(name))]
     return tuple(values) if len(values) == len(names) else None

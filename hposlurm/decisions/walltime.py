@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 
 from hposlurm.decisions.modes import is_refill, waves_in_flight
 from hposlurm.records.history import History
-from hposlurm.records.retries import TIME_LIMIT
+from hposlurm.records.retries import ended_by
 from hposlurm.search import stage_ends
-from hposlurm.trial import Assignment, Attempt, JobState
+from hposlurm.trial import Assignment, Attempt, Cause, JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 #: What every job needs beside its steps: to start, to load model and data, to save before its time is over.
 ALLOWANCE_MIN = 10
-_TIME_LIMIT_SIGNAL = "SIGUSR2"
 
 
 def limit_min(spec: StudySpec, from_step: int, to_step: int | None) -> int:
@@ -73,7 +72,7 @@ def _limit_s(spec: StudySpec, assignment: Assignment, attempts: Sequence[Attempt
 
 
 def _ran_out(attempt: Attempt) -> bool:
-    return attempt.job_state is JobState.TIMEOUT or attempt.reason.startswith((TIME_LIMIT, _TIME_LIMIT_SIGNAL))
+    return attempt.job_state is JobState.TIMEOUT or ended_by(attempt, Cause.TIME_LIMIT, Cause.TIME_LIMIT_AHEAD)
 
 
 def in_order(spec: StudySpec, assignments: Sequence[Assignment]) -> tuple[Assignment, ...]:

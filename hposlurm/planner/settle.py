@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hposlurm.backend import DRIVER_ENDED, ArrayJob, ElementState, Usage
+from hposlurm.records.cause_text import sentence
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
-from hposlurm.records.retries import TIME_LIMIT, TIME_LIMIT_SIGNAL, makes_progress, reached
-from hposlurm.trial import DONE, NO_TRIAL, Assignment, Attempt, JobState, Outcome, Settlement
+from hposlurm.records.retries import ended_by, makes_progress, reached
+from hposlurm.trial import DONE, NO_TRIAL, Assignment, Attempt, Cause, EndCause, JobState, Outcome, Settlement
 
 #: What each element of a wave runs, by its index.
 Bound = Mapping[int, Assignment]
@@ -26,22 +27,20 @@ class EndState:
     """
 
     outcome: Outcome
-    reason: str
+    cause: Cause
     without_progress: Outcome | None = None
 
 
 # The one table: how an attempt that left no end record ended, by what the cluster says of its job.
 END_STATES: dict[JobState, EndState] = {
-    JobState.COMPLETED: EndState(Outcome.FAIL, "the job ended without a result record"),
-    JobState.FAILED: EndState(Outcome.FAIL, "the job failed without a result record"),
-    JobState.OUT_OF_MEMORY: EndState(Outcome.INFEASIBLE, "out of memory: the job used more than resources.mem_gb"),
-    JobState.TIMEOUT: EndState(Outcome.INTERRUPTED, f"{TIME_LIMIT}: the job used up resources.time", Outcome.FAIL),
-    JobState.PREEMPTED: EndState(Outcome.INTERRUPTED, "preempted"),
-    JobState.NODE_FAIL: EndState(Outcome.INTERRUPTED, "its node failed"),
-    JobState.CANCELLED: EndState(Outcome.DROPPED, "cancelled"),
-    JobState.UNKNOWN: EndState(
-        Outcome.INTERRUPTED, "lost: no result record, and the cluster does not know the job any more"
-    ),
+    JobState.COMPLETED: EndState(Outcome.FAIL, Cause.JOB_ENDED_SILENTLY),
+    JobState.FAILED: EndState(Outcome.FAIL, Cause.JOB_FAILED),
+    JobState.OUT_OF_MEMORY: EndState(Outcome.INFEASIBLE, Cause.OUT_OF_HOST_MEMORY),
+    JobState.TIMEOUT: EndState(Outcome.INTERRUPTED, Cause.TIME_LIMIT, Outcome.FAIL),
+    JobState.PREEMPTED: EndState(Outcome.INTERRUPTED, Cause.PREEMPTED),
+    JobState.NODE_FAIL: EndState(Outcome.INTERRUPTED, Cause.NODE_FAILED),
+    JobState.CANCELLED: EndState(Outcome.DROPPED, Cause.CANCELLED),
+    JobState.UNKNOWN: EndState(Outcome.INTERRUPTED, Cause.LOST),
 }
 
 
@@ -132,10 +131,10 @@ class _Element:
     def trial(self) -> int:
         return self.assignment.trial
 
-    def words(self, reason: str) -> str:
-        """`reason`, unless it blames a node: of a study on one machine it was the driving process that ended."""
-        blames_node = reason == END_STATES[JobState.NODE_FAIL].reason
-        return self.detail if blames_node and self.detail == DRIVER_ENDED else reason
+    def cause(self, found: EndCause) -> EndCause:
+        """Returns `found`, unless that is a node: of a study on one machine it was the driving process that ended."""
+        is_driver = found.kind is Cause.NODE_FAILED and self.detail == DRIVER_ENDED
+        return EndCause(Cause.DRIVER_ENDED) if is_driver else found
 
     def run(self, attempt: Attempt) -> Usage | None:
         return self.runs[attempt.restart] if attempt.restart < len(self.runs) else None
@@ -150,12 +149,14 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
         state = element.state  # it may have been requeued and cancelled before it ran again
     verdict = _verdict(attempts, state, is_last=is_last, after_cancel=after_cancel)
     limit_s = element.assignment.time_limit_s
-    if verdict and verdict[1].startswith(TIME_LIMIT) and limit_s is not None:
+    if verdict and verdict[1].kind is Cause.TIME_LIMIT and limit_s is not None:
         # it had the time of its part of the training, which was a guess; the next attempt has all of it
-        verdict = Outcome.INTERRUPTED, f"{TIME_LIMIT}: the job used up the {limit_s / 60:g} minutes of its part"
+        verdict = Outcome.INTERRUPTED, EndCause(Cause.TIME_LIMIT, limit_s=limit_s)
     if verdict is None and run is None:
         return None
-    outcome, reason = verdict or (None, "")
+    outcome, cause = (None, None) if verdict is None else (verdict[0], element.cause(verdict[1]))
+    # the kernel kills one process: what the worker saw of that does not tell why, and is quoted
+    quoted = attempt.reason if cause is not None and cause.kind is Cause.OUT_OF_HOST_MEMORY else ""
     return Settlement(
         trial=element.trial,
         attempt=attempt.number,
@@ -165,7 +166,8 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
         elapsed_s=run.elapsed_s if run else None,
         gpus=run.gpus if run else attempt.gpus,
         outcome=outcome,
-        reason=element.words(reason),
+        reason=sentence(cause, quoted),
+        cause=cause,
     )
 
 
@@ -177,8 +179,9 @@ def without_trial(
     elapsed_s = sum(run.elapsed_s * run.gpus for run in runs) / max(1, plan.gpus)
     if not elapsed_s:
         return []
-    reason = f"{len(runs)} jobs found nothing to do"
-    return [Settlement(NO_TRIAL, None, plan.wave, "", JobState.COMPLETED, elapsed_s, plan.gpus, reason=reason)]
+    cause = EndCause(Cause.NOTHING_TO_DO, count=len(runs))
+    idle = Settlement(NO_TRIAL, None, plan.wave, "", JobState.COMPLETED, elapsed_s, plan.gpus)
+    return [replace(idle, cause=cause, reason=sentence(cause))]
 
 
 def unsettled(history: History, in_flight: Collection[int]) -> list[tuple[int, Attempt]]:
@@ -208,56 +211,57 @@ def settle_late(late: Sequence[tuple[int, Attempt]], usage: Mapping[str, Sequenc
 
 def _verdict(
     attempts: Sequence[Attempt], state: JobState, *, is_last: bool, after_cancel: bool
-) -> tuple[Outcome, str] | None:
-    """What overrides the own record of the last of `attempts`, whose job ended in `state`; None leaves it as it is."""
+) -> tuple[Outcome, EndCause] | None:
+    """Returns the outcome and cause that override the own record of the last of `attempts`; None keeps that.
+
+    Its job ended in `state`.
+    """
     attempt = attempts[-1]
     if attempt.outcome is None:
         return _meaning(attempts, state, after_cancel)
     if attempt.outcome is Outcome.FAIL and state is JobState.OUT_OF_MEMORY and attempt.exit_code != 0:
-        # the kernel kills one process, and what the worker saw of it does not tell why: the job's state does
-        end = END_STATES[state]
-        return end.outcome, f"{end.reason} ({attempt.reason})"
+        return END_STATES[state].outcome, EndCause(END_STATES[state].cause)
     if attempt.outcome is not Outcome.INTERRUPTED:
         return None
     if is_last and state is JobState.CANCELLED:
         return _meaning(attempts, state, after_cancel)
-    if state is JobState.TIMEOUT or attempt.reason.startswith(TIME_LIMIT_SIGNAL):
+    if state is JobState.TIMEOUT or ended_by(attempt, Cause.TIME_LIMIT_AHEAD):
         return _meaning(attempts, JobState.TIMEOUT, after_cancel)
     return None
 
 
-def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -> tuple[Outcome, str]:
-    """What it means that the job of the last of `attempts` ended in `state`."""
+def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -> tuple[Outcome, EndCause]:
+    """Returns what it means that the job of the last of `attempts` ended in `state`."""
     end = END_STATES[state]
     if end.outcome is Outcome.DROPPED and after_cancel:
-        return Outcome.INTERRUPTED, "the study was cancelled"
+        return Outcome.INTERRUPTED, EndCause(Cause.STUDY_CANCELLED)
     if end.without_progress is None or makes_progress(attempts):
-        return end.outcome, end.reason
-    step = reached(attempts)
-    place = "" if step is None else f" at step {step}"
-    lack = "without new progress" if any(a.checkpoints for a in attempts) else "without a checkpoint to go on from"
-    return end.without_progress, f"{end.reason}{place}, {lack}"
+        return end.outcome, EndCause(end.cause)
+    has_checkpoint = any(a.checkpoints for a in attempts)
+    return end.without_progress, EndCause(end.cause, step=reached(attempts), has_checkpoint=has_checkpoint)
 
 
 def _never_started(
     element: _Element, after_cancel: bool, is_late: bool, is_done: bool, log_tail: Callable[[str], str]
 ) -> Settlement:
-    """Of an element whose last run did not reach its worker, or none: the verdict, with that run's time."""
-    outcome, reason = _meaning((), element.state, after_cancel)
+    """Returns the settlement of an element whose last run (or every run) ended before its worker started."""
+    outcome, cause = _meaning((), element.state, after_cancel)
     if is_late and element.state is JobState.COMPLETED:
-        outcome, reason = Outcome.INTERRUPTED, "its job came before the plan could be seen, and left"
+        outcome, cause = Outcome.INTERRUPTED, EndCause(Cause.TOO_EARLY)
     elif is_done and element.state is JobState.COMPLETED:
-        outcome, reason = Outcome.INTERRUPTED, "an earlier attempt had ended the trial by then"
+        outcome, cause = Outcome.INTERRUPTED, EndCause(Cause.ALREADY_ENDED)
     if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration keeps the worker itself from starting
         said = log_tail(element.job_id)
-        outcome, reason = Outcome.FAIL, _before_worker(element.state) + (f": {said}" if said else "")
+        outcome, cause = Outcome.FAIL, EndCause(Cause.WORKER_NOT_STARTED, job_state=element.state, detail=said)
+    cause = element.cause(cause)
     settlement = _silent_run(element, element.runs[-1] if element.runs else None)
-    return replace(settlement, state=element.state, outcome=outcome, reason=element.words(reason))
+    return replace(settlement, state=element.state, outcome=outcome, cause=cause, reason=sentence(cause))
 
 
 def _silent_run(element: _Element, run: Usage | None) -> Settlement:
-    """A run whose worker wrote nothing, and behind which the element was requeued."""
+    """Returns the settlement of a run whose worker wrote nothing, and after which the element was requeued."""
     state = run.state if run else element.state
+    cause = EndCause(Cause.WORKER_NOT_STARTED, job_state=state)
     return Settlement(
         trial=element.trial,
         attempt=None,
@@ -267,13 +271,10 @@ def _silent_run(element: _Element, run: Usage | None) -> Settlement:
         elapsed_s=run.elapsed_s if run else None,
         gpus=run.gpus if run else element.plan.gpus,
         outcome=Outcome.INTERRUPTED,
-        reason=_before_worker(state),
+        reason=sentence(cause),
+        cause=cause,
         node=run.node if run else "",
     )
-
-
-def _before_worker(state: JobState) -> str:
-    return f"the job ended {state} before its worker started"
 
 
 def last_words(log: Path, limit: int = 300) -> str:

@@ -15,7 +15,7 @@ from hposlurm.records.database import SCHEMA, SCHEMA_VERSION
 from hposlurm.records.history import History
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
-from hposlurm.trial import Attempt, ParamValue, Trial
+from hposlurm.trial import Attempt, EndCause, ParamValue, Trial
 
 Cell = float | int | str | None
 Row = Sequence[Cell]
@@ -104,6 +104,10 @@ def _trial(trial: Trial) -> Row:
     )
 
 
+def _cause(cause: EndCause | None) -> Cell:
+    return None if cause is None else json.dumps(cause.to_json())
+
+
 def _param(value: ParamValue) -> Cell:
     """SQLite keeps 64 bits of an integer; a longer one is kept as its digits."""
     return str(value) if isinstance(value, int) and abs(value) >= 2**63 else value
@@ -120,6 +124,7 @@ def _intermediate_values(number: int, attempt: Attempt) -> Iterator[Row]:
 def _attempt(trial: int, attempt: Attempt, words: Attempt | None) -> Row:
     """The attempt as it counts, and beside it what its journal says (`words`; None where there is no journal)."""
     own: Row = (None,) * 5
+    own_cause = None if words is None else words.cause
     if words is not None:
         own = (words.outcome, words.reason, words.ended_at, words.gpus, words.offset)
     return (
@@ -130,4 +135,5 @@ def _attempt(trial: int, attempt: Attempt, words: Attempt | None) -> Row:
         *(json.dumps(attempt.checkpoints), json.dumps(attempt.metrics), json.dumps(attempt.tail)),
         *own,
         attempt.corrupt_lines,
+        *(_cause(attempt.cause), _cause(own_cause)),
     )

@@ -6,11 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, lgamma, log
 
-from hposlurm.trial import DONE, Attempt, Outcome, Trial, TrialState
+from hposlurm.records.retries import ended_by
+from hposlurm.trial import DONE, Attempt, Cause, Outcome, Trial, TrialState
 
-#: How a reason begins that may be the node's fault: what the command's exit means, and what became of the job. Metrics
-#: that are no numbers, used-up time and used-up memory are the trial's own.
-NODE_MAY_BE_TO_BLAME = ("command ", "the job ", "lost: ")
+#: Causes that may be the node's fault: a command that fails, and a job without a record. Metrics that are not numbers,
+#: used-up time and used-up memory are the trial's own.
+NODE_MAY_BE_TO_BLAME = (
+    Cause.COMMAND_NOT_STARTED,
+    Cause.COMMAND_FAILED,
+    Cause.COMMAND_NOT_KILLABLE,
+    Cause.JOB_ENDED_SILENTLY,
+    Cause.JOB_FAILED,
+    Cause.WORKER_NOT_STARTED,
+    Cause.LOST,
+)
 #: A node is bad if so many failures as there would be by chance at most this often, going by all the other nodes.
 _BY_CHANCE = 0.1
 _AT_LEAST = 2
@@ -74,8 +83,8 @@ def exclusion(bad: Sequence[BadNode], usable: Sequence[str]) -> tuple[tuple[str,
 
 
 def _blames_node(attempt: Attempt) -> bool:
-    is_failure = attempt.outcome is Outcome.FAIL or attempt.reason.startswith("lost: ")
-    return is_failure and attempt.reason.startswith(NODE_MAY_BE_TO_BLAME)
+    is_failure = attempt.outcome is Outcome.FAIL or ended_by(attempt, Cause.LOST)
+    return is_failure and ended_by(attempt, *NODE_MAY_BE_TO_BLAME)
 
 
 def _at_least(count: int, of: int, rate: float) -> float:

@@ -20,12 +20,12 @@ from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Attempt, Report
 
 #: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # Columns without a type keep what they are given: parameters may be numbers, text or NULL.
-# attempts: `outcome`, `reason`, `ended_at`, `gpus` are what counts in the end (settlements included); `journal_*` are
-# what the journal itself says. Negative attempts ended before they wrote a journal. `journal_bytes` is how far it was
-# read.
+# attempts: `outcome`, `reason`, `cause` (JSON, NULL for none), `ended_at`, `gpus` are what counts in the end
+# (settlements included); `journal_*` are what the journal itself says. Negative attempts ended before they wrote a
+# journal. `journal_bytes` is how far it was read.
 SCHEMA = """
 CREATE TABLE studies (
   name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE attempts (
   reason TEXT NOT NULL, exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
   git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
   tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_gpus INTEGER,
-  journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
+  journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, cause TEXT, journal_cause TEXT, PRIMARY KEY (trial, attempt)
 );
 """
 
@@ -150,6 +150,7 @@ def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
     cells = {column: row[column] for column in _AS_THEY_ARE}
     cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail")}
     cells |= {name: row[column] for name, column in _RENAMED.items()}
+    cells["cause"] = None if row["journal_cause"] is None else json.loads(row["journal_cause"])
     attempt = structure(Attempt, cells)
     if attempt.number < 0 or attempt.offset < 0:
         raise ValueError(f"attempt {attempt.number}, read up to byte {attempt.offset}")

@@ -8,12 +8,13 @@ settled.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hposlurm.trial import Attempt, Outcome, Report
+from hposlurm.records.decode import structure
+from hposlurm.records.old_causes import cause_of
+from hposlurm.trial import Attempt, EndCause, Outcome, Report, is_finite
 
 Metrics = Mapping[str, float | str]
 
@@ -103,9 +104,16 @@ def _end(state: dict[str, Any], record: Mapping[str, Any]) -> None:
         ended_at=float(record["t"]),
         reason=_text(record.get("reason") or ""),
         exit_code=None if exit_code is None else int(exit_code),
+        cause=_cause(record),
         metrics=_metrics(record.get("metrics") or {}),
         tail=tuple(_text(line) for line in record.get("tail") or ()),
     )
+
+
+def _cause(record: Mapping[str, Any]) -> EndCause | None:
+    if "cause" not in record:
+        return cause_of(Outcome(record["outcome"]), _text(record.get("reason") or ""))
+    return None if record["cause"] is None else structure(EndCause, record["cause"])
 
 
 _CHANGES: Mapping[str, Callable[[dict[str, Any], Mapping[str, Any]], None]] = {
@@ -139,7 +147,7 @@ def _metric(value: object) -> float | str:
     if not isinstance(value, int | float):
         return _text(value)
     number = float(value)
-    return number if math.isfinite(number) else str(number)
+    return number if is_finite(number) else str(number)
 
 
 def latest_metrics(attempts: Iterable[Attempt]) -> dict[str, float | str]:

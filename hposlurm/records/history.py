@@ -153,7 +153,15 @@ def _cut(attempt: Attempt, time: float) -> Attempt | None:
         return attempt
     reports = tuple(report for report in attempt.reports if report.time <= time)
     return replace(
-        attempt, reports=reports, ended_at=None, outcome=None, reason="", exit_code=None, metrics={}, tail=()
+        attempt,
+        reports=reports,
+        ended_at=None,
+        outcome=None,
+        cause=None,
+        reason="",
+        exit_code=None,
+        metrics={},
+        tail=(),
     )
 
 

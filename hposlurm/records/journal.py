@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hposlurm.records.cause_text import sentence
+from hposlurm.trial import EndCause, Outcome, is_finite
 
 _LONGEST_TEXT = 200
 
@@ -46,6 +48,25 @@ def append(fd: int, record: Mapping[str, Any], *, durable: bool = True) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if durable:
         os.fsync(fd)
+
+
+def end_fields(
+    outcome: Outcome,
+    cause: EndCause | None,
+    *,
+    exit_code: int | None = None,
+    metrics: Mapping[str, float | str] | None = None,
+    tail: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Returns the fields of a record of kind "end"; one without a `cause` (null where there is none) is of format 1."""
+    return {
+        "outcome": outcome,
+        "reason": sentence(cause),
+        "cause": None if cause is None else cause.to_json(),
+        "exit_code": exit_code,
+        "metrics": dict(metrics or {}),
+        "tail": list(tail),
+    }
 
 
 def read(path: Path, offset: int = 0) -> Tail:
@@ -85,7 +106,7 @@ def metric_value(value: object) -> float | str:
         number = float(scalar)  # type: ignore[arg-type]
     except Exception:  # whatever a foreign type raises
         return _text(value)
-    return number if math.isfinite(number) else str(number)
+    return number if is_finite(number) else str(number)
 
 
 def _text(value: object) -> str:

@@ -12,9 +12,12 @@ from hposlurm.records import refill_pool
 from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.old_causes import with_causes
 from hposlurm.trial import Assignment, Settlement
 
-FORMAT = 1
+#: What is written, and what is read. In format 1 a settlement tells its cause by a sentence only.
+FORMAT = 2
+FORMATS = (1, 2)
 #: Elements of an array; more is damage, and would not fit into the memory.
 MOST_ELEMENTS = 10_000_000
 
@@ -74,12 +77,15 @@ class WavePlan:
         return len(self.assignments) if self.elements is None else self.elements
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
+        settled = [settlement.to_json() for settlement in self.settled]
+        return {"format": FORMAT, **asdict(replace(self, settled=())), "settled": settled}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WavePlan:
         """The plan in `data`; raises ValueError, with the place of what is wrong, if it is not one."""
         plan = structure(cls, {key: value for key, value in data.items() if key != "format"})
+        if data.get("format") == 1:
+            plan = replace(plan, settled=with_causes(plan.settled))
         if not plan.objectives:
             raise ValueError("objectives: there is none")
         if any(assignment.trial < 0 for assignment in plan.assignments):
@@ -146,8 +152,9 @@ def _read(wave: WaveLayout, instead: Mapping[str, Any]) -> WavePlan:
         data = from_json(wave.plan.read_bytes())
         if not isinstance(data, dict):
             raise ValueError("it holds no plan")
-        if data.get("format") != FORMAT:
-            raise StudyError(f"{wave.plan} has format {data.get('format')!r:.60}; this hposlurm reads format {FORMAT}")
+        if data.get("format") not in FORMATS:
+            known = " and ".join(map(str, FORMATS))
+            raise StudyError(f"{wave.plan} has format {data.get('format')!r:.60}; this hposlurm reads format {known}")
         plan = WavePlan.from_json({**data, **instead})
         if plan.wave != wave.index:
             raise ValueError(f"it is the plan of wave {plan.wave}")

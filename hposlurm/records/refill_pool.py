@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from hposlurm.records.decode import structure
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import age_s, create_once, from_json, link_once, publish, to_json
 from hposlurm.records.layout import WaveLayout, number_of
+from hposlurm.records.old_causes import with_causes
 from hposlurm.trial import Assignment, Settlement
 
-FORMAT = 1
+#: What is written, and what is read. In format 1 a settlement tells its cause by a sentence only.
+FORMAT = 2
+FORMATS = (1, 2)
 #: Seconds after which whoever was at a batch counts as dead. Being wrong costs the time of two, and nothing else.
 LEASE_S = 30.0
 #: Seconds that an element waits for something to be proposed: longer than anyone takes over from two dead ones.
@@ -49,7 +52,8 @@ class Batch:
         return self.position + len(self.assignments)
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
+        settled = [settlement.to_json() for settlement in self.settled]
+        return {"format": FORMAT, **asdict(replace(self, settled=())), "settled": settled}
 
 
 def read_batch(wave: WaveLayout, position: int) -> Batch | None:
@@ -57,9 +61,11 @@ def read_batch(wave: WaveLayout, position: int) -> Batch | None:
     path = wave.batch(position)
     try:
         data = from_json(path.read_bytes())
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        if not isinstance(data, dict) or data.get("format") not in FORMATS:
             raise ValueError("it holds no batch")
         batch = structure(Batch, {key: value for key, value in data.items() if key != "format"})
+        if data["format"] == 1:
+            batch = replace(batch, settled=with_causes(batch.settled))
         if (batch.wave, batch.position) != (wave.index, position):
             raise ValueError(f"it is the one of wave {batch.wave} at {batch.position}")
         if bool(batch.over) == bool(batch.assignments):

@@ -10,12 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from hposlurm.trial import Attempt, JobState, Outcome
+from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome
 
-#: How the reason of an attempt begins that used up its job's time.
-TIME_LIMIT = "time limit"
-#: How the worker's own reason begins then.
-TIME_LIMIT_SIGNAL = "SIGUSR2"
 #: Interruptions in a row without progress. Preemption is nobody's fault, so generous; but something must end it.
 INTERRUPTIONS = 10
 
@@ -59,10 +55,15 @@ def gives_back(attempts: Sequence[Attempt]) -> bool:
     """
     attempt = attempts[-1]
     if attempt.outcome is Outcome.INTERRUPTED:
-        return attempt.reason.startswith(TIME_LIMIT_SIGNAL) and makes_progress(attempts)
+        return ended_by(attempt, Cause.TIME_LIMIT_AHEAD) and makes_progress(attempts)
     if attempt.outcome is Outcome.FAIL:
         return attempt.exit_code is not None and attempt.exit_code not in _KILLED
     return attempt.outcome is not None
+
+
+def ended_by(attempt: Attempt, *kinds: Cause) -> bool:
+    """True if the attempt has ended for a cause of one of these kinds."""
+    return attempt.cause is not None and attempt.cause.kind in kinds
 
 
 def reached(attempts: Sequence[Attempt]) -> int | None:
@@ -73,8 +74,8 @@ def reached(attempts: Sequence[Attempt]) -> int | None:
     return reach.step
 
 
-def no_progress(attempts: Sequence[Attempt]) -> str:
-    """Why the trial is not tried again although it may have retries left; "" while there is no such reason.
+def no_progress(attempts: Sequence[Attempt]) -> EndCause | None:
+    """Returns why the trial is not tried again although it may have retries left; None while it may be.
 
     Either two counted failures ended at the same step in the same way (used-up time is one way, whatever the step), or
     INTERRUPTIONS attempts in a row were interrupted without getting any further.
@@ -88,23 +89,18 @@ def no_progress(attempts: Sequence[Attempt]) -> str:
         if attempt.outcome is Outcome.INTERRUPTED and attempt.job_state is not JobState.CANCELLED:
             interruptions += 1
             if interruptions >= INTERRUPTIONS:
-                return f"no progress: {interruptions} attempts in a row ended {_at(reach)}; the last: {attempt.reason}"
+                return EndCause(Cause.NO_PROGRESS, step=reach.step, count=interruptions, attempts=(attempt.number,))
         if attempt.outcome is Outcome.FAIL:
             if failure is not None and _is_same(failure, attempt, reach):
-                numbers = f"{failure.number} and {attempt.number}"
-                return f"no progress: attempts {numbers} both ended {_at(reach)}: {attempt.reason}"
+                return EndCause(Cause.NO_PROGRESS, step=reach.step, attempts=(failure.number, attempt.number))
             failure = attempt
-    return ""
+    return None
 
 
 def _is_same(one: Attempt, other: Attempt, reach: _Reach) -> bool:
-    if one.reason.startswith(TIME_LIMIT) and other.reason.startswith(TIME_LIMIT):
+    if ended_by(one, Cause.TIME_LIMIT) and ended_by(other, Cause.TIME_LIMIT):
         return True
-    return reach.step is not None and bool(one.reason) and one.reason == other.reason
-
-
-def _at(reach: _Reach) -> str:
-    return "before a first step" if reach.step is None else f"at step {reach.step}"
+    return reach.step is not None and one.cause is not None and one.cause == other.cause
 
 
 def _number(path: str) -> int:

@@ -12,15 +12,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hposlurm.records.cause_text import no_progress_text, sentence, without_cause
 from hposlurm.records.fold import Metrics, latest_metrics, unread
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import no_progress
-from hposlurm.trial import DONE, Assignment, Attempt, Outcome, Report, Settlement, Stage, Trial, TrialState
+from hposlurm.trial import (
+    DONE,
+    Assignment,
+    Attempt,
+    Cause,
+    EndCause,
+    Outcome,
+    Report,
+    Settlement,
+    Stage,
+    Trial,
+    TrialState,
+    is_finite,
+)
 
 # What was made of an attempt without a record
 _OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)
 _FAILURES = (Outcome.FAIL, Outcome.DROPPED)
-_KILLED = "its process was killed with its job; another attempt followed"
+_KILLED = EndCause(Cause.REPLACED)
 
 
 def fold_trial(
@@ -35,11 +49,12 @@ def fold_trial(
     `assigned` is in the order of waves and has one entry at least.
     """
     stages = _stages(assigned)
-    attempts, values = _judge(bury(_with_stages(settle(journals, settled), stages)), stages, objectives)
+    attempts, values = _judge(bury(_with_stages(with_settled(journals, settled), stages)), stages, objectives)
     state, pointless = _state(attempts, stages, retries)
+    why = "" if pointless is None else no_progress_text(pointless, attempts)
     infeasible = next((a for a in attempts if a.outcome is Outcome.INFEASIBLE), None)
     last = attempts[-1] if attempts else None
-    if state is TrialState.FAIL and not pointless:
+    if state is TrialState.FAIL and pointless is None:
         last = infeasible or next((a for a in reversed(attempts) if a.outcome in _FAILURES), last)
     silent = last is None or state in (TrialState.COMPLETE, TrialState.PAUSED, TrialState.RUNNING)
     wave, first = assigned[0]
@@ -55,7 +70,7 @@ def fold_trial(
         reports=_merged_reports(attempts),
         attempts=attempts,
         stages=stages,
-        reason="" if last is None or silent else pointless or _reason(last),
+        reason="" if last is None or silent else why or _reason(last),
         tail=() if last is None or silent else last.tail,
         infeasible=infeasible is not None and state is TrialState.FAIL,
     )
@@ -80,8 +95,8 @@ def _stage_in(wave: int, stages: Sequence[Stage]) -> int:
     return max((stage.number for stage in stages if stage.wave <= wave), default=stages[0].number)
 
 
-def settle(journals: Sequence[Attempt], settled: Sequence[Sequence[Settlement]]) -> tuple[Attempt, ...]:
-    """`journals` with the settlements of each plan laid over them, in the order in which they ran.
+def with_settled(journals: Sequence[Attempt], settled: Sequence[Sequence[Settlement]]) -> tuple[Attempt, ...]:
+    """Returns `journals` with the settlements of each plan laid over them, in the order in which they ran.
 
     A later plan's settlement of the same attempt adds to an earlier one. One without an attempt number stands for an
     array element that ended before its worker wrote anything: it becomes an attempt of its own with a *negative*
@@ -108,6 +123,8 @@ def _wordless(number: int, settlement: Settlement) -> Attempt:
     array, _, index = settlement.job_id.rpartition("_")
     wave = StudyLayout(Path()).wave(settlement.wave)
     log = str(wave.element_log(array, int(index))) if array and index.isdigit() else ""
+    ended = EndCause(Cause.WORKER_NOT_STARTED, job_state=settlement.state, job_id=settlement.job_id)
+    cause = ended if number < 0 else None
     return replace(
         unread(number),
         wave=settlement.wave,
@@ -116,7 +133,8 @@ def _wordless(number: int, settlement: Settlement) -> Attempt:
         host=settlement.node,
         log=log,
         outcome=Outcome.INTERRUPTED if number < 0 else None,
-        reason=f"its job {settlement.job_id} ended {settlement.state} before it started" if number < 0 else "",
+        cause=cause,
+        reason=sentence(cause),
     )
 
 
@@ -132,8 +150,13 @@ def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
     is_outdated = attempt.outcome in DONE and settlement.outcome in _OUTDATED
     if settlement.outcome is not None and not is_outdated:
         changes["outcome"] = settlement.outcome
-        changes["reason"] = settlement.reason or f"its job {settlement.job_id} ended {settlement.state}"
+        changes["cause"] = settlement.cause or _job_ended(settlement)
+        changes["reason"] = settlement.reason or sentence(_job_ended(settlement))
     return replace(attempt, **changes)
+
+
+def _job_ended(settlement: Settlement) -> EndCause:
+    return EndCause(Cause.JOB_ENDED, job_state=settlement.state, job_id=settlement.job_id)
 
 
 def _in_order(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
@@ -156,7 +179,7 @@ def bury(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 def _dead(attempt: Attempt) -> Attempt:
     last_sign = max([attempt.started_at, *(report.time for report in attempt.reports)])
     ended_at = attempt.ended_at if attempt.ended_at is not None else last_sign
-    return replace(attempt, outcome=Outcome.INTERRUPTED, reason=_KILLED, ended_at=ended_at)
+    return replace(attempt, outcome=Outcome.INTERRUPTED, cause=_KILLED, reason=sentence(_KILLED), ended_at=ended_at)
 
 
 def _judge(
@@ -176,50 +199,47 @@ def _judge(
             judged.append(attempt)
             continue
         latest = latest_metrics(attempts[: position + 1])
-        problem = next((p for name in objectives if (p := _problem(latest, name))), "")
-        if not problem:
+        problem = next((p for name in objectives if (p := _problem(latest, name))), None)
+        if problem is None:
             values = tuple(float(latest[name]) for name in objectives)
             is_done = attempt.outcome is Outcome.COMPLETE and attempt.stage in final
         elif attempt.outcome is Outcome.COMPLETE:
-            attempt = replace(attempt, outcome=Outcome.FAIL, reason=problem)
+            attempt = replace(attempt, outcome=Outcome.FAIL, cause=problem, reason=sentence(problem))
         judged.append(attempt)
     return tuple(judged), values
 
 
-def _problem(latest: Metrics, objective: str) -> str:
+def _problem(latest: Metrics, objective: str) -> EndCause | None:
     value = latest.get(objective)
     if value is None:
-        return f"it ended without ever reporting {objective}"
-    return f"the last {objective} was {value}, which is no finite number" if isinstance(value, str) else ""
+        return EndCause(Cause.METRIC_MISSING, metric=objective)
+    return None if is_finite(value) else EndCause(Cause.METRIC_NOT_FINITE, metric=objective, value=str(value))
 
 
-def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -> tuple[TrialState, str]:
-    """The trial's state; with FAIL, why another attempt would be pointless, "" if its retries are simply used up."""
+def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -> tuple[TrialState, EndCause | None]:
+    """Returns the trial's state; with FAIL, why another attempt is pointless, None if its retries are used up."""
     final = {stage.number for stage in stages if stage.is_final}
     if any(a.outcome is Outcome.COMPLETE and a.stage in final for a in attempts):
-        return TrialState.COMPLETE, ""
+        return TrialState.COMPLETE, None
     everything = [a.outcome for a in attempts]
     if Outcome.PRUNED in everything:
-        return TrialState.PRUNED, ""
+        return TrialState.PRUNED, None
     if Outcome.DROPPED in everything or Outcome.INFEASIBLE in everything:
-        return TrialState.FAIL, ""
+        return TrialState.FAIL, None
     attempts = [a for a in attempts if a.stage == stages[-1].number]
     outcomes = [a.outcome for a in attempts]
     if Outcome.COMPLETE in outcomes:
-        return TrialState.PAUSED, ""
+        return TrialState.PAUSED, None
     if outcomes.count(Outcome.FAIL) > retries:
-        return TrialState.FAIL, no_progress(attempts) if retries else ""
+        return TrialState.FAIL, no_progress(attempts) if retries else None
     if outcomes and outcomes[-1] is None:
-        return TrialState.RUNNING, ""
+        return TrialState.RUNNING, None
     pointless = no_progress(attempts)
-    return TrialState.FAIL if pointless else TrialState.WAITING, pointless
+    return TrialState.FAIL if pointless is not None else TrialState.WAITING, pointless
 
 
 def _reason(attempt: Attempt) -> str:
-    if attempt.reason or attempt.outcome is None:
-        return attempt.reason
-    status = "" if attempt.exit_code is None else f" with exit status {attempt.exit_code}"
-    return f"attempt {attempt.number} ended as {attempt.outcome}{status}"
+    return attempt.reason if attempt.reason or attempt.outcome is None else without_cause(attempt)
 
 
 def _merged_reports(attempts: Sequence[Attempt]) -> tuple[Report, ...]:

@@ -17,8 +17,8 @@ from hposlurm.records.jobs import WaveJobs, read_jobs
 from hposlurm.records.layout import WaveLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.refill_pool import Batch
-from hposlurm.records.retries import TIME_LIMIT_SIGNAL, gives_back
-from hposlurm.trial import Attempt, JobState, Outcome, Settlement
+from hposlurm.records.retries import ended_by, gives_back
+from hposlurm.trial import Attempt, Cause, JobState, Outcome, Settlement
 
 # Within a grace period a worker leaves by itself; a person's scancel makes it CANCELLED however it leaves
 _TAKEN_AWAY = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.FAILED})
@@ -50,6 +50,7 @@ def preempted(backend: Backend, wave: WaveLayout, plan: WavePlan, history: Histo
             gpus=attempt.gpus,
             outcome=Outcome.INTERRUPTED,
             reason=attempt.reason,
+            cause=attempt.cause,
         )
         for trial, attempt in asked
         if states.get(attempt.job_id) in _TAKEN_AWAY
@@ -63,7 +64,7 @@ def _told_to_stop(plan: WavePlan, history: History) -> Iterator[tuple[int, Attem
         last = words[-1] if words else None
         if last is None or last.wave != plan.wave or last.outcome is not Outcome.INTERRUPTED or not last.job_id:
             continue
-        if not last.reason.startswith(TIME_LIMIT_SIGNAL) and not gives_back(words):
+        if not ended_by(last, Cause.TIME_LIMIT_AHEAD) and not gives_back(words):
             yield trial, last
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.records.bad_nodes import bad_nodes
+from hposlurm.records.cause_text import sentence
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, best, measured, pareto_front
 from hposlurm.records.jobs import read_jobs
@@ -18,7 +19,7 @@ from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.printable import printable
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState
+from hposlurm.trial import Cause, EndCause, JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec
@@ -213,7 +214,7 @@ def find_phase(
         return "not submitted", f"wave {last.wave} is planned, its jobs are not submitted"
     if queue and (why := why_broken(layout, last, queue)):
         is_left = all(found.detail == DRIVER_ENDED for found in queue.values())
-        return ("interrupted", DRIVER_ENDED) if is_left else ("stalled", why)
+        return ("interrupted", sentence(EndCause(Cause.DRIVER_ENDED))) if is_left else ("stalled", why)
     if not _open(history, last.wave):
         mine = [a for trial in history.trials for a in trial.attempts if a.wave == last.wave]
         ended_at = max((a.ended_at or a.started_at for a in mine), default=0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ from hposlurm.search.seeds import derive_seed
 from hposlurm.search.sobol import sobol_points
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import SearchSpace
-from hposlurm.trial import Objective, Params, TrialState
+from hposlurm.trial import Objective, Params, TrialState, is_finite
 
 ALGORITHMS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")
 SOBOL_SKIPS = 1000  # points of the sequence that are old or not allowed; then a random one is taken
@@ -181,4 +180,4 @@ def _is_sound(observation: Observation, objectives: Sequence[Objective]) -> bool
         return False
     if observation.state not in (TrialState.COMPLETE, TrialState.PRUNED) or values is None:
         return True
-    return len(values) == len(objectives) and all(math.isfinite(v) for v in values)
+    return len(values) == len(objectives) and all(map(is_finite, values))

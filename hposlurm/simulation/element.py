@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hposlurm.errors import RequestError
+from hposlurm.records.journal import end_fields
 from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Fault
 from hposlurm.simulation.function import Row
-from hposlurm.trial import Assignment, JobState, Outcome
+from hposlurm.trial import Assignment, Cause, EndCause, JobState, Outcome
 from hposlurm.worker.verdict import Ending, judge
 
-_TIME_LIMIT = "SIGUSR2 (time limit ahead)"
+_TIME_LIMIT = EndCause(Cause.TIME_LIMIT_AHEAD, signal=int(signal.SIGUSR2))
 _CRASHED = "the command crashed, as the simulation wanted"
 _JOB_STATES = {Fault.NODE_FAIL: JobState.NODE_FAIL, Fault.PREEMPTION: JobState.PREEMPTED}
 
@@ -75,8 +77,8 @@ class Element:
         return False
 
     def stop(self, now: float, reason: str) -> None:
-        """Ends it behind its last report, since the search has no further use for its trial."""
-        self._end(now, Outcome.PRUNED, reason, 0)
+        """Ends it after its last report, since the search has no further use for its trial."""
+        self._end(now, Outcome.PRUNED, EndCause(Cause.PRUNED, detail=reason), 0)
         self.state = JobState.COMPLETED
 
     def _look_ahead(self) -> None:
@@ -92,12 +94,12 @@ class Element:
             self._save(now)  # the worker dies with its node, without a word
             self.state = _JOB_STATES[self.cut]
             return
-        outcome, reason, exit_code = self._judged(is_cut=is_cut)
-        self._end(now, outcome, reason, exit_code)
+        outcome, cause, exit_code = self._judged(is_cut=is_cut)
+        self._end(now, outcome, cause, exit_code)
         ended = JobState.COMPLETED if outcome is Outcome.COMPLETE else JobState.FAILED
         self.state = JobState.TIMEOUT if is_cut and self.cut is JobState.TIMEOUT else ended
 
-    def _judged(self, *, is_cut: bool) -> tuple[Outcome, str, int]:
+    def _judged(self, *, is_cut: bool) -> tuple[Outcome, EndCause | None, int]:
         """What the worker makes of the end of the command."""
         ending, exception, no_room = Ending(0), "", ""
         if is_cut and self.cut is Fault.CRASH:
@@ -111,15 +113,13 @@ class Element:
         elif self._raised is not None:
             ending, exception = Ending(1), f"{type(self._raised).__name__}: {self._raised}"
         to_step = self.assignment.to_step
-        outcome, reason = judge(ending, self.plan.objectives, self._last, to_step, exception, no_room)
-        return outcome, reason, ending.exit_code or 0
+        outcome, cause = judge(ending, self.plan.objectives, self._last, to_step, exception, no_room)
+        return outcome, cause, ending.exit_code or 0
 
-    def _end(self, now: float, outcome: Outcome, reason: str, exit_code: int) -> None:
+    def _end(self, now: float, outcome: Outcome, cause: EndCause | None, exit_code: int) -> None:
         self._save(now)
         last = {name: value for name, (_, value) in self._last.items()}
-        self.write(
-            "end", now, {"outcome": outcome, "reason": reason, "exit_code": exit_code, "metrics": last, "tail": []}
-        )
+        self.write("end", now, end_fields(outcome, cause, exit_code=exit_code, metrics=last))
 
     def _save(self, now: float) -> None:
         if self.saved is not None:  # every report is a checkpoint; only the newest is of use to anybody

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hposlurm.errors import RequestError
 from hposlurm.records.journal import metric_value
-from hposlurm.trial import Params
+from hposlurm.trial import Params, is_finite
 
 #: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step`
 #: None means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on
@@ -85,7 +84,7 @@ class Trainer:
                 params, f"the metrics {metrics!r:.80} at step {step}; they are a dict of names and numbers"
             )
         time = metric_value(seconds)
-        if isinstance(time, str) or not math.isfinite(time) or time < 0:
+        if not is_finite(time) or time < 0:
             raise self._wrong(params, f"{seconds!r:.40} s at step {step}; they are a number from 0 on")
         shown = {name: metric_value(value) for name, value in metrics.items()}
         return Row(step, shown, time, answered[3] if len(answered) > 3 else None)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hposlurm.pruning import DECISION
+from hposlurm.records.cause_text import sentence
+from hposlurm.records.journal import end_fields
 from hposlurm.records.plan import WavePlan
-from hposlurm.trial import Outcome
+from hposlurm.trial import Cause, EndCause, Outcome
 from hposlurm.worker import metrics, output, scratch
 from hposlurm.worker.environment import Place, environment
 from hposlurm.worker.gauge import Gauge
@@ -24,6 +26,7 @@ from hposlurm.worker.recorder import Recorder, say
 from hposlurm.worker.verdict import Ending, judge
 from hposlurm.worker.watchdog import Watchdog
 
+_TIMED_OUT = "trial.timeout exceeded"
 _POLL_S = 0.2
 _LOCKS_S = 30.0  # between looks for locks of killed extension builds
 _DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
@@ -67,7 +70,7 @@ class AttemptRun:
         try:
             command, watchdog = self._start()
         except (OSError, ValueError) as error:
-            return self._end(Outcome.FAIL, f"command could not be started: {error}", None, patience)
+            return self._end(Outcome.FAIL, EndCause(Cause.COMMAND_NOT_STARTED, detail=str(error)), None, patience)
         if self._pruner is not None:
             self._pruner.start()  # behind all forks: a child of a process with threads may hang
         try:
@@ -149,7 +152,7 @@ class AttemptRun:
         if self._request.exists():
             return
         with contextlib.suppress(OSError):
-            why = patience.asked or self._memory_reason or patience.pruned or "trial.timeout exceeded"
+            why = sentence(patience.asked) or self._memory_reason or sentence(patience.pruned) or _TIMED_OUT
             self._request.write_text(f"{why}\n")
 
     @property
@@ -202,14 +205,17 @@ class AttemptRun:
         words = output.last_lines(self._log, self._log_start) if exit_code else []
         no_room = out_of_gpu_memory(words, self._place.scratch) if exit_code else ""
         exception, last, to_step = output.exception(words), self._ledger.last, assignment.to_step
-        outcome, reason = judge(ending, plan.objectives, last, to_step, exception, no_room)
-        return self._end(outcome, reason, exit_code, patience)
+        outcome, cause = judge(ending, plan.objectives, last, to_step, exception, no_room)
+        return self._end(outcome, cause, exit_code, patience)
 
-    def _end(self, outcome: Outcome, reason: str, exit_code: int | None, patience: Patience) -> Outcome | None:
+    def _end(
+        self, outcome: Outcome, cause: EndCause | None, exit_code: int | None, patience: Patience
+    ) -> Outcome | None:
         lines = [] if outcome is Outcome.COMPLETE else output.tail(output.last_lines(self._log, self._log_start))
         last = {name: value for name, (_, value) in self._ledger.last.items()}
         self._record_peaks()
-        self._recorder.add("end", outcome=outcome, reason=reason, exit_code=exit_code, metrics=last, tail=lines)
+        self._recorder.add("end", **end_fields(outcome, cause, exit_code=exit_code, metrics=last, tail=lines))
+        reason = sentence(cause)
         say(f"trial {self._place.assignment.trial}, attempt {self._place.attempt}: {outcome}{reason and f': {reason}'}")
         is_recorded = self._recorder.drain(_HASTY_DRAIN_S if patience.asked else _DRAIN_S)
         return outcome if is_recorded else None

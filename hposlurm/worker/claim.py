@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from hposlurm.errors import StudyError
 from hposlurm.records import journal
+from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.layout import TrialLayout
@@ -77,12 +78,17 @@ def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
     return None
 
 
-def hopeless(layout: TrialLayout, wave: int) -> str:
-    """Why this element is not to run again, "" if it is: Slurm requeues a job for ever, with no planner in between."""
+def hopeless(layout: TrialLayout, wave: int) -> str | None:
+    """Returns why this element is not to run again, None if it is.
+
+    Slurm requeues a job for ever, with no planner in between.
+    """
     numbers = layout.attempts()
     attempts = [fold(unread(number), journal.read(layout.journal(number)).records) for number in numbers]
     ended = bury((*attempts, unread(max(numbers, default=-1) + 1)))[:-1]  # this worker follows, so none of them lives
-    return no_progress([attempt for attempt in ended if attempt.wave == wave])
+    mine = [attempt for attempt in ended if attempt.wave == wave]
+    cause = no_progress(mine)
+    return None if cause is None else no_progress_text(cause, mine)
 
 
 def announced_checkpoints(layout: TrialLayout) -> list[str]:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from hposlurm.trial import Cause, EndCause
+
 GRACE_S = 25.0  # Slurm sends SIGKILL 30 s (KillWait) after its SIGTERM, and the end must be recorded before
 TIMEOUT_GRACE_S = 60.0
 DEAF_GRACE_S = 3.0  # for a command that has never looked for a request: it does not know how to save and leave
 ECHO_S = 2.0  # Slurm's requeueing sends SIGTERM to the step and to the script, whose srun forwards it to the step
 PRUNE_GRACE_S = 60.0  # nobody waits for a trial that the search has no use for but its own GPUs
 KILL_WAIT_S = 3.0  # a process that hangs in the kernel is not waited for any longer
-
-_MEANING = {
-    signal.SIGTERM: "SIGTERM (cancelled or preempted)",
-    signal.SIGUSR2: "SIGUSR2 (time limit ahead)",
-    signal.SIGINT: "SIGINT",
-}
 
 
 @dataclass(slots=True)
@@ -30,21 +26,22 @@ class Patience:
     started_at: float
     timeout_s: float | None = None
     grace_s: float = GRACE_S
-    asked: str = ""
+    asked: EndCause | None = None
     asked_at: float = 0.0
     timed_out: bool = False
-    pruned: str = ""
+    pruned: EndCause | None = None
     deadline: float | None = None
     _last_order: tuple[signal.Signals, float] | None = None
 
     @property
     def is_asked(self) -> bool:
-        return bool(self.asked or self.pruned) or self.timed_out
+        return self.asked is not None or self.pruned is not None or self.timed_out
 
     def signalled(self, number: signal.Signals, now: float) -> None:
         """Takes in a signal to the worker."""
         if not self.is_asked:
-            self.asked, self.asked_at = _MEANING[number], now
+            kind = Cause.TIME_LIMIT_AHEAD if number == signal.SIGUSR2 else Cause.TOLD_TO_STOP
+            self.asked, self.asked_at = EndCause(kind, signal=int(number)), now
         if number == signal.SIGUSR2:
             return
         before = self._last_order
@@ -56,7 +53,7 @@ class Patience:
     def prune(self, reason: str, now: float) -> None:
         """Takes in that the search has no further use for the trial; one that leaves already is left to it."""
         if not self.is_asked:
-            self.pruned, self.asked_at = reason, now
+            self.pruned, self.asked_at = EndCause(Cause.PRUNED, detail=reason), now
             self._end_by(now + PRUNE_GRACE_S)
 
     def tick(self, now: float) -> None:

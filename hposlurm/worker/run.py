@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 
 from hposlurm.errors import StudyError
+from hposlurm.records.cause_text import sentence
+from hposlurm.records.journal import end_fields
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
-from hposlurm.trial import Assignment, Outcome
+from hposlurm.trial import Assignment, Cause, EndCause, Outcome
 from hposlurm.worker import binding, checkpoints, claim, scratch
 from hposlurm.worker.attempt import AttemptRun
 from hposlurm.worker.environment import Place
@@ -49,7 +51,8 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     if done is not None:
         say(f"trial {assignment.trial} has ended for good already (attempt {done}): nothing to run")
         return 0
-    if reason := claim.hopeless(trial, wave):
+    reason = claim.hopeless(trial, wave)
+    if reason is not None:
         say(f"trial {assignment.trial} is not run again: {reason}")
         return _EXIT_STATUS[Outcome.FAIL]
     node_local = scratch.create(os.environ, trial.root)
@@ -80,15 +83,15 @@ def _attempt(
         over = _stopped_before(study, plan, assignment, attempt)
         resumed_from = None if over else _resumed_from(study, assignment, attempt)
     except (OSError, StudyError) as error:
-        over = Outcome.FAIL, str(error)
+        over = Outcome.FAIL, EndCause(Cause.NOT_BEGUN, detail=str(error))
     place = Place(study, plan, assignment, attempt, facts, resumed_from, node_local)
     log = claim.open_log(trial, attempt, os.environ.get("HPOSLURM_LOG"))
     recorder = Recorder(journal)
     _record_start(recorder, place, index, log[0])
     if over is not None:
-        outcome, reason = over
-        say(f"trial {assignment.trial}, attempt {attempt}: {reason}")
-        recorder.add("end", outcome=outcome, reason=reason, exit_code=None, metrics={}, tail=[])
+        outcome, cause = over
+        say(f"trial {assignment.trial}, attempt {attempt}: {sentence(cause)}")
+        recorder.add("end", **end_fields(outcome, cause))
         return outcome if recorder.drain(_DRAIN_S) else None
     return AttemptRun(place, pattern, log, recorder, inbox, os.environ).run()
 
@@ -104,7 +107,7 @@ def _pattern(plan: WavePlan) -> Pattern | None:
 
 def _stopped_before(
     study: StudyLayout, plan: WavePlan, assignment: Assignment, attempt: int
-) -> tuple[Outcome, str] | None:
+) -> tuple[Outcome, EndCause] | None:
     """The decision of an earlier attempt that the trial stops, where its job died before the training did; else None.
 
     Raises OSError where it cannot be read.
@@ -112,7 +115,7 @@ def _stopped_before(
     if plan.stop is None:
         return None
     ruling = past(plan.stop, study.trial(assignment.trial), attempt).stopped
-    return None if ruling is None else (Outcome.PRUNED, ruling.reason)
+    return None if ruling is None else (Outcome.PRUNED, EndCause(Cause.PRUNED, detail=ruling.reason))
 
 
 def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:

@@ -14,7 +14,7 @@ from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.spec import StudySpec
-from hposlurm.trial import Attempt, JobState, Outcome, Stage, Trial, TrialState
+from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome, Stage, Trial, TrialState
 from tests.planner.fake import spec
 from tests.studies import assignment
 
@@ -72,8 +72,8 @@ def test_what_was_not_saved_is_trained_again() -> None:
     "end",
     [
         {"job_state": JobState.TIMEOUT, "outcome": Outcome.INTERRUPTED},
-        {"reason": "time limit at step 2, without new progress", "outcome": Outcome.FAIL},
-        {"reason": "SIGUSR2 (time limit ahead)", "outcome": Outcome.INTERRUPTED},
+        {"cause": EndCause(Cause.TIME_LIMIT, step=2, has_checkpoint=True), "outcome": Outcome.FAIL},
+        {"cause": EndCause(Cause.TIME_LIMIT_AHEAD, signal=12), "outcome": Outcome.INTERRUPTED},
     ],
 )
 def test_a_part_that_ran_into_its_limit_gets_all_the_time_when_it_is_tried_again(end: dict[str, Any]) -> None:

@@ -164,7 +164,7 @@ def test_no_node_is_blamed_where_the_driver_of_a_local_study_ended() -> None:
     gone = {ID: ElementState(JobState.NODE_FAIL, DRIVER_ENDED)}
     for journals in ([], [[start(0)]]):
         found = settle(plan(), history(*journals), [ID], gone, {})
-        assert verdict(found) == (Outcome.INTERRUPTED, DRIVER_ENDED)
+        assert verdict(found) == (Outcome.INTERRUPTED, "the process that drove it has ended")
 
 
 def test_what_was_cancelled_with_the_study_goes_on_when_it_is_resumed() -> None:

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from hposlurm.planner.settle import END_STATES
 from hposlurm.records.bad_nodes import NODE_MAY_BE_TO_BLAME, BadNode, bad_nodes, exclusion
+from hposlurm.records.old_causes import cause_of
 from hposlurm.trial import Attempt, JobState, Outcome, Trial, TrialState
-from hposlurm.worker.verdict import exit_reason
+from hposlurm.worker.verdict import Ending, judge
 
 EXIT = "command exited with status 1"
 
 
 def attempt(host: str, outcome: Outcome = Outcome.FAIL, reason: str = EXIT) -> Attempt:
-    return Attempt(0, 0, 0, "1_0", host, 2, 1.0, outcome=outcome, reason=reason)
+    return Attempt(0, 0, 0, "1_0", host, 2, 1.0, outcome=outcome, reason=reason, cause=cause_of(outcome, reason))
 
 
 def trial(number: int, *attempts: Attempt) -> Trial:
@@ -88,10 +89,11 @@ def test_what_a_node_may_be_blamed_for(outcome: Outcome, reason: str, blamed: bo
     assert bool(bad_nodes([*good, *failing])) is blamed
 
 
-def test_the_reasons_begin_as_they_are_looked_for() -> None:
+def test_a_failed_command_and_a_job_without_a_record_may_be_the_nodes_fault() -> None:
     lost = [JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN]
-    reasons = [*map(exit_reason, (1, -9, 137, None)), *(END_STATES[state].reason for state in lost)]
-    assert all(reason.startswith(NODE_MAY_BE_TO_BLAME) for reason in reasons)
+    failed = [judge(Ending(code), [], {})[1] for code in (1, -9, 137, None)]
+    kinds = [*(cause.kind for cause in failed if cause), *(END_STATES[state].cause for state in lost)]
+    assert len(kinds) == 7 and {*kinds} <= {*NODE_MAY_BE_TO_BLAME}
 
 
 def test_never_more_than_half_of_the_nodes_are_left_out() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hposlurm.records.fold import fold, latest_metrics, unread
-from hposlurm.records.trial_state import fold_trial, settle
+from hposlurm.records.trial_state import fold_trial, with_settled
 from hposlurm.trial import Attempt, JobState, Outcome, Settlement, Trial, TrialState
 from tests.studies import BEGIN, assignment, completed, end, failed, report, start
 
@@ -234,16 +234,16 @@ def test_an_element_that_never_wrote_a_journal_is_an_attempt_with_a_negative_num
 def test_an_element_without_a_journal_keeps_the_numbers_of_the_journals_and_its_place_among_them() -> None:
     journals = [attempt_of([start(0), end("interrupted")]), attempt_of(completed(0, 1.0, 1, wave=2), 1)]
     lost = settlement(None, Outcome.INTERRUPTED, wave=1, job_id="200_0")
-    assert [a.number for a in settle(journals, [[lost]])] == [0, -1, 1]
+    assert [a.number for a in with_settled(journals, [[lost]])] == [0, -1, 1]
 
 
 def test_an_element_settled_again_is_the_same_attempt_but_twice_in_one_plan_it_ran_twice() -> None:
     lost = settlement(None, Outcome.INTERRUPTED)
     late = settlement(None, elapsed_s=30.0)
-    assert [a.number for a in settle([], [[lost, lost]])] == [-1, -2]
-    again = settle([], [[lost], [late]])
+    assert [a.number for a in with_settled([], [[lost, lost]])] == [-1, -2]
+    again = with_settled([], [[lost], [late]])
     assert [(a.number, a.elapsed_s, a.outcome) for a in again] == [(-1, 30.0, Outcome.INTERRUPTED)]
-    by_number = settle([], [[lost], [settlement(-1, elapsed_s=30.0)]])
+    by_number = with_settled([], [[lost], [settlement(-1, elapsed_s=30.0)]])
     assert [(a.number, a.elapsed_s) for a in by_number] == [(-1, 30.0)]
 
 

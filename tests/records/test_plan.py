@@ -41,7 +41,7 @@ def test_a_plan_is_read_back_equal(layout: StudyLayout) -> None:
     ("changes", "words"),
     [
         ({"wave": 3}, "it is the plan of wave 3"),
-        ({"format": 9}, "has format 9; this hposlurm reads format 1"),
+        ({"format": 9}, "has format 9; this hposlurm reads format 1 and 2"),
         ({"format": None}, "has format None"),
         ({"objectives": []}, "objectives: there is none"),
         ({"objectives": "eval_loss"}, "objectives: 'eval_loss' is no list"),

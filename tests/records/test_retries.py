@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hposlurm.records.retries import INTERRUPTIONS, TIME_LIMIT, makes_progress, no_progress, reached
+from hposlurm.records.cause_text import no_progress_text
+from hposlurm.records.old_causes import cause_of
+from hposlurm.records.retries import INTERRUPTIONS, makes_progress, no_progress, reached
 from hposlurm.trial import Attempt, JobState, Outcome, Report
 
-LIMIT = f"{TIME_LIMIT}: all of it"
+LIMIT = "time limit: all of it"
 
 
 def attempt(
@@ -23,6 +25,7 @@ def attempt(
     return Attempt(
         number, 0, 0, "1_0", "n1", 2, 1.0,
         reports=reports, checkpoints=saved, outcome=outcome, reason=reason, job_state=job_state,
+        cause=cause_of(outcome, reason),
     )  # fmt: skip
 
 
@@ -53,6 +56,11 @@ def test_how_far_attempts_got() -> None:
     assert reached([attempt(steps=(1, 4)), attempt(saved=((3, "c/3"),))]) == 4
 
 
+def said(attempts: list[Attempt]) -> str:
+    cause = no_progress(attempts)
+    return "" if cause is None else no_progress_text(cause, attempts)
+
+
 def fail(number: int, reason: str = LIMIT, **more: object) -> Attempt:
     return attempt(number, Outcome.FAIL, reason, **more)  # type: ignore[arg-type]
 
@@ -72,16 +80,16 @@ def fail(number: int, reason: str = LIMIT, **more: object) -> Attempt:
     ],
 )
 def test_the_same_step_twice_ends_the_retries(attempts: list[Attempt], reason: str) -> None:
-    assert no_progress(attempts) == reason
+    assert said(attempts) == reason
 
 
 def test_interruptions_are_free_as_long_as_there_is_progress_now_and_then() -> None:
     stuck = [attempt(n, steps=(2,)) for n in range(INTERRUPTIONS)]
-    assert no_progress(stuck[:-1]) == ""
-    assert no_progress(stuck) == f"no progress: {INTERRUPTIONS} attempts in a row ended at step 2; the last: preempted"
-    assert no_progress([*stuck[:-1], attempt(50, steps=(3,)), *stuck[:-2]]) == ""
-    assert no_progress([attempt(n, steps=(n,)) for n in range(100)]) == ""
+    assert said(stuck[:-1]) == ""
+    assert said(stuck) == f"no progress: {INTERRUPTIONS} attempts in a row ended at step 2; the last: preempted"
+    assert said([*stuck[:-1], attempt(50, steps=(3,)), *stuck[:-2]]) == ""
+    assert said([attempt(n, steps=(n,)) for n in range(100)]) == ""
 
 
 def test_being_cancelled_with_the_study_is_no_interruption_that_counts() -> None:
-    assert no_progress([attempt(n, job_state=JobState.CANCELLED) for n in range(3 * INTERRUPTIONS)]) == ""
+    assert said([attempt(n, job_state=JobState.CANCELLED) for n in range(3 * INTERRUPTIONS)]) == ""

@@ -1,5 +1,6 @@
 import signal
 
+from hposlurm.records.cause_text import sentence
 from hposlurm.worker.patience import DEAF_GRACE_S, ECHO_S, GRACE_S, TIMEOUT_GRACE_S, Patience
 
 
@@ -13,7 +14,7 @@ def test_nobody_is_killed_unasked() -> None:
 def test_sigterm_gives_the_grace() -> None:
     patience = Patience(started_at=0)
     patience.signalled(signal.SIGTERM, 10)
-    assert patience.asked == "SIGTERM (cancelled or preempted)"
+    assert sentence(patience.asked) == "SIGTERM (cancelled or preempted)"
     assert not patience.is_over(10 + GRACE_S - 0.1)
     assert patience.is_over(10 + GRACE_S)
 
@@ -22,11 +23,11 @@ def test_a_pruned_trial_has_time_to_save_and_less_once_it_is_preempted() -> None
     patience = Patience(started_at=0, timeout_s=20)
     patience.prune("rung 1", 10)
     patience.tick(20)
-    assert (patience.pruned, patience.timed_out) == ("rung 1", False)
+    assert (sentence(patience.pruned), patience.timed_out) == ("rung 1", False)
     assert not patience.is_over(10 + DEAF_GRACE_S)
     assert patience.is_over(10 + DEAF_GRACE_S, is_listening=False)
     patience.signalled(signal.SIGTERM, 12)
-    assert patience.asked == ""
+    assert patience.asked is None
     assert patience.is_over(12 + GRACE_S)
 
 
@@ -34,7 +35,7 @@ def test_whoever_leaves_already_is_not_pruned() -> None:
     patience = Patience(started_at=0)
     patience.signalled(signal.SIGUSR2, 10)
     patience.prune("rung 1", 11)
-    assert (patience.asked, patience.pruned, patience.deadline) == ("SIGUSR2 (time limit ahead)", "", None)
+    assert (sentence(patience.asked), patience.pruned, patience.deadline) == ("SIGUSR2 (time limit ahead)", None, None)
 
 
 def test_the_time_limit_s_warning_sets_no_deadline_but_the_limit_itself_does() -> None:
@@ -45,7 +46,7 @@ def test_the_time_limit_s_warning_sets_no_deadline_but_the_limit_itself_does() -
     patience.signalled(signal.SIGTERM, 200)
     assert not patience.is_over(200)
     assert patience.is_over(200 + GRACE_S)
-    assert patience.asked == "SIGUSR2 (time limit ahead)"
+    assert sentence(patience.asked) == "SIGUSR2 (time limit ahead)"
     assert patience.asked_at == 10
 
 
@@ -55,7 +56,7 @@ def test_a_second_order_to_leave_ends_the_patience() -> None:
     assert not patience.is_over(11)
     patience.signalled(signal.SIGTERM, 11)
     assert patience.is_over(11)
-    assert patience.asked == "SIGINT"
+    assert sentence(patience.asked) == "SIGINT"
 
 
 def test_slurm_s_sigterm_may_come_twice_at_once() -> None:
@@ -91,7 +92,7 @@ def test_a_signal_during_a_timeout_can_only_shorten_it() -> None:
     patience.tick(100)
     patience.signalled(signal.SIGTERM, 101)
     assert patience.timed_out
-    assert patience.asked == ""
+    assert patience.asked is None
     assert patience.is_over(101 + GRACE_S)
     patience.signalled(signal.SIGTERM, 101 + ECHO_S)
     assert patience.is_over(101 + ECHO_S)

@@ -1,9 +1,19 @@
+from typing import Any
+
 import pytest
 
-from hposlurm.trial import Outcome
-from hposlurm.worker.verdict import Ending, exit_reason, judge
+from hposlurm.records.cause_text import exit_text, sentence
+from hposlurm.trial import Cause, EndCause, Outcome
+from hposlurm.worker.verdict import Ending, judge
 
+TOLD = EndCause(Cause.TOLD_TO_STOP, signal=15)
+RUNG = EndCause(Cause.PRUNED, detail="rung 1")
 GOOD = {"eval_loss": (3, 1.0)}
+
+
+def said(*seen: Any, **more: Any) -> tuple[Outcome, str]:
+    outcome, cause = judge(*seen, **more)
+    return outcome, sentence(cause)
 
 
 @pytest.mark.parametrize(
@@ -13,27 +23,27 @@ GOOD = {"eval_loss": (3, 1.0)}
         (Ending(1), GOOD, None, Outcome.FAIL),
         (Ending(0), {}, None, Outcome.FAIL),
         (Ending(0, timed_out_s=9), GOOD, None, Outcome.FAIL),
-        (Ending(0, asked="SIGTERM"), GOOD, None, Outcome.COMPLETE),
-        (Ending(0, asked="SIGTERM"), {}, None, Outcome.INTERRUPTED),
-        (Ending(1, asked="SIGTERM"), GOOD, None, Outcome.INTERRUPTED),
-        (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, None, Outcome.INTERRUPTED),
-        (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, 4, Outcome.INTERRUPTED),
-        (Ending(0, asked="SIGTERM", is_stopping=True), GOOD, 3, Outcome.COMPLETE),
+        (Ending(0, asked=TOLD), GOOD, None, Outcome.COMPLETE),
+        (Ending(0, asked=TOLD), {}, None, Outcome.INTERRUPTED),
+        (Ending(1, asked=TOLD), GOOD, None, Outcome.INTERRUPTED),
+        (Ending(0, asked=TOLD, is_stopping=True), GOOD, None, Outcome.INTERRUPTED),
+        (Ending(0, asked=TOLD, is_stopping=True), GOOD, 4, Outcome.INTERRUPTED),
+        (Ending(0, asked=TOLD, is_stopping=True), GOOD, 3, Outcome.COMPLETE),
         (Ending(0, is_stopping=True), GOOD, None, Outcome.COMPLETE),
-        (Ending(0, pruned="rung 1", is_stopping=True), GOOD, None, Outcome.PRUNED),
-        (Ending(0, pruned="rung 1", is_stopping=True), GOOD, 3, Outcome.COMPLETE),  # it had arrived already
-        (Ending(0, pruned="rung 1"), GOOD, None, Outcome.COMPLETE),
-        (Ending(0, pruned="rung 1"), GOOD, 9, Outcome.PRUNED),
-        (Ending(1, pruned="rung 1"), GOOD, None, Outcome.PRUNED),
-        (Ending(0, pruned="rung 1"), {}, None, Outcome.PRUNED),
-        (Ending(None, pruned="rung 1", killed_after_s=60.0), GOOD, None, Outcome.PRUNED),
-        (Ending(None, asked="SIGTERM", killed_after_s=25.0), GOOD, None, Outcome.INTERRUPTED),
+        (Ending(0, pruned=RUNG, is_stopping=True), GOOD, None, Outcome.PRUNED),
+        (Ending(0, pruned=RUNG, is_stopping=True), GOOD, 3, Outcome.COMPLETE),  # it had arrived already
+        (Ending(0, pruned=RUNG), GOOD, None, Outcome.COMPLETE),
+        (Ending(0, pruned=RUNG), GOOD, 9, Outcome.PRUNED),
+        (Ending(1, pruned=RUNG), GOOD, None, Outcome.PRUNED),
+        (Ending(0, pruned=RUNG), {}, None, Outcome.PRUNED),
+        (Ending(None, pruned=RUNG, killed_after_s=60.0), GOOD, None, Outcome.PRUNED),
+        (Ending(None, asked=TOLD, killed_after_s=25.0), GOOD, None, Outcome.INTERRUPTED),
     ],
 )
 def test_outcome(ending: Ending, last: dict, to_step: int | None, outcome: Outcome) -> None:
-    found, reason = judge(ending, ["eval_loss"], last, to_step)
+    found, cause = judge(ending, ["eval_loss"], last, to_step)
     assert found is outcome
-    assert bool(reason) == (outcome is not Outcome.COMPLETE)
+    assert bool(cause) == (outcome is not Outcome.COMPLETE)
 
 
 @pytest.mark.parametrize(
@@ -48,19 +58,19 @@ def test_outcome(ending: Ending, last: dict, to_step: int | None, outcome: Outco
 def test_a_command_that_ends_elsewhere_than_assigned_is_complete_and_it_is_said(
     to_step: int | None, reason: str
 ) -> None:
-    assert judge(Ending(0), ["eval_loss"], GOOD, to_step) == (Outcome.COMPLETE, reason)
+    assert said(Ending(0), ["eval_loss"], GOOD, to_step) == (Outcome.COMPLETE, reason)
 
 
 def test_the_objective_that_was_reported_least_far_tells_where_a_command_ended() -> None:
     last = {"eval_loss": (4, 1.0), "f1": (2, 30.0), "train_loss": (9, 0.1)}
-    _, reason = judge(Ending(0), ["eval_loss", "f1"], last, 4)
+    _, reason = said(Ending(0), ["eval_loss", "f1"], last, 4)
     assert reason == "it ended by itself at step 2, before the 4 that was assigned"
 
 
 def test_every_objective_needs_a_number() -> None:
     last = {"eval_loss": (1, 1.0), "f1": (1, "inf")}
-    assert judge(Ending(0), ["eval_loss", "f1"], last) == (Outcome.FAIL, "f1 at step 1 is inf")
-    assert judge(Ending(0), ["eval_loss", "em"], last) == (Outcome.FAIL, "never reported em; reported: eval_loss, f1")
+    assert said(Ending(0), ["eval_loss", "f1"], last) == (Outcome.FAIL, "f1 at step 1 is inf")
+    assert said(Ending(0), ["eval_loss", "em"], last) == (Outcome.FAIL, "never reported em; reported: eval_loss, f1")
 
 
 @pytest.mark.parametrize(
@@ -76,12 +86,12 @@ def test_every_objective_needs_a_number() -> None:
     ],
 )
 def test_exit_statuses_are_explained(code: int | None, reason: str) -> None:
-    assert exit_reason(code) == reason
+    assert exit_text(code) == reason
 
 
 def test_an_exception_explains_a_status_but_not_a_signal() -> None:
-    assert judge(Ending(1), [], {}, exception="ValueError: x")[1] == "command exited with status 1: ValueError: x"
-    assert "ValueError" not in judge(Ending(-9), [], {}, exception="ValueError: x")[1]
+    assert said(Ending(1), [], {}, exception="ValueError: x")[1] == "command exited with status 1: ValueError: x"
+    assert "ValueError" not in said(Ending(-9), [], {}, exception="ValueError: x")[1]
 
 
 OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory"
@@ -94,17 +104,17 @@ OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory"
         (Ending(-9), Outcome.INFEASIBLE),  # torchrun's ranks do not all die the same death
         (Ending(-9, timed_out_s=9), Outcome.INFEASIBLE),  # the other ranks waited for the one that died
         (Ending(0), Outcome.COMPLETE),  # it went on with a smaller batch
-        (Ending(1, asked="SIGTERM"), Outcome.INTERRUPTED),
+        (Ending(1, asked=TOLD), Outcome.INTERRUPTED),
     ],
 )
 def test_a_command_that_failed_for_lack_of_gpu_memory_is_infeasible(ending: Ending, outcome: Outcome) -> None:
-    found, reason = judge(ending, ["eval_loss"], GOOD, out_of_gpu_memory=OUT_OF_MEMORY)
+    found, reason = said(ending, ["eval_loss"], GOOD, out_of_gpu_memory=OUT_OF_MEMORY)
     assert found is outcome
     assert (reason == f"out of GPU memory: {OUT_OF_MEMORY}") is (outcome is Outcome.INFEASIBLE)
 
 
 @pytest.mark.parametrize("code", [-9, 137])
 def test_a_kill_alone_is_a_failure_with_a_hint(code: int) -> None:
-    found, reason = judge(Ending(code), ["eval_loss"], GOOD)
+    found, reason = said(Ending(code), ["eval_loss"], GOOD)
     assert found is Outcome.FAIL
     assert "often the kernel's out-of-memory killer" in reason
