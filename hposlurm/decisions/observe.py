@@ -1,4 +1,4 @@
-"""The history as the search sees it."""
+"""Shows the history to the search."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _has_diverged(trial: Trial, names: Sequence[str]) -> bool:
 
 
 def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """Where each completed stage ended, with the objectives' last values until then."""
+    """Returns where each completed stage ended, with the objectives' last values until then."""
     targets = {stage.number: stage.to_step for stage in trial.stages if stage.to_step is not None}
     ends: dict[int, tuple[float, ...]] = {}
     for position, attempt in enumerate(trial.attempts if targets else ()):
@@ -92,6 +92,6 @@ def _curve(reports: Sequence[Report], names: Sequence[str]) -> tuple[tuple[int, 
 
 
 def _values(metrics: Mapping[str, float | str], names: Sequence[str]) -> tuple[float, ...] | None:
-    """One finite number for each name; None where one is missing."""
+    """Returns one finite number for each name; None where one is missing."""
     values = [value for name in names if is_finite(value := metrics.get(name))]
     return tuple(values) if len(values) == len(names) else None

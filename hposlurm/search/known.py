@@ -1,4 +1,4 @@
-"""What was worked out about the points of a space already: what depends on the space and on the point only.
+"""Keeps what was worked out about the points of a space: what depends on the space and on the point only.
 
 Standard library only.
 """
@@ -18,14 +18,15 @@ _POINTS = 100_000  # that are kept: some 200 MB
 
 @dataclass(frozen=True, slots=True)
 class KnownPoint:
-    """`point` as of `project`, `identity` as of `canonical`, `violations` of the point; all shared, not to be changed.
+    """A point that was looked at; its parts are shared and must not be changed."""
 
-    `told` is what a sampler keeps with it.
-    """
-
+    #: as of `project`
     point: Point | None
+    #: as of `canonical`
     identity: Identity
+    #: one number per constraint, above 0 where the point violates it
     violations: tuple[float, ...]
+    #: what a sampler keeps with the point
     told: dict[Any, Any] = field(default_factory=dict)
 
 

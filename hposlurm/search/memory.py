@@ -1,4 +1,4 @@
-"""What the search worked out for a study already. Standard library only.
+"""Keeps what the search worked out for a study already. Standard library only.
 
 A pure function of the history is asked again and again with nearly the same history. What is kept here saves time and
 can change no answer. It belongs to whoever asks more than once: a simulation, a forecast, `explain`.

@@ -21,7 +21,7 @@ Identity = frozenset[tuple[str, bool, ParamValue]]
 
 
 def identity(params: Params) -> Identity:
-    """What two points that are the same configuration have in common: 1 equals 1.0, and neither equals true.
+    """Returns what two points that are the same configuration have in common: 1 equals 1.0, and neither equals true.
 
     Agrees with `hposlurm.space.signature`, whose 32 bits would now and then take a new point of a large grid for an
     old one.

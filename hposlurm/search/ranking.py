@@ -1,7 +1,7 @@
-"""The rungs of a search and who waits there, kept in order from call to call. Pure but for speed.
+"""Keeps the rungs of a search, and the trials that wait there, in order from call to call.
 
-A history that grew differs from the last one in few trials only, and the very same observation never changes: what is
-old is not looked at again. What comes out is the same as if it had been built anew.
+A history that grew differs from the last one in few trials, and an observation never changes: only new ones are read.
+The result is the same as if it had been built anew.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NEW_SHARE = 0.1  # with more that is new, sorting everything takes less time
 
 
 class Ranking:
-    """`rungs` has everyone who got to each rung or failed on the way, best first, ties by number.
+    """Ranks the trials in each rung, best first, ties by number.
 
-    `waiting` has who is paused there, `sent` how many were sent on. A trial that failed, for whatever reason, counts as
-    the worst in the first rung that it did not reach.
+    `rungs` has all trials that reached each rung or failed on the way, `waiting` those that are paused there, `sent`
+    the number of those sent on. A failed trial counts as the worst in the first rung that it did not reach.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Ranking:
                 del self.waiting[k][bisect_left(self.waiting[k], place)]
 
     def _places(self, observation: Observation) -> list[Place]:
-        """Where one trial stands, from the lowest rung up."""
+        """Returns where one trial stands, from the lowest rung up."""
         reached = self._reached(observation)
         places = [self._place(observation, score) for values in reached for score in self._score([values])]
         if observation.state is TrialState.FAIL and len(places) < len(self.levels):
@@ -116,7 +116,7 @@ class Ranking:
         return broken, score, observation.number
 
     def _reached(self, observation: Observation) -> list[Values]:
-        """The values at each rung that the trial got to."""
+        """Returns the values at each rung that the trial reached."""
         found: list[Values] = []
         for level in self.levels:
             values = value_at(observation, level)
@@ -126,11 +126,11 @@ class Ranking:
         return found
 
     def _was_sent(self, observation: Observation, k: int) -> bool:
-        """Whether nothing is left to be decided about the trial at rung `k`."""
+        """True if nothing is left to be decided about the trial at rung `k`."""
         return k + 1 == len(self.levels) or is_sent_to(observation, self.levels[k + 1])
 
     def placing(self, k: int, place: Place, goers: int, values: Callable[[int], Values | None]) -> Placing:
-        """Where a trial stands in rung `k`, from which the best `goers` go on; `values` are those there, by number."""
+        """Returns where a trial stands in rung `k`, from which the best `goers` go on; `values` gives those there."""
         rung = self.rungs[k]
         last = rung[min(goers, len(rung)) - 1] if goers else None
         is_limit = last is not None and last[1] < math.inf and not last[0]

@@ -1,4 +1,4 @@
-"""How well early values predict late ones in this study: the rank correlation of each rung with the end."""
+"""Measures how well early values predict late ones: the rank correlation of each rung with the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optuna's terminator: does a further trial still promise more than the noise of an evaluation? A function of the past.
+"""Asks Optuna's terminator whether a further trial still promises more than the noise of an evaluation.
 
 Optuna's Gaussian process needs PyTorch and SciPy; nothing is imported before a study asks for the rule.
 """
@@ -43,7 +43,7 @@ def promises_nothing(
     observations: Sequence[Observation],
     seed: int,
 ) -> str | None:
-    """Why the study should end, as a sentence; None where it should not, or too little is known.
+    """Returns why the study should end, as a sentence; None where it should not, or too little is known.
 
     With a number, the noise of an evaluation, the regret that may be left is held against it (RegretBoundEvaluator).
     With true, the expected gap to the best of the model is held against a hundredth of what it was in early trials

@@ -1,4 +1,4 @@
-"""Where the Gaussian process expects the most: what it learns from, candidates, and their expected improvement."""
+"""Data, candidates and expected improvement for the Gaussian process."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Points of a search space as rows of the unit cube, many at a time, and back.
 
 A row has one number per parameter: the coordinate of a number (see `hposlurm.search.unit`), the index of a choice, NaN
-where the parameter is inactive. A row that `snapped` returns belongs to exactly one point, and two points of a space
-have the same row only if they are the same configuration.
+where the parameter is inactive. A row that `snapped` returns belongs to exactly one point. Two points of a
+space have the same row only if they are the same configuration.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One parameter's place in a row."""
+    """Translates between the values of one parameter and their places in a row."""
 
     parameter: Parameter
     #: the bounds of a continuous range, in logarithms where `log`
@@ -57,7 +57,7 @@ class Axis:
         return to_unit(self.parameter, value)
 
     def places(self, values: Sequence[object]) -> Floats:
-        """The place of each value; NaN for one that the parameter cannot have."""
+        """Returns the place of each value; NaN for one that the parameter cannot have."""
         kinds, parameter = set(map(type, values)), self.parameter
         if kinds == {float} and isinstance(parameter, FloatParameter) and parameter.size is None:
             numbers = np.array(values, dtype=float)
@@ -102,9 +102,9 @@ class Encoder:
         return len(self.axes)
 
     def rows(self, points: Sequence[Params]) -> tuple[Floats, NDArray[np.bool_]]:
-        """The row of each point, and whether it lies in the space.
+        """Returns the row of each point, and whether it lies in the space.
 
-        A point that does not (a trial of an earlier, different space) gets a row of NaN.
+        A point outside (a trial of an earlier, different space) gets a row of NaN.
         """
         rows = np.full((len(points), self.size), np.nan)
         inside = np.ones(len(points), dtype=bool)
@@ -121,7 +121,7 @@ class Encoder:
         return rows, inside
 
     def point(self, row: Floats) -> Point:
-        """The point in whose cell a row lies; conditions decide which parameters it has."""
+        """Returns the point in whose cell a row lies; conditions decide which parameters it has."""
         places = dict(zip(self.space.names, zip(self.axes, row.tolist(), strict=True), strict=True))
 
         def value(parameter: Parameter) -> ParamValue:
@@ -131,14 +131,14 @@ class Encoder:
         return self.space.filled(value)
 
     def row(self, point: Params) -> Floats:
-        """The row of a point of this space."""
+        """Returns the row of a point of this space."""
         places = [
             axis.place(point[axis.parameter.name]) if axis.parameter.name in point else math.nan for axis in self.axes
         ]
         return np.array(places)
 
     def snapped(self, rows: Floats) -> Floats:
-        """The rows of the points in whose cells `rows` lie; NaN counts as the middle where the parameter is active."""
+        """Returns the rows of the points in whose cells `rows` lie; NaN of an active parameter counts as the middle."""
         result = np.where(np.isnan(rows), MISSING, rows)
         for j, table in enumerate(self._tables):
             if table is not None:
@@ -149,7 +149,7 @@ class Encoder:
         return result
 
     def features(self, rows: Floats) -> Floats:
-        """What a distance can be taken of: numbers as they are, a choice as one of several axes at equal distances."""
+        """Returns coordinates for distances: numbers as they are, each choice as an axis, at equal distances."""
         blocks = []
         for j, axis in enumerate(self.axes):
             column = rows[:, j]
@@ -160,7 +160,7 @@ class Encoder:
         return np.hstack(blocks) if blocks else np.zeros((len(rows), 0))
 
     def uniform(self, rng: np.random.Generator, n: int) -> Floats:
-        """Rows of `n` random points, each parameter as `draw_point` would draw it; constraints are not looked at."""
+        """Returns rows of `n` random points, uniform in the unit cube as those of `draw_point`; ignores constraints."""
         rows = rng.random((n, self.size))
         for j, axis in enumerate(self.axes):
             if axis.is_choice:
@@ -168,7 +168,7 @@ class Encoder:
         return self.snapped(rows)
 
     def _is_active(self, index: int, params: Params) -> bool:
-        """Whether a conditional parameter is active; remembers what few values its condition depends on."""
+        """True if a conditional parameter is active; remembered by the values that its condition depends on."""
         parameter = self.axes[index].parameter
         assert parameter.condition is not None
         key = tuple(params.get(name) for name in sorted(parameter.condition.names))

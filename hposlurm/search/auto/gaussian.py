@@ -53,7 +53,7 @@ class Settings:
 
 
 class Process:
-    """What a Gaussian process with these settings knows after `x` (one row each) and `y`."""
+    """Predicts losses by a Gaussian process with these settings, from losses `y` at the rows of `x`."""
 
     def __init__(self, settings: Settings, x: Floats, y: Floats) -> None:
         self._settings = settings
@@ -70,14 +70,14 @@ class Process:
         return np.asarray(self._kernel(x * self._inverse_lengths, self._x) @ self._weights)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the loss itself, without the noise of one evaluation."""
+        """Returns mean and standard deviation of the loss itself, without the noise of one evaluation."""
         cross = self._kernel(x * self._inverse_lengths, self._x)
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         variance = self._scale - np.einsum("ij,ij->j", half, half)
         return cross @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
 
     def believing(self, x: Floats, y: Floats | None = None) -> Process:
-        """The same process, which also believes that `y` (its own mean where None) was seen at `x`."""
+        """Returns the same process, which also believes that `y` (its own mean where None) was seen at `x`."""
         if not len(x):
             return self
         believed = self.mean(x) if y is None else y
@@ -103,7 +103,7 @@ class Process:
 
 
 def fit(x: Floats, y: Floats, starts: Sequence[Settings]) -> Settings:
-    """The most probable settings, searched for from each of `starts`: what few points suggest may be a trap."""
+    """Returns the most probable settings, searched for from each of `starts`: few points may mislead the search."""
     from scipy.optimize import minimize  # 0.1 s to import, which only few suggestions need
 
     squares = (x[:, None, :] - x[None, :, :]) ** 2
@@ -126,10 +126,10 @@ def fit(x: Floats, y: Floats, starts: Sequence[Settings]) -> Settings:
 
 
 def negative_log_posterior(vector: Floats, squares: Floats, y: Floats) -> tuple[float, Floats]:
-    """Minus the log of likelihood times priors, and its gradient, at settings in the form of `Settings.vector`.
+    """Returns minus the log of likelihood times priors, and its gradient, at settings as of `Settings.vector`.
 
-    `squares` holds the squared differences of all pairs of rows, one matrix per feature, the feature last. Infinite
-    where the numbers do not suffice.
+    `squares` holds the squared differences of all pairs of rows, one matrix per feature, the feature last. Returns
+    a huge value where the matrix has no Cholesky factor.
     """
     features = len(vector) - 2
     inverse_squares = np.exp(-2.0 * vector[:features])

@@ -1,4 +1,4 @@
-"""Rungs, and which paused trials go on: promotion as in asynchronous successive halving."""
+"""Chooses which paused trials go on: promotion as in asynchronous successive halving."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def promotions(
 
 
 def standing(records: LossTable, k: int) -> tuple[NDArray[np.int64], int]:
-    """The rows of all that got to rung `k`, best first, and how many they are with those that failed on the way."""
+    """Returns the rows of all trials at rung `k`, best first, and their number with those that failed on the way."""
     is_known = ~np.isnan(records.losses[:, k])
     is_lost = records.is_failed & ~is_known & (~np.isnan(records.losses[:, k - 1]) if k else True)
     known = np.flatnonzero(is_known)

@@ -1,4 +1,4 @@
-"""What auto worked out for a study already."""
+"""Keeps what auto worked out for a study already."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MOST_BAD = 400  # kernels, drawn from all bad trials, for speed only; not tuned
 class Mixture:
     """A mixture of products: of a truncated normal per number and a table per choice, and one broad kernel.
 
-    A kernel says nothing about a parameter that is inactive in it: there it is uniform.
+    A kernel is uniform in a parameter that is inactive in it.
     """
 
     def __init__(self, encoder: Encoder, rows: Floats) -> None:
@@ -34,7 +34,7 @@ class Mixture:
         self._widths = np.vstack([self._spread(n), np.ones((1, encoder.size))])
 
     def draw(self, rng: np.random.Generator, n: int) -> Floats:
-        """Rows of `n` points."""
+        """Returns rows of `n` points."""
         chosen = rng.choice(len(self._weights), size=n, p=self._weights)
         result = np.empty((n, self._encoder.size))
         for j, axis in enumerate(self._encoder.axes):
@@ -72,7 +72,7 @@ class Mixture:
         return 1 / (len(self._rows) + 1)
 
     def _spread(self, n: int) -> Floats:
-        """Per kernel and number the larger distance to its neighbours, the ends of the range included."""
+        """Returns, per kernel and number, the larger distance to its neighbours, the ends of the range included."""
         widths = np.ones((n, self._encoder.size))
         for j, axis in enumerate(self._encoder.axes):
             column = self._rows[:, j]
@@ -87,7 +87,7 @@ class Mixture:
 
 
 def propose(encoder: Encoder, rng: np.random.Generator, rows: Floats, losses: Floats, pending: Floats) -> Floats:
-    """Rows of candidates, the most promising first.
+    """Returns rows of candidates, the most promising first.
 
     `rows` and `losses` are trials of one rung in their order of time, `pending` those that nothing is known of yet:
     they count as bad, so that the next suggestion lies elsewhere.

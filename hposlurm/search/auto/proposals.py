@@ -1,4 +1,4 @@
-"""New points: a mix of random draws, a Gaussian process over all rungs, and Parzen estimators on one rung."""
+"""Proposes new points: by random draws, by a Gaussian process over all rungs, by Parzen estimators on one rung."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ LEAST_AT_RUNG = 10
 
 
 class Proposer:
-    """Proposes one point after the other, each different from all in the history and from all before it.
-
-    `lowest` is the rung below which values say nothing about the end. `left` are rows of the records: trials that wait
-    below it, which may be continued. `params` and `attrs` are the study's own trials, the first ones of the records;
-    behind them may be trials of other studies, which the models learn from. `first` comes before anything else.
-    """
+    """Proposes one point after the other, each different from all in the history and from all before it."""
 
     def __init__(
         self,
         encoder: Encoder,
+        #: The study's own trials, and after them those of other studies, which the models learn from.
         records: LossTable,
+        #: The rung below which values say nothing about the end.
         lowest: int,
+        #: Of the study's own trials.
         params: Sequence[Params],
         attrs: Sequence[Mapping[str, object]],
+        #: Rows of the records: trials that wait below `lowest` and may be continued.
         left: Sequence[int],
+        #: Comes before anything else.
         first: Iterator[Suggestion],
         seed: int,
+        #: How many trials must have a value before a model proposes.
         startup_trials: int,
     ) -> None:
         self._encoder = encoder
@@ -71,7 +72,7 @@ class Proposer:
         self._kept: Kept | None = None
 
     def propose(self) -> Proposal | None:
-        """The next point; None where no new one is found: the space is exhausted."""
+        """Returns the next point; None where no new one is found: the space is exhausted."""
         count = len(self._params) + len(self._taken)
         if (given := next(self._first_ones, None)) is not None:
             return self._take(Proposal(given.params, dict(given.attrs)))
@@ -130,7 +131,7 @@ class Proposer:
         return proposal
 
     def _first(self, rows: Floats, attrs: dict[str, object]) -> Proposal | None:
-        """The first of `rows` that may be trained next."""
+        """Returns the first of `rows` that may be trained next."""
         for row in rows:
             point = self._encoder.point(row)
             key = _key(self._encoder.row(point))

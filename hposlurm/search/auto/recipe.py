@@ -1,4 +1,4 @@
-"""The default search: which trials go on, which are new, and how far each is trained."""
+"""Decides for the default search which trials go on, which are new, and how far each is trained."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the e
 
 
 def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` requests: first trials that go on, then new ones; the same arguments give the same answer everywhere.
+    """Returns up to `n` requests: first trials that go on, then new ones. The same arguments give the same answer.
 
     Trials go on from rung to rung as in asynchronous successive halving, as far as rungs predict the end in this
-    study. Some are let through to the end whatever their rungs say; those are what that is judged by. Once no new
+    study. Some are let through to the end whatever their rungs say; that is judged by those. Once no new
     trial may come and none is under way, every rung that sent nobody on sends its best one; once the space has no new
-    point, whoever waits goes on. With several objectives every trial is trained to its end, and TPE proposes.
+    point, all trials that wait go on. With several objectives every trial is trained to its end, and TPE proposes.
     """
     if len(problem.objectives) > 1:
         return _several(problem, observations, n)
@@ -96,7 +96,7 @@ def _new_requests(
     trusted: TrustedRungs,
     n: int,
 ) -> tuple[list[TrainingRequest], bool]:
-    """New trials, up to `n` and to what the study may have, and whether the space had no more."""
+    """Returns new trials, up to `n` and to what the study may have, and True if the space has no more."""
     n = n if problem.n_trials is None else min(n, problem.n_trials - len(observations))
     if n <= 0:
         return [], False
@@ -134,7 +134,7 @@ def _new_requests(
 def _onward(
     records: LossTable, observations: Sequence[Observation], i: int, why: str, rung: int | None = None
 ) -> TrainingRequest:
-    """Trial `i` from where it is to the next rung, or to a higher one."""
+    """Returns the request to train trial `i` to the next rung, or to `rung`."""
     at = int(records.target[i])
     rung = at + 1 if rung is None else rung
     observation = observations[i]
@@ -156,7 +156,7 @@ def _start(proposal: Proposal, is_through: bool, trusted: TrustedRungs) -> Train
 
 
 def _is_through(problem: SearchProblem, number: int, trusted: TrustedRungs) -> bool:
-    """Drawn for the trial's number; every trial where none is stopped any more, since all then go to the end."""
+    """True for a share of the trials, drawn for the number of each; for all where none is stopped any more."""
     share = max(THROUGH_SHARE, THROUGH_DOUBT * trusted.doubt)
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
     return trusted.is_full or bool(draw < share)

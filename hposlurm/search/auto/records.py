@@ -21,20 +21,21 @@ THROUGH = "through"  # the attribute of a trial that goes on to the end whatever
 
 @dataclass(frozen=True, slots=True)
 class LossTable:
-    """What the search reads from the history.
+    """What the search reads from the history: each array has one entry per trial."""
 
-    `losses[i, k]` is trial i's value at rung k, negated where the objective is maximised, NaN where there is none
-    (yet), infinite where the trial ended its assignment without one. `broken[i]` is by how much it breaks limits on its
-    metrics, 0 where it keeps all. `target[i]` is the rung at which the newest assignment ends. `inside`: the
-    configuration lies in the space as it is now.
-    """
-
+    #: the steps of the rungs; None: the training's own end
     levels: tuple[int | None, ...]
     numbers: NDArray[np.int64]
+    #: the points in the unit cube
     rows: Floats
+    #: whether the configuration lies in the space as it is now
     inside: NDArray[np.bool_]
+    #: one column per rung: the value there, negated where the objective is maximised; NaN where there is none (yet),
+    #: infinite where the trial ended its assignment without one
     losses: Floats
+    #: by how much the trial breaks limits on its metrics, 0 where it keeps all
     broken: Floats
+    #: the rung at which the newest assignment ends
     target: NDArray[np.int64]
     is_open: NDArray[np.bool_]
     is_paused: NDArray[np.bool_]
@@ -45,7 +46,7 @@ class LossTable:
     is_maximised: bool = False  # whether the losses are the negated values
 
     def from_rung(self, lowest: int) -> LossTable:
-        """The same, without what trials reported below a rung."""
+        """Returns the same without what trials reported below a rung."""
         if lowest == 0:
             return self
         hidden = np.arange(len(self.levels)) < lowest
@@ -53,12 +54,12 @@ class LossTable:
 
     @property
     def lessons(self) -> Floats:
-        """The losses as a model learns them: what breaks a limit is worse than anything that does not."""
+        """The losses as a model learns them: a trial that breaks a limit is worse than any that does not."""
         is_bad = (self.broken > 0)[:, None] & ~np.isnan(self.losses)
         return np.where(is_bad, math.inf, self.losses)
 
     def best(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """`rows` by their losses at rung `k`, the best first; who breaks a limit behind all who keep them."""
+        """Returns `rows` by their losses at rung `k`, the best first; trials that break a limit come last."""
         return rows[np.lexsort((self.losses[rows, k], self.broken[rows]))]
 
     def __len__(self) -> int:
@@ -110,7 +111,7 @@ def _updated(old: LossTable, new: LossTable, at: Sequence[int], count: int) -> L
 
 
 def joined(first: LossTable, second: LossTable) -> LossTable:
-    """The rows of the first, then those of the second; both have the same rungs."""
+    """Returns the rows of the first, then those of the second; both have the same rungs."""
     columns: dict[str, Any] = {}
     for field in fields(LossTable):
         before, after = getattr(first, field.name), getattr(second, field.name)
@@ -153,7 +154,7 @@ def _translated(
 def _at_rungs(
     observation: Observation, target: int, starts: Sequence[tuple[int]], rungs: int, places: Mapping[int, int]
 ) -> list[float]:
-    """The values at the rungs, as reported. `starts` has (level,) for each rung with a level, `places` its index."""
+    """Returns the values at the rungs, as reported. `starts` has (level,) for each level, `places` its index."""
     curve, values = observation.curve, [math.nan] * rungs
     if curve:
         position, end = 0, len(curve)

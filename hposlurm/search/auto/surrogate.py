@@ -1,4 +1,4 @@
-"""The model of losses over points and rungs: what it learns from, and where it expects the most at the last rung."""
+"""Models losses over points and rungs, and finds where it expects the most at the last rung."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many tria
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Settings of the process as they are kept with a trial.
+    """Settings of the process as they are kept with a trial."""
 
-    `trials` is how many there were when they were found, `lowest` the rung from which on values were learned from.
-    """
-
+    #: how many trials there were when they were found
     trials: int
     settings: Settings
+    #: the lowest rung whose values were learned from
     lowest: int = 0
 
     def to_json(self) -> dict[str, object]:
@@ -50,9 +49,9 @@ class Kept:
 
     @classmethod
     def newest(cls, attrs: Sequence[Mapping[str, object]], name: str, features: int, lowest: int) -> Kept | None:
-        """The last ones under `name` that are of this many features and learned from `lowest` on; None without any.
+        """Returns the last ones under `name` with this many features that learned from `lowest` on; None without any.
 
-        What was learned from rungs that turned out to say nothing is no better a start than none.
+        Settings that were learned from rungs that turned out to say nothing are not a better start than none.
         """
         for kept in reversed(attrs):
             match kept.get(name):
@@ -67,7 +66,7 @@ class Kept:
 
 
 class Surrogate:
-    """A Gaussian process over all (point, rung, loss) triples, or the telling ones of many.
+    """Learns all (point, rung, loss) triples by a Gaussian process, or a selection where they are many.
 
     Trials that run count as if the loss that it expects of them were known, so that it does not ask for them again.
     """
@@ -100,15 +99,15 @@ class Surrogate:
 
     @staticmethod
     def features(encoder: Encoder, top: int) -> int:
-        """How many features the process has for a space and an index of the last rung."""
+        """Returns how many features the process has for a space and an index of the last rung."""
         return sum(axis.choices if axis.is_choice else 1 for axis in encoder.axes) + (top > 0)
 
     def expect(self, rows: Floats) -> None:
-        """From now on the points of `rows` are taken for running."""
+        """Counts the points of `rows` as running from now on."""
         self._process = self._process.believing(self._at_target(rows))
 
     def ranked(self, rng: np.random.Generator, extra: Floats) -> Floats:
-        """Rows of candidates and of `extra`, those with the largest expected improvement first."""
+        """Returns rows of candidates and of `extra`, those with the largest expected improvement first."""
         means = self._process.mean(self._at_target(self._seen))
         best, parents = float(means.min()), self._seen[np.argsort(means, kind="stable")[:PARENTS]]
         rows = np.vstack([candidates(self._encoder, rng, parents), extra])
@@ -120,7 +119,7 @@ class Surrogate:
         return np.asarray(rows[np.argsort(-gains, kind="stable")])
 
     def _gains(self, rows: Floats, best: float) -> Floats:
-        """The logarithm of the expected improvement on `best` at each of `rows`."""
+        """Returns the logarithm of the expected improvement on `best` at each of `rows`."""
         return log_expected_improvement(*self._process.predict(self._at_target(rows)), best)
 
     def _at_target(self, rows: Floats) -> Floats:
@@ -132,7 +131,7 @@ class Surrogate:
 
 
 def _lessons(records: LossTable) -> tuple[Indices, Indices, Floats]:
-    """All (trial, rung, loss) triples. What did not fit into memory is the worst there is, what failed is bad."""
+    """Returns all (trial, rung, loss) triples. Trials that did not fit into memory are worst, failed ones bad."""
     losses = records.lessons
     finite = losses[np.isfinite(losses)]
     unknown = np.isnan(losses).all(axis=1)
