@@ -1,4 +1,4 @@
-"""The command line: parses, calls one function, prints. One module per family of verbs; nothing imports it.
+"""The command line: parses, calls one method of Study, prints. One module per family of verbs.
 
-May import everything; nothing imports it.
+It may import every other room; nothing imports it.
 """

@@ -1,23 +1,26 @@
-"""Verbs that act on a study: cancel, resume, advance, rebuild."""
+"""Verbs that act on a study: cancel, resume, advance, rebuild, gc."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hposlurm.cli.common import find_study, frozen_spec, say
-from hposlurm.cli.launch import tell
-from hposlurm.errors import RequestError
+import hposlurm
+from hposlurm.cli.common import say
+from hposlurm.cli.follow import go_on
+from hposlurm.cli.options import Changes, StudyName
+from hposlurm.errors import BackendError
+from hposlurm.report.numbers import counted, size_text
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. --set budget.n_trials=24.")
-]
+if TYPE_CHECKING:
+    from hposlurm.planner.retention import Removal
+
+_PROBLEMS_SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (cancel, resume, advance, rebuild):
+    for verb in (cancel, resume, advance, rebuild, gc):
         app.command()(verb)
 
 
@@ -26,50 +29,22 @@ def cancel(
     trial: Annotated[list[int] | None, typer.Argument(metavar="[TRIAL]…", help="Only these trials.")] = None,
 ) -> None:
     """Cancel a study's jobs and submit no further wave; or take single trials out."""
-    from hposlurm.backend import choose
-    from hposlurm.planner import cancel as cancel_study
-    from hposlurm.planner.study import over
-    from hposlurm.records.history import read_history
-
-    layout = find_study(study)
-    spec = frozen_spec(layout)
-    if layout.simulated.exists() and not trial:
-        print(f"cancelled: {over(read_history(layout))}")
-        return
-    print(f"cancelled: {cancel_study(layout, choose(spec.backend), trial or ())}")
-    if layout.stop.exists() and not trial:
-        print(f"next:      hposlurm resume {layout.root.name}   (goes on where it stopped)")
+    found = hposlurm.Study.open(study)
+    print(f"cancelled: {found.cancel(trial or ())}")
+    if found.layout.stop.exists() and not trial:
+        print(f"next:      hposlurm resume {found.name}   (goes on where it stopped)")
 
 
 def resume(
     study: StudyName,
-    settings: Settings = None,
+    settings: Changes = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay and show the progress.")] = False,
 ) -> None:
     """Go on with a study: after a cancel, after Ctrl-C, with a raised budget, or when its chain is gone."""
-    from hposlurm.backend import choose
-    from hposlurm.cli.progress import run_to_end
-    from hposlurm.planner import revise, set_going, stays
-    from hposlurm.planner.revise import space_note
-    from hposlurm.planner.study import lift_stop
-    from hposlurm.records.history import read_history
-
-    layout = find_study(study)
-    known = frozen_spec(layout)
-    if known.backend == "simulated":
-        again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
-        raise RequestError(f"{layout.root.name} was simulated as a whole and does not go on; simulate anew: {again}")
-    spec = revise(layout, settings) if settings else known
-    if note := space_note(known, spec, read_history(layout)) if settings else None:
+    found = hposlurm.Study.open(study)
+    if settings and (note := found.revise(settings)):
         print(note)
-    backend = choose(spec.backend)
-    lift_stop(layout)
-    if stays(spec, backend):
-        run_to_end(layout, spec, backend, again=True)
-        return
-    tell(layout, set_going(layout, spec, backend, again=True))
-    if wait:
-        run_to_end(layout, spec, backend)
+    go_on(found, found.resume(), wait=wait)
 
 
 def advance(
@@ -82,32 +57,49 @@ def advance(
     ] = None,
 ) -> None:
     """Plumbing: one planner step. Safe to run at any time, by anyone, any number of times."""
-    from hposlurm.backend import choose
-    from hposlurm.planner import advance as advance_once
-    from hposlurm.planner import advance_patiently
-
-    layout = find_study(study)
-    spec = frozen_spec(layout)
-    name = layout.root.name
-    if layout.simulated.exists():
-        raise RequestError(f"{name} was simulated as a whole and does not go on")
-    backend = choose(spec.backend)
-    if backend.is_foreground:
-        raise RequestError(f"{name} runs on this machine, in the foreground: hposlurm resume {name} goes on with it")
-    step = (
-        advance_patiently(layout, spec, backend, behind=behind, tell=say)
-        if patient
-        else advance_once(layout, spec, backend)
-    )
+    found = hposlurm.Study.open(study)
+    step = found.advance_patiently(behind=behind, tell=say) if patient else found.advance()
     print(f"{step.kind}: {step.message}")
 
 
 def rebuild(study: StudyName) -> None:
     """Build study.db, results.csv and reports.csv again from the journals."""
-    from hposlurm.publish import rebuild as build
-    from hposlurm.report.numbers import counted
+    found = hposlurm.Study.open(study)
+    history = found.rebuild()
+    print(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {found.layout.root}")
 
-    layout = find_study(study)
-    spec = frozen_spec(layout)
-    history = build(layout, spec.publish, spec.limits)
-    print(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {layout.root}")
+
+def gc(
+    study: StudyName,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            "--keep", min=0, metavar="K", help="Of how many best trials (default: trial.keep_checkpoints, or 1)."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")] = False,
+) -> None:
+    """Delete checkpoints that are no longer needed; those of the best trials and of unfinished ones stay.
+
+    Once the study is over, trials that wait for a further rung are no longer unfinished.
+    """
+    found = hposlurm.Study.open(study).clear(keep, dry_run=dry_run)
+    for removal in found.removals:
+        print(_removal_line(removal))
+    what = "would free" if dry_run else "freed"
+    size = size_text(sum(removal.size for removal in found.removals))
+    print(f"{what} {size} of {counted(len(found.removals), 'trial')}; {_what_stays(found.keep)}")
+    for error in found.problems[:_PROBLEMS_SHOWN]:
+        say(f"not deleted: {error}")
+    if found.problems:
+        raise BackendError(f"{len(found.problems)} paths could not be deleted")
+
+
+def _removal_line(removal: Removal) -> str:
+    names = ", ".join(path.name for path in removal.paths)
+    return f"  trial {removal.trial}: {names} ({size_text(removal.size)})"
+
+
+def _what_stays(keep: int) -> str:
+    best = "" if keep == 0 else "those of the best trial and " if keep == 1 else f"those of the best {keep} trials and "
+    return f"{best}those of unfinished trials stay"

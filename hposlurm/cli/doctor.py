@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hposlurm.cli.common import runs_directory, say
+from hposlurm.cli.common import print_json, say
+from hposlurm.cli.options import Style
+from hposlurm.records.find import runs_directory
 from hposlurm.report.style import OutputFormat
 
 
@@ -30,16 +31,14 @@ def doctor(
     wait: Annotated[
         float, typer.Option("--wait", min=1, metavar="SECONDS", help="How long the probe job may wait for its start.")
     ] = 120,
-    style: Annotated[
-        OutputFormat, typer.Option("--format", help="For a person or for a program.")
-    ] = OutputFormat.TABLE,
+    style: Style = OutputFormat.TABLE,
 ) -> None:
     """Say what this cluster can do, with advice; without --probe nothing is written."""
     from hposlurm.doctor.examination import Request, examine
 
     report = examine(Request((root or runs_directory()).absolute(), partition, account, probe, wait), say)
     if style is OutputFormat.JSON:
-        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print_json(report.to_json())
     else:
         from rich.console import Console
 

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hposlurm.cli.common import runs_directory, say
-from hposlurm.cli.cost import confirm_cost, cost_line, time_line
-from hposlurm.cli.retention import disk_line
-from hposlurm.cli.simulate import SUFFIX, check_simulation, run_simulation, simulation_settings
-from hposlurm.cli.training import training_lines
-from hposlurm.errors import BackendError, HposlurmError, RequestError, SpecError
+import hposlurm
+from hposlurm.cli.common import say
+from hposlurm.cli.follow import go_on
+from hposlurm.cli.options import BackendName, Overlays, SearchSpaceFile, Settings, StudyFile
+from hposlurm.cli.simulate import run_simulation
+from hposlurm.errors import RequestError
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
-    from hposlurm.backend import Backend, Capacity, SimulatedCapacity
-    from hposlurm.decisions import WarmStart
-    from hposlurm.planner import Step
+    from hposlurm import Study
     from hposlurm.planner.study import Preview
-    from hposlurm.records.layout import StudyLayout
-    from hposlurm.spec import StudySpec
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
-Overlays = Annotated[
-    list[Path] | None, typer.Option("--overlay", metavar="FILE", help="A second YAML file, merged over the first.")
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key, e.g. --set search.seed=7.")
-]
-SearchSpaceFile = Annotated[
-    Path | None, typer.Option("--search-space", metavar="FILE", help="Parameters, conditionals, … from a file.")
-]
-BackendName = Annotated[str | None, typer.Option("--backend", help="auto, slurm, local or simulated.")]
 Simulate = Annotated[
     str | None,
     typer.Option("--simulate", metavar="MODULE:FUNCTION", help="Train nothing: this function says what training says."),
@@ -55,17 +42,17 @@ def check(
     backend: BackendName = None,
 ) -> None:
     """Validate a study file and show its first trials; write nothing."""
-    spec, chosen = _read(study, overlay, settings, search_space, backend)
-    first = _preview(spec, chosen)
-    _show_sources(spec, first)
-    _show_trials(first)
-    _show_training(spec, first)
-    print(cost_line(spec, first.cost))
-    if line := time_line(spec, first.cost):
+    from hposlurm.report.launch_text import disk_line, driver_line, time_line
+
+    found = _read(study, overlay, settings or [], search_space, backend)
+    first = found.preview()
+    _show_sources(found, first)
+    _show_plan(found, first)
+    if line := time_line(found.spec, first.cost):
         print(line)
-    print(disk_line(spec, len(first.plan.assignments)))
-    if line := _driver_line(spec, chosen):
-        print(line)
+    print(disk_line(found.spec, len(first.plan.assignments)))
+    if not found.capacity.is_foreground:
+        print(driver_line(found.spec))
     print(f"{study} is valid.")
 
 
@@ -84,92 +71,83 @@ def launch(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Launch without asking, however many GPU hours.")] = False,
 ) -> None:
     """Plan the first wave of a study and submit it; Slurm carries the rest. Or simulate all of it, to see its cost."""
-    from hposlurm.backend import SimulatedCapacity
-    from hposlurm.records.layout import StudyLayout
-
-    is_simulated, given = simulation_settings(backend, simulate, gpus)
-    backend = "simulated" if is_simulated else backend
-    spec, chosen = _read(study, overlay, [*(settings or []), *given], search_space, backend)
-    if isinstance(chosen, SimulatedCapacity):
-        trainer = check_simulation(spec, runs_directory(), study.parent)
-    elif gpus is not None:
+    backend, given = _simulation(backend, simulate, gpus)
+    found = _read(study, overlay, [*(settings or []), *given], search_space, backend)
+    if gpus is not None and not found.is_simulated:
         raise RequestError("--gpus is how large a simulated cluster is; what a trial gets is resources.gpus_per_node")
-    layout = StudyLayout(runs_directory() / spec.name)
-    first = _preview(spec, chosen)  # renders everything once before anything is written
-    _show_sources(spec, first)
+    trainer = found.trainer() if found.is_simulated else None
+    first = found.preview()  # renders everything once before anything is written
+    _show_sources(found, first)
     if dry_run:
-        _show_trials(first)
-        _show_training(spec, first)
-        print(cost_line(spec, first.cost))
-        if isinstance(chosen, SimulatedCapacity):
-            print(f"{spec.name} would be simulated; without --dry-run, nothing is submitted either")
-        for script in first.scripts:
-            print(f"\n# ---- {script.name}\n{script.text}", end="")
-        return
-    if isinstance(chosen, SimulatedCapacity):
-        run_simulation(layout, spec, trainer, first.warm)
-        return
-    if not layout.spec().exists():  # else it is launched already, and was asked for then
-        confirm_cost(spec, first.cost, yes)
-        _show_notes(spec, first)
-    _start(layout, spec, chosen, wait, first.warm)
+        _show_dry_run(found, first)
+    elif trainer is not None:
+        run_simulation(found, trainer)
+    else:
+        if not found.is_launched:  # else it was asked for then
+            _confirm(found, yes)
+            _show_notes(found, first)
+        go_on(found, found.launch(tell=say), wait=wait)
+
+
+def _simulation(backend: str | None, function: str | None, gpus: int | None) -> tuple[str | None, list[str]]:
+    """Returns the backend and the settings that the flags ask for; raises RequestError if they contradict."""
+    if function is None and gpus is None:
+        return backend, []
+    if backend not in (None, "simulated"):
+        flag = "--gpus" if function is None else "--simulate"
+        raise RequestError(f"{flag} is for --backend simulated, not for --backend {backend}")
+    found = [] if function is None else [f"simulation.function={json.dumps(function)}"]
+    found += [] if gpus is None else [f"simulation.gpus={gpus}"]
+    return backend if function is None else "simulated", found
 
 
 def _read(
     study: Path,
     overlays: list[Path] | None,
-    settings: list[str] | None,
+    settings: list[str],
     search_space: Path | None,
     backend: str | None,
-) -> tuple[StudySpec, Backend | SimulatedCapacity]:
-    """Returns the resolved spec and what it can run on; all problems of both are raised as one SpecError."""
-    from hposlurm.backend import capacity_of
-    from hposlurm.planner import is_refill, trials_per_wave
-    from hposlurm.spec import load
-
-    given = [*(settings or []), *([f"backend={backend}"] if backend else [])]
-    spec = load(study, overlays=overlays or (), settings=given, search_space=search_space)
-    if spec.backend == "simulated" and not spec.name.endswith(SUFFIX):  # never in the place of the real one
-        given.append(f"name={spec.name}{SUFFIX}")
-        spec = load(study, overlays=overlays or (), settings=given, search_space=search_space)
-    chosen = capacity_of(spec.backend)
-    workdir = str(Path(spec.trial.workdir or ".").absolute())
-    trial = spec.trial.model_copy(update={"workdir": workdir})
-    size = chosen.wave_size(spec)
-    # frozen here: what another machine, or this one tomorrow, could run at once must not change what is suggested
-    is_by_slots = trials_per_wave(spec, size) == size and trials_per_wave(spec, size + 1) == size + 1
-    changes = {"max_concurrent" if is_refill(spec) else "size": size} if is_by_slots else {}
-    waves = spec.waves.model_copy(update=changes)
-    spec = spec.model_copy(update={"backend": chosen.name, "trial": trial, "waves": waves})
-    try:
-        problems = chosen.problems(spec)
-    except BackendError as error:
-        say(f"note: {error}; what the cluster has was not checked")
-        problems = []
-    if problems:
-        raise SpecError(str(study), problems)
-    return spec, chosen
+) -> Study:
+    given = [*settings, *([f"backend={backend}"] if backend else [])]
+    found = hposlurm.Study.create(study, overlays=overlays or (), settings=given, search_space=search_space)
+    for note in found.notes:
+        say(f"note: {note}")
+    return found
 
 
-def _preview(spec: StudySpec, capacity: Capacity) -> Preview:
-    from hposlurm.planner import preview
-    from hposlurm.records.layout import StudyLayout
+def _confirm(study: Study, yes: bool) -> None:
+    """Returns if the study is small enough, or somebody says yes; raises RequestError if not."""
+    from hposlurm.report.launch_text import question_text, refusal_text
 
-    first = preview(StudyLayout(runs_directory() / spec.name), spec, capacity)
-    if not first.plan.assignments:
-        what = first.plan.finished or "nothing is to be tried"
-        raise RequestError(f"{spec.name} would not have a single trial: {what}; see parameters, constraints, forbidden")
-    return first
+    question = study.cost_question()
+    if question is None or yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise RequestError(refusal_text(question))
+    say(question_text(question))
+    if not typer.confirm("Launch it?", err=True):
+        raise RequestError("nothing was launched")
 
 
-def _show_sources(spec: StudySpec, first: Preview) -> None:
+def _show_sources(study: Study, first: Preview) -> None:
     for source in first.warm.sources:
         print(f"warm start: {source}")
-    if spec.search.warm_start and not first.warm.sources:
-        print(f"warm start: nothing; {runs_directory() / spec.name} was launched without, and that was frozen")
+    if study.spec.search.warm_start and not first.warm.sources:
+        print(f"warm start: nothing; {study.layout.root} was launched without, and that was frozen")
 
 
-def _show_trials(first: Preview) -> None:
+def _show_dry_run(study: Study, first: Preview) -> None:
+    _show_plan(study, first)
+    if study.is_simulated:
+        print(f"{study.spec.name} would be simulated; without --dry-run, nothing is submitted either")
+    for script in first.scripts:
+        print(f"\n# ---- {script.name}\n{script.text}", end="")
+
+
+def _show_plan(study: Study, first: Preview) -> None:
+    """Prints the first trials, what is trained, the notes and the cost."""
+    from hposlurm.report.launch_text import cost_line, training_lines
+
     assignments = first.plan.assignments
     why_fewer = f" ({first.plan.finished})" if first.plan.finished else ""
     print(f"wave 0: {counted(len(assignments), 'trial')}{why_fewer}")
@@ -178,70 +156,15 @@ def _show_trials(first: Preview) -> None:
         print(f"  {assignment.trial:>4}  {shown}")
     if len(assignments) > _TRIALS_SHOWN:
         print(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
-    if assignments:
-        print(f"command of trial {assignments[0].trial}: {assignments[0].command}")
-
-
-def _show_training(spec: StudySpec, first: Preview) -> None:
-    for line in training_lines(spec):
+    print(f"command of trial {assignments[0].trial}: {assignments[0].command}")
+    for line in training_lines(study.spec):
         print(line)
-    _show_notes(spec, first)
+    _show_notes(study, first)
+    print(cost_line(study.spec, first.cost))
 
 
-def _show_notes(spec: StudySpec, first: Preview) -> None:
+def _show_notes(study: Study, first: Preview) -> None:
     from hposlurm.spec import unused
 
-    for note in (*unused(spec), *first.plan.notes):
+    for note in (*unused(study.spec), *first.plan.notes):
         print(f"note: {note}")
-
-
-def _driver_line(spec: StudySpec, capacity: Capacity) -> str:
-    """Who submits the waves behind the first one; empty where the study runs on this machine anyway."""
-    if capacity.is_foreground:
-        return ""
-    who = {
-        "planner": "a planner job behind each wave submits the next one",
-        "chain": "all waves are submitted at launch; jobs submit nothing",
-        "foreground": "`hposlurm launch` stays and submits each wave; jobs submit nothing",
-    }
-    return f"driver: {spec.slurm.driver}: {who[spec.slurm.driver]}"
-
-
-def _start(layout: StudyLayout, spec: StudySpec, backend: Backend, wait: bool, warm: WarmStart) -> None:
-    from hposlurm.cli.progress import run_to_end
-    from hposlurm.planner import create, set_going, stays
-    from hposlurm.planner.study import discard
-
-    is_new = create(layout, spec, warm)
-    if not is_new:
-        say(f"{layout.root} is launched already with this very spec; going on with it")
-    if stays(spec, backend):
-        run_to_end(layout, spec, backend)
-        return
-    try:
-        step = set_going(layout, spec, backend)
-    except (HposlurmError, OSError) as error:
-        if is_new and discard(layout, error):
-            say(f"nothing was submitted and nothing was left in {layout.root.parent}")
-        else:
-            say(f"{layout.root} is kept; once the cause is gone, go on with: hposlurm resume {spec.name}")
-        raise
-    tell(layout, step)
-    if wait:
-        run_to_end(layout, spec, backend)
-
-
-def tell(layout: StudyLayout, step: Step) -> None:
-    """Says what a planner step did, where the files lie and what to type next."""
-    from hposlurm.records.jobs import read_jobs
-
-    print(step.message)
-    if step.jobs is not None:
-        jobs = read_jobs(layout.wave(step.wave))  # again: the planner's id came after the arrays'
-        arrays = (f"{array.job_id} ({counted(array.count, 'element')})" for array in step.jobs.arrays)
-        print(f"jobs:      {', '.join(arrays)}")
-        if jobs and jobs.planner:
-            print(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
-    print(f"directory: {layout.root}")
-    verb = "collect" if step.kind == "finished" else "status"
-    print(f"next:      hposlurm {verb} {layout.root.name}")

@@ -9,8 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hposlurm import __version__
-from hposlurm.cli import control, doctor, explain, launch, results, retention, watch
-from hposlurm.cli.queue import ask_queue, ask_queues
+from hposlurm.cli import control, doctor, launch, results, watch
 from hposlurm.errors import HposlurmError
 
 app = typer.Typer(
@@ -39,11 +38,9 @@ def _options(
 
 
 launch.register(app)
-watch.register(app, ask_queue, ask_queues)
+watch.register(app)
 results.register(app)
-explain.register(app)
 control.register(app)
-retention.register(app)
 doctor.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Verbs that show results: collect, best. They only read (and write the file that was asked for)."""
+"""Verbs that show results: collect, best, explain. They only read, and write the file that was asked for."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hposlurm.cli.common import find_study, say
+import hposlurm
+from hposlurm.cli.common import print_json, say
+from hposlurm.cli.options import StudyName, StudyNames, Style, TableStyle
 from hposlurm.report.numbers import counted
-from hposlurm.report.style import SUFFIXES, Format
+from hposlurm.report.style import SUFFIXES, Format, OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hposlurm.records.ancestry import Leg
     from hposlurm.report.export import Configuration
+    from hposlurm.report.records import StudyRecords
     from hposlurm.report.tables import StudyResults, Table
 
 # Wide enough for most tables: a file has no right edge.
 _FILE_WIDTH = 200
 
-Studies = Annotated[list[str], typer.Argument(metavar="STUDY…", help="Studies: directories, or names under runs/.")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
-Style = Annotated[Format | None, typer.Option("--format", help="table, or what the ending of FILE says.")]
-
 
 def register(app: typer.Typer) -> None:
     app.command()(collect)
     app.command()(best)
+    app.command()(explain)
 
 
 def collect(
-    studies: Studies,
-    style: Style = None,
+    studies: StudyNames,
+    style: TableStyle = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to the screen.")
     ] = None,
@@ -45,8 +45,8 @@ def collect(
         from hposlurm.report.output import check_writable
 
         check_writable(output)
-    found = {name: _results(name) for name in dict.fromkeys(studies)}
-    table = collect_table(list(found.values()))
+    found = [_records(name) for name in dict.fromkeys(studies)]
+    table = collect_table([study.results for study in found])
     if output is None:
         _print(table, style or Format.TABLE)
         if style in (None, Format.TABLE):
@@ -63,7 +63,7 @@ def collect(
 def best(
     study: StudyName,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many, best first.")] = 1,
-    style: Style = None,
+    style: TableStyle = None,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE.yaml", help="Write the best configuration there.")
     ] = None,
@@ -71,12 +71,13 @@ def best(
 ) -> None:
     """Show the best configuration, or the best K."""
     from hposlurm.records.history import pareto_front
-    from hposlurm.report.export import best_trials, configuration
+    from hposlurm.report.export import best_trials
+    from hposlurm.report.export import configuration as configuration_of
     from hposlurm.report.export import export as write
 
-    results = _results(study)
+    results = _records(study).results
     trials = best_trials(results, top)
-    found = [configuration(results, trial) for trial in trials]
+    found = [configuration_of(results, trial) for trial in trials]
     if found[0].broken:
         say(f"note: no completed trial is feasible; trial {found[0].trial} breaks {'; '.join(found[0].broken)}")
     elif len(results.objectives) > 1:
@@ -90,31 +91,44 @@ def best(
         what = "the parameters and their schedule" if found[0].schedule else "the parameters"
         say(f"{export}: {what} of trial {found[0].trial}")
     if style is Format.JSON:
-        import json
-
-        print(json.dumps([f.to_json() for f in found], indent=2, ensure_ascii=False, allow_nan=False))
+        print_json([configuration.to_json() for configuration in found], allow_nan=False)
     elif top == 1 and style in (None, Format.TABLE):
         _print_one(found[0])
     else:
         _print(_first_rows(results, top), style or Format.TABLE)
 
 
-def _results(name: str) -> StudyResults:
-    from hposlurm.report.tables import read_results
+def explain(
+    study: StudyName,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", min=0, help="A trial; without one: the study's search.")
+    ] = None,
+    style: Style = OutputFormat.TABLE,
+) -> None:
+    """Tell why a trial was proposed, sent on, stopped or copied; without one, what the study's rungs are worth."""
+    from hposlurm.report.explain_text import text_of
 
-    layout = find_study(name)
-    if layout.simulated.exists():
-        say(f"note: {layout.root.name} was simulated: nothing was trained")
-    return read_results(layout.root)
+    about = hposlurm.Study.open(study).explain(trial)
+    if style is OutputFormat.JSON:
+        print_json(about.to_json())
+    else:
+        print(text_of(about))
 
 
-def _say_what_rungs_are_worth(studies: Mapping[str, StudyResults]) -> None:
-    """Of the studies that compare trials before their end, whether early values predict late ones."""
+def _records(name: str) -> StudyRecords:
+    study = hposlurm.Study.open(name)
+    if study.layout.simulated.exists():
+        say(f"note: {study.name} was simulated: nothing was trained")
+    return study.records()
+
+
+def _say_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:
+    """Says of the studies that compare trials before their end whether early values predict late ones."""
     from hposlurm.report.explain import what_rungs_are_worth
 
-    for name, study in studies.items():
-        if text := what_rungs_are_worth(find_study(name), study.history):
-            say(f"note: {f'{study.name}: ' if len(studies) > 1 else ''}{text}")
+    for study in studies:
+        if text := what_rungs_are_worth(study):
+            say(f"note: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{text}")
 
 
 def _first_rows(results: StudyResults, top: int) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,72 +9,34 @@ from typing import TYPE_CHECKING
 import typer
 
 from hposlurm.cli.common import say
-from hposlurm.errors import RequestError
+from hposlurm.cli.follow import print_end
 from hposlurm.report.numbers import duration, shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from hposlurm import Study
+    from hposlurm.simulation import Simulated, Trainer
 
-    from hposlurm.decisions import WarmStart
-    from hposlurm.records.history import History
-    from hposlurm.records.layout import StudyLayout
-    from hposlurm.simulation import Trainer
-    from hposlurm.spec import StudySpec
-
-#: How the name of every simulated study ends.
-SUFFIX = "-simulated"
 _TELL_EVERY_S = 2.0
 
 
-def simulation_settings(backend: str | None, function: str | None, gpus: int | None) -> tuple[bool, list[str]]:
-    """Whether the flags ask for a simulation, and what they set; raises RequestError if they contradict each other."""
-    if function is None and gpus is None:
-        return backend == "simulated", []
-    if backend not in (None, "simulated"):
-        flag = "--gpus" if function is None else "--simulate"
-        raise RequestError(f"{flag} is for --backend simulated, not for --backend {backend}")
-    found = [] if function is None else [f"simulation.function={json.dumps(function)}"]
-    found += [] if gpus is None else [f"simulation.gpus={gpus}"]
-    return backend == "simulated" or function is not None, found
-
-
-def check_simulation(spec: StudySpec, runs: Path, beside: Path) -> Trainer:
-    """The function of a study that may be simulated now; raises RequestError if it is not there, or its result is."""
-    from hposlurm.simulation import load_function
-
-    assert spec.simulation is not None and spec.simulation.function is not None  # the spec's own check
-    root = runs / spec.name
-    if root.exists() or root.is_symlink():
-        raise RequestError(f"{root} is there already; simulate under another name (--set name=…), or remove it")
-    return load_function(spec.simulation.function, beside)
-
-
-def run_simulation(layout: StudyLayout, spec: StudySpec, trainer: Trainer, warm: WarmStart) -> None:
-    """Simulates the study, writes its directory and says what it came to. Exits with 1 if no trial completed.
+def run_simulation(study: Study, trainer: Trainer) -> None:
+    """Simulates the study and prints what it came to; exits with 1 if no trial completed.
 
     Ctrl-C before the end leaves nothing.
     """
-    from hposlurm.simulation import cluster_of, simulate, write_study
-    from hposlurm.trial import TrialState
+    from hposlurm.simulation import figures_of
 
-    assert spec.simulation is not None
     begun = time.monotonic()
     try:
-        found = simulate(spec, trainer, cluster_of(spec.simulation), layout=layout, warm=warm, watch=_teller(begun))
-        figures = write_study(found, warm)
+        found = study.simulate(trainer, watch=_teller(begun))
     except KeyboardInterrupt:
         say("interrupted: nothing was written")
         raise typer.Exit(130) from None
-    name = layout.root.name
     say(f"simulated in {time.monotonic() - begun:.1f} s")
-    print(f"{name}: {found.history.finished}")
-    for title, text in (*figures.lines(), *_results(spec, found.history)):
+    print(f"{study.name}: {found.history.finished}")
+    for title, text in (*figures_of(found).lines(), *_results(found)):
         print(f"{title + ':':<11}{text}")
-    print(f"directory: {layout.root}")
-    print(f"next:      hposlurm collect {name}   hposlurm best {name}")
-    if not found.history.counts()[TrialState.COMPLETE]:
-        say(f"error: no trial completed; `hposlurm status {name}` shows why")
-        raise typer.Exit(1)
+    print_end(study, found.history)
 
 
 def _teller(begun: float) -> Callable[[float, int], None]:
@@ -90,9 +51,10 @@ def _teller(begun: float) -> Callable[[float, int], None]:
     return tell
 
 
-def _results(spec: StudySpec, history: History) -> list[tuple[str, str]]:
+def _results(found: Simulated) -> list[tuple[str, str]]:
     from hposlurm.report.progress import best_trial
 
+    history, spec = found.history, found.spec
     counts = ", ".join(f"{number} {state.lower()}" for state, number in history.counts().items() if number)
     leader = best_trial(history, spec.objectives, spec.limits)
     value = "–"

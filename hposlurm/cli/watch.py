@@ -3,138 +3,58 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hposlurm.cli.common import find_study, frozen_spec, runs_directory, say
-from hposlurm.errors import HposlurmError, RequestError, StudyError
+import hposlurm
+from hposlurm.cli.common import print_json, say
+from hposlurm.cli.options import OneStudy, StudyName, Style
+from hposlurm.errors import RequestError, StudyError
+from hposlurm.records.find import runs_directory
 from hposlurm.report.style import OutputFormat
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
-    from hposlurm.backend import ElementState
     from hposlurm.records.layout import StudyLayout
-    from hposlurm.report.overview import StudyLine
     from hposlurm.report.progress import Progress
-    from hposlurm.spec import StudySpec
     from hposlurm.trial import Attempt, Trial
 
-#: What the queue says of a study's last wave: the state of every element and of the planner, asked in one go.
-AskQueue = Callable[["StudyLayout"], Mapping[str, "ElementState"]]
-#: The same of many studies by their directories; None where the queue did not answer.
-AskQueues = Callable[[list["StudyLayout"]], Mapping["Path", Mapping[str, "ElementState"] | None]]
-
-# squeue is everybody's: a watcher asks it less often than it looks at files
-_ASK_QUEUE_EVERY_S = 30.0
 _FOLLOW_EVERY_S = 1.0
 
-OneStudy = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="A study; may be left out where there is only one.")
-]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
-Style = Annotated[OutputFormat, typer.Option("--format", help="For a person or for a program.")]
 
-
-def register(app: typer.Typer, ask_queue: AskQueue | None = None, ask_queues: AskQueues | None = None) -> None:
-    """Adds the verbs; `status` without `ask_queue` and `list` without `ask_queues` tell what the files say."""
-
-    @app.command()
-    def status(
-        study: OneStudy = None,
-        watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and look again until it is over.")] = False,
-        every: Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")] = 5.0,
-        style: Style = OutputFormat.TABLE,
-    ) -> None:
-        """Show where a study is: counts, best so far, what runs, what failed and why."""
-        if watch and style is OutputFormat.JSON:
-            raise RequestError("--watch shows a screen; ask for --format json as often as you like instead")
-        layout = find_study(study) if study else _only_study()
-        spec = frozen_spec(layout)
-        if watch:
-            _watch(_looks(layout, spec, ask_queue), every)
-            return
-        view = next(_looks(layout, spec, ask_queue))
-        if style is OutputFormat.JSON:
-            print(json.dumps(view.to_json(), indent=2, ensure_ascii=False))
-            return
-        from rich.console import Console
-
-        from hposlurm.report.screen import screen
-
-        Console().print(screen(view))
-
-    @app.command(name="list")
-    def list_studies(
-        tag: Annotated[
-            list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with it.")
-        ] = None,
-        style: Style = OutputFormat.TABLE,
-    ) -> None:
-        """List the studies under runs/ with their counts, best value and age."""
-        _list(tag or (), style, ask_queues)
-
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+    app.command(name="list")(list_studies)
     app.command()(logs)
 
 
-def _only_study() -> StudyLayout:
-    from hposlurm.records.layout import StudyLayout
+def status(
+    study: OneStudy = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and look again until it is over.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")] = 5.0,
+    style: Style = OutputFormat.TABLE,
+) -> None:
+    """Show where a study is: counts, best so far, what runs, what failed and why."""
+    if watch and style is OutputFormat.JSON:
+        raise RequestError("--watch shows a screen; ask for --format json as often as you like instead")
+    found = hposlurm.Study.open(study)
+    if watch:
+        _watch(found.watch(tell=say), every)
+        return
+    view = found.status(tell=say)
+    if style is OutputFormat.JSON:
+        print_json(view.to_json())
+        return
+    from rich.console import Console
 
-    found = sorted(path.parent for path in runs_directory().glob("*/study.yaml"))
-    if len(found) == 1:
-        return StudyLayout(found[0])
-    if not found:
-        raise RequestError(f"there is no study in {runs_directory()}; name a study's directory")
-    raise RequestError(f"which study? There are: {', '.join(path.name for path in found)}")
+    from hposlurm.report.screen import screen
 
-
-def _looks(layout: StudyLayout, spec: StudySpec, ask_queue: AskQueue | None) -> Iterator[Progress]:
-    """Where the study is, each time anew; the queue is asked now and then only."""
-    from hposlurm.records.history import read_history
-    from hposlurm.report.progress import progress
-
-    handle = layout.root.name if layout.root.parent == runs_directory() else str(layout.root)
-    total = _total(spec)
-    queue: Mapping[str, ElementState] | None = None
-    asked = -_ASK_QUEUE_EVERY_S
-    while True:
-        if ask_queue is not None and time.monotonic() - asked >= _ASK_QUEUE_EVERY_S:
-            asked = time.monotonic()
-            queue = _ask(ask_queue, layout)
-        history = read_history(layout)
-        yield progress(
-            layout,
-            history,
-            spec.objectives,
-            total=total,
-            now=time.time(),
-            budget=spec.budget,
-            queue=queue,
-            handle=handle,
-            limits=spec.limits,
-        )
-
-
-def _total(spec: StudySpec) -> int | None:
-    """How many trials the study will have; None if unknown."""
-    from hposlurm.decisions import trials_wanted
-
-    return trials_wanted(spec)
-
-
-def _ask(ask_queue: AskQueue, layout: StudyLayout) -> Mapping[str, ElementState] | None:
-    try:
-        return ask_queue(layout)
-    except HposlurmError as error:
-        say(f"note: the queue did not answer ({error}); this is what the files say")
-        return None
+    Console().print(screen(view))
 
 
 def _watch(looks: Iterator[Progress], every_s: float) -> None:
@@ -176,11 +96,15 @@ def _watch_lines(views: Iterator[Progress], console: Console) -> None:
             console.file.flush()
 
 
-def _list(tag: Sequence[str], style: OutputFormat, ask_queues: AskQueues | None) -> None:
-    wanted = dict(_tag(text) for text in tag)
-    lines = [line for line in _lines(ask_queues) if wanted.items() <= line.tags.items()]
+def list_studies(
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with it.")] = None,
+    style: Style = OutputFormat.TABLE,
+) -> None:
+    """List the studies under runs/ with their counts, best value and age."""
+    wanted = dict(_tag(text) for text in tag or ())
+    lines = [line for line in hposlurm.Study.overview(tell=say) if wanted.items() <= line.tags.items()]
     if style is OutputFormat.JSON:
-        print(json.dumps([line.to_json() for line in lines], indent=2, ensure_ascii=False))
+        print_json([line.to_json() for line in lines])
         return
     if not lines:
         say(f"no study in {runs_directory()}" + (f" has {', '.join(tag)}" if tag else ""))
@@ -200,42 +124,6 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _lines(ask_queues: AskQueues | None) -> list[StudyLine]:
-    """The studies, newest first; one that cannot be read is named and left out."""
-    from hposlurm.records.history import read_history
-    from hposlurm.records.layout import StudyLayout
-    from hposlurm.report.overview import study_line
-
-    known = []
-    for directory in _directories():
-        layout = StudyLayout(directory)
-        try:
-            if layout.spec().is_file():
-                known.append((layout, frozen_spec(layout), read_history(layout)))
-        except (HposlurmError, OSError) as error:
-            say(f"note: {directory} cannot be read: {error}")
-    queues = ask_queues([layout for layout, _, _ in known]) if ask_queues else {}
-    found = [
-        study_line(
-            layout,
-            history,
-            spec.objectives,
-            spec.tags,
-            time.time(),
-            total=_total(spec),
-            queue=queues.get(layout.root, {}),
-            limits=spec.limits,
-        )
-        for layout, spec, history in known
-    ]
-    return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
-
-
-def _directories() -> list[Path]:
-    runs = runs_directory()
-    return sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
-
-
 def logs(
     study: StudyName,
     trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.")],
@@ -249,7 +137,7 @@ def logs(
     from hposlurm.records.history import read_history
     from hposlurm.report.logs import choose_attempt
 
-    layout = find_study(study)
+    layout = hposlurm.Study.open(study).layout
     if layout.simulated.exists():
         raise RequestError(f"{layout.root.name} was simulated: nothing ran, so there are no logs")
     found = read_history(layout).trial(trial)
@@ -278,7 +166,7 @@ def _pause() -> None:
     time.sleep(_FOLLOW_EVERY_S)
 
 
-def _copy(pieces: Iterator[bytes] | list[bytes]) -> None:
+def _copy(pieces: Iterable[bytes]) -> None:
     """To stdout as it is: a log need not be text."""
     sys.stdout.flush()
     for piece in pieces:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import ArrayJob, Backend
-from hposlurm.errors import NotNowError
+from hposlurm.decisions import WarmStart
+from hposlurm.errors import HposlurmError, NotNowError
 from hposlurm.planner import chain
 from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
 from hposlurm.planner.step import Step, advance
+from hposlurm.planner.study import create, discard
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 
@@ -21,6 +23,34 @@ _TRY_AGAIN_S = 15
 def stays(spec: StudySpec, backend: Backend) -> bool:
     """True if the process that launches the study has to stay and drive it."""
     return backend.is_foreground or spec.slurm.driver == "foreground"
+
+
+def launch(
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    warm: WarmStart,
+    *,
+    tell: Tell = silent,
+    clock: Clock = CLOCK,
+) -> Step | None:
+    """Writes the study's directory and takes the first step; None where a process has to stay and take it.
+
+    If the cluster refuses, a directory that holds nothing yet is removed again. `tell` hears what became of it.
+    """
+    is_new = create(layout, spec, warm)
+    if not is_new:
+        tell(f"{layout.root} is launched already with this very spec; going on with it")
+    if stays(spec, backend):
+        return None
+    try:
+        return set_going(layout, spec, backend, clock=clock)
+    except (HposlurmError, OSError) as error:
+        if is_new and discard(layout, error):
+            tell(f"nothing was submitted and nothing was left in {layout.root.parent}")
+        else:
+            tell(f"{layout.root} is kept; once the cause is gone, go on with: hposlurm resume {spec.name}")
+        raise
 
 
 def set_going(

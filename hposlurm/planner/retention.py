@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.decisions import trials_in_flight, trials_wanted
 from hposlurm.records.history import History, ranked
 from hposlurm.records.layout import StudyLayout, marker_of
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
@@ -23,6 +22,10 @@ from hposlurm.worker.checkpoints import PARTIAL
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
+
+
+# Of how many best trials checkpoints stay, unless the study or a person says otherwise
+_KEPT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,32 @@ def removals(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What was deleted of a study, or would be."""
+
+    #: by trial
+    removals: tuple[Removal, ...]
+    #: of how many best trials the checkpoints stay
+    keep: int
+    #: paths that could not be deleted
+    problems: tuple[OSError, ...] = ()
+
+
+def clear(
+    layout: StudyLayout, spec: StudySpec, history: History, keep: int | None = None, *, dry_run: bool = False
+) -> Cleared:
+    """Deletes checkpoints that nothing needs any more, those of paused trials of a finished study too.
+
+    Those of the best `keep` trials stay, by default of as many as the study says, or of one.
+    """
+    if keep is None:
+        keep = _KEPT if spec.trial.keep_checkpoints is None else spec.trial.keep_checkpoints
+    found = removals(layout, history, spec.objectives, keep, spec.limits, with_paused=True)
+    problems = [error for removal in found if not dry_run for error in remove(removal)]
+    return Cleared(tuple(found), keep, tuple(problems))
+
+
 def remove(removal: Removal) -> list[OSError]:
     """Takes the checkpoints away; what could not be. Their marks go first: half removed, none must look whole."""
     problems: list[OSError] = []
@@ -121,23 +150,3 @@ def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
     if spec.trial.keep_checkpoints is not None:
         for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints, spec.limits):
             remove(removal)  # what fails now is tried again the next time
-
-
-def disk_gb(spec: StudySpec, wave: int) -> float | None:
-    """GB that checkpoints use at most, if a wave has `wave` trials; None if that is not known, or nothing bounds it.
-
-    It is sure that something is taken away when a wave has ended, and one of refill mode has many trials.
-    """
-    one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
-    trials = trials_wanted(spec)
-    counts = [] if trials is None else [trials]
-    if keep is not None and not _leaves_paused(spec):
-        counts.append(keep + trials_in_flight(spec, wave))
-    return None if one is None or not counts else one * min(counts)
-
-
-def _leaves_paused(spec: StudySpec) -> bool:
-    """Whether any trial may be sent on at any time, so that all that wait for it keep their checkpoints."""
-    search = spec.search
-    is_auto = search.algorithm == "auto" and search.max_resource is not None and len(spec.objectives) == 1
-    return is_auto or search.pair[1] == "asha"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend, Capacity, Script
 from hposlurm.decisions import WarmStart, freeze, gather
+from hposlurm.decisions.cost import Cost, study_cost
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
 from hposlurm.planner import chain, submission
-from hposlurm.planner.cost import Cost, study_cost
+from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids
 from hposlurm.records.fail_points import fail_point
@@ -100,11 +100,11 @@ class Preview:
     warm: WarmStart = NOTHING_TAKEN
 
 
-def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity) -> Preview:
+def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity, clock: Clock = CLOCK) -> Preview:
     """Plans and renders wave 0 without writing or asking anything."""
     size, gpus = capacity.wave_size(spec), capacity.gpus(spec)
     warm = gather(layout, spec)
-    plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=time.time(), warm=warm)
+    plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=clock.now(), warm=warm)
     request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, capacity))
     cost = study_cost(spec, plan, wave_size=size, gpus=gpus)
     return Preview(plan, tuple(capacity.scripts(request)) if plan.assignments else (), cost, warm)

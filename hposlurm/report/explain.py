@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, observe, problem_of, read_warm_start
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, measured, read_history
+from hposlurm.records.history import measured
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.plan import check_objectives
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.search import RungCorrelations, rung_correlations
@@ -24,6 +22,7 @@ from hposlurm.spec.refill import BY_RUNGS
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
+    from hposlurm.report.records import StudyRecords
     from hposlurm.spec import StudySpec
 
 _ORIGINS = {
@@ -108,14 +107,12 @@ class StudyExplanation:
         return {**asdict(self), "premise_text": self.premise.text if self.premise else None}
 
 
-class Study:
-    """A study's records, read once."""
+class Replay:
+    """Decides again what a study's records say was decided; each decision is made again once."""
 
-    def __init__(self, directory: str | Path) -> None:
-        """Raises StudyError or SpecError if they cannot be read."""
-        self.layout = StudyLayout(Path(directory))
-        self.spec = _spec(self.layout, self.layout.spec(self.layout.revisions()[-1]).name)
-        self.history = read_history(self.layout)
+    def __init__(self, records: StudyRecords) -> None:
+        """Raises StudyError if what was taken from other studies cannot be read."""
+        self.layout, self.spec, self.history = records.layout, records.spec, records.history
         self.warm = read_warm_start(self.layout)
         self.observations = observe(self.history, self.spec.objectives)
         self.problem = problem_of(self.spec, self.warm.trials)
@@ -142,14 +139,14 @@ class Study:
     def _is_decided_again(self, index: int, what: Assignment | Settlement) -> bool | None:
         moment = self._moments[index]
         if index not in self._decisions:
-            spec = _spec(self.layout, self.history.plans[moment.wave].spec)
+            spec = _spec_of(self.layout, self.history.plans[moment.wave].spec)
             self._decisions[index] = decide_again(spec, self.history, moment, self.warm, self._memory)
         decision = self._decisions[index]
         is_found = decision.sends(what) if isinstance(what, Assignment) else decision.ends(what)
         return is_found or (False if decision.is_exact else None)
 
 
-def explain_study(study: Study) -> StudyExplanation:
+def explain_study(study: Replay) -> StudyExplanation:
     """What the records say about the study's search."""
     spec, history = study.spec, study.history
     return StudyExplanation(
@@ -163,7 +160,7 @@ def explain_study(study: Study) -> StudyExplanation:
     )
 
 
-def explain_trial(study: Study, number: int) -> Explanation:
+def explain_trial(study: Replay, number: int) -> Explanation:
     """What the records say about one trial. Raises RequestError if there is none of that number."""
     trial = study.history.trial(number)
     ended = study.ended(number)
@@ -189,22 +186,19 @@ def explain_trial(study: Study, number: int) -> Explanation:
     )
 
 
-def what_rungs_are_worth(layout: StudyLayout, history: History) -> str:
-    """Whether early values predict late ones, in one line; "" where nobody compares them, or can say so yet."""
-    spec = _spec(layout, layout.spec(layout.revisions()[-1]).name)
-    found = rung_correlations(problem_of(spec, ()), observe(history, spec.objectives))
+def what_rungs_are_worth(records: StudyRecords) -> str:
+    """Returns in one line whether early values predict late ones; "" where they are not compared, or too few yet."""
+    found = rung_correlations(problem_of(records.spec, ()), observe(records.history, records.spec.objectives))
     return found.text if found and any(rung.correlation is not None for rung in found.rungs) else ""
 
 
-def _spec(layout: StudyLayout, name: str) -> StudySpec:
-    from hposlurm.spec import load
+def _spec_of(layout: StudyLayout, file: str) -> StudySpec:
+    from hposlurm.spec.frozen import frozen_spec
 
-    spec = load(layout.root / name, frozen=True)
-    check_objectives(layout, [objective.metric for objective in spec.objectives])
-    return spec
+    return frozen_spec(layout, file)
 
 
-def _origin(study: Study, trial: Trial) -> str:
+def _origin(study: Replay, trial: Trial) -> str:
     origin = str(trial.attrs.get("origin", "unknown"))
     words = _ORIGINS.get(origin, origin)
     if origin == "gp" and study.spec.search.pair[0] == "auto":
@@ -220,14 +214,14 @@ def _origin(study: Study, trial: Trial) -> str:
     return words
 
 
-def _broken(study: Study, trial: Trial) -> tuple[str, ...]:
+def _broken(study: Replay, trial: Trial) -> tuple[str, ...]:
     if trial.values is None:
         return ()
     is_over = trial.state is TrialState.COMPLETE
     return study.spec.limits.complaints(trial.params, measured(trial), is_over=is_over)
 
 
-def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
+def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:
     own = [attempt for attempt in trial.attempts if attempt.stage == stage.number]
     done = next((attempt for attempt in own if attempt.outcome is Outcome.COMPLETE), None)
     values: Mapping[str, float] = {}
@@ -248,7 +242,7 @@ def _stage(study: Study, trial: Trial, stage: Stage) -> StageStory:
     )
 
 
-def _standing(study: Study, number: int) -> str:
+def _standing(study: Replay, number: int) -> str:
     """Where a paused trial stands among those that it is compared with, as of now."""
     mine, search, objectives = study.observations[number], study.spec.search, study.spec.objectives
     step, levels = mine.to_step, levels_of(search)

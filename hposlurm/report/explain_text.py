@@ -22,6 +22,11 @@ _LABEL = 9  # columns, with the space behind it
 Line = tuple[str, str]  # what it is about, and what is said
 
 
+def text_of(about: Explanation | StudyExplanation) -> str:
+    """Returns what is known of a trial, or of a study, as text for a person."""
+    return study_text(about) if isinstance(about, StudyExplanation) else trial_text(about)
+
+
 def trial_text(found: Explanation) -> str:
     """Several lines about one trial."""
     return _text([("", f"trial {found.trial} of {found.study}: {found.state}"), *_trial_lines(found)])

@@ -36,3 +36,12 @@ def shorten(text: str, width: int) -> str:
 def counted(number: int, noun: str) -> str:
     """1 trial, 2 trials."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size_text(count: float) -> str:
+    """Returns bytes in the largest unit that fits: "1.5 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"

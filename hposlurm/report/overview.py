@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.records.history import History, best
+from hposlurm.decisions import trials_wanted
+from hposlurm.errors import HposlurmError
+from hposlurm.records.history import best
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.numbers import duration, shorten, shown
 from hposlurm.report.printable import printable
 from hposlurm.report.progress import find_phase
-from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import Objective, TrialState
+from hposlurm.report.queue import QueueAnswer, ask_queues
+from hposlurm.report.records import StudyRecords, read_records
+from hposlurm.trial import TrialState
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from hposlurm.backend import ElementState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +49,49 @@ class StudyLine:
         return asdict(self)
 
 
-def study_line(
-    layout: StudyLayout,
-    history: History,
-    objectives: Sequence[Objective],
-    tags: Mapping[str, str],
-    now: float,
-    *,
-    total: int | None,
-    queue: Mapping[str, ElementState] | None,
-    limits: Limits = NO_LIMITS,
-) -> StudyLine:
-    """The line of one study at `now` (epoch seconds).
+def study_lines(runs: Path, now: float, tell: Callable[[str], None]) -> list[StudyLine]:
+    """Returns the lines of the studies in `runs` at `now` (epoch seconds), newest first.
 
-    `queue` is what it says of the last wave, {} if there was nothing to ask, None if it did not answer; `limits` are
-    those on measured metrics.
+    `tell` hears of a study that cannot be read, which is left out, and of a queue that does not answer.
     """
+    known = list(_readable(runs, tell))
+    queues, errors = ask_queues(known)
+    for error in errors:
+        tell(f"note: the queue did not answer ({error}); ? is what only it knows")
+    found = [study_line(study, now, queues.get(study.layout.root, {})) for study in known]
+    return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
+
+
+def _readable(runs: Path, tell: Callable[[str], None]) -> Iterator[StudyRecords]:
+    for directory in sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []:
+        layout = StudyLayout(directory)
+        try:
+            if layout.spec().is_file():
+                yield read_records(layout)
+        except (HposlurmError, OSError) as error:
+            tell(f"note: {directory} cannot be read: {error}")
+
+
+def study_line(study: StudyRecords, now: float, queue: QueueAnswer | None) -> StudyLine:
+    """Returns the line of one study at `now` (epoch seconds).
+
+    `queue` is what it says of the last wave, {} if there was nothing to ask, None if it did not answer.
+    """
+    layout, history, objectives = study.layout, study.history, study.spec.objectives
     phase = find_phase(layout, history, queue)[0]
-    leader = best(history, objectives, limits)
+    leader = best(history, objectives, study.spec.limits)
     return StudyLine(
         study=history.plans[0].study if history.plans else layout.root.name,
         phase="unknown" if queue is None and phase == "running" else phase,
         trials=len(history.trials),
-        total=len(history.trials) if history.finished else total,
+        total=len(history.trials) if history.finished else trials_wanted(study.spec),
         counts=history.counts(),
         objective=objectives[0].metric,
         best=leader.values[0] if leader and leader.values else None,
         best_trial=leader.number if leader else None,
         gpu_hours=history.gpu_hours,
         age_s=max(0.0, now - history.plans[0].created_at) if history.plans and phase != "simulated" else None,
-        tags=dict(tags),
+        tags=dict(study.spec.tags),
         directory=str(layout.root),
     )
 

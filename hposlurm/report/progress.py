@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
+from hposlurm.decisions import trials_wanted
 from hposlurm.records.bad_nodes import bad_nodes
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.fold import latest_metrics
@@ -18,11 +19,11 @@ from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_j
 from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.printable import printable
 from hposlurm.report.simulated import Figures, read_figures
-from hposlurm.space.metric_constraints import NO_LIMITS, Limits
+from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Cause, EndCause, JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
-    from hposlurm.spec import BudgetSpec
+    from hposlurm.report.records import StudyRecords
 
 # Output of more trials than these is not read from their logs: a status must stay fast when everything fails.
 _TAILS_READ = 20
@@ -137,23 +138,19 @@ class Progress:
 
 
 def progress(
-    layout: StudyLayout,
-    history: History,
-    objectives: Sequence[Objective],
+    records: StudyRecords,
     *,
-    total: int | None,
     now: float,
-    budget: BudgetSpec | None = None,
     queue: Mapping[str, ElementState] | None = None,
     handle: str | None = None,
-    limits: Limits = NO_LIMITS,
 ) -> Progress:
-    """Where the study is at `now` (epoch seconds).
+    """Returns where the study is at `now` (epoch seconds).
 
-    `total` is how many trials there will be (None if unknown), `budget` what the study may use, `queue` what the queue
-    says of the last wave's elements and its planner (None: it was not asked), `handle` how commands name the study,
-    `limits` are those on measured metrics.
+    `queue` is what the queue says of the last wave's elements and its planner (None: it was not asked), `handle` how
+    commands name the study.
     """
+    layout, spec, history = records.layout, records.spec, records.history
+    total = trials_wanted(spec)
     name = history.plans[0].study if history.plans else layout.root.name
     states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
     phase, detail = find_phase(layout, history, queue)
@@ -170,9 +167,9 @@ def progress(
         total=len(history.trials) if history.finished else total,
         waves=sum(bool(plan.assignments) for plan in history.plans),
         waves_done=_waves_done(history),
-        best=best_trial(history, objectives, limits),
+        best=best_trial(history, spec.objectives, spec.limits),
         gpu_hours=history.gpu_hours + used / 3600,
-        budget={} if budget is None else budget_use(budget, history, objectives, now, limits),
+        budget=budget_use(spec.budget, history, spec.objectives, now, spec.limits),
         eta_s=eta(history, total, now) if phase == "running" else None,
         queue=asked.elements,
         waiting=asked.waiting,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
@@ -10,11 +11,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hposlurm.records.history import History, best
 from hposlurm.report.budget import budget_text
 from hposlurm.report.numbers import duration, shorten, shown
 from hposlurm.report.printable import printable
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
 from hposlurm.trial import JobState, ParamValue, TrialState
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
 
 _RUNNING_SHOWN = 20
 _FAILED_SHOWN = 5
@@ -47,6 +52,20 @@ def summary(view: Progress) -> str:
     if view.best is not None:
         words.append(f"best {_pairs(view.best.values)} (trial {view.best.trial})")
     return "; ".join(words)
+
+
+def progress_line(history: History, spec: StudySpec) -> str:
+    """Returns one line on a study that is followed: wave, counts, best so far."""
+    counts = history.counts()
+    words = [f"{number} {state.lower()}" for state, number in counts.items() if number]
+    planned, most = len(history.trials), spec.budget.n_trials or 0
+    total = f" of {most}" if most >= planned else ""  # a budget that was lowered later takes nothing back
+    line = f"wave {max(0, len([p for p in history.plans if not p.finished]) - 1)}: "
+    line += f"{planned}{total} trials planned: {', '.join(words)}"
+    leader = best(history, spec.objectives, spec.limits)
+    if leader is not None and leader.values is not None:
+        line += f"; best {spec.objectives[0].metric} {leader.values[0]:.5g} (trial {leader.number})"
+    return line
 
 
 def _header(view: Progress) -> Table:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.errors import StudyError
-from hposlurm.records.history import History, keeps, ranked, read_history
-from hposlurm.records.layout import StudyLayout
-from hposlurm.records.plan import check_objectives
+from hposlurm.records.history import History, keeps, ranked
 from hposlurm.report.rows import Row, columns, result_row
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, Trial, TrialState
@@ -41,18 +37,6 @@ class Table:
     params: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
-
-
-def read_results(directory: str | Path) -> StudyResults:
-    """The results of the study in `directory` as they are now. Raises StudyError or SpecError if it cannot be read."""
-    from hposlurm.spec import load
-
-    layout = StudyLayout(Path(directory))
-    if not layout.revisions():
-        raise StudyError(f"{directory} has no study.yaml in it, so it is no study directory")
-    spec = load(layout.spec(layout.revisions()[-1]), frozen=True)
-    check_objectives(layout, [objective.metric for objective in spec.objectives])
-    return StudyResults(spec.name, read_history(layout), tuple(spec.objectives), spec.limits)
 
 
 def collect(studies: Sequence[StudyResults]) -> Table:
@@ -102,7 +86,7 @@ def _ranked(studies: Sequence[StudyResults]) -> list[Trial]:
 def to_frame(table: Table) -> pd.DataFrame:
     """The table as a pandas frame, for notebooks and plots; an inactive parameter is missing.
 
-    `to_frame(collect([read_results("runs/bloom-squad")]))` is what `hposlurm collect` shows.
+    `to_frame(Study.open("bloom-squad").collect())` is what `hposlurm collect` shows.
     """
     import pandas as pd
 

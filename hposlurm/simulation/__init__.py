@@ -4,7 +4,7 @@ May import the planner and everything below it.
 """
 
 from hposlurm.simulation.cluster import Cluster, cluster_of
-from hposlurm.simulation.directory import write_study
+from hposlurm.simulation.directory import figures_of, simulate_study, trainer_of, write_study
 from hposlurm.simulation.function import Row, Trainer, TrialFunction, load_function
 from hposlurm.simulation.result import Simulated
 from hposlurm.simulation.run import simulate
@@ -16,7 +16,10 @@ __all__ = [
     "Trainer",
     "TrialFunction",
     "cluster_of",
+    "figures_of",
     "load_function",
     "simulate",
+    "simulate_study",
+    "trainer_of",
     "write_study",
 ]

@@ -18,19 +18,48 @@ from hposlurm.records.files import PRIVATE, to_json
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.simulated import Figures
+from hposlurm.simulation.cluster import cluster_of
+from hposlurm.simulation.function import Trainer, load_function
 from hposlurm.simulation.result import Simulated
+from hposlurm.simulation.run import Watch, simulate
 from hposlurm.trial import Assignment
 from hposlurm.worker.claim import trial_record
 
 if TYPE_CHECKING:
     from hposlurm.decisions import WarmStart
+    from hposlurm.spec import StudySpec
+
+_NO_FUNCTION = "{} does not say what was simulated (simulation.function)"
+
+
+def trainer_of(spec: StudySpec, layout: StudyLayout, beside: Path | None = None) -> Trainer:
+    """Returns the function that a study simulates; it is also looked for in `beside`.
+
+    Raises RequestError if there is none of its name, or if the study's directory exists already.
+    """
+    if spec.simulation is None or spec.simulation.function is None:
+        raise RequestError(_NO_FUNCTION.format(spec.name))
+    if layout.root.exists() or layout.root.is_symlink():
+        raise RequestError(f"{layout.root} is there already; simulate under another name (--set name=…), or remove it")
+    return load_function(spec.simulation.function, beside)
+
+
+def simulate_study(
+    spec: StudySpec, layout: StudyLayout, trainer: Trainer, warm: WarmStart, *, watch: Watch | None = None
+) -> Simulated:
+    """Simulates a study on the cluster that it asks for, and writes its directory whole; see `simulate`."""
+    if spec.simulation is None:
+        raise RequestError(_NO_FUNCTION.format(spec.name))
+    found = simulate(spec, trainer, cluster_of(spec.simulation), layout=layout, warm=warm, watch=watch)
+    write_study(found, warm)
+    return found
 
 
 def figures_of(found: Simulated) -> Figures:
-    """What the study would have cost; raises RequestError of one without a function and a cluster in its spec."""
+    """Returns what the study would have cost; raises RequestError of one that does not say what it simulates."""
     simulation = found.spec.simulation
     if simulation is None or simulation.function is None:
-        raise RequestError(f"{found.spec.name} does not say what was simulated (simulation.function)")
+        raise RequestError(_NO_FUNCTION.format(found.spec.name))
     return Figures(
         function=simulation.function,
         gpus=simulation.gpus,

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from hposlurm.cli import launch
+from hposlurm.study import Study
 from tests.cli.run import Run
 
 
@@ -26,7 +27,8 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the studies that would have been launched."""
     names: list[str] = []
-    monkeypatch.setattr(launch, "_start", lambda _layout, spec, *_: names.append(spec.name))
+    monkeypatch.setattr(Study, "launch", lambda study, **_: names.append(study.spec.name))
+    monkeypatch.setattr(launch, "go_on", lambda *_, **__: None)
     return names
 
 
@@ -151,3 +153,9 @@ def test_on_a_terminal_it_asks_and_no_is_no(run: Run) -> None:
     os.close(leader)
     assert b"dear may cost at most 36 GPU hours" in seen
     assert not list(Path(run.runs).iterdir())
+
+
+@pytest.mark.parametrize("words", [["check"], ["launch", "--dry-run"]])
+def test_what_would_be_trained_is_shown(run: Run, words: list[str]) -> None:
+    said = run(*words, write(run, search={"algorithm": "asha", "max_resource": 9})).out
+    assert "\ntraining: about 26 steps, 2.889 full trainings of 9 (of 12 trials; 12 to 1, 4 to 3, 1 to 9)\n" in said

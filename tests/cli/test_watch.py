@@ -13,11 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from hposlurm.backend import ElementState
-from hposlurm.cli import watch
 from hposlurm.errors import BackendError
 from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState
@@ -46,6 +43,30 @@ def demo(runs: Path) -> StudyLayout:
     write_journal(layout, 1, failed(1, 1), 1)
     write_journal(layout, 2, [start(2), report(1, eval_loss=1.5)])
     return layout
+
+
+@dataclass
+class Queue:
+    """Stands for a cluster whose queue says this of jobs, the same of every job, or an error; counts the questions."""
+
+    answer: ElementState | BackendError | dict[str, ElementState]
+    name: str = "slurm"
+    asked: list[list[str]] = field(default_factory=list)
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, ElementState]:
+        self.asked.append(list(job_ids))
+        if isinstance(self.answer, BackendError):
+            raise self.answer
+        if isinstance(self.answer, ElementState):
+            return dict.fromkeys(job_ids, self.answer)
+        return {job_id: self.answer[job_id] for job_id in job_ids if job_id in self.answer}
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
+    found = Queue(ElementState(JobState.RUNNING))
+    monkeypatch.setattr("hposlurm.backend.choose", lambda _kind: found)
+    return found
 
 
 # ---- status ----
@@ -116,36 +137,23 @@ def test_a_study_outside_runs_is_named_by_its_directory_in_the_next_command(run:
     )
 
 
-def app_with(ask: watch.AskQueue) -> typer.Typer:
-    app = typer.Typer()
-    watch.register(app, ask)
-    return app
-
-
 @pytest.mark.usefixtures("demo")
-def test_status_asks_the_queue_once() -> None:
-    asked: list[Path] = []
-
-    def ask(layout: StudyLayout) -> dict[str, ElementState]:
-        asked.append(layout.root)
-        words = {"100_2": JobState.RUNNING, "100_3": JobState.PENDING, "150": JobState.PENDING}
-        return {job_id: ElementState(state) for job_id, state in words.items()}
-
-    data = json.loads(CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"]).stdout)
+def test_status_asks_the_queue_once(run: Run, queue: Queue) -> None:
+    words = {"100_2": JobState.RUNNING, "100_3": JobState.PENDING, "150": JobState.PENDING}
+    queue.answer = {job_id: ElementState(state) for job_id, state in words.items()}
+    data = json.loads(run("status", "demo", "--format", "json").out)
     assert (data["queue"], data["planner"]) == ({"RUNNING": 1, "PENDING": 1}, "PENDING")
     assert data["running"][0]["job_state"] == "RUNNING"
-    assert len(asked) == 1
+    assert len(queue.asked) == 1
 
 
 @pytest.mark.usefixtures("demo")
-def test_status_does_without_a_queue_that_does_not_answer() -> None:
-    def ask(_: StudyLayout) -> dict[str, ElementState]:
-        raise BackendError("squeue: Unable to contact slurm controller")
-
-    result = CliRunner().invoke(app_with(ask), ["status", "demo", "--format", "json"])
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["phase"] == "running"
-    assert "Unable to contact" in result.stderr
+def test_status_does_without_a_queue_that_does_not_answer(run: Run, queue: Queue) -> None:
+    queue.answer = BackendError("squeue: Unable to contact slurm controller")
+    result = run("status", "demo", "--format", "json")
+    assert result.status == 0
+    assert json.loads(result.out)["phase"] == "running"
+    assert "Unable to contact" in result.err
 
 
 @pytest.mark.usefixtures("demo")
@@ -212,28 +220,6 @@ def test_on_a_terminal_the_screen_is_live(demo: StudyLayout, wait_until: Callabl
 
 
 # ---- list ----
-
-
-@dataclass
-class Queue:
-    """Stands for a cluster whose queue says the same of every job, or an error; counts the questions."""
-
-    answer: ElementState | BackendError
-    name: str = "slurm"
-    asked: list[list[str]] = field(default_factory=list)
-
-    def states(self, job_ids: Sequence[str]) -> dict[str, ElementState]:
-        self.asked.append(list(job_ids))
-        if isinstance(self.answer, BackendError):
-            raise self.answer
-        return dict.fromkeys(job_ids, self.answer)
-
-
-@pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
-    found = Queue(ElementState(JobState.RUNNING))
-    monkeypatch.setattr("hposlurm.backend.choose", lambda _kind: found)
-    return found
 
 
 @pytest.mark.usefixtures("demo")

@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from hposlurm.report.explain import Study, explain_trial
+from hposlurm.report.explain import explain_trial
 from hposlurm.trial import TrialState
 from tests.e2e import test_promotion
+from tests.report.played import replay
 
 COMMAND = (
     "python -c 'import sys, time; from hposlurm import client; time.sleep({length} * (1 + int(sys.argv[2]) % 2)); "
@@ -65,7 +66,7 @@ def test_jobs_on_a_cluster_take_what_is_next(shell, write_study, wait_until):
 
 def check_promoted(shell, name, count):
     """No step was trained twice, and every decision that the records tell exactly is made again from them."""
-    records = Study(shell.cwd / "runs" / name)
+    records = replay(shell.cwd / "runs" / name)
     told = [explain_trial(records, trial.number) for trial in records.history.trials]
     assert len(told) == count and {one.state for one in told} <= {TrialState.COMPLETE, TrialState.PAUSED}
     for one in told:

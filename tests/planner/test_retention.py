@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hposlurm.decisions.cost import disk_gb
 from hposlurm.planner import advance, create, retention
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -158,7 +159,7 @@ def test_the_planner_deletes_only_if_the_study_says_so(tmp_path: Path, keep: int
 def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
     def estimate(wave: int = 4, budget: dict | None = None, more: dict | None = None, **trial: object) -> float | None:
         command = {"command": "train --x {{ x }}", **trial}
-        return retention.disk_gb(spec(trial=command, budget=budget or {"n_trials": 12}, **(more or {})), wave)
+        return disk_gb(spec(trial=command, budget=budget or {"n_trials": 12}, **(more or {})), wave)
 
     assert estimate() is None
     assert estimate(checkpoint_gb=2.5) == 30

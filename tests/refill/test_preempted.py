@@ -11,11 +11,12 @@ from hposlurm.backend.queries import job_state
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import read_plan
 from hposlurm.refill.batches import add_batch
-from hposlurm.report.explain import Study, explain_trial
+from hposlurm.report.explain import explain_trial
 from hposlurm.search.budget import spent
 from hposlurm.trial import JobState, Outcome, TrialState
 from hposlurm.worker.binding import find_assignment
 from tests.refill.studies import Lab
+from tests.report.played import replay
 
 STOPPED = "SIGTERM (cancelled or preempted)"
 BUDGET = {"gpu_hours": 100, "n_trials": 20}
@@ -99,7 +100,7 @@ def test_a_preempted_trial_is_somebody_elses_from_then_on(lab: Lab, cluster: Clu
     assert lab.step() == "submitted"
     trial = read_history(lab.layout).trial(1)
     assert trial.state is TrialState.COMPLETE and [a.outcome for a in trial.attempts] == ["interrupted", "complete"]
-    assert {stage.agrees for stage in explain_trial(Study(lab.layout.root), 1).stages} <= {True, None}
+    assert {stage.agrees for stage in explain_trial(replay(lab.layout.root), 1).stages} <= {True, None}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 from hposlurm.records.files import to_json
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import record_plan
+from hposlurm.report.explain import Replay
+from hposlurm.report.records import read_records
 from hposlurm.simulation import Cluster, Simulated, simulate
 from hposlurm.spec import dump
 from tests.simulation.studies import study, train
@@ -36,3 +38,8 @@ def played(
         journal.parent.mkdir(parents=True, exist_ok=True)
         journal.write_bytes(b"".join(to_json(dict(record)) for record in records))
     return layout.root, found
+
+
+def replay(directory: Path) -> Replay:
+    """Reads a study's records, to decide again what was decided."""
+    return Replay(read_records(StudyLayout(directory)))

@@ -17,8 +17,10 @@ from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.chain import GONE
 from hposlurm.report.progress import Progress, progress
+from hposlurm.report.records import StudyRecords
 from hposlurm.report.screen import screen, summary
-from hposlurm.trial import JobState, Objective, Outcome, Settlement
+from hposlurm.spec import load
+from hposlurm.trial import JobState, Outcome, Settlement
 from tests.studies import (
     BEGIN,
     add_wave,
@@ -33,11 +35,11 @@ from tests.studies import (
     write_log,
 )
 
-LOSS = Objective("eval_loss")
-
 
 def look(layout: StudyLayout, now: float = BEGIN, total: int | None = 12, **more: Any) -> Progress:
-    return progress(layout, read_history(layout), [LOSS], total=total, now=now, **more)
+    spec = load(layout.spec(), frozen=True)
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"n_trials": total})})
+    return progress(StudyRecords(layout, spec, read_history(layout)), now=now, **more)
 
 
 def printed(view: Progress, width: int = 80) -> str:

@@ -9,7 +9,8 @@ import pytest
 from hposlurm.errors import StudyError
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.report.tables import StudyResults, collect, read_results, to_frame
+from hposlurm.report.records import read_records
+from hposlurm.report.tables import StudyResults, collect, to_frame
 from hposlurm.trial import Direction, Objective
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, study_of_completed, write_journal
 
@@ -78,7 +79,7 @@ def test_a_study_without_trials_is_an_empty_table() -> None:
 
 
 def test_a_frame_has_the_tables_columns_and_rows(tmp_path: Path) -> None:
-    table = collect([read_results(mixed(tmp_path).root)])
+    table = collect([read_records(mixed(tmp_path)).results])
     frame = to_frame(table)
     assert tuple(frame.columns) == table.columns
     assert frame["eval_loss"].tolist()[:2] == [1.0, 2.0]
@@ -87,4 +88,4 @@ def test_a_frame_has_the_tables_columns_and_rows(tmp_path: Path) -> None:
 
 def test_a_directory_without_a_study_has_no_results(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no study directory"):
-        read_results(tmp_path)
+        read_records(StudyLayout(tmp_path))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.cli.progress import progress_line
 from hposlurm.records.history import read_history
+from hposlurm.report.screen import progress_line
 from hposlurm.spec import load
 from tests.studies import study_of_completed
 

@@ -1,4 +1,4 @@
-"""`check` says which rungs there are and what a study would train."""
+"""What is said of a study before it is launched: which rungs there are and what would be trained."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.cli.training import training_lines
-from tests.cli.run import Run
-from tests.cli.test_cost import write
+from hposlurm.report.launch_text import training_lines
 from tests.simulation.studies import study
 
 
@@ -39,9 +37,3 @@ def test_without_a_number_of_trials_there_are_rungs_alone() -> None:
 def test_a_space_may_be_smaller_than_the_budget() -> None:
     spec = study(27, parameters={"x": {"choices": [1, 2]}, "y": {"choices": [1, 2, 3]}}, search={"max_resource": 9})
     assert list(training_lines(spec)) == ["training: 54 steps, 6 full trainings of 9"]
-
-
-@pytest.mark.parametrize("words", [["check"], ["launch", "--dry-run"]])
-def test_check_and_a_dry_run_say_it(run: Run, words: list[str]) -> None:
-    said = run(*words, write(run, search={"algorithm": "asha", "max_resource": 9})).out
-    assert "\ntraining: about 26 steps, 2.889 full trainings of 9 (of 12 trials; 12 to 1, 4 to 3, 1 to 9)\n" in said

@@ -1,0 +1,118 @@
+"""Follows a study to its end: reads its history now and then, from a thread beside what drives it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from hposlurm.backend import Backend
+from hposlurm.errors import HposlurmError
+from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
+from hposlurm.planner.drivers import drive, stays
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_LOOK_EVERY_S = 1.0
+# Slurm's study directory is on a shared file system, and nothing there happens within a second
+_LOOK_EVERY_REMOTE_S = 5.0
+
+#: Is shown the history each time that it was read.
+Watch = Callable[[History], None]
+
+
+def unwatched(_history: History) -> None:
+    """Shows nobody."""
+
+
+def follow(
+    layout: StudyLayout,
+    spec: StudySpec,
+    backend: Backend,
+    *,
+    again: bool = False,
+    watch: Watch = unwatched,
+    tell: Tell = silent,
+    clock: Clock = CLOCK,
+) -> History:
+    """Returns the history once the study is over, or was cancelled; drives the study where a process has to stay.
+
+    `again` is as in `drive`. Raises HposlurmError if another process drives it.
+    """
+    if not stays(spec, backend):
+        with _monitored(layout, watch, _LOOK_EVERY_REMOTE_S) as monitor:
+            monitor.finished.wait()
+        return read_history(layout)
+    with _sigterm_as_interrupt(), _monitored(layout, watch, _LOOK_EVERY_S):
+        step = drive(layout, spec, backend, again=again, tell=tell, clock=clock)
+    if step.kind == "waiting":
+        status = f"hposlurm status {layout.root.name}"
+        raise HposlurmError(f"{step.message}; another process drives this study ({status})")
+    return read_history(layout)
+
+
+class _Monitor(threading.Thread):
+    """Reads the history every so many seconds and shows it; never writes, never asks the cluster."""
+
+    def __init__(self, layout: StudyLayout, watch: Watch, every_s: float) -> None:
+        super().__init__(daemon=True)
+        self._layout, self._watch, self._every_s = layout, watch, every_s
+        self._leave = threading.Event()
+        #: set once the study is over, or was cancelled
+        self.finished = threading.Event()
+
+    def run(self) -> None:
+        while not self._leave.wait(self._every_s):
+            self.look()
+
+    def look(self) -> None:
+        """Reads and shows the history once."""
+        with contextlib.suppress(HposlurmError, OSError):  # a glimpse may fail; the next one will do
+            history = read_history(self._layout)
+            self._watch(history)
+            if history.finished or self._layout.stop.exists():
+                self.finished.set()
+
+    def stop(self) -> None:
+        """Ends the thread, and returns once it has ended."""
+        self._leave.set()
+        self.join()
+
+
+@contextlib.contextmanager
+def _monitored(layout: StudyLayout, watch: Watch, every_s: float) -> Iterator[_Monitor]:
+    """Shows the history at the beginning, while the body runs, and at its end."""
+    monitor = _Monitor(layout, watch, every_s)
+    monitor.look()
+    monitor.start()
+    try:
+        yield monitor
+    finally:
+        monitor.stop()
+        monitor.look()
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Lets `kill`, and `hposlurm cancel` from another shell, end a local study as Ctrl-C does.
+
+    Only the main thread may take signals; in another one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,79 @@
+"""Resolves a study file: its spec with everything that must not change later written in, and what it can run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hposlurm.backend import Backend, Capacity, SimulatedCapacity, capacity_of
+from hposlurm.decisions import is_refill, trials_per_wave
+from hposlurm.errors import BackendError, SpecError
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+#: How the name of every simulated study ends, so that it never takes the place of the real one.
+SIMULATED = "-simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A study as it would be launched."""
+
+    spec: StudySpec
+    #: its backend, or how large its simulated cluster is
+    capacity: Backend | SimulatedCapacity
+    #: what could not be checked
+    notes: tuple[str, ...] = ()
+
+
+def read_study(
+    file: Path,
+    *,
+    overlays: Sequence[Path] = (),
+    settings: Sequence[str] = (),
+    search_space: Path | None = None,
+) -> Resolved:
+    """Reads a study file and what is laid over it (see `spec.load`), and resolves it.
+
+    Raises SpecError with all problems of the file, or with all that the backend has with it.
+    """
+    from hposlurm.spec import load
+
+    spec = load(file, overlays=overlays, settings=settings, search_space=search_space)
+    if spec.backend == "simulated" and not spec.name.endswith(SIMULATED):
+        settings = [*settings, f"name={spec.name}{SIMULATED}"]
+        spec = load(file, overlays=overlays, settings=settings, search_space=search_space)
+    return resolve(spec, str(file))
+
+
+def resolve(spec: StudySpec, source: str) -> Resolved:
+    """Chooses the backend and freezes what depends on where and when the study is launched.
+
+    `source` names the spec in messages. Raises SpecError with the problems that the backend has with it.
+    """
+    capacity = capacity_of(spec.backend)
+    spec = _frozen(spec, capacity)
+    try:
+        problems = capacity.problems(spec)
+    except BackendError as error:
+        return Resolved(spec, capacity, (f"{error}; what the cluster has was not checked",))
+    if problems:
+        raise SpecError(source, problems)
+    return Resolved(spec, capacity)
+
+
+def _frozen(spec: StudySpec, capacity: Capacity) -> StudySpec:
+    """Writes in the backend, the working directory and the wave size.
+
+    What another machine, or this one tomorrow, could run at once must not change what is suggested.
+    """
+    workdir = str(Path(spec.trial.workdir or ".").absolute())
+    trial = spec.trial.model_copy(update={"workdir": workdir})
+    size = capacity.wave_size(spec)
+    is_by_slots = trials_per_wave(spec, size) == size and trials_per_wave(spec, size + 1) == size + 1
+    changes = {"max_concurrent" if is_refill(spec) else "size": size} if is_by_slots else {}
+    waves = spec.waves.model_copy(update=changes)
+    return spec.model_copy(update={"backend": capacity.name, "trial": trial, "waves": waves})

@@ -1,0 +1,118 @@
+"""Says what a study would train and cost, before it is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hposlurm.decisions import Population, is_refill, population_of, trials_wanted
+from hposlurm.decisions.cost import Cost, CostQuestion, disk_gb
+from hposlurm.report.numbers import counted, size_text
+from hposlurm.search import SearchProblem
+from hposlurm.search.estimate import Training, training
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+_DRIVERS = {
+    "planner": "a planner job behind each wave submits the next one",
+    "chain": "all waves are submitted at launch; jobs submit nothing",
+    "foreground": "`hposlurm launch` stays and submits each wave; jobs submit nothing",
+}
+
+
+def cost_line(spec: StudySpec, cost: Cost) -> str:
+    """Returns the cost in one line: of the study, of its first wave, of one trial."""
+    if not cost.trial:
+        return "cost: no GPU hours"
+    resources = spec.resources
+    minutes = sum(minutes for _, minutes in cost.stages) or resources.time_min
+    one = f"one trial: {resources.facts['gpus']} GPUs for up to {minutes} min = {_hours(cost.trial)}"
+    return f"cost: {_bound(cost)}, wave 0 alone {_hours(cost.first_wave)} ({one})"
+
+
+def time_line(spec: StudySpec, cost: Cost) -> str:
+    """Returns the time limits of jobs that train one part of a trial each; "" where one job does all."""
+    if not cost.stages:
+        return ""
+    steps = ", ".join(f"{step}: {minutes}" for step, minutes in cost.stages)
+    return f"time limits: minutes of a job up to step {steps} (of {spec.resources.time_min} for a whole training)"
+
+
+def question_text(question: CostQuestion) -> str:
+    """Returns why a person is asked."""
+    what = f"{question.study} may cost {_bound(question.cost)}"
+    return f"{what}; more than {_hours(question.limit)} are launched only if somebody says yes"
+
+
+def refusal_text(question: CostQuestion) -> str:
+    """Returns the question, and what to do where nobody can be asked."""
+    enough = question.limit >= question.cost.trial
+    bound = f"bound it with --set budget.gpu_hours={question.limit:g}"
+    smaller = bound if enough else "make it smaller (resources.time)"
+    return f"{question_text(question)}: launch it with --yes, or {smaller}"
+
+
+def _bound(cost: Cost) -> str:
+    if cost.study is None:
+        return "any number of GPU hours (no budget bounds them)"
+    return f"at most {_hours(cost.study)} GPU hours"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 1000 else f"{hours:.3g}"
+
+
+def disk_line(spec: StudySpec, first_wave: int) -> str:
+    """Returns in one line what checkpoints may use of the disk."""
+    trial = spec.trial
+    if trial.checkpoint_gb is None:
+        return "disk: unknown; trial.checkpoint_gb would tell how much the checkpoints of one trial use"
+    at_most = disk_gb(spec, first_wave)
+    one = f"{size_text(trial.checkpoint_gb * 1e9)} a trial"
+    if at_most is None:
+        bound = "trial.keep_checkpoints" if trial.keep_checkpoints is None else "budget.n_trials"
+        return f"disk: {one}, and no budget bounds the trials; {bound} would bound it"
+    kept = "all trials' checkpoints are kept"
+    if trial.keep_checkpoints is not None:
+        kept = "as trial.keep_checkpoints says" + (", once a wave of many has ended" if is_refill(spec) else "")
+    return f"disk: at most {size_text(at_most * 1e9)} of checkpoints ({one}, {kept})"
+
+
+def driver_line(spec: StudySpec) -> str:
+    """Returns who submits the waves after the first one, of a study that runs on a cluster."""
+    return f"driver: {spec.slurm.driver}: {_DRIVERS[spec.slurm.driver]}"
+
+
+def training_lines(spec: StudySpec) -> Iterator[str]:
+    """Yields the rungs or the population, and what would be trained; nothing if the end of a training is not known."""
+    n_trials = trials_wanted(spec)
+    problem = SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
+    found = training(problem, n_trials or 0)
+    if found is None:
+        return
+    if len(found.levels) > 1:
+        rungs = ", ".join(map(str, found.levels))
+        yield f"rungs: {rungs} ({spec.search.name}, reduction_factor {spec.search.reduction_factor})"
+    if population := population_of(spec):
+        yield _population_line(population)
+    if n_trials is not None:
+        yield _amount(found, n_trials or 0)
+
+
+def _population_line(population: Population) -> str:
+    ends, copies = ", ".join(map(str, population.ends)), population.trials - population.members
+    return (
+        f"population: {population.members} members, {counted(len(population.ends), 'generation')} to the steps {ends}: "
+        f"{population.jobs} jobs; {population.trials} trials, {copies} of them copies, if none fails"
+    )
+
+
+def _amount(found: Training, n_trials: int) -> str:
+    steps = f"{found.steps:,} step{'' if found.steps == 1 else 's'}"
+    line = f"training: {'' if found.surety == 'exactly' else f'{found.surety} '}{steps}"
+    line += f", {found.trainings:,.4g} full training{'' if found.trainings == 1 else 's'} of {found.levels[-1]}"
+    if len(found.levels) > 1:
+        got = ", ".join(f"{count:,} to {level}" for level, count in zip(found.levels, found.counts, strict=True))
+        line += f" (of {n_trials:,} trials; {got})"
+    return line

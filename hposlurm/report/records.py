@@ -1,0 +1,41 @@
+"""Reads the records of a study, once for all that is shown of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.report.tables import StudyResults
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecords:
+    """What the files of a study say at one moment."""
+
+    #: where they lie
+    layout: StudyLayout
+    #: the newest revision of the frozen spec
+    spec: StudySpec
+    #: trials and plans
+    history: History
+
+    @property
+    def results(self) -> StudyResults:
+        """Returns what a result table needs of them."""
+        return StudyResults(self.spec.name, self.history, tuple(self.spec.objectives), self.spec.limits)
+
+
+def read_records(layout: StudyLayout, spec: StudySpec | None = None) -> StudyRecords:
+    """Reads a study's records as they are now; a `spec` that the caller has is not read again.
+
+    Raises StudyError or SpecError if they cannot be read.
+    """
+    from hposlurm.spec.frozen import frozen_spec
+
+    spec = frozen_spec(layout) if spec is None else spec
+    return StudyRecords(layout, spec, read_history(layout))

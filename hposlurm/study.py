@@ -1,0 +1,342 @@
+"""A study as one object: every verb of the command line is a method here, and every method can be called from Python.
+
+    from hposlurm import Study
+
+    study = Study.create("study.yaml")
+    study.launch()
+    study.wait()
+    print(study.best()[0].params)
+
+The methods return data, print nothing, ask nothing, and raise HposlurmError for what goes wrong. What happens meanwhile
+is passed to `tell`, line by line, where a method has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hposlurm import backend as backends
+from hposlurm.backend import Backend, Capacity, SimulatedCapacity
+from hposlurm.decisions.cost import CostQuestion, cost_question
+from hposlurm.errors import HposlurmError, RequestError
+from hposlurm.planner import advance, advance_patiently, cancel, preview, revise, set_going, stays
+from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
+from hposlurm.planner.drivers import launch
+from hposlurm.planner.follow import Watch, follow, unwatched
+from hposlurm.planner.resolve import Resolved, read_study, resolve
+from hposlurm.planner.retention import Cleared, clear
+from hposlurm.planner.revise import space_note
+from hposlurm.planner.step import Step
+from hposlurm.planner.study import Preview, lift_stop, over
+from hposlurm.publish import rebuild
+from hposlurm.records.find import absolute, find_study, only_study, runs_directory
+from hposlurm.records.history import History, read_history
+from hposlurm.records.layout import StudyLayout
+from hposlurm.report.queue import QueueAnswer, answer, jobs_to_ask_for
+from hposlurm.report.records import StudyRecords, read_records
+
+if TYPE_CHECKING:
+    from hposlurm.report.explain import Explanation, StudyExplanation
+    from hposlurm.report.export import Configuration
+    from hposlurm.report.overview import StudyLine
+    from hposlurm.report.progress import Progress
+    from hposlurm.report.tables import Table
+    from hposlurm.simulation import Simulated, Trainer
+    from hposlurm.simulation.run import Watch as WatchSimulation
+    from hposlurm.spec import StudySpec
+
+# squeue is everybody's: a watcher asks it less often than it looks at files
+_ASK_QUEUE_EVERY_S = 30.0
+
+
+class Study:
+    """A study: where its files lie, what it is, and the backend that runs it.
+
+    `Study.create` makes one that is not launched yet, `Study.open` finds one that is.
+    """
+
+    def __init__(
+        self,
+        layout: StudyLayout,
+        resolved: Resolved | None = None,
+        *,
+        beside: Path | None = None,
+        clock: Clock = CLOCK,
+    ) -> None:
+        """Takes the study at `layout`: `resolved`, or as its own directory says; `beside` is where its file lies."""
+        #: its directory
+        self.layout = layout
+        #: what could not be checked when it was created
+        self.notes = resolved.notes if resolved else ()
+        self._spec = resolved.spec if resolved else None
+        self._capacity = resolved.capacity if resolved else None
+        self._beside, self._clock = beside, clock
+        self._preview: Preview | None = None
+        self._plans_on = False
+
+    @classmethod
+    def create(
+        cls,
+        source: StudySpec | Path | str,
+        *,
+        runs: Path | str | None = None,
+        overlays: Sequence[Path] = (),
+        settings: Sequence[str] = (),
+        search_space: Path | None = None,
+        clock: Clock = CLOCK,
+    ) -> Study:
+        """Returns the study in a file, or of a spec made in Python; nothing is written before `launch`.
+
+        It will lie in `runs` (default: $HPOSLURM_RUNS, else ./runs). What is laid over a file is as in `spec.load`.
+        Raises SpecError with all problems of the file, or with all that the backend has with the study.
+        """
+        if isinstance(source, Path | str):
+            file = Path(source)
+            found = read_study(file, overlays=overlays, settings=settings, search_space=search_space)
+        else:
+            file = None
+            found = resolve(source, source.name)
+        layout = StudyLayout((runs_directory() if runs is None else absolute(runs)) / found.spec.name)
+        return cls(layout, found, beside=file.parent if file else None, clock=clock)
+
+    @classmethod
+    def open(
+        cls, name_or_dir: Path | str | None = None, *, runs: Path | str | None = None, clock: Clock = CLOCK
+    ) -> Study:
+        """Returns the launched study of that name in `runs`, or in that directory; None is the only one there.
+
+        Its files are read when they are first needed. Raises RequestError if there is no such study.
+        """
+        where = runs_directory() if runs is None else absolute(runs)
+        return cls(only_study(where) if name_or_dir is None else find_study(name_or_dir, where), clock=clock)
+
+    @staticmethod
+    def overview(runs: Path | str | None = None, *, tell: Tell = silent, clock: Clock = CLOCK) -> list[StudyLine]:
+        """Returns a line on each study in `runs`, newest first; one that cannot be read is told of and left out."""
+        from hposlurm.report.overview import study_lines
+
+        return study_lines(runs_directory() if runs is None else absolute(runs), clock.now(), tell)
+
+    # ---- what it is
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.layout.root.name
+
+    @property
+    def spec(self) -> StudySpec:
+        """The newest revision of its spec. Raises StudyError or SpecError if it cannot be read."""
+        if self._spec is None:
+            from hposlurm.spec.frozen import frozen_spec
+
+            self._spec = frozen_spec(self.layout)
+        return self._spec
+
+    @property
+    def backend(self) -> Backend:
+        """What runs its waves. Raises RequestError for a simulated study, which has no jobs."""
+        if isinstance(self._capacity, SimulatedCapacity):
+            raise RequestError(f"{self.name} is simulated and has no jobs")
+        if self._capacity is None:
+            self._capacity = backends.choose(self.spec.backend)
+        return self._capacity
+
+    @property
+    def capacity(self) -> Capacity:
+        """How much runs at once: on its backend, or on the simulated cluster."""
+        return self._capacity if isinstance(self._capacity, SimulatedCapacity) else self.backend
+
+    @property
+    def is_launched(self) -> bool:
+        """True once its directory has a spec in it."""
+        return self.layout.spec().exists()
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if nothing of it is trained: `simulate` runs it, whole."""
+        return self.spec.backend == "simulated"
+
+    @property
+    def stays(self) -> bool:
+        """True if a process has to stay and drive it: `wait` does."""
+        return stays(self.spec, self.backend)
+
+    # ---- launching
+
+    def preview(self) -> Preview:
+        """Returns the plan of wave 0, its scripts and the cost; writes nothing. The first answer is kept.
+
+        Raises RequestError if there is nothing to try.
+        """
+        if self._preview is None:
+            first = preview(self.layout, self.spec, self.capacity, self._clock)
+            if not first.plan.assignments:
+                what = first.plan.finished or "nothing is to be tried"
+                where = "see parameters, constraints, forbidden"
+                raise RequestError(f"{self.spec.name} would not have a single trial: {what}; {where}")
+            self._preview = first
+        return self._preview
+
+    def cost_question(self) -> CostQuestion | None:
+        """Returns what a person should be asked before `launch`, which does not ask; None if the study is small."""
+        return cost_question(self.spec, self.preview().cost)
+
+    def launch(self, *, tell: Tell = silent) -> Step | None:
+        """Writes the study's directory and takes the first step; None where `wait` has to take it (`stays`).
+
+        If the cluster refuses, a directory that holds nothing yet is removed again. Raises RequestError if another
+        study is in the way, BackendError if nothing could be submitted.
+        """
+        self._refuse_simulated("is simulated and has no jobs: simulate() runs it")
+        warm = self.preview().warm
+        return launch(self.layout, self.spec, self.backend, warm, tell=tell, clock=self._clock)
+
+    def trainer(self) -> Trainer:
+        """Returns the function that stands for the training of a simulated study.
+
+        Raises RequestError if there is none of its name, or if the study's directory exists already.
+        """
+        from hposlurm.simulation import trainer_of
+
+        return trainer_of(self.spec, self.layout, self._beside)
+
+    def simulate(self, trainer: Trainer | None = None, *, watch: WatchSimulation | None = None) -> Simulated:
+        """Simulates the study from its first wave to its end in virtual time, and writes its directory whole."""
+        from hposlurm.simulation import simulate_study
+
+        warm = self.preview().warm
+        return simulate_study(self.spec, self.layout, trainer or self.trainer(), warm, watch=watch)
+
+    # ---- going on
+
+    def advance(self) -> Step:
+        """Takes one planner step; safe at any time, by anyone, any number of times."""
+        self._refuse_unplanned()
+        return advance(self.layout, self.spec, self.backend, clock=self._clock)
+
+    def advance_patiently(self, *, behind: int | None = None, tell: Tell = silent) -> Step:
+        """Takes one planner step, again and again while the cluster takes no jobs; see planner/patience.py."""
+        self._refuse_unplanned()
+        layout, spec, backend = self.layout, self.spec, self.backend
+        return advance_patiently(layout, spec, backend, behind=behind, tell=tell, clock=self._clock)
+
+    def wait(self, *, watch: Watch = unwatched, tell: Tell = silent) -> History:
+        """Returns the history once the study is over, or was cancelled; drives the study where it `stays`.
+
+        `watch` is shown the history now and then. An interrupt (Ctrl-C) leaves a study that `resume` continues: on this
+        machine its workers save and end first, on Slurm its jobs go on.
+        """
+        again, self._plans_on = self._plans_on, False
+        layout, spec, backend = self.layout, self.spec, self.backend
+        return follow(layout, spec, backend, again=again, watch=watch, tell=tell, clock=self._clock)
+
+    def cancel(self, trials: Sequence[int] = ()) -> str:
+        """Cancels the study's jobs and submits no further wave, or takes single trials out; says what was cancelled."""
+        if self.layout.simulated.exists() and not trials:
+            return over(read_history(self.layout))
+        return cancel(self.layout, self.backend, trials)
+
+    def revise(self, settings: Sequence[str]) -> str | None:
+        """Freezes a changed spec as the next revision; says how many trials lie in a changed space, else None.
+
+        `settings` are "a.b.c=value". Raises RequestError for what may not change.
+        """
+        self._refuse_resumed()
+        known, self._spec = self.spec, revise(self.layout, settings)
+        return space_note(known, self._spec, read_history(self.layout))
+
+    def resume(self, settings: Sequence[str] = ()) -> Step | None:
+        """Goes on with the study: after a cancel, an interrupt, with a raised budget, or when its chain is gone.
+
+        `settings` change its spec first (`revise`). Returns the step, None where `wait` has to take it (`stays`).
+        """
+        self._refuse_resumed()
+        if settings:
+            self.revise(settings)
+        is_driven = self.stays
+        lift_stop(self.layout)
+        if is_driven:
+            self._plans_on = True
+            return None
+        return set_going(self.layout, self.spec, self.backend, again=True, clock=self._clock)
+
+    def clear(self, keep: int | None = None, *, dry_run: bool = False) -> Cleared:
+        """Deletes checkpoints that nothing needs any more, or only says which; those of the best `keep` trials stay."""
+        return clear(self.layout, self.spec, read_history(self.layout), keep, dry_run=dry_run)
+
+    def rebuild(self) -> History:
+        """Makes the published files again from the journals."""
+        return rebuild(self.layout, self.spec.publish, self.spec.limits)
+
+    # ---- looking
+
+    def records(self) -> StudyRecords:
+        """Returns all records as they are now. Raises StudyError or SpecError if they cannot be read."""
+        return read_records(self.layout, self.spec)
+
+    def status(self, *, tell: Tell = silent) -> Progress:
+        """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
+        return next(self.watch(tell=tell))
+
+    def watch(self, *, tell: Tell = silent) -> Iterator[Progress]:
+        """Yields where the study is, each time anew and without end; the queue is asked now and then only."""
+        from hposlurm.report.progress import progress
+
+        handle = self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
+        queue: QueueAnswer | None = None
+        asked: float | None = None
+        while True:
+            if asked is None or self._clock.monotonic() - asked >= _ASK_QUEUE_EVERY_S:
+                asked = self._clock.monotonic()
+                queue = self._ask_queue(tell)
+            yield progress(self.records(), now=self._clock.now(), queue=queue, handle=handle)
+
+    def _ask_queue(self, tell: Tell) -> QueueAnswer | None:
+        try:
+            asked = jobs_to_ask_for(self.layout)
+            return answer(asked, self.backend.states(asked)) if asked else {}
+        except HposlurmError as error:
+            tell(f"note: the queue did not answer ({error}); this is what the files say")
+            return None
+
+    def collect(self) -> Table:
+        """Returns the result table, best trial first."""
+        from hposlurm.report.tables import collect
+
+        return collect([self.records().results])
+
+    def best(self, top: int = 1) -> list[Configuration]:
+        """Returns the best `top` configurations. Raises StudyError if no trial has completed."""
+        from hposlurm.report.export import best_trials, configuration
+
+        results = self.records().results
+        return [configuration(results, trial) for trial in best_trials(results, top)]
+
+    def explain(self, trial: int | None = None) -> Explanation | StudyExplanation:
+        """Returns why a trial was proposed, continued, stopped or copied; of the study, how its search decided."""
+        from hposlurm.report.explain import Replay, explain_study, explain_trial
+
+        replay = Replay(self.records())
+        return explain_study(replay) if trial is None else explain_trial(replay, trial)
+
+    # ---- refusals
+
+    def _refuse_simulated(self, why: str) -> None:
+        if self.is_simulated:
+            raise RequestError(f"{self.name} {why}")
+
+    def _refuse_resumed(self) -> None:
+        again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
+        self._refuse_simulated(f"was simulated as a whole and does not go on; simulate anew: {again}")
+
+    def _refuse_unplanned(self) -> None:
+        """Raises RequestError for a study whose steps are not for a single planner step to take."""
+        self.spec  # noqa: B018 - what is wrong with it comes first
+        if self.layout.simulated.exists():
+            raise RequestError(f"{self.name} was simulated as a whole and does not go on")
+        if self.backend.is_foreground:
+            where = "runs on this machine, in the foreground"
+            raise RequestError(f"{self.name} {where}: hposlurm resume {self.name} goes on with it")
