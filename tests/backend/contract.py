@@ -1,15 +1,19 @@
-"""The contract that every side of the Backend seam is held to. Subclasses give a `backend` and how to end a wait."""
+"""The contract that every side of the Backend seam is held to, and each imitation of one that other tests rely on.
+
+`SubmissionContract` is for what is asked of all of them, `QueueContract` for those whose jobs outlive the process that
+submits them, `BackendContract` for those that run something. Subclasses give a `backend`, and how to end a wait.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hposlurm.backend import ArrayJob, Backend, WaveRequest
+from hposlurm.backend import ArrayJob, Backend, Capacity, OwnJob, WaveRequest
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.spec import StudySpec, parse
@@ -60,12 +64,121 @@ def interval(layout: StudyLayout, trial: int) -> tuple[float, float]:
     return found[0]["t"], found[-1]["t"]
 
 
-class BackendContract:
-    """Each test gets `backend` and `ended(backend, arrays)`, which returns once the arrays have ended."""
+def states(backend: Backend, arrays: list[ArrayJob]) -> list[JobState]:
+    """The state of each element, in the order of the wave."""
+    ids = elements(arrays)
+    found = backend.states(ids)
+    return [found[job_id].state for job_id in ids]
+
+
+def elements(arrays: list[ArrayJob]) -> list[str]:
+    count = sum(array.count for array in arrays)
+    return [job_id for i in range(count) for array in arrays if (job_id := array.element(i))]
+
+
+class SubmissionContract:
+    """Each test gets `backend`, of which nothing runs."""
 
     @pytest.fixture
     def backend(self) -> Backend:
         raise NotImplementedError
+
+    @pytest.fixture
+    def request_of(self, tmp_path: Path, backend: Backend) -> Iterator[Callable[[str], WaveRequest]]:
+        """`request_of(token)` is a request for a wave of three elements; what was submitted is cancelled in the end."""
+        layout, spec, _ = study(tmp_path, [REPORT] * 3)
+        requests = [WaveRequest(layout, spec, 0, 3, token) for token in ("first", "second")]
+        yield lambda token: next(request for request in requests if request.token == token)
+        for request in requests:
+            backend.sweep(request, [])
+
+    def test_it_has_all_that_the_seam_names(self, backend):
+        named = {name for side in (Capacity, Backend) for name in (*vars(side), *side.__annotations__)}
+        assert {name for name in named if name[0] != "_"} <= {*dir(backend)}
+
+    def test_all_elements_wait_for_their_release(self, backend, request_of):
+        arrays = backend.submit(request_of("first"))
+        assert sum(array.count for array in arrays) == 3 and len(set(elements(arrays))) == 3
+        assert states(backend, arrays) == [JobState.PENDING] * 3
+
+    def test_what_is_cancelled_before_its_release_never_starts(self, backend, request_of, wait_until):
+        arrays = backend.submit(request_of("first"))
+        for _ in range(2):  # once more is no error
+            backend.cancel([array.job_id for array in arrays])
+            wait_until(lambda: states(backend, arrays) == [JobState.CANCELLED] * 3, 60)
+        assert not any(records(request_of("first").layout, i) for i in range(3))
+
+    def test_single_elements_can_be_cancelled(self, backend, request_of, wait_until):
+        arrays = backend.submit(request_of("first"))
+        backend.cancel(elements(arrays)[1:])
+        wanted = [JobState.PENDING, JobState.CANCELLED, JobState.CANCELLED]
+        wait_until(lambda: states(backend, arrays) == wanted, 60)
+
+    def test_cancelling_nothing_cancels_nothing(self, backend, request_of):
+        arrays = backend.submit(request_of("first"))
+        backend.cancel([])
+        assert states(backend, arrays) == [JobState.PENDING] * 3
+
+    def test_only_what_was_asked_about_has_a_state(self, backend, request_of):
+        arrays = backend.submit(request_of("first"))
+        asked = elements(arrays)[1]
+        assert [*backend.states([asked])] == [asked]
+        assert not backend.states([])
+
+    def test_unknown_jobs_have_no_state_or_an_ended_one(self, backend):
+        found = backend.states(["999999999_0"])
+        assert all(s.state in (JobState.UNKNOWN, JobState.NODE_FAIL) for s in found.values())
+
+    def test_it_says_what_a_study_can_be_given(self, backend, request_of):
+        spec = request_of("first").spec
+        assert backend.wave_size(spec) > 0 and backend.gpus(spec) == spec.resources.gpus_per_node
+        assert all(isinstance(node, str) for node in backend.nodes(spec))
+
+    def test_it_knows_the_job_that_a_process_runs_in(self, backend, monkeypatch):
+        monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        assert backend.own_job() is None
+        for name, value in (("JOB_ID", "814"), ("ARRAY_JOB_ID", "812"), ("RESTART_COUNT", "2")):
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        assert backend.own_job() == OwnJob("814", "812", 2)
+
+
+class QueueContract(SubmissionContract):
+    """Each test gets `backend`, whose jobs wait in a queue that other processes see as well."""
+
+    def test_a_submission_whose_answer_was_lost_is_found_again(self, backend, request_of):
+        first = backend.submit(request_of("first"))
+        assert backend.submit(request_of("first")) == first
+        assert not {*elements(first)} & {*elements(backend.submit(request_of("second")))}
+
+    def test_what_was_cancelled_is_not_found_again(self, backend, request_of, wait_until):
+        first = backend.submit(request_of("first"))
+        backend.cancel([array.job_id for array in first])
+        wait_until(lambda: states(backend, first) == [JobState.CANCELLED] * 3, 60)
+        assert not {*elements(first)} & {*elements(backend.submit(request_of("first")))}
+
+    def test_a_sweep_leaves_only_the_named_arrays(self, backend, request_of, wait_until):
+        first, second = backend.submit(request_of("first")), backend.submit(request_of("second"))
+        backend.sweep(request_of("first"), first)
+        assert states(backend, first) == states(backend, second) == [JobState.PENDING] * 3
+        backend.sweep(request_of("first"), [])
+        wait_until(lambda: states(backend, first) == [JobState.CANCELLED] * 3, 60)
+        assert states(backend, second) == [JobState.PENDING] * 3
+
+    def test_a_planner_that_waits_behind_the_wave_is_used_again(self, backend, request_of, wait_until):
+        arrays = backend.submit(request_of("first"))
+        planner = backend.submit_planner(request_of("first"), arrays)
+        assert planner is not None
+        assert backend.submit_planner(request_of("first"), arrays) == planner
+        assert backend.states([planner])[planner].state is JobState.PENDING
+        backend.cancel([planner])
+        wait_until(lambda: backend.states([planner])[planner].state is JobState.CANCELLED, 60)
+        again = backend.submit_planner(request_of("first"), arrays)
+        assert again not in (None, planner)
+        backend.cancel([again])
+
+
+class BackendContract(SubmissionContract):
+    """Each test gets `backend` and `ended(backend, arrays)`, which returns once the arrays have ended."""
 
     @pytest.fixture
     def ended(self) -> Callable[[Backend, list[ArrayJob]], None]:
@@ -148,10 +261,6 @@ class BackendContract:
         ended(backend, arrays)
         backend.release(arrays)
         assert layout.trial(0).attempts() == [0]
-
-    def test_unknown_jobs_have_no_state_or_an_ended_one(self, backend):
-        states = backend.states(["999999999_0"])
-        assert all(s.state in (JobState.UNKNOWN, JobState.NODE_FAIL) for s in states.values())
 
     def running(self, backend: Backend, arrays: list[ArrayJob]):
         """A context in which the released arrays run by themselves."""

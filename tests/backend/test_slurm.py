@@ -19,14 +19,14 @@ from hposlurm.errors import BackendError, RequestError
 from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import parse
 from hposlurm.trial import JobState
-from tests.backend.contract import REPORT, BackendContract, records, study
+from tests.backend.contract import REPORT, BackendContract, QueueContract, records, study
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.mark.slurm
 @pytest.mark.usefixtures("slurm_cluster")
-class TestSlurm(BackendContract):
+class TestSlurm(QueueContract, BackendContract):
     @pytest.fixture
     def backend(self):
         return SlurmBackend()

@@ -35,6 +35,7 @@ class FakeCluster:
         self.die_before = ""
         self.accounting: dict[str, list[Usage]] | None = None
         self.forced: dict[str, JobState] = {}
+        self.cancelled: set[str] = set()
         self.known_nodes: tuple[str, ...] = ("n0", "n1", "n2", "n3")
 
     def _call(self, name: str) -> None:
@@ -66,17 +67,24 @@ class FakeCluster:
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
         self._call("submit")
         for job_id, job in self.arrays.items():
-            if job["token"] == request.token:
+            if job["token"] == request.token and not job["state"].is_terminal:
                 return [ArrayJob(job_id, 0, request.count)]
         job_id = str(100 + len(self.arrays))
         self.arrays[job_id] = {"request": request, "token": request.token, "held": True, "state": JobState.PENDING}
         self._done("submit")
         return [ArrayJob(job_id, 0, request.count)]
 
-    def submit_planner(self, _request: WaveRequest, arrays: Sequence[ArrayJob]) -> str:
+    def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str:
         self._call("submit_planner")
+        me = self.own_job()
+        for job_id, planner in self.planners.items():
+            is_me = me is not None and me.job_id == job_id
+            state = self.forced.get(job_id, planner["state"])
+            if planner["token"] == request.token and state is JobState.PENDING and not is_me:
+                return job_id
         job_id = str(900 + len(self.planners))
-        self.planners[job_id] = {"after": [a.job_id for a in arrays], "state": JobState.PENDING}
+        after = [a.job_id for a in arrays]
+        self.planners[job_id] = {"after": after, "state": JobState.PENDING, "token": request.token}
         self._done("submit_planner")
         return job_id
 
@@ -98,6 +106,9 @@ class FakeCluster:
             for jobs in (self.arrays, self.planners):
                 if job_id in jobs and not jobs[job_id]["state"].is_terminal:
                     jobs[job_id]["state"] = JobState.CANCELLED
+            array = self.arrays.get(job_id.partition("_")[0])
+            if "_" in job_id and array and not array["state"].is_terminal:
+                self.cancelled.add(job_id)
         self._done("cancel")
 
     def states(self, job_ids: Sequence[str]) -> dict[str, ElementState]:
@@ -105,7 +116,8 @@ class FakeCluster:
         for job_id in job_ids:
             job = self.arrays.get(job_id.partition("_")[0]) or self.planners.get(job_id)
             if job is not None:
-                found[job_id] = ElementState(self.forced.get(job_id, job["state"]))
+                state = JobState.CANCELLED if job_id in self.cancelled else job["state"]
+                found[job_id] = ElementState(self.forced.get(job_id, state))
         return found
 
     def usage(self, _array_ids: Sequence[str]) -> dict[str, list[Usage]] | None:
@@ -113,6 +125,9 @@ class FakeCluster:
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()
+
+    def run_again_later(self) -> bool:
+        return False
 
     def wait(self, _arrays: Sequence[ArrayJob]) -> None:
         raise NotImplementedError
@@ -133,6 +148,8 @@ class FakeCluster:
                 continue
             layout, wave = job["request"].layout, job["request"].wave
             for index, assignment in enumerate(read_plan(layout.wave(wave)).assignments):
+                if f"{job_id}_{index}" in self.cancelled:
+                    continue
                 value = loss(dict(assignment.params))
                 write_attempt(
                     layout, wave, index, assignment.trial, f"{job_id}_{index}", value, host(index), saved=saved
