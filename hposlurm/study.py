@@ -268,8 +268,8 @@ class Study:
         return clear(self.layout, self.spec, read_history(self.layout), keep, dry_run=dry_run)
 
     def rebuild(self) -> History:
-        """Makes the published files again from the journals."""
-        return rebuild(self.layout, self.spec.publish, self.spec.limits)
+        """Makes the published files again from the journals; raises StudyError if one cannot be written."""
+        return rebuild(self.layout, self.spec)
 
     # ---- looking
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hposlurm.publish import Published, publish_files
+from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, record_plan
+from hposlurm.spec import StudySpec, load
 from hposlurm.trial import Assignment, Settlement
 
 #: Epoch second at which every built study begins; trial n starts n seconds later.
@@ -36,6 +39,18 @@ def make_study(runs: Path, name: str = "demo", n_trials: int = 12, spec: str = S
     layout.root.mkdir(parents=True)
     layout.spec().write_text(spec.format(name=name, n_trials=n_trials))
     return layout
+
+
+def spec_publishing(layout: StudyLayout, *names: str) -> StudySpec:
+    """The study's frozen spec, but published as `names` say; without names as it says itself."""
+    settings = [f"publish=[{', '.join(names)}]"] if names else []
+    return load(layout.spec(), settings=settings, frozen=True)
+
+
+def publish(layout: StudyLayout, *names: str, history: History | None = None) -> None:
+    """Writes the local files of `history`, or of what the study directory holds now."""
+    known = read_history(layout) if history is None else history
+    assert publish_files(Published(layout, spec_publishing(layout, *names), known)) == ()
 
 
 def assignment(number: int, params: Mapping[str, Any] | None = None) -> Assignment:

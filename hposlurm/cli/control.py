@@ -60,6 +60,7 @@ def advance(
     found = hposlurm.Study.open(study)
     step = found.advance_patiently(behind=behind, tell=say) if patient else found.advance()
     print(f"{step.kind}: {step.message}")
+    step.check_published()
 
 
 def rebuild(study: StudyName) -> None:

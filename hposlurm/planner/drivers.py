@@ -70,7 +70,8 @@ def set_going(
     if laid.why_fewer:
         name = layout.root.name
         message += f" of {laid.wanted}: there is no room for more ({laid.why_fewer}); later: hposlurm resume {name}"
-    return Step("submitted", step.wave, message, chain.first_jobs(layout, step.wave))
+    jobs = chain.first_jobs(layout, step.wave)
+    return Step("submitted", step.wave, message, jobs, unpublished=step.unpublished)
 
 
 def _planned(step: Step) -> str:
@@ -103,9 +104,12 @@ def drive(
             tell(f"not now: {error}")
             clock.sleep(_TRY_AGAIN_S)
             continue
+        waits = step.awaited is not None and not (backend.is_foreground and mine.isdisjoint(step.awaited.arrays))
+        for failure in step.unpublished if waits else ():
+            tell(f"note: {failure}")  # the next step tries it again
         if step.kind == "busy" and not backend.is_foreground:
             clock.sleep(_TRY_AGAIN_S)
-        elif step.awaited is not None and not (backend.is_foreground and mine.isdisjoint(step.awaited.arrays)):
+        elif step.awaited is not None and waits:
             backend.wait(step.awaited.arrays)
         else:
             return step

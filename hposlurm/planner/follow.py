@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
-from hposlurm.errors import HposlurmError
+from hposlurm.errors import HposlurmError, StudyError
 from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
 from hposlurm.planner.drivers import drive, stays
 from hposlurm.records.history import History, read_history
@@ -43,7 +43,8 @@ def follow(
 ) -> History:
     """Returns the history once the study is over, or was cancelled; drives the study where a process has to stay.
 
-    `again` is as in `drive`. Raises HposlurmError if another process drives it.
+    `again` is as in `drive`. Raises HposlurmError if another process drives it, StudyError if the files of a
+    study that has ended could not be written.
     """
     if not stays(spec, backend):
         with _monitored(layout, watch, _LOOK_EVERY_REMOTE_S) as monitor:
@@ -54,6 +55,9 @@ def follow(
     if step.kind == "waiting":
         status = f"hposlurm status {layout.root.name}"
         raise HposlurmError(f"{step.message}; another process drives this study ({status})")
+    if step.unpublished:
+        mend = f"hposlurm rebuild {layout.root.name}"
+        raise StudyError(f"the study has ended, but {'; '.join(step.unpublished)} (once there is room: {mend})")
     return read_history(layout)
 
 

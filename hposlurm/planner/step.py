@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm.backend import NEVER_SATISFIED, Backend
 from hposlurm.decisions import waves_in_flight
-from hposlurm.errors import BackendError, LimitError
+from hposlurm.errors import BackendError, LimitError, StudyError
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import is_own, token_of
 from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
-from hposlurm.planner.retention import tidy
-from hposlurm.publish import publish
+from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import history as past
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History, read_history
@@ -47,6 +46,13 @@ class Step:
     message: str
     jobs: WaveJobs | None = None
     awaited: WaveJobs | None = None
+    #: Why local files could not be written: a sentence for each publisher that failed.
+    unpublished: tuple[str, ...] = ()
+
+    def check_published(self) -> None:
+        """Raises StudyError if a local file could not be written; everything else of the step has happened."""
+        if self.unpublished:
+            raise StudyError("; ".join(self.unpublished))
 
 
 def advance(
@@ -61,8 +67,8 @@ def advance(
     while True:
         history = read_history(layout)
         if layout.stop.exists():
-            publish(layout, history, spec.publish, spec.limits)
-            return Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")
+            stopped = Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")
+            return _published(layout, spec, history, stopped)
         plan = history.plans[-1] if history.plans else None
         if plan is None or (plan.finished and again):
             again = False
@@ -71,19 +77,21 @@ def advance(
                 _record(layout, backend, following)
                 continue
         if plan.finished:
-            publish(layout, history, spec.publish, spec.limits)
-            tidy(layout, spec, history)
             chain.dismiss(layout, backend, plan)
             _dismiss_overtaken(layout, backend, plan.wave)
-            return Step("finished", plan.wave, plan.finished)
+            return _published(layout, spec, history, Step("finished", plan.wave, plan.finished))
         step = _step(layout, spec, backend, history, begun, clock)
         if step is not None:
-            publish(layout, history, spec.publish, spec.limits)
-            fail_point("published")
             if step.kind == "submitted":
                 _dismiss_overtaken(layout, backend, min([step.wave, *(flying.wave for flying in history.in_flight)]))
-                tidy(layout, spec, history)  # last: the chain must not wait for a slow disk
-            return step
+            return _published(layout, spec, history, step)
+
+
+def _published(layout: StudyLayout, spec: StudySpec, history: History, step: Step) -> Step:
+    """Publishes, and tidies up after a wave; last, since the chain must not wait for a slow disk or service."""
+    failures = publish_and_tidy(layout, spec, history, tidies=step.kind in ("submitted", "finished"))
+    fail_point("published")
+    return replace(step, unpublished=failures)
 
 
 def _step(

@@ -1,50 +1,105 @@
 """Publishing: the history, written where other programs read it. Every file here can be deleted and made again.
 
+A publisher is a class (base.py) and a row in the table of spec/publishing.py.
+
 May import report (rows and columns), spec and records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import contextlib
+import importlib
+from typing import TYPE_CHECKING
 
-from hposlurm.errors import RequestError
+from hposlurm.errors import StudyError
+from hposlurm.publish.base import Published, Publisher
+from hposlurm.publish.cursor import Cursor, TrialNews, digest_of
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.space.metric_constraints import NO_LIMITS, Limits
+from hposlurm.records.publications import Publication, forget, read_publication, write_publication
+from hposlurm.report.numbers import shorten
+from hposlurm.report.printable import printable
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+    from hposlurm.spec.publishing import PublisherEntry
+
+__all__ = ["Cursor", "Published", "Publisher", "TrialNews", "publish_files", "publish_outside", "rebuild"]
+
+# Of an error's text: some libraries quote whole web pages
+_LONGEST_FAILURE = 300
 
 
-def publish(layout: StudyLayout, history: History, kinds: Sequence[str], limits: Limits = NO_LIMITS) -> None:
-    """Writes what `kinds` names ("sqlite": study.db; "csv": results.csv and reports.csv), each file by rename.
+def publish_files(study: Published) -> tuple[str, ...]:
+    """Writes the local files that the study file asks for, each by rename.
 
-    `limits` are those on measured metrics, for the reasons in the table. Raises RequestError for an unknown kind before
-    anything is written, StudyError or OSError if writing fails.
+    One that fails does not keep the others from being written. Returns a sentence for each failure; `status` shows it
+    until the next time.
     """
-    for write in [_publisher(kind, limits) for kind in kinds]:
-        write(layout, history)
-        fail_point("one published")
+    return _publish(study, is_local=True)
 
 
-def rebuild(layout: StudyLayout, kinds: Sequence[str], limits: Limits = NO_LIMITS) -> History:
-    """Deletes everything published and makes it again from the plans and journals alone; returns their history.
+def publish_outside(study: Published) -> tuple[str, ...]:
+    """Sends what is new to the outside services that the study file names; failures as in `publish_files`.
 
-    Nothing is deleted if the plans cannot be read (StudyError).
+    A failure ends nothing: the next time catches up. A simulated study is not sent.
+    """
+    if study.layout.simulated.exists():
+        return ()
+    return _publish(study, is_local=False)
+
+
+def rebuild(layout: StudyLayout, spec: StudySpec) -> History:
+    """Deletes everything published and makes it again from the plans and journals only; returns their history.
+
+    Outside services are sent everything again. Nothing is deleted if the plans cannot be read. Raises StudyError if a
+    local file cannot be written.
     """
     history = read_history(layout, use_database=False)
     for path in (layout.database, layout.results, layout.reports):
         path.unlink(missing_ok=True)
-    publish(layout, history, kinds, limits)
+    forget(layout)
+    study = Published(layout, spec, history)
+    failures = publish_files(study)
+    publish_outside(study)
+    if failures:
+        raise StudyError("; ".join(failures))
     return history
 
 
-def _publisher(kind: str, limits: Limits) -> Callable[[StudyLayout, History], None]:
-    if kind == "sqlite":
-        from hposlurm.publish.sqlite import publish_database
+def _publish(study: Published, *, is_local: bool) -> tuple[str, ...]:
+    with contextlib.suppress(OSError):
+        forget(study.layout, keep=[entry.name for entry in study.spec.publish])
+    failures = []
+    for entry in study.spec.publish:
+        if entry.kind.is_local is is_local:
+            if failure := _publish_one(study, entry):
+                failures.append(f"{entry.name}: not published: {failure}")
+            fail_point("one published")
+    return tuple(failures)
 
-        return publish_database
-    if kind == "csv":
-        from hposlurm.publish.csv import publish_tables
 
-        return partial(publish_tables, limits=limits)
-    raise RequestError(f"publish: {kind!r} is unknown; there are sqlite and csv")
+def _publish_one(study: Published, entry: PublisherEntry) -> str:
+    """Publishes to `entry`; returns why it failed, "" if it did not."""
+    known = read_publication(study.layout, entry.name)
+    target = digest_of(entry.options.model_dump(mode="json"))
+    cursor = Cursor(known.sent if known.target == target else {})
+    failure = ""
+    # what a service's library raises is nobody's to list; an error in a file is one of ours, if it is no other
+    expected = (StudyError, OSError) if entry.kind.is_local else (Exception,)
+    try:
+        _build(entry).publish(study, cursor)
+    except expected as error:
+        failure = shorten(printable(str(error)), _LONGEST_FAILURE) or type(error).__name__
+    record = Publication(target if cursor.sent else "", cursor.sent, failure)
+    if record != known:
+        with contextlib.suppress(OSError):  # a full disk: then what is sent is sent again
+            write_publication(study.layout, entry.name, record)
+    return failure
+
+
+def _build(entry: PublisherEntry) -> Publisher:
+    module, _, name = entry.kind.implementation.partition(":")
+    publisher: Publisher = getattr(importlib.import_module(module), name)(entry.options)
+    return publisher

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from hposlurm.publish.base import Published
+from hposlurm.publish.cursor import Cursor
 from hposlurm.records import files
-from hposlurm.records.history import History
-from hposlurm.records.layout import StudyLayout
 from hposlurm.report.rows import columns, report_rows, result_row, to_csv
-from hposlurm.space.metric_constraints import NO_LIMITS, Limits
+from hposlurm.spec.fields import Section
 
 
-def publish_tables(layout: StudyLayout, history: History, limits: Limits = NO_LIMITS) -> None:
+class Tables:
     """Replaces results.csv (a row per trial, by number) and reports.csv (a row per trial, attempt and step)."""
-    names = columns([history])
-    results = to_csv(names.names, (result_row(trial, names, limits) for trial in history.trials))
-    reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
-    files.publish(layout.results, results.encode())
-    files.publish(layout.reports, reports.encode())
+
+    def __init__(self, _options: Section) -> None:
+        pass
+
+    def publish(self, study: Published, _cursor: Cursor, /) -> None:
+        history, limits = study.history, study.spec.limits
+        names = columns([history])
+        results = to_csv(names.names, (result_row(trial, names, limits) for trial in history.trials))
+        reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
+        files.publish(study.layout.results, results.encode())
+        files.publish(study.layout.reports, reports.encode())

@@ -10,26 +10,35 @@ from contextlib import closing
 from pathlib import Path
 
 from hposlurm.errors import StudyError
+from hposlurm.publish.base import Published
+from hposlurm.publish.cursor import Cursor
 from hposlurm.records import files
 from hposlurm.records.database import SCHEMA, SCHEMA_VERSION
 from hposlurm.records.history import History
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
+from hposlurm.spec.fields import Section
 from hposlurm.trial import Attempt, EndCause, ParamValue, Trial
 
 Cell = float | int | str | None
 Row = Sequence[Cell]
 
 
-def publish_database(layout: StudyLayout, history: History) -> None:
-    """Replaces `study.db` by the database of `history`. Raises StudyError if SQLite fails, OSError if the disk does."""
-    with tempfile.TemporaryDirectory(prefix="hposlurm-") as directory:
-        local = Path(directory) / "study.db"
-        try:
-            build(local, layout, history)
-        except sqlite3.Error as error:
-            raise StudyError(f"building {layout.database} in {directory} failed: {error}") from error
-        files.publish(layout.database, local.read_bytes())
+class Database:
+    """Replaces `study.db`. Raises StudyError if SQLite fails, OSError if the disk does."""
+
+    def __init__(self, _options: Section) -> None:
+        pass
+
+    def publish(self, study: Published, _cursor: Cursor, /) -> None:
+        database = study.layout.database
+        with tempfile.TemporaryDirectory(prefix="hposlurm-") as directory:
+            local = Path(directory) / "study.db"
+            try:
+                build(local, study.layout, study.history)
+            except sqlite3.Error as error:
+                raise StudyError(f"building {database} in {directory} failed: {error}") from error
+            files.publish(database, local.read_bytes())
 
 
 def build(path: Path, layout: StudyLayout, history: History) -> None:

@@ -170,6 +170,14 @@ class StudyLayout:
     def reports(self) -> Path:
         return self.root / "reports.csv"
 
+    def publication(self, publisher: str) -> Path:
+        """What a publisher was sent, and why it failed last."""
+        return self.root / "publish" / f"{publisher}.json"
+
+    def publications(self) -> dict[str, Path]:
+        """Those that exist, by the publisher's name."""
+        return {path.stem: path for path in sorted((self.root / "publish").glob("*.json"))}
+
     @property
     def warm_start(self) -> Path:
         return self.root / "warm_start.json"

@@ -10,8 +10,8 @@ import signal
 import sys
 import time
 
-from hposlurm.planner.retention import tidy
-from hposlurm.publish import publish
+from hposlurm.errors import StudyError
+from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import files, refill_pool
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout, WaveLayout
@@ -58,7 +58,8 @@ def keep_up(layout: StudyLayout, wave: int) -> bool:
 
     May be repeated, and be killed, at any time. What a planner, or `cancel`, publishes in this very moment may be
     replaced by what was so a moment before, until the next time. Raises StudyError, SpecError or OSError if something
-    cannot be read or written, or study.yaml was exchanged for one that ranks trials by something else.
+    cannot be read or written, or study.yaml was exchanged for one that ranks trials by something else. A published file
+    that cannot be written keeps nothing else from happening.
     """
     from hposlurm.spec.frozen import frozen_spec
 
@@ -69,9 +70,10 @@ def keep_up(layout: StudyLayout, wave: int) -> bool:
     history = read_history(layout)
     if layout.stop.exists() or layout.waves()[-1] != wave:
         return False  # a planner was there meanwhile, and what it published is newer
-    publish(layout, history, spec.publish, spec.limits)
-    tidy(layout, spec, history)
+    failures = publish_and_tidy(layout, spec, history)
     note(layout.wave(wave), time.monotonic() - begun)
+    if failures:
+        raise StudyError("; ".join(failures))
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
@@ -14,6 +14,7 @@ from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, best, measured, pareto_front
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.publications import publishing_failures
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_blocked, why_broken
 from hposlurm.report.logs import TAIL_LINES, output_tail
@@ -126,6 +127,8 @@ class Progress:
     unreadable: Mapping[int, int]
     next: str
     simulated: Figures | None = None
+    #: Why publishers failed last, by their names; the next step tries them again.
+    unpublished: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -184,6 +187,7 @@ def progress(
         notes=history.plans[-1].notes if history.plans else (),
         next=_next_command(phase, handle or name),
         simulated=read_figures(layout),
+        unpublished=publishing_failures(layout),
     )
 
 

@@ -111,6 +111,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "note", Text(printable(view.exclude_note))
     for note in view.notes:
         yield "note", Text(printable(note))
+    for publisher, failure in view.unpublished.items():
+        yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; the next step tries it again")
     if view.unreadable:
         yield "damaged", Text(_damage(view.unreadable), style="yellow")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ArrayJob
-from hposlurm.errors import RequestError
+from hposlurm.errors import RequestError, StudyError
 from hposlurm.planner import create
-from hposlurm.publish import publish
+from hposlurm.publish import Published, publish_files
 from hposlurm.records.files import PRIVATE, to_json
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
@@ -88,7 +88,8 @@ def write_study(found: Simulated, warm: WarmStart) -> Figures:
         _write_waves(beside, found.history)
         _write_trials(beside, found.history, found.journals)
         # what is read back knows how far it was read, which the database must know
-        publish(beside, read_history(beside, use_database=False), found.spec.publish, found.spec.limits)
+        if failures := publish_files(Published(beside, found.spec, read_history(beside, use_database=False))):
+            raise StudyError("; ".join(failures))
         if root.exists():
             raise RequestError(f"{root} is there already")
         beside.root.rename(root)

@@ -33,6 +33,8 @@ from hposlurm.spec.fields import (
     Whole,
 )
 from hposlurm.spec.order import dependency_order
+from hposlurm.spec.publishing import DEFAULT as DEFAULT_PUBLISHERS
+from hposlurm.spec.publishing import PublishSection
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
 from hposlurm.trial import Direction, Objective, ParamValue
@@ -200,7 +202,7 @@ class StudySpec(Section):
     resources: ResourcesSpec = ResourcesSpec()
     slurm: SlurmSpec = SlurmSpec()
     simulation: SimulationSpec | None = None
-    publish: tuple[Literal["sqlite", "csv"], ...] = ("sqlite", "csv")
+    publish: PublishSection = DEFAULT_PUBLISHERS
 
     @property
     def command_template(self) -> CommandTemplate:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from hposlurm.errors import Problem
 from hposlurm.spec import definitions, entries, fields, model
 from hposlurm.spec.fields import quoted
+from hposlurm.spec.publishing import options_of
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
 
@@ -138,7 +139,9 @@ def _keys(section: type[BaseModel]) -> list[str]:
 def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
     key = str(location[-1])
     parent = pattern_of(location[:-1])
-    section = definitions.DEFINITIONS[kind] if kind and parent in _DEFINITION_PATTERNS else _SECTIONS.get(parent)
+    section = _SECTIONS.get(parent) or options_of(parent)
+    if kind and parent in _DEFINITION_PATTERNS:
+        section = definitions.DEFINITIONS[kind]
     allowed = _keys(section) if section else []
     message = f"unknown key {quoted(key)}"
     if elsewhere := _elsewhere(key):

@@ -19,12 +19,22 @@ import yaml
 from hypothesis import strategies as st
 
 from hposlurm.cli.main import main
-from hposlurm.publish import publish
-from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import JobState, Outcome, Settlement
 from tests.spec.data import OTHERS, VALID
-from tests.studies import BEGIN, add_wave, completed, end, failed, make_study, report, start, write_journal, write_log
+from tests.studies import (
+    BEGIN,
+    add_wave,
+    completed,
+    end,
+    failed,
+    make_study,
+    publish,
+    report,
+    start,
+    write_journal,
+    write_log,
+)
 
 READ_VERBS: tuple[tuple[str, ...], ...] = (
     ("status", "demo"),
@@ -69,7 +79,7 @@ def build(runs: Path) -> StudyLayout:
         intent = {"token": f"token{wave}", "host": "login", "pid": 1, "created_at": BEGIN, "backend": "slurm"}
         layout.wave(wave).intent.write_text(json.dumps(intent))
         layout.wave(wave).released.touch()
-    publish(layout, read_history(layout), ("sqlite", "csv"))
+    publish(layout)
     write_journal(layout, 2, [report(3, BEGIN + 22, eval_loss=0.9)], 1)  # behind what the database knows
     return layout
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
+import importlib
+import inspect
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,10 +13,13 @@ from typing import Any
 
 import pytest
 
-from hposlurm.errors import RequestError, StudyError
-from hposlurm.publish import publish, rebuild
+from hposlurm.errors import StudyError
+from hposlurm.publish import Published, publish_files, rebuild
+from hposlurm.records import files
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.publications import Publication, Sent, write_publication
+from hposlurm.spec.publishing import PUBLISHERS
 from hposlurm.trial import JobState, Outcome, Settlement
 from tests.studies import (
     BEGIN,
@@ -23,12 +29,12 @@ from tests.studies import (
     end,
     failed,
     make_study,
+    publish,
     report,
+    spec_publishing,
     start,
     write_journal,
 )
-
-KINDS = ("sqlite", "csv")
 
 
 @pytest.fixture
@@ -65,55 +71,49 @@ def published(layout: StudyLayout) -> tuple[list[str], bytes, bytes]:
 
 
 def test_rebuilding_gives_byte_for_byte_the_same_rows(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     first = published(layout)
-    publish(layout, read_history(layout), KINDS)  # from its own database
+    publish(layout)  # from its own database
     assert published(layout) == first
     layout.database.write_bytes(b"damaged")
     layout.results.unlink()
     layout.reports.write_text("damaged")
-    assert rebuild(layout, KINDS) == read_history(layout)
+    assert rebuild(layout, spec_publishing(layout)) == read_history(layout)
     assert published(layout) == first
 
 
 def test_rebuilding_removes_what_is_no_longer_published(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
-    rebuild(layout, ["csv"])
+    publish(layout)
+    rebuild(layout, spec_publishing(layout, "csv"))
     assert (layout.database.exists(), layout.results.exists()) == (False, True)
 
 
 def test_rebuilding_from_damaged_plans_deletes_nothing(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     before = published(layout)
     layout.wave(1).plan.write_text("{")
     with pytest.raises(StudyError):
-        rebuild(layout, KINDS)
+        rebuild(layout, spec_publishing(layout))
     assert published(layout) == before
-
-
-def test_an_unknown_kind_is_refused_before_anything_is_written(layout: StudyLayout) -> None:
-    with pytest.raises(RequestError, match="'parquet' is unknown; there are sqlite and csv"):
-        publish(layout, read_history(layout), ["csv", "parquet"])
-    assert not layout.results.exists()
 
 
 def test_publishing_leaves_no_temporary_files(layout: StudyLayout) -> None:
     before = {p.name for p in layout.root.iterdir()}
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     assert {p.name for p in layout.root.iterdir()} - before == {"study.db", "results.csv", "reports.csv"}
 
 
 def test_a_reader_of_the_old_database_is_not_disturbed(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     with closing(sqlite3.connect(f"file:{layout.database}?immutable=1&mode=ro", uri=True)) as connection:
         write_journal(layout, 4, [start(4, 0, 1, 3)])
-        publish(layout, read_history(layout), KINDS)
+        publish(layout)
         assert connection.execute("SELECT state FROM trials WHERE trial = 4").fetchall() == [("WAITING",)]
     assert query(layout, "SELECT state FROM trials WHERE trial = 4") == [("RUNNING",)]
 
 
 def test_the_database_answers_in_sql(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     assert query(layout, "SELECT state, count(*) FROM trials GROUP BY state ORDER BY state") == [
         ("COMPLETE", 1),
         ("RUNNING", 1),
@@ -141,7 +141,7 @@ def test_the_database_answers_in_sql(layout: StudyLayout) -> None:
 
 
 def test_the_database_has_what_counts_beside_what_the_journal_says(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     columns = "attempt, outcome, reason, job_state, gpu_hours, journal_outcome"
     assert query(layout, f"SELECT {columns} FROM attempts WHERE trial IN (2, 3) ORDER BY trial") == [
         (0, "fail", "out of memory", "OUT_OF_MEMORY", 1.0, None),
@@ -155,7 +155,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_results_csv_has_a_row_per_trial_by_number(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     rows = rows_of(layout.results)
     assert list(rows[0]) == [
         *("trial", "state", "wave", "attempts", "step", "bs", "lr", "momentum", "eval_loss", "f1", "note"),
@@ -174,7 +174,7 @@ def test_results_csv_has_a_row_per_trial_by_number(layout: StudyLayout) -> None:
 
 
 def test_reports_csv_has_every_attempts_reports(layout: StudyLayout) -> None:
-    publish(layout, read_history(layout), KINDS)
+    publish(layout)
     rows = rows_of(layout.reports)
     assert list(rows[0]) == ["trial", "attempt", "step", "eval_loss", "f1", "note", "time"]
     assert [(r["trial"], r["attempt"], r["step"], r["eval_loss"]) for r in rows] == [
@@ -189,5 +189,35 @@ def test_reports_csv_has_every_attempts_reports(layout: StudyLayout) -> None:
 def test_damaged_job_records_do_not_stop_publishing(layout: StudyLayout) -> None:
     layout.wave(0).jobs.write_text("{")
     layout.wave(1).planner_job.write_text("[]")
-    publish(layout, read_history(layout), ["sqlite"])
+    publish(layout, "sqlite")
     assert query(layout, "SELECT job_id FROM jobs") == [("200",)]
+
+
+@pytest.mark.parametrize("name", PUBLISHERS)
+def test_every_publisher_of_the_table_is_there(name: str) -> None:
+    row = PUBLISHERS[name]
+    module, _, class_name = row.implementation.partition(":")
+    built = getattr(importlib.import_module(module), class_name)(row.options())
+    assert next(iter(inspect.signature(built.publish).parameters)) == "study"
+
+
+def test_one_publisher_that_fails_keeps_no_other_from_publishing(layout: StudyLayout) -> None:
+    layout.database.mkdir()  # cannot be replaced by a file
+    study = Published(layout, spec_publishing(layout), read_history(layout))
+    (failure,) = publish_files(study)
+    assert failure.startswith("sqlite: not published: ") and layout.results.exists()
+
+
+def test_rebuilding_says_what_it_could_not_write(layout: StudyLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "publish", refuse)
+    with pytest.raises(StudyError, match=r"sqlite: not published: .*No space left.*; csv: not published: "):
+        rebuild(layout, spec_publishing(layout))
+
+
+def test_rebuilding_forgets_what_services_were_sent(layout: StudyLayout) -> None:
+    write_publication(layout, "mlflow", Publication("x", {"0": Sent("y")}))
+    rebuild(layout, spec_publishing(layout))
+    assert layout.publications() == {}

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hposlurm.publish import publish
 from hposlurm.records.database import SCHEMA_VERSION, Snapshot, read_snapshot
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from tests.studies import study_of_completed
+from tests.studies import publish, study_of_completed
 
 
 @pytest.fixture
 def published(tmp_path: Path) -> StudyLayout:
     layout = study_of_completed(tmp_path, 3)
-    publish(layout, read_history(layout), ["sqlite"])
+    publish(layout, "sqlite")
     return layout
 
 
@@ -80,5 +79,5 @@ def test_reading_leaves_nothing_beside_the_database(published: StudyLayout) -> N
 
 def test_a_directory_with_question_marks_and_spaces_is_read(tmp_path: Path) -> None:
     layout = study_of_completed(tmp_path / "what? 100% & #1", 1)
-    publish(layout, read_history(layout), ["sqlite"])
+    publish(layout, "sqlite")
     assert len(read_snapshot(layout.database, read_history(layout).plans[0]).attempts) == 1

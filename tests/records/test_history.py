@@ -13,7 +13,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.publish import publish
 from hposlurm.records.history import History, best, pareto_front, ranked, read_history, with_settlements
 from hposlurm.records.layout import StudyLayout
 from hposlurm.space.expressions import parse
@@ -27,6 +26,7 @@ from tests.studies import (
     end,
     failed,
     make_study,
+    publish,
     report,
     start,
     study_of_completed,
@@ -78,7 +78,7 @@ def test_a_torn_last_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
         file.write(b'{"kind":"report","t":1.0,"step":1,')
         file.flush()
         assert read_history(layout).trial(0).reports == ()
-        publish(layout, read_history(layout), ["sqlite"])
+        publish(layout, "sqlite")
         file.write(b'"metrics":{"eval_loss":1.5}}\n')
     assert read_history(layout).trial(0).reports[0].metrics == {"eval_loss": 1.5}
 
@@ -103,7 +103,7 @@ def test_a_damaged_plan_is_an_error_and_not_an_empty_study(tmp_path: Path) -> No
 def test_final_trials_of_the_database_need_no_file_access(tmp_path: Path) -> None:
     layout = study_of_completed(tmp_path, 3)
     history = read_history(layout)
-    publish(layout, history, ["sqlite"])
+    publish(layout, "sqlite", history=history)
     for number in range(3):
         layout.trial(number).journal(0).unlink()
     assert read_history(layout) == history
@@ -114,7 +114,7 @@ def test_a_failed_trial_that_is_planned_again_is_looked_at_again(tmp_path: Path)
     layout = make_study(tmp_path)
     add_wave(layout, [0])
     write_journal(layout, 0, failed(0))
-    publish(layout, read_history(layout), ["sqlite"])
+    publish(layout, "sqlite")
     assert read_history(layout).trial(0).state is TrialState.FAIL
     add_wave(layout, [0], retries=0)
     write_journal(layout, 0, completed(0, 1.0, attempt=1, wave=1), attempt=1)
@@ -125,7 +125,7 @@ def test_a_failed_trial_that_slurm_requeues_is_looked_at_again(tmp_path: Path) -
     layout = make_study(tmp_path)
     add_wave(layout, [0])
     write_journal(layout, 0, failed(0))
-    publish(layout, read_history(layout), ["sqlite"])
+    publish(layout, "sqlite")
     write_journal(layout, 0, completed(0, 1.0, attempt=1), attempt=1)
     add_wave(layout, [1])  # the wave has ended by now, but it had not when the database was published
     assert read_history(layout).trial(0).state is TrialState.COMPLETE
@@ -137,7 +137,7 @@ def test_failed_trials_of_an_ended_wave_need_no_file_access(tmp_path: Path) -> N
     path = write_journal(layout, 0, failed(0))
     add_wave(layout, [1])
     history = read_history(layout)
-    publish(layout, history, ["sqlite"])
+    publish(layout, "sqlite", history=history)
     path.unlink()
     assert read_history(layout) == history
 
@@ -243,7 +243,7 @@ def test_the_database_and_the_tails_give_what_the_journals_alone_give(
         middle = round(cut * len(lines))
         for line in lines[:middle]:
             write_line(layout, *line)
-        publish(layout, read_history(layout), ["sqlite"])
+        publish(layout, "sqlite")
         assert read_history(layout) == read_history(layout, use_database=False)
         for line in lines[middle:]:
             write_line(layout, *line)
@@ -251,7 +251,7 @@ def test_the_database_and_the_tails_give_what_the_journals_alone_give(
             add_wave(layout, [3], settled=settled, retries=retries)
         whole = read_history(layout, use_database=False)
         assert read_history(layout) == whole
-        publish(layout, read_history(layout), ["sqlite"])
+        publish(layout, "sqlite")
         assert read_history(layout) == whole
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.errors import StudyError
+from hposlurm.records import files
 from hposlurm.records.plan import read_plan, record_plan
 from hposlurm.refill import upkeep
 from hposlurm.refill.__main__ import main
@@ -135,6 +137,20 @@ def test_what_was_cut_off_rests_as_long_as_after_the_last_that_was_not(lab: Lab)
     lab.layout.stop.touch()
     assert not keep_up(lab.layout, 0)
     assert upkeep.seconds(wave) == 100.0
+
+
+def test_a_full_disk_keeps_nothing_from_being_tidied(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = files.publish
+
+    def refuse(path: Path, data: bytes, **named: bool) -> None:
+        if path == lab.layout.database:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        publish(path, data, **named)
+
+    monkeypatch.setattr(files, "publish", refuse)
+    with pytest.raises(StudyError, match=r"sqlite: not published: .*No space left"):
+        keep_up(lab.layout, 0)
+    assert "COMPLETE" in lab.layout.results.read_text() and left(lab) == [1, 2]
 
 
 def test_a_study_file_with_another_objective_deletes_no_checkpoint(lab: Lab) -> None:

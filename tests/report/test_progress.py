@@ -15,6 +15,7 @@ from rich.console import Console
 from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.publications import Publication, write_publication
 from hposlurm.report.chain import GONE
 from hposlurm.report.progress import Progress, progress
 from hposlurm.report.records import StudyRecords
@@ -348,6 +349,16 @@ def test_the_summary_is_one_line(tmp_path: Path) -> None:
     assert summary(look(layout)) == "running; 2 of 12 planned: 2 COMPLETE; best eval_loss=1 (trial 0)"
 
 
+def test_a_publisher_that_failed_is_a_note_until_it_caught_up(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 2)
+    write_publication(layout, "csv", Publication(failure="No space\x1b[2J left"))
+    view = look(layout)
+    assert view.to_json()["unpublished"] == {"csv": "No space\x1b[2J left"}
+    assert "csv: not published: No space left; the next step tries it again" in printed(view)
+    write_publication(layout, "csv", Publication())
+    assert look(layout).unpublished == {}
+
+
 def test_the_json_has_stable_keys(tmp_path: Path) -> None:
     layout = study_of_completed(tmp_path, 2)
     data = json.loads(json.dumps(look(layout).to_json()))
@@ -369,6 +380,7 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
             "unreadable",
             "next",
             "simulated",
+            "unpublished",
         ),
     ]
     assert data["counts"]["COMPLETE"] == 2

@@ -25,7 +25,7 @@ def test_a_valid_study_has_every_value_in_its_place() -> None:
     assert study.resources.time_min == 30
     assert study.slurm.account == "4711"
     assert study.slurm.extra == {"reservation": "hpo", "exclusive": None}
-    assert study.publish == ("sqlite",)
+    assert [entry.name for entry in study.publish] == ["sqlite"]
 
 
 def test_its_space_is_ready_to_be_sampled() -> None:
@@ -56,7 +56,8 @@ def test_what_is_not_given_has_its_default() -> None:
         "trial": {"command": "true"},
     }
     study = parse(minimal, "study.yaml")
-    assert (study.backend, study.search.algorithm, study.publish) == ("auto", "auto", ("sqlite", "csv"))
+    assert (study.backend, study.search.algorithm) == ("auto", "auto")
+    assert [entry.name for entry in study.publish] == ["sqlite", "csv"]
     assert (study.waves.size, study.trial.timeout_s, study.trial.retries) == (None, None, 0)
     assert (study.resources.gpus_per_node, study.resources.time_min, study.slurm.planner.time_min) == (0, 60, 10)
     assert study.objectives == (Objective("loss", Direction.MINIMIZE),)

@@ -1,0 +1,66 @@
+"""What is known of each publisher of a study: what it was sent, and why it failed last. Standard library only.
+
+Nothing depends on these files: without them an outside service is sent everything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+
+from hposlurm.records.decode import structure
+from hposlurm.records.files import from_json, publish, to_json
+from hposlurm.records.layout import StudyLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a service was sent of one trial."""
+
+    #: A digest of all that is known of the trial but its reports.
+    digest: str
+    #: How many reports of each attempt, by the attempt's number.
+    reports: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The record of one publisher."""
+
+    #: A digest of the options with which it was sent: with others it goes elsewhere, perhaps.
+    target: str = ""
+    #: By the trial's number; empty for a publisher that writes whole files.
+    sent: Mapping[str, Sent] = field(default_factory=dict)
+    #: Why it failed last, "" if it did not.
+    failure: str = ""
+
+
+def read_publication(layout: StudyLayout, name: str) -> Publication:
+    """Returns the record of the publisher `name`; an empty one if it is lost or damaged."""
+    try:
+        return structure(Publication, from_json(layout.publication(name).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return Publication()
+
+
+def write_publication(layout: StudyLayout, name: str, record: Publication) -> None:
+    """Replaces the record of the publisher `name`; removes it if it says nothing."""
+    path = layout.publication(name)
+    if not (record.sent or record.failure):
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    publish(path, to_json(asdict(record)), is_durable=False)
+
+
+def forget(layout: StudyLayout, keep: Collection[str] = ()) -> None:
+    """Removes the records of all publishers but those named in `keep`."""
+    for name, path in layout.publications().items():
+        if name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def publishing_failures(layout: StudyLayout) -> dict[str, str]:
+    """Returns why publishers failed last, by their names; those that did not are left out."""
+    found = {name: read_publication(layout, name).failure for name in layout.publications()}
+    return {name: failure for name, failure in found.items() if failure}
