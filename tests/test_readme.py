@@ -91,3 +91,11 @@ def test_the_tree_has_every_room_in_the_order_in_which_imports_point():
     beside = {line.split()[0] for line in text.splitlines() if re.match(r"    \S", line)}
     assert all((root / name).is_dir() for name in beside)
     assert beside == {"hposlurm/", "templates/", "experiments/", "scripts/", "tests/"}
+
+
+def test_every_path_that_contributing_names_exists():
+    root = Path(__file__).parents[1]
+    text = (root / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:hposlurm|tests|scripts|experiments)/[\w./-]*|\.ci/run|[A-Za-z]+\.(?:md|toml))", text))
+    assert len(named) > 15
+    assert [name for name in sorted(named) if not (root / name).exists()] == []
