@@ -1,6 +1,6 @@
-"""Sentences for people about the cause of an end: made here and nowhere else. Standard library only: the worker asks.
+"""Makes the sentences for people about the cause of an end; no other module does. Standard library only.
 
-Nothing is decided by a sentence. What decides compares `EndCause`, so that any wording here may change at any time.
+No decision reads a sentence. Decisions compare `EndCause`, so any wording here may change at any time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _exit(cause: EndCause) -> str:
         return f"command was killed by signal {-code} ({_signal_name(-code)}){hint}"
     if code in _SHELL_SAYS:
         return f"command exited with status {code} ({_SHELL_SAYS[code]}){said}"
-    if name := _signal_name(code - 128):  # a shell's way to say that its last command died of a signal
+    if name := _signal_name(code - 128):  # a shell reports so that its last command died of a signal
         hint = f"; {_OOM_KILLER}" if code - 128 == signal.SIGKILL else ""
         return f"command exited with status {code} (usually signal {code - 128}, {name}{hint}){said}"
     return f"command exited with status {code}{said}"
@@ -60,8 +60,8 @@ def _signal_name(number: int) -> str:
 
 
 def _no_metrics(cause: EndCause) -> str:
-    lines = "1 line of its metrics file is no report"
-    lines = lines if cause.count == 1 else f"{cause.count} lines of its metrics file are no reports"
+    lines = "1 line of its metrics file is not a report"
+    lines = lines if cause.count == 1 else f"{cause.count} lines of its metrics file are not reports"
     seen = f" ({lines})" if cause.count else ""
     return f"reported no metrics at all{seen}; use hposlurm.client.report or trial.metric_pattern"
 
@@ -74,7 +74,7 @@ def _missing(cause: EndCause) -> str:
 
 def _not_finite(cause: EndCause) -> str:
     if cause.step is None:
-        return f"the last {cause.metric} was {cause.value}, which is no finite number"
+        return f"the last {cause.metric} was {cause.value}, which is not a finite number"
     if has_diverged(cause.value):
         return f"{cause.metric} at step {cause.step} is {cause.value}"
     return f"{cause.metric} at step {cause.step} is {cause.value!r}, which is not a number"

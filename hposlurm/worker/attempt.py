@@ -1,4 +1,4 @@
-"""One attempt: its command from the start to the end, and everything about it that the journal tells."""
+"""One attempt: runs its command from start to end and journals everything about it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _TIMED_OUT = "trial.timeout exceeded"
 _POLL_S = 0.2
 _LOCKS_S = 30.0  # between looks for locks of killed extension builds
 _DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
-_LONGEST_OUTPUT_LINE = 8192  # of what a metric pattern sees: somebody's regular expression may be slow
+_LONGEST_OUTPUT_LINE = 8192  # of what a metric pattern sees: the user's regular expression may be slow
 
 
 class AttemptRun:
-    """Runs one attempt. `log` is the file and the descriptor that the command writes to."""
+    """Runs one attempt. `log` is the file that the command writes to, and its descriptor."""
 
     def __init__(
         self,
@@ -62,17 +62,17 @@ class AttemptRun:
         self._pruner = Pruner(place) if place.plan.stop is not None else None
 
     def run(self) -> Outcome | None:
-        """Runs the command to its end; its outcome, None if the end could not be recorded."""
+        """Runs the command to its end. Returns its outcome, None if the end could not be recorded."""
         self._recorder.flush()
         with contextlib.suppress(OSError):
-            self._request.unlink()  # it was for an earlier attempt
+            self._request.unlink()  # left from an earlier attempt
         patience = Patience(time.monotonic(), self._place.plan.timeout_s, _grace_s(self._environ))
         try:
             command, watchdog = self._start()
         except (OSError, ValueError) as error:
             return self._end(Outcome.FAIL, EndCause(Cause.COMMAND_NOT_STARTED, detail=str(error)), None, patience)
         if self._pruner is not None:
-            self._pruner.start()  # behind all forks: a child of a process with threads may hang
+            self._pruner.start()  # after all forks: a child of a process with threads may hang
         try:
             self._watch(command, patience)
         finally:
@@ -83,7 +83,10 @@ class AttemptRun:
         return self._judge(exit_code, patience)
 
     def _start(self) -> tuple[Command, Watchdog]:
-        """Raises OSError or ValueError, which the parameters may cause: too long for the kernel, or with a NUL."""
+        """Starts the command.
+
+        Raises OSError or ValueError where parameters are too long for the kernel or contain a NUL.
+        """
         variables = self._variables()
         watchdog = Watchdog(variables[MARKER], self._place.scratch)
         try:
@@ -107,7 +110,7 @@ class AttemptRun:
         return assignment.command
 
     def _watch(self, command: Command, patience: Patience) -> None:
-        """Until the command has ended, or was killed and does not end."""
+        """Watches the command until it has ended, or until it was killed and does not end."""
         next_look = time.monotonic() + _LOCKS_S
         while True:
             signals = self._inbox.wait(_POLL_S)
@@ -143,12 +146,12 @@ class AttemptRun:
         for record in records:
             self._recorder.add(**record)
         if self._pruner is not None:
-            self._pruner.tell(records)
+            self._pruner.add(records)
         if self._ledger.unreadable and not unreadable:
-            say(f"a line of the metrics file is no report and left out, one of: {reports[:5]!r:.500}")
+            say(f"a line of the metrics file is not a report and is left out, one of: {reports[:5]!r:.500}")
 
     def _ask(self, patience: Patience) -> None:
-        """Leaves the request for the training code; tries again at every call until it lies there."""
+        """Writes the request for the training code; tries again at every call until the file exists."""
         if self._request.exists():
             return
         with contextlib.suppress(OSError):
@@ -164,13 +167,13 @@ class AttemptRun:
         advice = guard.tick(now) if guard else Advice.NOTHING
         if guard is None or guard.last is None or advice is Advice.NOTHING:
             return
-        self._record_peaks()  # the kernel's kill might take the worker as well, and this is the row that needs them
+        self._record_peaks()  # now: the kernel may kill the worker as well
         fullness = f"{guard.last.share:.1%} of the {guard.last.limit / 2**30:.1f} GiB of {guard.last.place} are used"
         wish = f"; asked to save and stop: {guard.asked}" if advice is Advice.STOP else ""
         say(f"trial {self._place.assignment.trial}: memory runs short, {fullness}{wish}")
 
     def _watch_search(self, patience: Patience, now: float) -> None:
-        """Records what was decided about the trial, and takes it in."""
+        """Records the pruning decisions about the trial and acts on them."""
         for decision in self._pruner.decisions() if self._pruner is not None else ():
             self._recorder.add(DECISION, **decision.to_record())
             if decision.stops:

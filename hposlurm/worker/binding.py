@@ -1,4 +1,4 @@
-"""Which assignment an element runs, where the plan of its wave may come late and have less to do than elements."""
+"""Finds the assignment of an element. The plan of its wave may come late and have fewer assignments than elements."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _LOOK_EVERY_S = 1.0
 def find_assignment(
     study: StudyLayout, wave: int, index: int, patience_s: float = _PATIENCE_S
 ) -> tuple[WavePlan, Assignment] | None:
-    """Element `index` of a wave; None if there is nothing for it to do, which happens where arrays are submitted ahead.
+    """Returns the plan and the assignment of element `index` of a wave; None if it has nothing to do.
 
-    Waits for a plan that cannot be seen yet. Raises StudyError if there is no such element.
+    An element has nothing to do where arrays are submitted before their plan. Waits for a plan that is not visible yet.
+    Raises StudyError if there is no such element.
     """
     if not study.root.is_dir():
         raise StudyError(f"{study.root} is not a directory; a study directory was expected")
@@ -57,7 +58,7 @@ def is_late(wave: WaveLayout) -> bool:
 
 
 def _over(study: StudyLayout) -> str:
-    """Why no plan will come, "" if one may."""
+    """The reason why no plan will come; "" if one may."""
     if study.stop.exists():
         return "the study was cancelled"
     for index in study.waves()[-1:]:

@@ -1,8 +1,8 @@
-"""Which of a trial's checkpoints an attempt goes on from: the newest valid one. What is half written is moved aside.
+"""Finds the newest valid checkpoint of a trial, from which an attempt resumes. Half-written ones are moved aside.
 
 A checkpoint is a directory or a file in the trial's `checkpoints/`. It is valid if it is marked: a directory by a file
 COMPLETE in it, a file by a file beside it that is named NAME.COMPLETE, in both cases written last. One that looks like
-Hugging Face's or DeepSpeed's must besides be whole: a `trainer_state.json` that can be read, a `latest` that names a
+Hugging Face's or DeepSpeed's must also be whole: a `trainer_state.json` that can be read, a `latest` that names a
 directory, a shard of the optimizer from every rank. Newest is by the last number in the name (checkpoint-37,
 step_37.pt), then by the time of the mark.
 """
@@ -30,7 +30,10 @@ _RNG = re.compile(r"rng_state(?:_(\d+))?\.pth")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Something in `checkpoints/` that is, or was to become, a checkpoint; `problem` is why it is not valid."""
+    """An entry of `checkpoints/` that is a checkpoint or was to become one.
+
+    `problem` is why it is not valid, else "".
+    """
 
     path: Path
     is_marked: bool
@@ -38,7 +41,7 @@ class Checkpoint:
 
     @property
     def order(self) -> tuple[int, float]:
-        """Larger is newer."""
+        """A sort key: the newer the checkpoint, the larger."""
         found = _LAST_NUMBER.search(self.path.name)
         try:
             marked_at = marker_of(self.path).stat().st_mtime
@@ -48,11 +51,12 @@ class Checkpoint:
 
 
 def resume(directory: Path, attempt: int, announced: Iterable[str] = ()) -> Path | None:
-    """The newest valid checkpoint in `directory`, None if there is none; what is broken becomes partial-NAME-ATTEMPT.
+    """Returns the newest valid checkpoint in `directory`, None if there is none.
 
-    `announced` are the names of the checkpoints that the trial reported so far. An unmarked one counts as broken if it
-    is named like these or like a marked one, or can be seen to be half written. Any other may be whole, its training
-    code's own business or no checkpoint at all: it is left alone.
+    Renames broken ones to partial-NAME-ATTEMPT. `announced` has the names of the checkpoints that the trial reported.
+    An unmarked entry is broken if its name is like one of these or like that of a marked one, or if it is visibly half
+    written. All other entries stay as they are: each may be whole, or belong to the training code, or not be a
+    checkpoint.
     """
     found = list(scan(directory))
     kinds = {_kind(name) for name in (*announced, *(c.path.name for c in found if c.is_marked))}
@@ -64,12 +68,12 @@ def resume(directory: Path, attempt: int, announced: Iterable[str] = ()) -> Path
 
 
 def _kind(name: str) -> str:
-    """The name without its numbers: checkpoint-# for every checkpoint of the Trainer's."""
+    """The name without its numbers: checkpoint-# for every checkpoint of the Trainer."""
     return _NUMBER.sub("#", name)
 
 
 def scan(directory: Path) -> Iterator[Checkpoint]:
-    """Everything in `directory` that is marked, or has a name with a number and so may be a checkpoint."""
+    """Yields the entries of `directory` that are marked, or whose name has a number and which may be checkpoints."""
     try:
         paths = sorted(directory.iterdir())
     except OSError:
@@ -83,9 +87,9 @@ def scan(directory: Path) -> Iterator[Checkpoint]:
 
 
 def problem_of(path: Path) -> str:
-    """Why a checkpoint is not whole although it may be marked; "" if nothing speaks against it."""
+    """The reason why a checkpoint is not whole, although it may be marked; "" if none was found."""
     if not path.is_dir():
-        return "" if path.is_file() else "no file and no directory"
+        return "" if path.is_file() else "neither a file nor a directory"
     try:
         return _hugging_face_problem(path) or _deepspeed_problem(path)
     except OSError as error:
@@ -109,12 +113,15 @@ def _deepspeed_problem(path: Path) -> str:
         return "no latest, which names DeepSpeed's directory" if _has_any(path, _DEEPSPEED_PARTS) else ""
     tag = latest.read_text(errors="replace").strip()
     if not tag or not (path / tag).is_dir():
-        return f"latest names {tag!r}, which is no directory"
+        return f"latest names {tag!r}, which is not a directory"
     return _shard_problem(path / tag, _ranks(path))
 
 
 def _shard_problem(shards: Path, ranks: int | None) -> str:
-    """What is missing or empty among the files of DeepSpeed's ranks; `ranks` is how many there were, if known."""
+    """The first file of DeepSpeed's ranks that is missing or empty; "" if none is.
+
+    `ranks` is their number, if known.
+    """
     names = {entry.name: entry for entry in shards.iterdir()}
     empty = sorted(name for name, entry in names.items() if entry.is_file() and entry.stat().st_size == 0)
     if empty:
@@ -132,7 +139,7 @@ def _shard_problem(shards: Path, ranks: int | None) -> str:
 
 
 def _ranks(path: Path) -> int | None:
-    """How many ranks saved, by their files of random states; None if there are none."""
+    """The number of ranks that saved, counted by their files of random states; None if there are none."""
     numbers = [m.group(1) for entry in path.iterdir() if (m := _RNG.fullmatch(entry.name))]
     if not numbers:
         return None

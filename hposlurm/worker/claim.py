@@ -1,4 +1,4 @@
-"""What must hold before an attempt runs: the trial's record exists once, and the attempt's journal is this worker's."""
+"""Prepares an attempt: creates the trial's record once, and claims the attempt's journal for this worker."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from hposlurm.worker.recorder import say
 
 T = TypeVar("T")
 
-_FULL_S = 120.0  # a full disk is often somebody's mistake of a minute, and the job's place is hard to get again
+_FULL_S = 120.0  # a full disk is often cleared within minutes, and the job would have to queue again
 
 
 def when_there_is_room(write: Callable[[], T], patience_s: float = _FULL_S) -> T:
-    """What `write` answers; tries again while the disk or the quota is full, and raises its OSError in the end."""
+    """Returns what `write` returns; retries while the disk or the quota is full, and raises its OSError in the end."""
     deadline = time.monotonic() + patience_s
     has_complained = False
     while True:
@@ -57,7 +57,7 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
 
 
 def trial_record(wave: int, assignment: Assignment) -> dict[str, object]:
-    """What `trial.json` says of a trial that first starts with this assignment."""
+    """The content of `trial.json` for a trial that first starts with this assignment."""
     return {
         "number": assignment.trial,
         "params": dict(assignment.params),
@@ -69,7 +69,10 @@ def trial_record(wave: int, assignment: Assignment) -> dict[str, object]:
 
 
 def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
-    """The attempt that completed the trial's stage, or a later one, or was pruned; None if it is still to be run."""
+    """Returns the attempt that completed this stage or a later one, or was pruned;
+
+    None if the stage is still to be run.
+    """
     for number in layout.attempts():
         attempt = fold(unread(number), journal.read(layout.journal(number)).records)
         is_done = attempt.outcome is Outcome.COMPLETE and attempt.stage >= stage
@@ -85,14 +88,16 @@ def hopeless(layout: TrialLayout, wave: int) -> str | None:
     """
     numbers = layout.attempts()
     attempts = [fold(unread(number), journal.read(layout.journal(number)).records) for number in numbers]
-    ended = bury((*attempts, unread(max(numbers, default=-1) + 1)))[:-1]  # this worker follows, so none of them lives
+    ended = bury((*attempts, unread(max(numbers, default=-1) + 1)))[
+        :-1
+    ]  # this worker follows, so all of them have ended
     mine = [attempt for attempt in ended if attempt.wave == wave]
     cause = no_progress(mine)
     return None if cause is None else no_progress_text(cause, mine)
 
 
 def announced_checkpoints(layout: TrialLayout) -> list[str]:
-    """The names of the checkpoints that earlier attempts of the trial reported."""
+    """Returns the names of the checkpoints that earlier attempts of the trial reported."""
     return [
         Path(str(record.get("path"))).name
         for attempt in layout.attempts()
@@ -102,7 +107,7 @@ def announced_checkpoints(layout: TrialLayout) -> list[str]:
 
 
 def claim_attempt(layout: TrialLayout) -> tuple[int, int]:
-    """The next attempt's number and the descriptor of its journal, which no other worker can have."""
+    """Claims the next attempt. Returns its number and the descriptor of its journal, which no other worker has."""
     attempt = max(layout.attempts(), default=-1) + 1
     while True:
         try:
@@ -112,7 +117,10 @@ def claim_attempt(layout: TrialLayout) -> tuple[int, int]:
 
 
 def open_log(layout: TrialLayout, attempt: int, given: str | None) -> tuple[Path, int]:
-    """The file for the command's output and its append-only descriptor: `given`, else one in the trial's directory."""
+    """Opens the file for the command's output: `given`, else one in the trial's directory.
+
+    Returns path and descriptor.
+    """
     own = layout.root / f"attempt-{attempt}.log"
     for path in (Path(given) if given else own, own):
         with contextlib.suppress(OSError):

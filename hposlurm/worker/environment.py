@@ -1,4 +1,4 @@
-"""The environment of a trial's command: what the job's launcher set is taken out, what the trial needs is put in."""
+"""Builds the environment of a trial's command: without what the job's launcher set, with what the trial needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hposlurm.worker.process import MARKER
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One attempt: which one, of what, and where its node-local files lie."""
+    """One attempt: its study, plan and assignment, and where its node-local files lie."""
 
     study: StudyLayout
     plan: WavePlan
@@ -33,14 +33,15 @@ class Place:
 
 
 def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what belongs to the launcher of the worker."""
+    """Returns `environ` without the variables that belong to the launcher of the worker."""
     return {name: value for name, value in environ.items() if not is_leak(name)}
 
 
 def environment(environ: Mapping[str, str], place: Place, extensions: Path | None) -> dict[str, str]:
-    """The command's whole environment.
+    """Returns the command's whole environment.
 
-    PyTorch extensions go where the user says, else to `extensions`; temporary files and Triton's cache are per attempt.
+    PyTorch extensions go where the user's variables say, else to `extensions`. Temporary files and Triton's cache are
+    per attempt.
     """
     result = scrubbed(environ)
     result["TMPDIR"] = str(place.scratch / "tmp")

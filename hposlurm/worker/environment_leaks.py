@@ -1,6 +1,6 @@
-"""The environment of whoever started this process: which of its variables are about that, and must not be handed on.
+"""Knows which environment variables describe the job or step that this process runs in, and must not be passed on.
 
-Left in, they make sbatch, srun, torchrun and MPI believe that what they start is a part of the job or step around them.
+With them, sbatch, srun, torchrun and MPI believe that what they start is a part of that job or step.
 Standard library only: the worker imports this.
 """
 
@@ -27,5 +27,5 @@ _KEPT = frozenset({"SLURM_CONF", "HPOSLURM_RUNS"})
 
 
 def is_leak(name: str) -> bool:
-    """Whether an environment variable of this name must reach neither a submitted job nor a trial's command."""
+    """True if a variable of this name must reach neither a submitted job nor a trial's command."""
     return name not in _KEPT and (name.startswith(_PREFIXES) or name in _NAMES)

@@ -1,4 +1,4 @@
-"""What is known about an attempt's surroundings: job, host, GPUs, the version of the code."""
+"""Collects what is known about where an attempt runs: job, host, GPUs, the version of the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Where an attempt runs. `gpu_ids` are the node's own numbers where they are known."""
+    """Where an attempt runs. `gpu_ids` are the node's own numbers of its GPUs, where they are known."""
 
     host: str
     job_id: str
@@ -24,7 +24,7 @@ class Facts:
 
 
 def gather(environ: Mapping[str, str], planned_gpus: int, workdir: Path) -> Facts:
-    """The facts as Slurm's and the backends' variables tell them."""
+    """Reads the facts from the variables of Slurm and of the backends."""
     visible = environ.get("CUDA_VISIBLE_DEVICES") or environ.get("SLURM_JOB_GPUS")
     return Facts(
         host=environ.get("SLURMD_NODENAME") or os.uname().nodename,
@@ -37,7 +37,7 @@ def gather(environ: Mapping[str, str], planned_gpus: int, workdir: Path) -> Fact
 
 
 def _job_id(environ: Mapping[str, str]) -> str:
-    """The backend's own word first: a local study may be driven from inside an array element."""
+    """The job id; the backend's own variable wins, as a local study may be driven from inside an array element."""
     if given := environ.get("HPOSLURM_JOB_ID"):
         return given
     array, task = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
@@ -53,7 +53,7 @@ def _number(text: str | None, otherwise: int) -> int:
 
 
 def git_commit(directory: Path) -> str | None:
-    """The commit that is checked out around `directory`; None if there is none or it cannot be read.
+    """Returns the commit that is checked out around `directory`; None if there is none or it cannot be read.
 
     Reads git's files: git itself may be missing on a compute node, and is slow on a shared file system.
     """

@@ -1,6 +1,6 @@
-"""How full the memory is that an attempt runs in: the job's cgroup where that has a limit, else the host.
+"""Measures how full the memory of an attempt is: of the job's cgroup where that has a limit, else of the host.
 
-A look reads a handful of small kernel files; nothing is started and nothing waits.
+A measurement reads a handful of small kernel files. It starts no process and does not wait.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _SLURM_JOB = re.compile(r"job_\d+")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look, in bytes. `used` is without what the kernel can drop: a file cache at its limit is no danger.
+    """One measurement, in bytes."""
 
-    `is_own` says that the job alone uses it, so that its peak is the job's; `place` names it for a person.
-    """
-
+    #: Without what the kernel can drop: a file cache at its limit is not a danger.
     used: int
     limit: int
     swap: int
+    #: True if only the job uses this memory, so that its peak is the job's.
     is_own: bool = False
+    #: Its name for a person.
     place: str = "the host"
 
     @property
@@ -35,13 +35,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """One memory cgroup on the way up, by the names that its version gives to things."""
+    """One memory cgroup between the process and the root, with the file names of its version."""
 
     folder: Path
     is_v2: bool
 
     def sample(self) -> Sample | None:
-        """None where there is no limit."""
+        """Returns a measurement; None where there is no limit."""
         limit = _number(self.folder / ("memory.max" if self.is_v2 else "memory.limit_in_bytes"))
         if limit is None or not 0 < limit < _NO_LIMIT:
             return None
@@ -60,16 +60,16 @@ class _Level:
 
 
 class Gauge:
-    """Looks at the memory of this process's job; `proc` and `cgroup` are where the kernel shows it."""
+    """Measures the memory of this process's job; `proc` and `cgroup` are where the kernel shows it."""
 
     def __init__(self, proc: Path | None = None, cgroup: Path | None = None) -> None:
         self._meminfo = (proc or PROC) / "meminfo"
         self._levels = _levels(proc or PROC, cgroup or CGROUP)
 
     def look(self) -> Sample | None:
-        """The fullest of the limited cgroups on the way up, where the kernel would kill first; else the host.
+        """Returns the fullest limited cgroup around the process, where the kernel would kill first; else the host.
 
-        None where nothing can be read. A limit above the host's memory is none.
+        None where nothing can be read. A limit above the host's memory does not count as a limit.
         """
         host = self._host()
         found = [sample for level in self._levels if (sample := level.sample()) is not None]
@@ -92,7 +92,7 @@ class Gauge:
 def _levels(proc: Path, root: Path) -> list[_Level]:
     """The memory cgroups of this process, innermost first: version 1 where it has the memory controller, else 2.
 
-    In a container the kernel may name the path as the host sees it; what is not there is left out.
+    In a container the kernel may name the path as the host sees it; folders that do not exist are left out.
     """
     paths = _own_paths(proc / "self" / "cgroup")
     is_v2 = "memory" not in paths
@@ -108,7 +108,7 @@ def _levels(proc: Path, root: Path) -> list[_Level]:
 
 
 def _own_paths(file: Path) -> dict[str, str]:
-    """The path by controller; version 2's has the name ""."""
+    """Returns the path of each controller; that of version 2 has the name ""."""
     try:
         lines = file.read_text(errors="replace").splitlines()
     except OSError:
@@ -126,7 +126,7 @@ def _number(path: Path) -> int | None:
 
 
 def _table(path: Path) -> Mapping[str, int]:
-    """Lines "name number …" as a mapping; {} if the file cannot be read."""
+    """Reads lines "name number …" as a mapping; {} if the file cannot be read."""
     try:
         rows = [line.split() for line in path.read_text().splitlines()]
     except (OSError, ValueError):

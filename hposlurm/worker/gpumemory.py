@@ -1,4 +1,4 @@
-"""Whether a command failed because a GPU's memory was too small: what its output and torchrun's error files say."""
+"""Finds out from its output and torchrun's error files if a command failed because a GPU's memory was too small."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from hposlurm.records.files import from_json
 
 _LONGEST = 300
-# What prints it is an exception that ended a process, as a line of its own, behind "[rank3]: " and torchrun's
-# "[default3]:". A line that only mentions it, "WARNING: CUDA out of memory, trying a smaller batch", is no end.
+# An exception that ended a process is a line of its own, after "[rank3]: " and torchrun's "[default3]:". A line that
+# only mentions it, "WARNING: CUDA out of memory, trying a smaller batch", is not an end.
 _OUT_OF_MEMORY = re.compile(
     r"(?:\[[^\]]*\]:? ?)*"
     r"((?:\w+\.)*OutOfMemoryError(?:: .*)?"
@@ -22,14 +22,14 @@ _ERROR_FILES = "tmp/torchelastic_*/*/attempt_*/*/error.json"
 
 
 def error_file(scratch: Path) -> Path:
-    """Where torchrun is to leave what the first failed rank said."""
+    """The file in which torchrun leaves the error of the first failed rank."""
     return scratch / "error.json"
 
 
 def out_of_gpu_memory(lines: Iterable[str], scratch: Path) -> str:
-    """The exception that says so, of any rank, from the output's last lines or an error file; "" if there is none."""
-    said = (*lines, *(line for path in _error_files(scratch) for line in _messages(path)))
-    matches = (_OUT_OF_MEMORY.fullmatch(line.strip()) for line in said)
+    """Returns the out-of-memory exception of any rank, from the last lines or an error file; "" if there is none."""
+    found = (*lines, *(line for path in _error_files(scratch) for line in _messages(path)))
+    matches = (_OUT_OF_MEMORY.fullmatch(line.strip()) for line in found)
     return next((match.group(1)[:_LONGEST] for match in matches if match), "")
 
 
@@ -39,7 +39,7 @@ def _error_files(scratch: Path) -> Iterator[Path]:
 
 
 def _messages(path: Path) -> list[str]:
-    """The lines of an error file's message, which is a text or an object with a text; [] if there is none."""
+    """Returns the lines of an error file's message, which is a text or an object with a text; [] if there is none."""
     try:
         message = from_json(path.read_bytes())["message"]
         text = message if isinstance(message, str) else message["message"]

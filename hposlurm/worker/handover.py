@@ -1,7 +1,7 @@
-"""A trial that begins with another one's checkpoint gets a copy of it in its own directory. Standard library only.
+"""Copies another trial's checkpoint into the directory of a trial that begins with it. Standard library only.
 
-A copy and no link: training code may write into its files again, and may delete old checkpoints, which is why whoever
-runs first makes it, the new trial or the one that it is copied from.
+It is a copy and not a link: training code may write into its files again and may delete old checkpoints. That is also
+why the trial that runs first makes the copy, be it the new trial or the one that is copied from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hposlurm.worker.recorder import say
 
 
 def hand_over(study: StudyLayout, plan: WavePlan, trial: int, attempt: int) -> None:
-    """Copies what other trials of the wave begin with and lies in this one's directory, before it is trained on."""
+    """Copies the checkpoints of this trial with which other trials of the wave begin, before it trains on."""
     own = study.trial(trial).checkpoints
     for assignment in plan.assignments:
         if assignment.resume_from is None or assignment.trial == trial:
@@ -34,9 +34,10 @@ def hand_over(study: StudyLayout, plan: WavePlan, trial: int, attempt: int) -> N
 
 
 def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path | None:
-    """The copy of the checkpoint that the assignment begins with, made if it is not there; None if there is none.
+    """Returns the copy of the checkpoint with which the assignment begins, and makes it if needed;
 
-    Raises StudyError if that checkpoint is gone or not whole, and OSError if it cannot be copied.
+    None if there is none. Raises StudyError if that checkpoint is gone or not whole, and OSError if it cannot be
+    copied.
     """
     if assignment.resume_from is None:
         return None
@@ -58,7 +59,7 @@ def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path 
         try:
             copy.rename(target)
         except OSError:
-            if not target.exists():  # else the other one was first
+            if not target.exists():  # else the other process was first
                 raise
         if not target.is_dir():
             create_once(marker_of(target), b"")
@@ -68,7 +69,7 @@ def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path 
 
 
 def _copy(source: str | Path, target: str | Path) -> None:
-    """By the kernel where it can: shared blocks on some file systems, no way over the network on others."""
+    """Copies in the kernel where that works: some file systems share the blocks, others avoid the network."""
     with open(source, "rb") as read, open(target, "xb") as written:
         left = os.fstat(read.fileno()).st_size
         try:

@@ -46,7 +46,7 @@ def held() -> Iterator[None]:
 
 
 def shield() -> None:
-    """In a forked child: ignores what Slurm sends to every process of a step; exec keeps that, and all children do.
+    """Makes a forked child ignore what Slurm sends to every process of a step. exec and all its children keep that.
 
     The price: when one rank fails, torchrun's SIGTERM to the others has no effect, and it kills them 30 s later.
     """

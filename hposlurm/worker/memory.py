@@ -9,12 +9,12 @@ from enum import Enum
 from hposlurm.worker.gauge import Sample
 
 LOOK_S = 1.0
-_NOISE = 0.001  # of the limit: less is no trend
+_NOISE = 0.001  # of the limit: less is not a trend
 _SPIKE_BYTES, _SPIKE_SHARE = 256 * 10**6, 0.01  # what must have gone into swap to count, the larger of the two
 
 
 class Advice(Enum):
-    """What the last looks at the memory call for."""
+    """What the last measurements of the memory call for."""
 
     NOTHING = "nothing"
     WARN = "warn"
@@ -22,10 +22,10 @@ class Advice(Enum):
 
 
 def advise(looks: Sequence[Sample], warning: float, grace: int) -> tuple[Advice, str]:
-    """What `looks`, oldest first and the present one last, call for; with the reason if that is to stop.
+    """Classifies `looks`, the measurements, oldest first; gives the reason with STOP.
 
-    Nothing below the share `warning`. Above it a warning, and the grace of `grace` further looks; what fell over them
-    keeps its grace. Without waiting: what fills the swap, and what at its pace would reach the limit within the grace.
+    NOTHING below the share `warning`. WARN above it. STOP after `grace` further measurements above it, unless usage
+    fell; or at once if swap fills up, or if at its present pace usage would reach the limit within the grace.
     """
     if not looks or looks[-1].share < warning:
         return Advice.NOTHING, ""
@@ -46,7 +46,7 @@ def advise(looks: Sequence[Sample], warning: float, grace: int) -> tuple[Advice,
 
 
 def _high(looks: Sequence[Sample], warning: float) -> Sequence[Sample]:
-    """The last looks without a break at or above `warning`."""
+    """Returns the last measurements that are at or above `warning` without a break."""
     start = len(looks) - 1
     while start and looks[start - 1].share >= warning:
         start -= 1
@@ -55,16 +55,15 @@ def _high(looks: Sequence[Sample], warning: float) -> Sequence[Sample]:
 
 @dataclass(slots=True)
 class Guard:
-    """Looks once a second and remembers what `advise` needs; `look` is a Gauge's.
+    """Measures once a second and remembers what `advise` needs."""
 
-    `asked` is why the training is to save and stop, "" while it is not. `peak` is the most that the job used, as far as
-    its memory is told apart from that of others.
-    """
-
+    #: A Gauge's.
     look: Callable[[], Sample | None]
     warning: float
     grace: int
+    #: Why the training is to save and stop; "" while it is not.
     asked: str = ""
+    #: The most that the job used, where its memory is measured apart from that of others.
     peak: int | None = None
     last: Sample | None = None
     has_warned: bool = False
@@ -72,7 +71,7 @@ class Guard:
     _looks: Sequence[Sample] = ()
 
     def tick(self, now: float) -> Advice:
-        """Takes in the time (`time.monotonic()`'s). WARN comes once, STOP once: both are news."""
+        """Measures if it is time (`now` is of `time.monotonic()`). Returns WARN once and STOP once."""
         if now < self._next_look:
             return Advice.NOTHING
         self._next_look = now + LOOK_S

@@ -1,4 +1,4 @@
-"""Metrics from the command: lines of its metrics file, and named groups of a pattern on its output."""
+"""Reads metrics from the command: lines of its metrics file, and named groups of a pattern on its output."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NO_STEP = 2**63  # databases keep 64 bits of an integer
 
 @dataclass(slots=True)
 class Ledger:
-    """What the command has reported so far, folded as it comes in."""
+    """What the command has reported so far, folded as it arrives."""
 
     last: dict[str, tuple[int, float | str]] = field(default_factory=dict)  # metric → (step, value)
     peak_gpu_gb: float | None = None
     peak_host_gb: float | None = None
-    is_listening: bool = False  # the training code looks for a request now and then
-    is_stopping: bool = False  # it saw the request and said so
+    is_listening: bool = False  # the training code polls for a request
+    is_stopping: bool = False  # it saw the request and reported so
     unreadable: int = 0
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ class Ledger:
 
 
 def from_file(lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
-    """Journal records (report, checkpoint; without their time) of the metrics file's lines, folded into `ledger`."""
+    """Returns journal records (report, checkpoint; without time) of the file's lines; folds them into `ledger`."""
     records = []
     for line in lines:
         data = parse_line(line)
@@ -74,7 +74,7 @@ def _record(data: Mapping[str, Any], ledger: Ledger) -> dict[str, Any] | None:
 
 
 def _step(value: object) -> int | None:
-    """`value` as a step, None if it is none: many languages write every number as a float."""
+    """Returns `value` as a step, None if it is not one. Many languages write every number as a float."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _NO_STEP:
@@ -83,29 +83,29 @@ def _step(value: object) -> int | None:
 
 
 def _name(given: str) -> str:
-    """A metric's name as the head of a column: one line, nothing that moves the cursor, not endless; "" for a blank."""
+    """Returns a metric's name as a column head: one printable line of bounded length; "" for a blank."""
     name = given if given.isprintable() else "".join(c if c.isprintable() else " " for c in given).strip()
     return name[:_LONGEST_NAME] if name.strip() else ""
 
 
 def _value(value: object) -> float | str:
-    """As the client would have written it; other languages write what they like."""
+    """Returns a value as the client would have written it; other languages may write anything."""
     return metric_value(json.dumps(value) if isinstance(value, dict | list) else value)
 
 
 class Pattern:
-    """Reports from output lines: every match of `pattern` is one, its named groups are the metrics.
+    """Makes reports of output lines: every match of `pattern` is one, its named groups are the metrics.
 
     The group `step` is the step; without it each metric counts its own reports, 1, 2, …
     """
 
     def __init__(self, pattern: str) -> None:
-        """Raises re.error if `pattern` is no regular expression."""
+        """Raises re.error if `pattern` is not a regular expression."""
         self._regex = re.compile(pattern)
         self._counts: Counter[str] = Counter()
 
     def read(self, lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
-        """Journal records of kind report, folded into `ledger`."""
+        """Returns journal records of kind report; folds them into `ledger`."""
         records = []
         for line in lines:
             match = self._regex.search(line.decode(errors="replace"))

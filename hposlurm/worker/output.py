@@ -1,4 +1,4 @@
-"""What a command writes: new lines of a growing file, and the last lines that explain how it ended."""
+"""Reads what a command writes: new lines of a growing file, and the last lines, which explain how it ended."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 from pathlib import Path
 
 _CHUNK = 4 * 2**20
-_WINDOW = 64 * 2**10  # how far back an explanation is looked for
+_WINDOW = 64 * 2**10  # how far back an explanation is searched for
 _TAIL_LINES, _TAIL_BYTES, _TAIL_LINE = 20, 4096, 500
 _LONGEST_REASON = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# "ValueError: …", "torch.OutOfMemoryError: …", also behind torchrun's "[rank0]: "
+# "ValueError: …", "torch.OutOfMemoryError: …", also after torchrun's "[rank0]: "
 _EXCEPTION = re.compile(r"(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?)")
-_NO_CAUSE = "ChildFailedError"  # torchrun's own, which says only that a rank failed
+_NO_CAUSE = "ChildFailedError"  # torchrun's own error, which says only that a rank failed
 
 
 class GrowingFile:
-    """Whole new lines of a file that another process appends to, from byte `offset` on.
+    """Yields whole new lines of a file that another process appends to, from byte `offset` on.
 
-    Lines end at any byte of `ends`; empty ones are left out and of longer ones the first `longest` bytes kept.
+    Lines end at any byte of `ends`. Empty ones are left out, and longer ones are cut to `longest` bytes.
     """
 
     def __init__(self, path: Path, *, offset: int = 0, ends: bytes = b"\n", longest: int = 2**20) -> None:
@@ -30,13 +30,13 @@ class GrowingFile:
         self._rest = b""
 
     def lines(self) -> list[bytes]:
-        """Lines that are complete now; a bounded amount per call, so that a flood does not hold the reader up."""
+        """Returns lines that are complete now, a bounded amount per call, so that a flood does not block the reader."""
         *whole, rest = self._ends.split(self._rest + self._chunk())
         self._rest = rest[: self._longest]
         return [line[: self._longest] for line in whole if line]
 
     def remaining(self) -> list[bytes]:
-        """All lines up to the end of the file, a last one without its end included."""
+        """Returns all lines up to the end of the file, including a last one without its end."""
         found: list[bytes] = []
         before = -1
         while before != self._offset:
@@ -50,14 +50,14 @@ class GrowingFile:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read(_CHUNK)
-        except OSError:  # not there yet, or a shared file system that hiccups: the next call tries again
+        except OSError:  # it does not exist yet, or the shared file system has a hiccup: the next call tries again
             return b""
         self._offset += len(data)
         return data
 
 
 def last_lines(path: Path, offset: int = 0) -> list[str]:
-    """The last printable lines behind byte `offset`, at most 64 KiB of them; [] if the file cannot be read."""
+    """Returns the last printable lines after byte `offset`, at most 64 KiB; [] if the file cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -72,7 +72,7 @@ def last_lines(path: Path, offset: int = 0) -> list[str]:
 
 
 def tail(lines: list[str]) -> list[str]:
-    """The end of `lines`, 20 lines and 4 KiB at most; of a long line its end."""
+    """Returns the end of `lines`, at most 20 lines and 4 KiB; of a long line its end."""
     kept: list[str] = []
     room = _TAIL_BYTES
     for line in reversed(lines[-_TAIL_LINES:]):
@@ -85,7 +85,7 @@ def tail(lines: list[str]) -> list[str]:
 
 
 def exception(lines: list[str]) -> str:
-    """The last line that is the end of a Python traceback ("ValueError: …"), "" if there is none."""
+    """Returns the last line that ends a Python traceback ("ValueError: …"); "" if there is none."""
     for line in reversed(lines):
         match = _EXCEPTION.fullmatch(line)
         if match and _NO_CAUSE not in match.group(1):

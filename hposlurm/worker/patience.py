@@ -1,4 +1,4 @@
-"""When a command is asked to leave, and when it is killed. Pure: time and signals are given to it."""
+"""Decides when a command is asked to leave and when it is killed. Pure: time and signals are arguments."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ GRACE_S = 25.0  # Slurm sends SIGKILL 30 s (KillWait) after its SIGTERM, and the
 TIMEOUT_GRACE_S = 60.0
 DEAF_GRACE_S = 3.0  # for a command that has never looked for a request: it does not know how to save and leave
 ECHO_S = 2.0  # Slurm's requeueing sends SIGTERM to the step and to the script, whose srun forwards it to the step
-PRUNE_GRACE_S = 60.0  # nobody waits for a trial that the search has no use for but its own GPUs
-KILL_WAIT_S = 3.0  # a process that hangs in the kernel is not waited for any longer
+PRUNE_GRACE_S = 60.0  # only its own GPUs wait for a trial that the search has ended
+KILL_WAIT_S = 3.0  # no longer: a process may hang in the kernel
 
 
 @dataclass(slots=True)
 class Patience:
-    """What an attempt's command may still do. Times are `time.monotonic()`'s.
+    """How long an attempt's command may still run. Times are of `time.monotonic()`.
 
     SIGUSR2 sets no deadline: the time limit itself comes with a SIGTERM, and until then the command may save or even
-    finish. A second SIGTERM or SIGINT ends the patience at once, unless it is the first one's echo.
+    finish. A second SIGTERM or SIGINT sets the deadline to now, unless it is an echo of the first.
     """
 
     started_at: float
@@ -38,7 +38,7 @@ class Patience:
         return self.asked is not None or self.pruned is not None or self.timed_out
 
     def signalled(self, number: signal.Signals, now: float) -> None:
-        """Takes in a signal to the worker."""
+        """Records a signal to the worker."""
         if not self.is_asked:
             kind = Cause.TIME_LIMIT_AHEAD if number == signal.SIGUSR2 else Cause.TOLD_TO_STOP
             self.asked, self.asked_at = EndCause(kind, signal=int(number)), now
@@ -51,13 +51,13 @@ class Patience:
         self._last_order = (number, now)
 
     def prune(self, reason: str, now: float) -> None:
-        """Takes in that the search has no further use for the trial; one that leaves already is left to it."""
+        """Records that the search ended the trial; no effect if the command was asked to leave already."""
         if not self.is_asked:
             self.pruned, self.asked_at = EndCause(Cause.PRUNED, detail=reason), now
             self._end_by(now + PRUNE_GRACE_S)
 
     def tick(self, now: float) -> None:
-        """Takes in the time."""
+        """Applies the timeout."""
         if self.timeout_s is None or now - self.started_at < self.timeout_s:
             return
         if not self.is_asked:
@@ -66,7 +66,7 @@ class Patience:
             self._end_by(now + min(TIMEOUT_GRACE_S, self.timeout_s))
 
     def is_over(self, now: float, *, is_listening: bool = True) -> bool:
-        """Whether the command is to be killed. One that is not listening has nothing to gain from a long grace."""
+        """True if the command is to be killed. A command that does not listen gets a short grace."""
         if self.deadline is None:
             return False
         return now >= (self.deadline if is_listening else min(self.deadline, self.asked_at + DEAF_GRACE_S))

@@ -1,7 +1,7 @@
-"""The trial's command as a process tree: started in a session of its own, and ended with everything that it started.
+"""Runs the trial's command as a process tree, in a session of its own, and ends it with everything that it started.
 
 Ranks of torchrun run in sessions of their own, so a process group is not enough to find them. Every descendant carries
-the attempt's metrics file in its environment, a path that no other attempt ever has: that is how they are found.
+the attempt's metrics file in its environment, a path that no other attempt has. It is found by that.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ class Command:
 
 
 def peak_host_gb() -> float:
-    """Largest resident memory in GiB of any single process among those that have ended under this one.
+    """Returns the largest resident memory in GiB of any single process among the ended descendants of this one.
 
-    Not their sum: of eight ranks it is the largest rank's. Pages that ranks share count in each.
+    It is not their sum: of eight ranks it is that of the largest. Pages that ranks share count in each.
     """
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB on Linux
 
 
 def kill_marked(marker: str) -> None:
-    """Kills every process of this user whose environment has `marker` as MARKER, until none is left (Linux alone)."""
+    """Kills every process of this user whose environment has `marker` as MARKER, until none is left (Linux only)."""
     needle = os.fsencode(f"{MARKER}={marker}")
     for _ in range(_ROUNDS):
         found = [pid for pid in _processes() if needle in _environment(pid)]
@@ -85,7 +85,7 @@ def _processes() -> list[int]:
 
 
 def _environment(pid: int) -> list[bytes]:
-    """The environment that a process started with; [] for a zombie, or if it is another user's."""
+    """Returns the environment with which a process started; [] for a zombie or another user's process."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return file.read().split(b"\0")
@@ -105,7 +105,7 @@ def _adopt_orphans() -> None:
 
 
 def reap_orphans() -> None:
-    """Reaps what was killed and adopted; gives up on a process that does not die (a hung disk)."""
+    """Reaps the processes that were killed and adopted; gives up on one that does not die (a hung disk)."""
     for _ in range(_ROUNDS):
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:

@@ -1,7 +1,7 @@
-"""Asking the search at a report whether the trial goes on: a thread reads what other trials have recorded.
+"""Decides at each report whether the trial goes on: a thread reads what other trials have recorded.
 
-Training and the journal never wait for it, however slow the shared file system is. What it decides depends on records
-alone and is recorded itself.
+Training and the journal never wait for it, however slow the shared file system is. A decision depends only on records
+and is recorded itself.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hposlurm.trial import Outcome
 from hposlurm.worker.environment import Place
 from hposlurm.worker.recorder import say
 
-# A look at all trials may take a tenth of the time, so that many workers can look
+# Reading all trials may take a tenth of the time, so that many workers can read
 _PAUSE, _LONGEST_PAUSE_S = 10, 30.0
 _FOR_GOOD = frozenset({Outcome.COMPLETE, Outcome.PRUNED, Outcome.INFEASIBLE})
 
 
-class Rivals:
-    """What the other trials of a study have recorded; each look reads only what is new."""
+class OtherTrials:
+    """The curves of a study's other trials; each look reads only new records."""
 
     def __init__(self, study: StudyLayout, rule: StopRule, trial: int) -> None:
         self._study = study
@@ -36,7 +36,7 @@ class Rivals:
         self.curves: dict[int, Curve] = {}
 
     def look(self) -> None:
-        """Reads on. What cannot be read now is read next time."""
+        """Reads the new records. What cannot be read now is read next time."""
         for number in self._numbers():
             if number != self._own and number not in self._ended:
                 self._read(self._study.trial(number))
@@ -64,7 +64,7 @@ class Rivals:
 
 
 def past(rule: StopRule, trial: TrialLayout, before: int) -> Decider:
-    """A decider who knows what the trial's attempts before `before` have recorded; raises OSError."""
+    """Returns a decider that knows the records of the trial's attempts before `before`. Raises OSError."""
     decider = Decider(rule, trial.number)
     for attempt in trial.attempts():
         for record in journal.read(trial.journal(attempt)).records if attempt < before else ():
@@ -73,29 +73,29 @@ def past(rule: StopRule, trial: TrialLayout, before: int) -> Decider:
 
 
 class Pruner:
-    """The attempt's decider in a thread of its own."""
+    """Runs the attempt's decider in a thread."""
 
     def __init__(self, place: Place) -> None:
         rule = place.plan.stop
-        assert rule is not None  # else nobody asks
+        assert rule is not None  # else no pruner is made
         self._rule = rule
         self._trial = place.study.trial(place.assignment.trial)
         self._attempt = place.attempt
-        self._rivals = Rivals(place.study, rule, place.assignment.trial)
+        self._others = OtherTrials(place.study, rule, place.assignment.trial)
         self._records: queue.SimpleQueue[Sequence[Mapping[str, Any]]] = queue.SimpleQueue()
         self._decisions: queue.SimpleQueue[PruningDecision] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Begins to decide about what it is told."""
+        """Starts the thread."""
         threading.Thread(target=self._run, name="pruner", daemon=True).start()
 
-    def tell(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Hands on what the attempt has recorded."""
+    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Gives the thread new records of the attempt."""
         if records:
             self._records.put(records)
 
     def decisions(self) -> list[PruningDecision]:
-        """What was decided since the last call."""
+        """Returns the decisions since the last call."""
         found = []
         while not self._decisions.empty():
             found.append(self._decisions.get())
@@ -105,16 +105,16 @@ class Pruner:
         try:
             decider = past(self._rule, self._trial, self._attempt)
             while decider.stopped is None:
-                for records in self._told():
+                for records in self._new_records():
                     for record in records:
                         decider.take(record)
                 if decider.is_due:
                     self._decide(decider)
-        except Exception as error:  # a trial that cannot be judged trains on
-            say(f"trial {self._trial.number} is not asked whether to stop any more: {type(error).__name__}: {error}")
+        except Exception as error:  # a trial about which nothing can be decided trains on
+            say(f"trial {self._trial.number} can no longer be stopped early: {type(error).__name__}: {error}")
 
-    def _told(self) -> list[Sequence[Mapping[str, Any]]]:
-        """What came since the last call; waits for something."""
+    def _new_records(self) -> list[Sequence[Mapping[str, Any]]]:
+        """Waits for records and returns all that came since the last call."""
         found = [self._records.get()]
         while not self._records.empty():
             found.append(self._records.get())
@@ -122,7 +122,7 @@ class Pruner:
 
     def _decide(self, decider: Decider) -> None:
         began = time.monotonic()
-        self._rivals.look()
-        for decision in decider.decisions(self._rivals.curves):
+        self._others.look()
+        for decision in decider.decisions(self._others.curves):
             self._decisions.put(decision)
         time.sleep(min(_LONGEST_PAUSE_S, _PAUSE * (time.monotonic() - began)))

@@ -1,4 +1,4 @@
-"""The worker's side of the journal: records wait in memory while the shared file system refuses them."""
+"""Writes the journal. Records wait in memory while the shared file system refuses them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RETRY_S = 0.5
 
 
 def say(message: str) -> None:
-    """One line to the worker's stderr; a full disk behind it is nobody's concern."""
+    """Writes one line to the worker's stderr; write errors are ignored."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"hposlurm: {message}\n")
         sys.stderr.flush()
 
 
 class Recorder:
-    """Appends records to the open journal `fd` in order; never raises for the file system."""
+    """Appends records to the open journal `fd` in order. Never raises an error of the file system."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -31,11 +31,11 @@ class Recorder:
         self._next_try = 0.0
 
     def add(self, kind: str, **fields: Any) -> None:
-        """Records one line with the present time; it may be written later."""
+        """Adds one record with the present time; it may be written later."""
         self._waiting.append({"kind": kind, "t": time.time(), **fields})
 
     def flush(self) -> bool:
-        """Writes what waits, as far as it goes; whether all is written."""
+        """Writes the waiting records as far as possible. True if all are written."""
         if time.monotonic() < self._next_try:
             return not self._waiting
         size, waited = None, len(self._waiting)
@@ -52,17 +52,17 @@ class Recorder:
                 say(f"the journal cannot be written, training goes on and records wait in memory: {error}")
         if self._has_complained and not self._waiting:
             self._has_complained = False
-            say(f"the journal can be written again; {waited} records had waited, none is lost")
+            say(f"the journal can be written again; {waited} records had waited, none was lost")
         return not self._waiting
 
     def _take_back(self, size: int | None) -> None:
-        """Removes half a line, which readers leave alone: once another follows it would count as damage."""
+        """Removes half a line. Readers ignore it at the end, but once another line follows it counts as damage."""
         if size is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, size)
 
     def drain(self, patience_s: float) -> bool:
-        """Writes what waits, trying for `patience_s`; whether all is written."""
+        """Writes the waiting records, retrying for `patience_s` seconds. True if all are written."""
         deadline = time.monotonic() + patience_s
         while not self.flush():
             if time.monotonic() >= deadline:

@@ -1,7 +1,7 @@
-"""An element of a refill wave takes one of the assignments that were proposed ahead, and has more proposed.
+"""Takes an assignment of a refill wave for its element, and has more assignments proposed.
 
-Taking is one link, and waits for nobody as long as something is left. Proposing needs the search, which is a process
-of its own: behind an element that has taken what it runs, or before, where nothing was left.
+Taking is one link, and does not wait while an assignment is left. Proposing needs the search, in a separate process:
+after the element has taken its assignment, or before, where none was left.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from hposlurm.worker.inbox import held
 from hposlurm.worker.recorder import say
 
 _LOOK_EVERY_S = 0.1
-_LAST_S = 5.0  # what is nearly there is worth more than these seconds
-_LEAVES_S = 1.0  # for what is half written
+_LAST_S = 5.0  # a batch that is nearly done is worth more than these seconds
+_LEAVES_S = 1.0  # to remove what is half written
 _NICE = 10
 
 
 def bind(
     study: StudyLayout, plan: WavePlan, element: int, patience_s: float = refill_pool.PATIENCE_S
 ) -> Assignment | None:
-    """What the element runs, the same again if it was started before; None if there is nothing for it to do.
+    """Returns the element's assignment, the same one if it was started before; None if it has nothing to do.
 
-    `plan` is the wave's as it was made. Raises StudyError if nothing can be proposed, or the records are damaged.
+    `plan` is the wave's first plan, without added batches. Raises StudyError if nothing can be proposed, or if the
+    records are damaged.
     """
     if plan.elements is None or element >= plan.elements:
         raise StudyError(f"wave {plan.wave} has {plan.elements} elements, counted from 0; there is no {element}")
@@ -61,7 +62,7 @@ def bind(
 
 
 def _take(wave: WaveLayout, shelf: _Shelf, element: int) -> Assignment | None:
-    """The first assignment that nobody has taken yet; None if there is none."""
+    """Takes the first free assignment; None if there is none."""
     is_taken = refill_pool.taken(wave)
     position = 0
     while True:
@@ -75,7 +76,7 @@ def _take(wave: WaveLayout, shelf: _Shelf, element: int) -> Assignment | None:
 
 
 def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
-    """Has the batch at `position` proposed, or waits a moment for whoever is at it."""
+    """Has the batch at `position` proposed, or waits a moment if another process has the lease on it."""
     if not refill_pool.lease(wave, position):
         time.sleep(_LOOK_EVERY_S)
         return
@@ -90,7 +91,7 @@ def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
 
 
 def _is_done(study: StudyLayout, plan: WavePlan, element: int, assignment: Assignment) -> bool:
-    """Whether the element ran before and left the trial to others: it may be somebody else's by now."""
+    """True if the element ran before and released the trial, which another element may have by now."""
     trial = study.trial(assignment.trial)
     attempts = [fold(unread(n), journal.read(trial.journal(n)).records) for n in trial.attempts()]
     mine = [i for i, attempt in enumerate(attempts) if (attempt.wave, attempt.index) == (plan.wave, element)]
@@ -101,7 +102,10 @@ def _is_done(study: StudyLayout, plan: WavePlan, element: int, assignment: Assig
 
 
 class Refiller:
-    """Has more proposed beside a running trial, if less is left than should be; `with` ends it with the trial."""
+    """Has more proposed beside a running trial, if fewer than `plan.ahead` are left;
+
+    `with` ends that with the trial.
+    """
 
     def __init__(self, study: StudyLayout, plan: WavePlan) -> None:
         self._study, self._plan = study, plan
@@ -111,7 +115,7 @@ class Refiller:
 
     def __enter__(self) -> Refiller:
         if self._plan.elements is not None:
-            with contextlib.suppress(OSError, StudyError):  # the next element that finds nothing says so
+            with contextlib.suppress(OSError, StudyError):  # the next element that finds nothing reports it
                 self._begin()
         return self
 
@@ -147,7 +151,7 @@ class Refiller:
 
 
 class _Shelf:
-    """The assignments of the pool by their positions; only those batches are read that are asked for."""
+    """The assignments of the pool by position. Reads only the batches that are needed."""
 
     def __init__(self, wave: WaveLayout, plan: WavePlan) -> None:
         self._wave = wave
@@ -155,7 +159,7 @@ class _Shelf:
         self._begins = [0, *(begin for begin in wave.batches() if begin)]
 
     def find(self, position: int) -> Assignment | None:
-        """The assignment there; None if nothing was proposed so far."""
+        """Returns the assignment at `position`; None if none was proposed so far."""
         part = self._part(self._begins[bisect_right(self._begins, position) - 1])
         while position >= part.end:
             following = None if part.over else self._following(part.end)
@@ -165,19 +169,19 @@ class _Shelf:
         return part.assignments[position - part.position]
 
     def has_again(self, position: int) -> bool:
-        """Whether the trial there was given to somebody else since: its job was not to run again, but was made to."""
+        """True if another element got the trial at `position` later: its job was requeued although it must not run."""
         own = self.find(position)
         later = (self.find(other) for other in range(position + 1, self.end))
         return own is not None and any(a is not None and a.trial == own.trial for a in later)
 
     @property
     def end(self) -> int:
-        """How many were proposed so far."""
+        """The number of assignments proposed so far."""
         return self._last().end
 
     @property
     def over(self) -> str:
-        """Why nothing more will be proposed, "" if something may be."""
+        """The reason why no more will be proposed; "" if more may be."""
         return self._last().over
 
     def _last(self) -> Batch:
@@ -194,7 +198,7 @@ class _Shelf:
         return known
 
     def _following(self, begin: int) -> Batch | None:
-        """The batch that begins there; a listing of a network file system may be older than it."""
+        """Returns the batch that begins at `begin`; a listing of a network file system may be older than it."""
         found = refill_pool.read_batch(self._wave, begin)
         if found is not None:
             self._parts[begin] = found
@@ -203,12 +207,12 @@ class _Shelf:
 
 
 def _command(study: StudyLayout, wave: WaveLayout) -> list[str]:
-    """Returns what proposes more: of a room above this one, since no import of it would fit into a worker."""
+    """Returns the command that proposes more. Its room stands above this one: a worker must not import the search."""
     return [sys.executable, "-P", "-m", "hposlurm.refill", str(study.root), str(wave.index)]
 
 
 def _environ() -> dict[str, str]:
-    """One thread: the others are the training's."""
+    """Returns the environment of the command: one thread, as the other cores belong to the training."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return {**os.environ, **dict.fromkeys(threads, "1"), "CUDA_VISIBLE_DEVICES": ""}
 

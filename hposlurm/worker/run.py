@@ -1,4 +1,4 @@
-"""One element of a wave from the plan to the exit status."""
+"""Runs one element of a wave, from the plan to the exit status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DRAIN_S = 30.0
 
 
 def run(study_dir: Path, wave: int, index: int) -> int:
-    """Runs the element; the worker's exit status. Raises StudyError or OSError if no attempt can be started."""
+    """Runs the element and returns the exit status. Raises StudyError or OSError if no attempt can be started."""
     inbox = Inbox()
     study = StudyLayout(study_dir)
     found = binding.find_assignment(study, wave, index)
@@ -102,26 +102,28 @@ def _pattern(plan: WavePlan) -> Pattern | None:
     try:
         return Pattern(plan.metric_pattern)
     except re.error as error:
-        raise StudyError(f"trial.metric_pattern is {plan.metric_pattern!r}, no regular expression: {error}") from error
+        raise StudyError(
+            f"trial.metric_pattern is {plan.metric_pattern!r}, not a regular expression: {error}"
+        ) from error
 
 
 def _stopped_before(
     study: StudyLayout, plan: WavePlan, assignment: Assignment, attempt: int
 ) -> tuple[Outcome, EndCause] | None:
-    """The decision of an earlier attempt that the trial stops, where its job died before the training did; else None.
+    """Returns an earlier attempt's decision to stop the trial, if its job died before the training did; else None.
 
     Raises OSError where it cannot be read.
     """
     if plan.stop is None:
         return None
-    ruling = past(plan.stop, study.trial(assignment.trial), attempt).stopped
-    return None if ruling is None else (Outcome.PRUNED, EndCause(Cause.PRUNED, detail=ruling.reason))
+    decision = past(plan.stop, study.trial(assignment.trial), attempt).stopped
+    return None if decision is None else (Outcome.PRUNED, EndCause(Cause.PRUNED, detail=decision.reason))
 
 
 def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:
-    """The trial's own newest valid checkpoint, else its copy of the assigned one; None where there is neither.
+    """Returns the trial's own newest valid checkpoint, else its copy of the assigned one; None if there is neither.
 
-    Raises StudyError or OSError if a copy of another trial has none: from scratch it would be something else.
+    Raises StudyError or OSError if a copy of another trial has none: started from scratch it would be another trial.
     """
     trial = study.trial(assignment.trial)
     own = checkpoints.resume(trial.checkpoints, attempt, claim.announced_checkpoints(trial))
@@ -136,7 +138,7 @@ def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> s
 
 
 def _copied_from(place: Place) -> str | None:
-    """The other trial's checkpoint that this attempt begins with a copy of."""
+    """Returns the other trial's checkpoint of which this attempt begins with a copy."""
     assigned, used = place.assignment.resume_from, place.resumed_from
     return assigned if assigned and used and Path(assigned).name == Path(used).name else None
 

@@ -1,4 +1,4 @@
-"""Node-local directories: one of the attempt's own, and one that keeps compiled PyTorch extensions between attempts."""
+"""Makes node-local directories: one per attempt, and one that keeps compiled PyTorch extensions between attempts."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _PREFIX = "hposlurm-attempt-"
-# A lock or a directory is made a moment before its owner can be seen to hold it
+# A lock or a directory is created a moment before its owner visibly holds it
 _YOUNG_S = 10.0
 
 
 def create(environ: Mapping[str, str], fallback: Path) -> Path:
-    """A new private directory under TMPDIR, /tmp or /var/tmp, else under `fallback`; raises OSError if all refuse.
+    """Creates a private directory under TMPDIR, /tmp or /var/tmp, else under `fallback`. Raises OSError if all refuse.
 
-    Its path is short: sockets of worker processes lie below it, and their paths may have 107 bytes.
+    Its path is short: sockets of worker processes lie in it, and their paths have at most 107 bytes.
     """
     name = f"{_PREFIX}{os.urandom(4).hex()}"
     for base in (*_bases(environ), fallback):
         with contextlib.suppress(OSError):
             (base / name).mkdir(mode=0o700)
-            with contextlib.suppress(OSError):  # some file systems have no locks: then nobody can sweep here either
+            with contextlib.suppress(
+                OSError
+            ):  # some file systems have no locks: then `sweep` cannot lock either, and leaves it
                 _lock(base / name)  # until this process ends
             return base / name
     raise OSError(f"no temporary directory can be created under TMPDIR, /tmp, /var/tmp or {fallback}")
 
 
 def remove(scratch: Path) -> None:
-    """Removes an attempt's directory with all that is in it, as far as it can be removed."""
-    from shutil import rmtree  # slow to import, and wanted only at the end
+    """Removes an attempt's directory with its content, as far as it can be removed."""
+    from shutil import rmtree  # slow to import, and needed only at the end
 
     rmtree(scratch, ignore_errors=True)
 
@@ -41,7 +43,7 @@ def remove(scratch: Path) -> None:
 def sweep(beside: Path) -> None:
     """Removes this user's attempt directories beside `beside` whose workers were killed together with their watchdogs.
 
-    Slurm does that when KillWait is over. A living worker holds a lock on its directory.
+    Slurm kills both when KillWait is over. A living worker holds a lock on its directory.
     """
     for path in beside.parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
@@ -52,17 +54,18 @@ def sweep(beside: Path) -> None:
 
 
 def extensions_directory(environ: Mapping[str, str]) -> Path | None:
-    """Where this user's attempts on this node share compiled extensions; None if no private directory can be had.
+    """Returns the directory in which this user's attempts on this node share compiled extensions;
 
-    Building one takes as long as a small trial (DeepSpeed's on the CPU: 15 s), so it does not belong to one attempt.
-    PyTorch keeps no environments apart in a directory that is set by TORCH_EXTENSIONS_DIR, so this path does.
+    None without a private one. Building an extension takes as long as a small trial (DeepSpeed's on the CPU: 15 s), so
+    attempts share it. PyTorch does not separate Python environments in a directory set by TORCH_EXTENSIONS_DIR, so this
+    path does.
     """
     kinds = "\0".join(environ.get(name, "") for name in ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH"))
     for base in _bases(environ):
         root = base / f"hposlurm-shared-{os.getuid()}"
         with contextlib.suppress(OSError):
             root.mkdir(mode=0o700, exist_ok=True)
-            if _is_private(root):  # the name can be guessed: code that another user put there must not be loaded
+            if _is_private(root):  # the name can be guessed, and code of another user must not be loaded
                 path = root / "torch_extensions" / f"{zlib.crc32(kinds.encode(errors='surrogateescape')):08x}"
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 return path
@@ -72,7 +75,8 @@ def extensions_directory(environ: Mapping[str, str]) -> Path | None:
 def remove_stale_locks(extensions: Path, now: float | None = None) -> None:
     """Removes locks of builds whose process was killed: PyTorch waits for such a lock for ever.
 
-    The process that builds holds its lock file open (torch.utils.file_baton), so an unheld one is nobody's.
+    The process that builds keeps its lock file open (torch.utils.file_baton), so a lock that no process has open is
+    stale.
     """
     for lock in extensions.glob("*/lock"):
         with contextlib.suppress(OSError):
@@ -102,7 +106,7 @@ def _is_private(directory: Path) -> bool:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether some process of this user has the file open; True where that cannot be found out."""
+    """True if a process of this user has the file open, or if that cannot be found out."""
     if not Path("/proc/self/fd").exists():
         return True
     wanted = os.path.realpath(path)

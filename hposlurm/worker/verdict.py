@@ -1,4 +1,4 @@
-"""How an attempt ended, and why. Pure."""
+"""Decides how an attempt ended, and why. Pure."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def judge(
 ) -> tuple[Outcome, EndCause | None]:
     """Returns the outcome and its cause (None if complete as assigned) from the last (step, value) of each metric.
 
-    A command that was asked to leave and ends with status 0 and all its metrics counts as complete, unless it said that
-    it leaves because it was asked: one that knows nothing of requests may just have finished. One that left for the
-    memory guard has failed: it costs a retry, since another attempt may meet the same limit again. One that left for
-    the search, however it left, is pruned. `out_of_gpu_memory`
-    is what any rank said of that: such a configuration is not tried again.
+    A command that was asked to leave and ends with status 0 and all its metrics is complete, unless it reported that it
+    leaves because it was asked: a command that ignores requests may just have finished. A command that left for the
+    memory guard has failed. That costs a retry, since another attempt may meet the same limit. A command that left for
+    the search is pruned, however it left. `out_of_gpu_memory` is the error of any rank; such a configuration is not
+    tried again.
 
-    A command that ends by itself before `to_step`, or goes on past it, is complete: it knows its own end, and what it
-    reported holds. The cause then tells how far it went.
+    A command that ends by itself before `to_step`, or goes on past it, is complete: it knows its own end, and its
+    reports count. The cause then holds how far it went.
     """
     code = ending.exit_code
     if out_of_gpu_memory and code != 0 and not ending.asked and not ending.pruned:

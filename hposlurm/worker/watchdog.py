@@ -1,6 +1,6 @@
-"""A tiny process that ends the command when the worker is killed and cannot do it itself.
+"""Runs a tiny process that ends the command if the worker is killed and cannot do so itself.
 
-It reads from a pipe whose other end only the worker holds: a byte means that all is well, the end of the file means
+It reads from a pipe whose other end only the worker holds. A byte means that the command has ended, the end of the file
 that the worker died. It ignores what Slurm sends to every process of the step.
 """
 
@@ -37,7 +37,7 @@ class Watchdog:
 
 
 def _guard(read_end: int, marker: str, scratch: Path) -> None:
-    """The watchdog's whole life; never returns."""
+    """Runs the watchdog; never returns."""
     try:
         shield()
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -52,7 +52,7 @@ def _guard(read_end: int, marker: str, scratch: Path) -> None:
 
 
 def _close_all_but(kept: int) -> None:
-    """Closes what was inherited: the worker's end of the pipe, and logs that somebody may wait to be closed."""
+    """Closes inherited descriptors: the worker's end of the pipe, and logs whose readers wait for their end."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)

@@ -69,7 +69,7 @@ def test_a_full_disk_costs_no_record_and_no_training(small: Study, tmp_path: Pat
         assert tail.corrupt == 0 and 1 <= len(tail.records) < 401
     filler.unlink()
     relief = process.stderr.readline()
-    assert "the journal can be written again" in relief and "none is lost" in relief
+    assert "the journal can be written again" in relief and "none was lost" in relief
     on.touch()
     process.communicate(timeout=60)
     assert process.returncode == 0

@@ -59,7 +59,7 @@ def test_a_trial_that_reports_and_succeeds_is_complete(study: Study) -> None:
         ("true", "reported no metrics at all; use hposlurm.client.report or trial.metric_pattern"),
         (
             "echo garbage >> $HPOSLURM_METRICS_FILE",
-            "reported no metrics at all (1 line of its metrics file is no report); "
+            "reported no metrics at all (1 line of its metrics file is not a report); "
             "use hposlurm.client.report or trial.metric_pattern",
         ),
         (report(1, loss=1, f1=2), "never reported eval_loss; reported: f1, loss"),
