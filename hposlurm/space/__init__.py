@@ -1,6 +1,6 @@
-"""The search space: parameters, the expressions that join them, and limits on what is measured.
+"""The search space: parameters, the expressions that relate them, and limits on measured metrics.
 
-May import trial and errors, and uses the standard library only.
+May import trial and errors. Uses the standard library only.
 """
 
 from hposlurm.space.parameters import (

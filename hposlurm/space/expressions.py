@@ -1,7 +1,8 @@
 """Safe expressions for conditions and constraints: `bs * 2 <= gpu_memory_gb`, `optimizer in ["sgd", "lion"]`.
 
-A text is parsed by `ast` and checked against a short list of node types; it is never given to `eval`. Arithmetic takes
-numbers only, and nothing can grow: the text, the nesting and every whole number have a limit.
+A text is parsed by `ast` and checked against a short list of node types. It is never passed to `eval`. Arithmetic
+accepts numbers only. The length of the text, the depth of nesting and the size of every integer are limited, so no
+expression can use much memory or time.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field
 
 from hposlurm.trial import ParamValue
 
-MAX_LENGTH = 2000  # characters of one expression
+MAX_LENGTH = 2000  # characters in one expression
 MAX_DEPTH = 50  # levels of nesting
-MAX_BITS = 1000  # of a whole number: every such number is also a finite float
-# As the YAML around them, and the command line, write these; Python's own words hold as well
+MAX_BITS = 1000  # in an integer; each such integer is also a finite float
+# YAML's spelling, which the study file and the command line use; Python's own keywords work too
 _WORDS: Mapping[str, ParamValue] = {"true": True, "false": False, "null": None}
 
 _BINARY: Mapping[type[ast.operator], tuple[str, Callable[..., float | int]]] = {
@@ -41,7 +42,7 @@ _ORDER: Mapping[type[ast.cmpop], tuple[str, Callable[..., bool]]] = {
 }
 _REFUSED: Mapping[type[ast.AST], str] = {
     ast.Call: "a function call",
-    ast.Attribute: "an attribute (a dot behind a name)",
+    ast.Attribute: "an attribute (a dot after a name)",
     ast.Subscript: "an index in brackets",
     ast.Lambda: "a lambda",
     ast.JoinedStr: "an f-string",
@@ -50,19 +51,19 @@ _REFUSED: Mapping[type[ast.AST], str] = {
     **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), "a comprehension"),
     ast.Dict: "a dictionary",
     ast.Set: "a set (write a list in square brackets)",
-    ast.List: "a list outside of `in`",
-    ast.Tuple: "a comma outside of `in`",
+    ast.List: "a list outside `in`",
+    ast.Tuple: "a comma outside `in`",
     ast.Starred: "a star",
 }
-_ALLOWED = "allowed are comparisons, and, or, not, + - * / // % **, in with a list, numbers, texts and names"
+_ALLOWED = "allowed: comparisons, and, or, not, + - * / // % **, in with a list, numbers, strings and names"
 
 
 class ExpressionError(ValueError):
-    """An expression is not allowed, or has no value for these parameters; the message says which part."""
+    """An expression is not allowed, or has no value for these parameters. The message names the part."""
 
 
 class UnknownName(ExpressionError):
-    """An expression mentions a name that has no value here; `name` is that name."""
+    """An expression mentions `name`, which has no value here."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -71,21 +72,24 @@ class UnknownName(ExpressionError):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A parsed, allowed expression: its text and the names that it mentions."""
+    """A parsed expression that passed the check: its text and the names that it mentions."""
 
     text: str
     names: frozenset[str]
     tree: ast.expr = field(repr=False, compare=False)
 
     def evaluate(self, values: Mapping[str, ParamValue]) -> ParamValue:
-        """The value, as Python would compute it; raises ExpressionError (types, division by zero) or UnknownName."""
+        """Returns the value that Python would compute.
+
+        Raises ExpressionError for wrong types or a division by zero, and UnknownName.
+        """
         return _evaluate(self.tree, values)
 
     def violation(self, values: Mapping[str, ParamValue]) -> float:
-        """0.0 where the expression is true, else how far it is from it: a finite number above 0.
+        """Returns 0.0 if the expression is true, else its distance from being true: a finite number above 0.
 
-        A numeric comparison counts the distance by which it is missed, anything else 1.0; `or` takes its nearest part,
-        `and` its first part that is false. Raises as `evaluate` does.
+        A false numeric comparison counts as the difference of its sides, anything else that is false as 1.0. `or` has
+        the smallest distance of its parts, `and` that of its first false part. Raises the same errors as `evaluate`.
         """
         return _violation(self.tree, values)
 
@@ -94,27 +98,28 @@ class Expression:
 
 
 def parse(text: str) -> Expression:
-    """The expression in `text`; raises ExpressionError with what is not allowed in it."""
+    """Returns the expression in `text`. Raises ExpressionError, naming the part that is not allowed."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression has at most {MAX_LENGTH} characters, this one has {len(text)}")
     if not text.strip():
         raise ExpressionError("the expression is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a stray backslash is the text's business, not a warning on the terminal
+            warnings.simplefilter("ignore")  # no SyntaxWarning on the terminal for a stray backslash
             tree = ast.parse(text.replace("\n", " ").strip(), mode="eval").body
     except SyntaxError as error:
         at = f" at character {error.offset}" if error.offset else ""
         raise ExpressionError(f"not an expression: {error.msg}{at}") from None
     except (ValueError, MemoryError, RecursionError):
-        raise ExpressionError(
-            "not an expression: it is nested too deeply or has characters that mean nothing"
-        ) from None
+        raise ExpressionError("not an expression: it is nested too deeply or has invalid characters") from None
     return Expression(text, _check(tree), tree)
 
 
 def _check(tree: ast.expr) -> frozenset[str]:
-    """The names in `tree`; raises ExpressionError for a part that is not on the list. Not recursive on purpose."""
+    """Returns the names in `tree`. Raises ExpressionError for a part that is not allowed.
+
+    Uses a stack instead of recursion, so that deep nesting cannot exhaust Python's own stack.
+    """
     names: set[str] = set()
     pending: list[tuple[ast.expr, int]] = [(tree, 1)]
     while pending:
@@ -128,7 +133,7 @@ def _check(tree: ast.expr) -> frozenset[str]:
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
-    """The sub-expressions of an allowed node; raises ExpressionError for any other."""
+    """Returns the sub-expressions of an allowed node. Raises ExpressionError for any other node."""
     match node:
         case ast.Name():
             return []
@@ -167,7 +172,7 @@ def _check_constant(value: object) -> None:
     if isinstance(value, int):
         _bounded(value)
     elif not isinstance(value, float | str | None):
-        raise ExpressionError(f"{value!r} is neither a number nor a text")
+        raise ExpressionError(f"{value!r} is neither a number nor a string")
 
 
 def _shown(node: ast.expr) -> str:
@@ -181,7 +186,7 @@ def _shown(node: ast.expr) -> str:
 def _evaluate(node: ast.expr, values: Mapping[str, ParamValue]) -> ParamValue:
     match node:
         case ast.Constant(value=value):
-            return value  # type: ignore[return-value]  # _check_constant let only these types in
+            return value  # type: ignore[return-value]  # _check_constant accepts only these types
         case ast.Name(id=name):
             if name in _WORDS:
                 return _WORDS[name]
@@ -220,7 +225,7 @@ def _bool_op(is_and: bool, operands: list[ast.expr], values: Mapping[str, ParamV
 def _compare(
     op: ast.cmpop, left: ParamValue, right: ast.expr, values: Mapping[str, ParamValue]
 ) -> tuple[bool, ParamValue]:
-    """Whether one link of a comparison chain holds, and the value that the next link starts from."""
+    """Returns whether one link of a comparison chain holds, and the left side of the next link."""
     if isinstance(op, ast.In | ast.NotIn):
         elements = right.elts if isinstance(right, ast.List | ast.Tuple) else [right]
         found = left in [_evaluate(element, values) for element in elements]
@@ -241,7 +246,7 @@ def _number(value: ParamValue, symbol: str) -> float | int:
 
 def _bounded(value: int) -> int:
     if value.bit_length() > MAX_BITS:
-        raise ExpressionError(f"a whole number has more than {MAX_BITS} bits")
+        raise ExpressionError(f"an integer has more than {MAX_BITS} bits")
     return value
 
 
@@ -288,7 +293,7 @@ def _violation(node: ast.expr, values: Mapping[str, ParamValue]) -> float:
 
 
 def _distance(op: ast.cmpop, left: ParamValue, right: ParamValue) -> float:
-    """By how much a false comparison is missed: above 0 and finite, 1.0 where that means nothing."""
+    """Returns how far a false comparison is from true: above 0 and finite; 1.0 if there is no such distance."""
     if not isinstance(left, int | float) or not isinstance(right, int | float):
         return 1.0
     if isinstance(op, ast.NotEq | ast.In | ast.NotIn):
@@ -297,6 +302,6 @@ def _distance(op: ast.cmpop, left: ParamValue, right: ParamValue) -> float:
     distance = abs(a - b)
     if math.isnan(distance):
         return 1.0
-    # `<` is false for two equal numbers, which lie 0 apart; "missed" must still be more than 0
+    # `<` is false for two equal numbers, whose distance is 0; the result must still be above 0
     smallest = sys.float_info.epsilon * max(1.0, abs(a) if math.isfinite(a) else 1.0)
     return min(max(distance, smallest), sys.float_info.max)

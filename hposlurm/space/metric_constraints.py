@@ -1,4 +1,4 @@
-"""Limits on what trials measure, such as `peak_gpu_gb <= 30`: which of them a trial breaks, and by how much."""
+"""Limits on metrics, such as `peak_gpu_gb <= 30`: which of them a trial violates, and by how much."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from dataclasses import dataclass, field
 from hposlurm.space.expressions import Expression, ExpressionError
 from hposlurm.trial import Params, ParamValue
 
-# Metrics that every trial has without reporting them: the worker measures them.
+# Metrics that every trial has without reporting them, because the worker measures them.
 MEASURED = ("peak_gpu_gb", "peak_host_gb")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Constraints that name a metric, beside it perhaps parameters and `facts`; `metrics` are the names of metrics.
+    """Constraints that name at least one metric, and possibly parameters and facts.
 
-    A limit holds on a trial's newest values. One on a metric that the trial did not report does not hold, since nobody
-    knows, but it does while more may come (`is_over` is False); one that names an inactive parameter holds.
+    A limit is checked against the newest values of a trial. A limit on a metric that the trial did not report is
+    violated once the trial is over, because its value is unknown; until then (`is_over` is False) it holds. A limit
+    that names an inactive parameter holds.
     """
 
     expressions: tuple[Expression, ...] = ()
+    #: The names of the metrics that the expressions mention.
     metrics: frozenset[str] = frozenset()
+    #: The values of the names that are neither metrics nor parameters, such as `gpus`.
     facts: Mapping[str, ParamValue] = field(default_factory=dict)
 
     def violations(
         self, params: Params, metrics: Mapping[str, float | str], *, is_over: bool = True
     ) -> tuple[float, ...]:
-        """One number per limit: 0.0 where it holds, above 0 (and finite) where it does not."""
+        """Returns one number per limit: 0.0 if it holds, else a finite number above 0."""
         return tuple(self._violation(limit, params, metrics, is_over) for limit in self.expressions)
 
     def is_feasible(self, params: Params, metrics: Mapping[str, float | str]) -> bool:
-        """Whether every limit holds."""
+        """True if every limit holds."""
         return all(violation <= 0 for violation in self.violations(params, metrics))
 
     def complaints(
         self, params: Params, metrics: Mapping[str, float | str], *, is_over: bool = True
     ) -> tuple[str, ...]:
-        """What each limit that does not hold is, with the values in it: "peak_gpu_gb <= 30: peak_gpu_gb is 33.1"."""
+        """Returns each violated limit with the values of its metrics: "peak_gpu_gb <= 30: peak_gpu_gb is 33.1"."""
         found = []
         for limit, violation in zip(self.expressions, self.violations(params, metrics, is_over=is_over), strict=True):
             if violation > 0:

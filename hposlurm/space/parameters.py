@@ -1,4 +1,4 @@
-"""The search space as plain data: what each parameter may be, when it is active, and which combinations are allowed."""
+"""The search space as plain data: the values of each parameter, its condition, and the allowed combinations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hposlurm.trial import Params, ParamValue
 
 
 class SpaceError(RequestError):
-    """A search space cannot do what is asked of it; the message names the parameter."""
+    """A search space does not support what was requested. The message names the parameter."""
 
 
 class Unset(Enum):
-    """The type of UNSET, which stands for "no default" where None is a legal value."""
+    """The type of UNSET, which means "no default" where None is a valid value."""
 
     UNSET = "unset"
 
@@ -31,7 +31,7 @@ UNSET: Final = Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class FloatParameter:
-    """A real number from `low` to `high`, both included; with `step` only low, low + step, low + 2·step, …"""
+    """A real number from `low` to `high`, both included. With `step` only low, low + step, low + 2·step, …"""
 
     name: str
     low: float
@@ -43,7 +43,7 @@ class FloatParameter:
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None for a continuous range."""
+        """The number of values; None for a continuous range."""
         if self.low == self.high:
             return 1
         if self.step is None:
@@ -51,14 +51,14 @@ class FloatParameter:
         return int((_exact(self.high) - _exact(self.low)) // _exact(self.step)) + 1
 
     def values(self) -> Iterator[float]:
-        """All values in ascending order; raises SpaceError for a continuous range."""
+        """Returns all values in ascending order. Raises SpaceError for a continuous range."""
         size = self.size
         if size is None:
             raise SpaceError(f"parameters.{self.name}: a grid needs `choices` or a `step`; this range is continuous")
         return (self._at(i) for i in range(size))
 
     def snap(self, value: float) -> float:
-        """The nearest value of the range (and of the step grid, without the artefacts of adding floats)."""
+        """Returns the nearest value of the range, on the step grid if there is one, without floating-point error."""
         if self.step is None or self.low == self.high:
             return float(min(max(value, self.low), self.high))
         index = round((_exact(value) - _exact(self.low)) / _exact(self.step))
@@ -70,13 +70,13 @@ class FloatParameter:
         return self.step is None or abs(value - self.snap(value)) <= 1e-9 * self.step
 
     def _at(self, index: int) -> float:
-        # Exactly: 0.1 + 2 * 0.1 is 0.3 to a person, and must be to whoever compares results
+        # Exact arithmetic: 0.1 + 2 * 0.1 must be 0.3, so that results compare equal
         return float(_exact(self.low) + index * _exact(self.step or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class IntParameter:
-    """A whole number from `low` to `high`, both included, in steps of `step`."""
+    """An integer from `low` to `high`, both included, in steps of `step`."""
 
     name: str
     low: int
@@ -91,7 +91,7 @@ class IntParameter:
         return len(self.values())
 
     def values(self) -> range:
-        """All values in ascending order."""
+        """Returns all values in ascending order."""
         return range(self.low, self.high + 1, self.step)
 
     def contains(self, value: ParamValue) -> bool:
@@ -123,15 +123,18 @@ Parameter = FloatParameter | IntParameter | CategoricalParameter
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """All parameters, a condition's names always before it, and the constraints that a configuration must satisfy.
+    """The parameters, and the constraints that a configuration must satisfy.
 
-    `facts` are the names that conditions and constraints may use besides parameters, such as `gpus`. Raises SpaceError
-    for a condition or constraint that mentions anything else. `limits` are those on what a trial measures.
+    Raises SpaceError for a condition or constraint that mentions an unknown name.
     """
 
+    #: Each parameter comes after those that its condition mentions.
     parameters: tuple[Parameter, ...]
+    #: Constraints on parameters and facts.
     constraints: tuple[Expression, ...] = ()
+    #: The values of names that conditions and constraints may use besides parameters, such as `gpus`.
     facts: Mapping[str, ParamValue] = field(default_factory=dict)
+    #: Constraints on metrics.
     limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:
@@ -153,9 +156,9 @@ class SearchSpace:
         return tuple(p.name for p in self.parameters)
 
     def is_active(self, parameter: Parameter, params: Params) -> bool:
-        """Whether `parameter` has a value beside `params`, which holds every active parameter before it.
+        """True if the condition of `parameter` holds for `params`, the values of the active parameters before it.
 
-        False when a parameter in its condition is itself inactive, or when the condition has no value (1 / 0).
+        False if the condition names an inactive parameter or has no value (1 / 0).
         """
         condition = parameter.condition
         if condition is None:
@@ -166,9 +169,9 @@ class SearchSpace:
             return False
 
     def filled(self, value_of: Callable[[Parameter], ParamValue]) -> dict[str, ParamValue]:
-        """Returns the point in which each active parameter has the value that `value_of` gives for it.
+        """Returns the configuration in which each active parameter has the value that `value_of` returns for it.
 
-        `value_of` is asked in the order of the parameters, and only for active ones. Constraints are not checked.
+        Calls `value_of` in the order of the parameters, and only for active ones. Does not check constraints.
         """
         params: dict[str, ParamValue] = {}
         for parameter in self.parameters:
@@ -177,7 +180,7 @@ class SearchSpace:
         return params
 
     def defaults(self) -> dict[str, ParamValue]:
-        """The default values of the active parameters that have one: possibly of some only, possibly none."""
+        """Returns the default values of those active parameters that have one; {} if none has."""
         params: dict[str, ParamValue] = {}
         for parameter in self.parameters:
             default = parameter.default
@@ -188,7 +191,7 @@ class SearchSpace:
         return params
 
     def violations(self, params: Params) -> tuple[float, ...]:
-        """One number per constraint: 0.0 where it holds or names an inactive parameter, above 0 where it is violated.
+        """Returns one number per constraint: 0.0 if it holds or names an inactive parameter, else above 0.
 
         A constraint without a value (1 / 0) counts as violated by 1.0.
         """
@@ -204,15 +207,15 @@ class SearchSpace:
             return 1.0
 
     def keeps(self, constraint: Expression, params: Params) -> bool:
-        """Whether `constraint`, one of this space's names, holds; it does where it names an inactive parameter."""
+        """True if `constraint` (which mentions only names of this space) holds or names an inactive parameter."""
         return self._violation(constraint, params) <= 0
 
     def is_feasible(self, params: Params) -> bool:
-        """Whether every constraint holds; says nothing about ranges."""
+        """True if every constraint holds. Does not check ranges."""
         return all(v <= 0 for v in self.violations(params))
 
     def contains(self, params: Params) -> bool:
-        """Whether `params` has exactly the active parameters, each with a value of its range; ignores constraints."""
+        """True if `params` has exactly the active parameters, each with a valid value. Does not check constraints."""
         seen: dict[str, ParamValue] = {}
         for parameter in self.parameters:
             if self.is_active(parameter, seen):
@@ -222,18 +225,18 @@ class SearchSpace:
         return seen.keys() == params.keys()
 
     def grid_points(self) -> Iterator[dict[str, ParamValue]]:
-        """Every feasible configuration, the last parameter varying fastest.
+        """Returns an iterator over every feasible configuration; the last parameter varies fastest.
 
-        Raises SpaceError, naming the parameter, where one is a continuous range.
+        Raises SpaceError, naming the parameter, if one is a continuous range.
         """
         for parameter in self.parameters:
             parameter.values()
         return (point for point in self._walk() if point is not None)
 
     def cardinality(self, limit: int) -> int | None:
-        """How many feasible configurations there are; None if there are infinitely many or more than `limit`.
+        """Returns the number of feasible configurations; None if there are infinitely many or more than `limit`.
 
-        None also where constraints refuse so many that counting would take long: over a hundred for each of `limit`.
+        None also if constraints reject so many that counting would take long: over a hundred for each of `limit`.
         """
         if any(p.condition is None and p.size is None for p in self.parameters):
             return None
@@ -243,12 +246,12 @@ class SearchSpace:
                 count += point is not None
                 if count > limit or visited > 100 * (limit + 100):
                     return None
-        except SpaceError:  # a conditional continuous parameter that does become active
+        except SpaceError:  # a conditional continuous parameter is active somewhere
             return None
         return count
 
     def _walk(self) -> Iterator[dict[str, ParamValue] | None]:
-        """Depth first through all configurations; None for each branch that a constraint cuts off."""
+        """Yields all configurations, depth first, and None for each branch that a constraint cuts off."""
         due: list[list[Expression]] = [[] for _ in range(len(self.parameters) + 1)]
         for constraint in self.constraints:
             positions = [i + 1 for i, p in enumerate(self.parameters) if p.name in constraint.names]
@@ -266,7 +269,7 @@ class SearchSpace:
             return
         parameter = self.parameters[index]
         if not self.is_active(parameter, params):
-            # constraints due here name this parameter, and one that names an inactive parameter holds
+            # constraints due here name this parameter; they hold because it is inactive
             yield from self._branch(index + 1, params, due)
             return
         values: Iterable[ParamValue] = parameter.values()
@@ -280,14 +283,14 @@ class SearchSpace:
 
 
 def same_value(a: ParamValue, b: ParamValue) -> bool:
-    """Equal as parameter values: 1 and 1.0 are, 1 and true are not."""
+    """True if both are equal as parameter values: 1 and 1.0 are, 1 and true are not."""
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
 def signature(params: Params) -> str:
-    """Eight hexadecimal digits that name a configuration: equal for equal values, whatever their order.
+    """Returns eight hexadecimal digits that identify a configuration, independent of the order of its parameters.
 
-    A float without a fraction counts as the whole number that it is, so 1 and 1.0 do not differ.
+    A float without a fraction counts as an integer, so 1 and 1.0 have the same signature.
     """
     canonical = json.dumps({k: _canonical(v) for k, v in params.items()}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha1(canonical.encode(), usedforsecurity=False).hexdigest()[:8]
@@ -300,5 +303,5 @@ def _canonical(value: ParamValue) -> ParamValue:
 
 
 def _exact(value: float) -> Fraction:
-    """The decimal number that a person wrote, not the binary one next to it."""
+    """Returns the decimal number as written, not its binary approximation."""
     return Fraction(repr(float(value)))

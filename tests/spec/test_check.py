@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "constraint with an attribute": (
         lambda: changed(constraints=["bs.real < 3"]),
-        ["constraints.0: an attribute (a dot behind a name) is not allowed: bs.real"],
+        ["constraints.0: an attribute (a dot after a name) is not allowed: bs.real"],
     ),
     "constraint on an unknown name": (
         lambda: changed(constraints=["bss < 3"]),
