@@ -1,6 +1,6 @@
-"""Stopping at a report: whether a trial goes on, as a pure function of what is recorded. Standard library only.
+"""Pruning at reports: decides whether a trial goes on, as a pure function of the recorded reports.
 
-May import trial and errors, and uses the standard library only: workers decide with it.
+May import trial and errors. Uses the standard library only, because workers make the decisions.
 """
 
 from hposlurm.pruning.curve import Curve

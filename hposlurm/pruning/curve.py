@@ -1,4 +1,4 @@
-"""What one trial has reported, in the form in which a rule looks at it. Nothing in it ever changes, it only grows."""
+"""The reports of one trial in the form that rules use. A curve only grows; recorded points never change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ Values = tuple[float, ...]
 
 
 class Curve:
-    """The steps at which every objective is known, ascending, folded from journal records in the order of writing.
+    """The ascending steps at which every objective is known, read from journal records in the order of writing.
 
-    A step that is not beyond those before it is left out, as a resumed training repeats them: whoever looked at the
-    trial before must find what was there then. `broken` says of each step with an objective that is no finite number
-    what it was.
+    Ignores a step that is not after all earlier ones: a resumed training repeats steps, and a decision that was
+    made before must find the same points again.
+
+    points: a step and the values of the objectives there, in the order of the objectives.
+    broken: for each step with an objective that is not a finite number, a text such as "loss is nan".
     """
 
     __slots__ = ("_latest", "_names", "broken", "is_complete", "points")
@@ -30,7 +32,7 @@ class Curve:
         self.is_complete = False
 
     def take(self, record: Mapping[str, Any]) -> int | None:
-        """Takes in a record of any kind, even a damaged one; the step that it tells something new of, else None."""
+        """Adds a record of any kind, even a damaged one. Returns the step for which it has new values, else None."""
         kind, step, metrics = record.get("kind"), record.get("step"), record.get("metrics")
         if kind == "end" and record.get("outcome") == Outcome.COMPLETE:
             self.is_complete = True
@@ -49,20 +51,20 @@ class Curve:
 
     @property
     def last_step(self) -> float:
-        """The step of the last point, below every step if there is none."""
+        """The step of the last point; -inf if there is none."""
         return self.points[-1][0] if self.points else -math.inf
 
     def at(self, level: int) -> tuple[int, Values] | None:
-        """The first point at `level` or beyond; None if there is none yet."""
+        """Returns the first point at step `level` or later; None if there is none yet."""
         return point_at(self.points, level)
 
     def until(self, step: int) -> list[tuple[int, Values]]:
-        """The points up to `step`."""
+        """Returns the points up to and including `step`."""
         return self.points[: bisect_left(self.points, step + 1, key=_step)]
 
 
 def point_at(points: Sequence[tuple[int, Values]], level: int) -> tuple[int, Values] | None:
-    """The first of the ascending `points` at `level` or beyond; None if there is none."""
+    """Returns the first of the ascending `points` at step `level` or later; None if there is none."""
     position = bisect_left(points, level, key=_step)
     return points[position] if position < len(points) else None
 

@@ -1,4 +1,4 @@
-"""Who decides about one trial while it is trained: which decisions are due, and each of them only once."""
+"""Makes the decisions about one trial while it is trained, each of them once."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hposlurm.pruning.curve import Curve
-from hposlurm.pruning.decision import DECISION, PruningDecision, decide, rivals_of
+from hposlurm.pruning.decision import DECISION, PruningDecision, compared_with, decide
 from hposlurm.pruning.rule import StopRule
 
 
 class Decider:
-    """Takes in the trial's own records, those of earlier attempts too; `stopped` is the decision that ended it."""
+    """Reads the records of one trial, including earlier attempts; `stopped` is the decision that ended the trial."""
 
     def __init__(self, rule: StopRule, trial: int) -> None:
         self._rule = rule
         self._trial = trial
         self.curve = Curve(rule.objectives)
         self.stopped: PruningDecision | None = None
-        self._rung = 0  # the next one to be decided about
-        self._newest: int | None = None  # the step that is not decided about yet
+        self._rung = 0  # index of the next one to decide at
+        self._newest: int | None = None  # the newest step without a decision
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Takes in the next record of the trial's journals, of whatever kind."""
+        """Adds the next record of the trial's journals, of any kind."""
         if record.get("kind") == DECISION:
             self._remember(record)
             return
@@ -38,7 +38,7 @@ class Decider:
         except ValueError:
             return
         if decision.rule != self._rule.name:
-            return  # the study was resumed with another one
+            return  # the study was resumed with another rule
         if decision.stops:
             self.stopped = decision
         levels = self._rule.levels
@@ -47,7 +47,7 @@ class Decider:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to decide."""
+        """True if a decision is due."""
         if self.stopped is not None:
             return False
         if self._rule.levels:
@@ -55,10 +55,10 @@ class Decider:
         return self._newest is not None
 
     def decisions(self, curves: Mapping[int, Curve]) -> Iterator[PruningDecision]:
-        """The decisions that are due, each to be recorded; none behind one that stops the trial.
+        """Yields the decisions that are due, up to the first one that stops the trial. The caller records each.
 
-        `curves` are those of all trials. Without rungs only the newest report is decided about, and only a decision to
-        stop comes out: who goes on is asked again at the next one.
+        `curves` are the curves of all trials. A rule without rungs decides only at the newest report, and yields only
+        a decision to stop: a trial that goes on is checked again at its next report.
         """
         if self._rule.levels:
             yield from self._at_rungs(curves)
@@ -72,16 +72,17 @@ class Decider:
         levels = self._rule.levels
         while self.is_due:
             point = self.curve.at(levels[self._rung])
-            assert point is not None  # it is due
+            assert point is not None  # because a decision is due
             step = point[0]
-            while self._rung + 1 < len(levels) and levels[self._rung + 1] <= step:  # one report got to several rungs
+            while self._rung + 1 < len(levels) and levels[self._rung + 1] <= step:  # one report reached several
                 self._rung += 1
             level = levels[self._rung]
             self._rung += 1
             yield self._decide(curves, step, level)
 
     def _decide(self, curves: Mapping[int, Curve], step: int, level: int | None = None) -> PruningDecision:
-        decision = decide(self._rule, self.curve, rivals_of(self._rule, self._trial, curves, step, level), step, level)
+        others = compared_with(self._rule, self._trial, curves, step, level)
+        decision = decide(self._rule, self.curve, others, step, level)
         if decision.stops:
             self.stopped = decision
         return decision

@@ -1,4 +1,4 @@
-"""One decision about one trial: how it is made, what is recorded of it, and how it is made again from the records."""
+"""One decision about one trial: makes it, converts it to and from its record, and recomputes it from the records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hposlurm.pruning.curve import Curve
 from hposlurm.pruning.rule import StopRule
 from hposlurm.pruning.rules import RULES, Query, patient, reports
 
-#: The kind of a journal record that holds one.
+#: The kind of the journal records that hold decisions.
 DECISION = "ruling"
 
 
@@ -19,37 +19,43 @@ DECISION = "ruling"
 class PruningDecision:
     """One decision about one trial.
 
-    It was made when the trial had reported `step`, at the rung `level` (None for a rule without rungs). `value` is what
-    the trial was judged by and `threshold` what it had to reach, None where it was compared with nobody; both are
-    values of the first objective as reported, a weighted score, or with domination the number of a layer. `rivals` are
-    the trials that it was compared with.
+    `value` and `threshold` are values of the first objective as reported, weighted scores, or with domination the
+    numbers of layers.
     """
 
+    #: The name of the rule, one of AT_REPORTS.
     rule: str
+    #: The step of the report after which the decision was made.
     step: int
+    #: True if the trial ends here.
     stops: bool
+    #: The explanation that a person reads.
     reason: str
+    #: The rung; None for a rule without rungs.
     level: int | None = None
+    #: The trial's own number that was compared; None if there was no comparison.
     value: float | None = None
+    #: The number that the trial had to reach; None if there was no comparison.
     threshold: float | None = None
-    rivals: tuple[int, ...] = ()
+    #: The trials that it was compared with, ascending.
+    others: tuple[int, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
-        """The decision as its journal keeps it."""
+        """Returns the fields of the decision's journal record."""
         return {
             "rule": self.rule,
             "step": self.step,
             "level": self.level,
             "value": self.value,
             "threshold": self.threshold,
-            "rivals": to_ranges(self.rivals),
+            "rivals": to_ranges(self.others),
             "stops": self.stops,
             "reason": self.reason,
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PruningDecision:
-        """The decision in a journal's record of kind "ruling"; raises ValueError if it is damaged."""
+        """Returns the decision in a journal record of kind "ruling". Raises ValueError if the record is damaged."""
         try:
             return cls(
                 rule=str(record["rule"]),
@@ -59,33 +65,33 @@ class PruningDecision:
                 level=None if record["level"] is None else int(record["level"]),
                 value=None if record["value"] is None else float(record["value"]),
                 threshold=None if record["threshold"] is None else float(record["threshold"]),
-                rivals=from_ranges(record["rivals"]),
+                others=from_ranges(record["rivals"]),
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"no decision: {record!r:.200}") from error
+            raise ValueError(f"not a decision: {record!r:.200}") from error
 
 
 def decide(
-    rule: StopRule, own: Curve, rivals: Mapping[int, Curve], step: int, level: int | None = None
+    rule: StopRule, own: Curve, others: Mapping[int, Curve], step: int, level: int | None = None
 ) -> PruningDecision:
-    """The decision behind the report of `step`, at the rung `level` if the rule has rungs.
+    """Returns the decision after the report of `step`, at the rung `level` if the rule has rungs.
 
-    `rivals` are those that the trial is compared with, see `rivals_of`. What any curve knows beyond what it knew when
-    they were chosen changes nothing.
+    `others` are the trials to compare with, see `compared_with`. Points that a curve gained after these trials were
+    chosen do not change the decision.
     """
-    chosen = tuple(sorted(rivals))
-    asked = Query(rule, step, level, own.until(step), own.broken.get(step, ""), [rivals[n] for n in chosen])
+    chosen = tuple(sorted(others))
+    asked = Query(rule, step, level, own.until(step), own.broken.get(step, ""), [others[n] for n in chosen])
     reply = RULES[rule.name](asked)
     stops, reason = reply.stops, reply.reason
     if stops and rule.patience is not None and rule.name != "patient" and asked.points and not patient(asked).stops:
-        stops, reason = False, f"{reason}; it is spared while it improves within {reports(rule.patience)}"
+        stops, reason = False, f"{reason}; it goes on while it improves within {reports(rule.patience)}"
     return PruningDecision(rule.name, step, stops, reason, level, reply.value, reply.threshold, chosen)
 
 
-def rivals_of(
+def compared_with(
     rule: StopRule, trial: int, curves: Mapping[int, Curve], step: int, level: int | None = None
 ) -> dict[int, Curve]:
-    """Those of `curves` that the rule compares `trial` with: who got to the rung, or who completed."""
+    """Returns the curves that the rule compares `trial` with: those that reached the rung, or completed trials."""
     if rule.name in ("threshold", "patient"):
         return {}
     others = ((number, curve) for number, curve in curves.items() if number != trial)
@@ -95,16 +101,16 @@ def rivals_of(
     return {number: c for number, c in others if c.is_complete and c.points and c.last_step >= least}
 
 
-def recomputed(rule: StopRule, decision: PruningDecision, own: Curve, rivals: Mapping[int, Curve]) -> PruningDecision:
-    """The decision anew, from what is recorded of the trial and of those that it was compared with.
+def recomputed(rule: StopRule, decision: PruningDecision, own: Curve, others: Mapping[int, Curve]) -> PruningDecision:
+    """Returns the decision recomputed from the recorded curves of the trial and of those it was compared with.
 
-    Raises KeyError where one of these is missing in `rivals`.
+    Raises KeyError if one of these is missing in `others`.
     """
-    return decide(rule, own, {number: rivals[number] for number in decision.rivals}, decision.step, decision.level)
+    return decide(rule, own, {number: others[number] for number in decision.others}, decision.step, decision.level)
 
 
 def to_ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as "0-4,7": a rung's trials mostly follow each other."""
+    """Returns ascending numbers as "0-4,7": the trials of a rung are mostly consecutive."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
@@ -115,7 +121,7 @@ def to_ranges(numbers: Iterable[int]) -> str:
 
 
 def from_ranges(text: str) -> tuple[int, ...]:
-    """The numbers in what `to_ranges` wrote; raises ValueError if that is something else."""
+    """Returns the numbers in a text of `to_ranges`. Raises ValueError for any other text."""
     found: list[int] = []
     for run in text.split(",") if text else ():
         first, _, last = run.partition("-")

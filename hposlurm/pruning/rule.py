@@ -1,4 +1,4 @@
-"""What a study stops trials by, as a wave's plan keeps it."""
+"""The stopping rule of a study, as a wave's plan records it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,43 @@ from dataclasses import dataclass
 
 from hposlurm.trial import Objective
 
-#: The rules that are asked at a report, and let a trial train on or end it there.
+#: The rules that decide at each report whether a trial goes on or ends there.
 AT_REPORTS = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
 
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
-    """One of AT_REPORTS with all that it needs.
+    """One of AT_REPORTS with its settings. A trial goes on while the condition of the rule holds.
 
-    asha_stopping: at each of `levels` a trial must reach what the best 1/`reduction_factor` of those that got there
-    before it reach. percentile, median (50): its best value so far must be among the best `percentile` % of what the
-    completed trials had at the same step, once there are `warmup_trials` of them. wilcoxon: a signed-rank test over all
-    its steps must not say with `p_value` that it is worse than the best completed trial. threshold: its first objective
-    must lie between `lower` and `upper`. patient: it must have improved in the last `patience` reports; with `patience`
-    every other rule spares a trial that has.
-
-    `compare_by` is how several objectives are compared (see pruning.scoring). Before `warmup_steps` nothing is stopped
-    but by asha_stopping, whose first level is its own warm-up.
+    - asha_stopping: at each rung the trial is among the best 1/`reduction_factor` of those that reached it earlier.
+    - percentile, median (50 %): the trial's best value so far is among the best `percentile` % of the completed trials
+      at the same step.
+    - wilcoxon: a signed-rank test over all steps does not find it worse than the best completed trial.
+    - threshold: the first objective is between `lower` and `upper`.
+    - patient: the trial has improved in its last `patience` reports.
     """
 
+    #: One of AT_REPORTS.
     name: str
+    #: The objectives of the study.
     objectives: tuple[Objective, ...]
+    #: How several objectives are compared: "first", "weighted" or "domination" (see pruning.scoring).
     compare_by: str = "first"
+    #: asha_stopping: the steps of the rungs, ascending.
     levels: tuple[int, ...] = ()
+    #: asha_stopping: one in so many trials goes on from a rung.
     reduction_factor: int = 3
+    #: percentile: the share of trials that go on, in percent.
     percentile: float = 50.0
+    #: No trial is stopped before this step. asha_stopping ignores it: its first rung is its warm-up.
     warmup_steps: int = 0
+    #: percentile: no trial is stopped until this many trials have completed.
     warmup_trials: int = 5
+    #: threshold: the smallest allowed value.
     lower: float | None = None
+    #: threshold: the largest allowed value.
     upper: float | None = None
+    #: wilcoxon: the significance level.
     p_value: float = 0.1
+    #: patient: the number of reports. With any other rule, a trial that improved in these reports is not stopped.
     patience: int | None = None

@@ -1,4 +1,4 @@
-"""The rules themselves: each says of a trial behind a report whether it goes on, and by what it was judged. Pure."""
+"""The rules: after a report, each returns whether the trial stops, and the numbers that it compared. Pure."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ from hposlurm.trial import Direction
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A trial's `points` up to `step`, the newest of which is asked about, and the curves of those it is compared with.
-
-    `broken` is what was wrong with the report of `step`, "" if nothing was.
-    """
+    """The input of a rule: a trial's points up to the report to decide about, and the curves to compare it with."""
 
     rule: StopRule
+    #: The step of the report to decide about.
     step: int
+    #: The rung to decide at; None for a rule without rungs.
     level: int | None
+    #: The trial's points up to and including `step`.
     points: Sequence[tuple[int, Values]]
+    #: The error in the report of `step`, such as "loss is nan"; "" if there is none.
     broken: str
-    rivals: Sequence[Curve]
+    #: The curves of the trials to compare with.
+    others: Sequence[Curve]
 
     def scores(self, values: Sequence[Values]) -> list[float]:
-        """One number for each of several trials' values, less is better."""
+        """Returns one number for each trial's values; less is better."""
         return scoring(self.rule.objectives, self.rule.compare_by)(values)
 
     @property
     def own_scores(self) -> list[float]:
-        """The trial's own, step by step."""
+        """The trial's own scores, one per step."""
         return self.scores([values for _, values in self.points])
 
     def scores_at(self, level: int) -> list[float]:
-        """The trial's at a step, then those of the others there."""
-        found = (point_at(points, level) for points in (self.points, *(curve.points for curve in self.rivals)))
+        """Returns the trial's score at a step, then the scores of the other trials there."""
+        found = (point_at(points, level) for points in (self.points, *(curve.points for curve in self.others)))
         return self.scores([point[1] for point in found if point is not None])
 
     def shown(self, score: float) -> float:
-        """The score as a person knows it: of the first objective as it is reported."""
+        """Returns the score as shown to a person: with the sign of the reported first objective."""
         is_negated = self.rule.objectives[0].direction is Direction.MAXIMIZE and self.rule.compare_by == "first"
         return -score if is_negated else score
 
     @property
     def measure(self) -> str:
-        """What the numbers are."""
-        words = {"weighted": "the weighted score", "domination": "the layer of domination"}
-        return words.get(self.rule.compare_by, self.rule.objectives[0].metric)
+        """The name of the numbers that are compared."""
+        names = {"weighted": "the weighted score", "domination": "the layer of domination"}
+        return names.get(self.rule.compare_by, self.rule.objectives[0].metric)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`value` is what the trial was judged by, `threshold` what it had to reach, in the terms that people know."""
+    """The output of a rule: `value` is the trial's own number, `threshold` the number that it had to reach."""
 
     stops: bool
     reason: str
@@ -64,13 +66,13 @@ class Reply:
 
 
 def asha_stopping(asked: Query) -> Reply:
-    """Against what the best 1/reduction_factor of those that got to the rung before it reach (Li et al. 2018)."""
+    """Compares with the best 1/reduction_factor of the trials that reached the rung earlier (Li et al. 2018)."""
     level, factor = asked.level or 0, asked.rule.reduction_factor
     own, *others = asked.scores_at(level)
     value = asked.shown(own)
     place = f"rung {level}: {asked.measure} {value:.6g}"
     if not others:
-        return Reply(False, f"{place}, nobody got here before", value)
+        return Reply(False, f"{place}, no trial got here before", value)
     limit = quantile(sorted(others), 1 / factor)
     threshold = asked.shown(limit)
     crowd = f"the best 1/{factor} of the {len(others)} here before" if len(others) > 1 else "the one here before"
@@ -80,12 +82,12 @@ def asha_stopping(asked: Query) -> Reply:
 
 
 def percentile(asked: Query) -> Reply:
-    """Its best value so far against the completed trials' at the same step."""
+    """Compares the trial's best value so far with the values of the completed trials at the same step."""
     rule = asked.rule
-    if len(asked.rivals) < max(1, rule.warmup_trials):
+    if len(asked.others) < max(1, rule.warmup_trials):
         return Reply(False, f"step {asked.step}: fewer than {rule.warmup_trials} completed trials got here")
     newest, *others = asked.scores_at(asked.step)
-    # how a layer of domination was passed earlier says nothing about the layers of now
+    # layers of domination at different steps cannot be compared
     own = newest if rule.compare_by == "domination" else min(asked.own_scores)
     limit = quantile(sorted(others), rule.percentile / 100)
     value, threshold = asked.shown(own), asked.shown(limit)
@@ -97,11 +99,11 @@ def percentile(asked: Query) -> Reply:
 
 
 def wilcoxon(asked: Query) -> Reply:
-    """Step by step against the best completed trial; spared where its mean is as good as that one's."""
-    if not asked.rivals:
+    """Compares step by step with the best completed trial; never stops a trial whose mean is as good."""
+    if not asked.others:
         return Reply(False, f"step {asked.step}: no trial has completed yet")
-    finals = asked.scores([curve.points[-1][1] for curve in asked.rivals])
-    best = asked.rivals[finals.index(min(finals))]
+    finals = asked.scores([curve.points[-1][1] for curve in asked.others])
+    best = asked.others[finals.index(min(finals))]
     theirs = dict(zip((s for s, _ in best.points), asked.scores([v for _, v in best.points]), strict=True))
     own = dict(zip((s for s, _ in asked.points), asked.own_scores, strict=True))
     differences = [score - theirs[step] for step, score in own.items() if step in theirs]
@@ -116,10 +118,10 @@ def wilcoxon(asked: Query) -> Reply:
 
 
 def threshold(asked: Query) -> Reply:
-    """The first objective against fixed limits; what is no finite number lies nowhere."""
+    """Compares the first objective with fixed limits; stops if an objective is not a finite number."""
     name, place = asked.rule.objectives[0].metric, f"step {asked.step}"
     if asked.broken:
-        return Reply(True, f"{place}: {asked.broken}, which is no number between lower and upper")
+        return Reply(True, f"{place}: {asked.broken}, which is not a number between lower and upper")
     value = asked.points[-1][1][0]
     for limit, is_crossed, side in (
         (asked.rule.lower, asked.rule.lower is not None and value < asked.rule.lower, "below lower"),
@@ -131,7 +133,7 @@ def threshold(asked: Query) -> Reply:
 
 
 def patient(asked: Query) -> Reply:
-    """Its own last reports against the best one before them."""
+    """Compares the best of the trial's last reports with the best one before them."""
     patience, scores = asked.rule.patience or 1, asked.own_scores
     if len(scores) <= patience:
         return Reply(False, f"step {asked.step}: it has reported {len(scores)} times")
@@ -156,7 +158,7 @@ def reports(count: int) -> str:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which `share` of the ordered ones lie, between two of them in proportion."""
+    """Returns the quantile of the ascending values, interpolated linearly between two of them."""
     place = share * (len(ordered) - 1)
     low = math.floor(place)
     high = min(low + 1, len(ordered) - 1)

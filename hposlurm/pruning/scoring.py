@@ -1,4 +1,4 @@
-"""How trials with one or several objectives are compared: their values become numbers, less is better. Pure."""
+"""Turns the objective values of trials into one score per trial, for comparison. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 
 from hposlurm.trial import Direction, Objective
 
-#: Several trials' values, one number per objective as reported, to one number for each trial.
+#: Maps several trials' values (one number per objective, as reported) to one score per trial. Less is better.
 Score = Callable[[Sequence[tuple[float, ...]]], list[float]]
 
 
 def scoring(objectives: Sequence[Objective], compare_by: str = "first") -> Score:
-    """How several trials' values at a rung become numbers, less is better.
+    """Returns the function that scores several trials' values at a rung.
 
-    "first" looks at the first objective alone, "weighted" at the sum of all by their weights, "domination" at how many
-    layers of trials dominate a trial (0: none does), and inside of a layer at the first objective.
+    "first" uses only the first objective, "weighted" the weighted sum of all. "domination" uses the number of the
+    trial's non-dominated layer (0: no trial dominates it), and within a layer the first objective.
     """
     signs = [-1.0 if o.direction is Direction.MAXIMIZE else 1.0 for o in objectives]
     if compare_by == "weighted":
@@ -31,7 +31,7 @@ def _signed(signs: Sequence[float], point: Sequence[float]) -> tuple[float, ...]
 
 
 def _by_layers(points: Sequence[tuple[float, ...]]) -> list[float]:
-    """Each point's layer, plus a fraction below 1 that grows with the point's place in lexicographic order."""
+    """Returns each point's layer plus a fraction below 1, which grows with the point's lexicographic rank."""
     order = sorted(range(len(points)), key=points.__getitem__)
     layers = _layers([points[i] for i in order])
     place = {point: i for i, point in enumerate(sorted(set(points)))}
@@ -42,12 +42,12 @@ def _by_layers(points: Sequence[tuple[float, ...]]) -> list[float]:
 
 
 def _layers(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """The number of the non-dominated layer of each of the lexicographically sorted `points`, counted from 0."""
+    """Returns the number of each point's non-dominated layer, from 0. `points` are sorted lexicographically."""
     if points and len(points[0]) == 2:
         return _layers_of_pairs(points)
     fronts: list[list[tuple[float, ...]]] = []
     found = []
-    for point in points:  # only an earlier one can dominate it
+    for point in points:  # only an earlier point can dominate a later one
         layer = next((k for k, front in enumerate(fronts) if not _is_dominated(point, front)), len(fronts))
         if layer == len(fronts):
             fronts.append([])
@@ -57,8 +57,8 @@ def _layers(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 
 def _layers_of_pairs(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """With two objectives a layer is dominated by its smallest second one: n log n."""
-    smallest: list[float] = []  # of each layer's second objective, ascending
+    """Returns the layers for two objectives, in n log n: a layer's smallest second objective is all that matters."""
+    smallest: list[float] = []  # second objective in each layer, ascending
     found: list[int] = []
     for index, point in enumerate(points):
         if index and point == points[index - 1]:

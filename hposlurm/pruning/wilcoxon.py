@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-# Up to so many differences every choice of signs is counted, beyond them the normal distribution is good enough
+# Up to this many differences every choice of signs is counted; above it the normal approximation is accurate enough
 _EXACT = 50
 
 
 def probability_of_greater(differences: Sequence[float]) -> float:
-    """How probable such differences, or clearer ones, would be if they were as often below 0 as above it.
+    """Returns the p-value of the differences if they were distributed symmetrically around 0.
 
-    `differences` must not be empty; small answers say that they lie above 0.
+    A small value means that they are above 0. `differences` must not be empty.
     """
     n = len(differences)
     ranks, ties = _doubled_ranks([abs(d) for d in differences])
@@ -27,7 +27,7 @@ def probability_of_greater(differences: Sequence[float]) -> float:
 
 
 def _doubled_ranks(sizes: Sequence[float]) -> tuple[list[int], int]:
-    """Twice the rank of each size, that of equal ones their mean; and the sum of t³ - t over groups of t equal ones."""
+    """Returns twice the rank of each size (equal sizes share the mean), and the sum of t³ - t over groups of t ties."""
     order = sorted(range(len(sizes)), key=sizes.__getitem__)
     ranks, ties, place = [0] * len(sizes), 0, 0
     for _, group in groupby(order, key=sizes.__getitem__):
@@ -40,8 +40,8 @@ def _doubled_ranks(sizes: Sequence[float]) -> tuple[list[int], int]:
 
 
 def _exact(ranks: Sequence[int], above: int) -> float:
-    """The share of all choices of signs in which the ranks above 0 add up to `above` or more."""
-    counts = [1] + [0] * sum(ranks)  # choices by their sum
+    """Returns the share of all choices of signs in which the positive ranks add up to `above` or more."""
+    counts = [1] + [0] * sum(ranks)  # number of choices by their sum
     for rank in ranks:
         for total in range(len(counts) - 1, rank - 1, -1):
             counts[total] += counts[total - rank]

@@ -79,7 +79,7 @@ def _stage_lines(stage: StageStory) -> Iterator[Line]:
 
 def _decision_lines(story: PruningStory) -> Iterator[Line]:
     decision = story.decision
-    against = f" (against {counted(len(decision.rivals), 'trial')})" if decision.rivals else ""
+    against = f" (against {counted(len(decision.others), 'trial')})" if decision.others else ""
     yield f"step {decision.step}:", f"{'stopped' if decision.stops else 'went on'}: {decision.reason}{against}"
     again = "not made again: a journal is gone" if story.agrees is None else _AGREES[story.agrees]
     yield "", again

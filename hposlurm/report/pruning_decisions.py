@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.pruning import DECISION, Curve, PruningDecision, recomputed
+from hposlurm.pruning import DECISION, Curve, PruningDecision, StopRule, recomputed
 from hposlurm.records import journal
 
 if TYPE_CHECKING:
@@ -35,17 +35,20 @@ def decisions(layout: StudyLayout, plans: Sequence[WavePlan], trial: Trial) -> t
                 continue
             with contextlib.suppress(ValueError):
                 decision = PruningDecision.from_record(record)
-                for number in (trial.number, *decision.rivals):
+                for number in (trial.number, *decision.others):
                     key = number, rule.objectives
                     if key not in curves:
                         curves[key] = _curve(layout, number, rule.objectives)
-                rivals = {number: curves[number, rule.objectives] for number in decision.rivals}
-                is_known = all(curve.points or curve.broken for curve in rivals.values())
+                others = {number: curves[number, rule.objectives] for number in decision.others}
+                is_known = all(curve.points or curve.broken for curve in others.values())
                 own = curves[trial.number, rule.objectives]
-                found.append(
-                    PruningStory(decision, recomputed(rule, decision, own, rivals) == decision if is_known else None)
-                )
+                found.append(PruningStory(decision, _agrees(rule, decision, own, others) if is_known else None))
     return tuple(found)
+
+
+def _agrees(rule: StopRule, decision: PruningDecision, own: Curve, others: Mapping[int, Curve]) -> bool:
+    """True if the recomputed decision is the recorded one; another version may have worded the reason differently."""
+    return replace(recomputed(rule, decision, own, others), reason=decision.reason) == decision
 
 
 def _curve(layout: StudyLayout, number: int, objectives: tuple[Objective, ...]) -> Curve:

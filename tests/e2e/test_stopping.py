@@ -107,7 +107,7 @@ def check_median(shell: Shell, name: str) -> None:
             curve.take(record)
             if record["kind"] == DECISION:
                 found[number] = PruningDecision.from_record(record)
-    assert found.keys() == {2, 4} and all(decision.stops and decision.rivals for decision in found.values())
+    assert found.keys() == {2, 4} and all(decision.stops and decision.others for decision in found.values())
     assert {number: recomputed(stop, decision, curves[number], curves) for number, decision in found.items()} == found
     states = {row["trial"]: (row["state"], row["reason"]) for row in shell.rows(name)}
     assert states == {n: ("PRUNED", found[n].reason) if n in found else ("COMPLETE", None) for n in curves}

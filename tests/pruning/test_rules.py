@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from hposlurm.pruning import Curve, PruningDecision, StopRule
-from hposlurm.pruning.decision import decide, rivals_of
+from hposlurm.pruning.decision import compared_with, decide
 from hposlurm.pruning.wilcoxon import probability_of_greater
 from tests.pruning.curves import GAIN, LOSS, TWO, curve, report
 
@@ -42,7 +42,7 @@ class RayBracket:
 def asked(rule: StopRule, trial: int, curves: dict[int, Curve], level: int | None = None) -> PruningDecision:
     """The decision about the newest report of `trial`."""
     step = curves[trial].points[-1][0]
-    return decide(rule, curves[trial], rivals_of(rule, trial, curves, step, level), step, level)
+    return decide(rule, curves[trial], compared_with(rule, trial, curves, step, level), step, level)
 
 
 @pytest.mark.parametrize("objectives", [LOSS, GAIN])
@@ -68,8 +68,8 @@ def test_asha_stops_exactly_whom_ray_tune_stops(seed: int, factor: int, objectiv
 
 def test_the_first_one_at_a_rung_goes_on_and_is_told_so() -> None:
     decision = asked(ASHA, 0, {0: curve(0.5), 1: Curve(LOSS)}, 1)
-    assert (decision.stops, decision.value, decision.threshold, decision.rivals) == (False, 0.5, None, ())
-    assert decision.reason == "rung 1: loss 0.5, nobody got here before"
+    assert (decision.stops, decision.value, decision.threshold, decision.others) == (False, 0.5, None, ())
+    assert decision.reason == "rung 1: loss 0.5, no trial got here before"
 
 
 def test_what_a_person_reads_is_never_negated() -> None:
@@ -190,7 +190,7 @@ def test_patience_spares_from_every_other_rule_who_still_improves() -> None:
     assert asked(rule, 0, others | {0: curve(0.5, 0.6, 0.7)}).stops
     spared = asked(rule, 0, others | {0: curve(0.7, 0.6, 0.5)})
     assert not spared.stops
-    assert spared.reason.endswith("it is spared while it improves within 2 reports")
+    assert spared.reason.endswith("it goes on while it improves within 2 reports")
 
 
 @pytest.mark.parametrize(("value", "limit"), [(0.5, None), (1.0, None), (0.0, None), (1.5, 1.0), (-0.5, 0.0)])
@@ -204,7 +204,7 @@ def test_what_is_no_number_is_beyond_every_threshold() -> None:
     broken.take(report(2, loss="nan"))
     decision = decide(StopRule("threshold", LOSS, upper=1.0), broken, {}, 2)
     assert decision.stops
-    assert decision.reason == "step 2: loss is nan, which is no number between lower and upper"
+    assert decision.reason == "step 2: loss is nan, which is not a number between lower and upper"
 
 
 @pytest.mark.parametrize(

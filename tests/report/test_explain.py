@@ -46,16 +46,26 @@ def test_a_trial_that_a_rule_stopped_at_a_report_is_told_why(tmp_path: Path, sea
     told = {number: explain_trial(records, number) for number in stopped}
     assert len(told) > 3 and all(one.decisions[-1].decision.stops for one in told.values())
     assert {story.agrees for one in told.values() for story in one.decisions} == {True}
-    one = max(told.values(), key=lambda one: len(one.decisions[-1].decision.rivals))
+    one = max(told.values(), key=lambda one: len(one.decisions[-1].decision.others))
     last = one.decisions[-1].decision
-    assert f"stopped: {last.reason} (against {len(last.rivals)} trials)" in trial_text(one)
-    for rival in last.rivals:  # as if all of them had reported far worse values
-        journal = records.layout.trial(rival).journal(0)
+    assert f"stopped: {last.reason} (against {len(last.others)} trials)" in trial_text(one)
+    for other in last.others:  # as if all of them had reported far worse values
+        journal = records.layout.trial(other).journal(0)
         journal.write_text(re.sub(r'"loss": ?[0-9.e-]+', '"loss":99.0', journal.read_text()))
     assert explain_trial(replay(directory), one.trial).decisions[-1].agrees is False
-    for rival in last.rivals:
-        records.layout.trial(rival).journal(0).unlink()
+    for other in last.others:
+        records.layout.trial(other).journal(0).unlink()
     assert explain_trial(replay(directory), one.trial).decisions[-1].agrees is None
+
+
+def test_a_decision_whose_reason_another_version_worded_differently_still_agrees(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "asha_stopping", **RUNGS}, 25, "refill")
+    records = replay(directory)
+    number = next(t.number for t in found.history.trials if t.state is TrialState.PRUNED)
+    own = records.layout.trial(number).journal(0)
+    own.write_text(re.sub(r'"reason": ?"rung', '"reason":"an older rung', own.read_text()))
+    stories = explain_trial(replay(directory), number).decisions
+    assert stories and all(s.agrees and s.decision.reason.startswith("an older rung") for s in stories)
 
 
 def test_a_decision_that_does_not_follow_from_the_records_is_found_out(tmp_path: Path) -> None:

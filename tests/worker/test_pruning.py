@@ -64,7 +64,7 @@ def test_the_recorded_decision_can_be_made_again(study: Study) -> None:
     others(study, 0.3, 0.2, 0.9)
     study.plan(POLITE, stop=ASHA).run()
     decision = PruningDecision.from_record(study.record(DECISION))
-    assert (decision.level, decision.value, decision.rivals, decision.stops) == (1, 0.5, (1, 2, 3), True)
+    assert (decision.level, decision.value, decision.others, decision.stops) == (1, 0.5, (1, 2, 3), True)
     assert recomputed(ASHA, decision, curve(study, 0), {n: curve(study, n) for n in (1, 2, 3)}) == decision
 
 
@@ -74,7 +74,7 @@ def test_a_winner_goes_on_and_the_journal_says_so(study: Study) -> None:
     study.plan(f"{report(1, eval_loss=0.5)}; {wait}; {report(2, eval_loss=0.4)}", stop=ASHA).run()
     assert study.end() == ("complete", "")
     decision = PruningDecision.from_record(study.record(DECISION))
-    assert (decision.stops, decision.rivals) == (False, (1,))
+    assert (decision.stops, decision.others) == (False, (1,))
 
 
 @pytest.mark.parametrize(("outcome", "looks"), [("complete", 1500), ("pruned", 25)])
@@ -109,8 +109,8 @@ def test_who_joins_later_is_seen(study: Study) -> None:
     (study.root / "go").write_text("")
     worker.communicate(timeout=30)
     first, second = (PruningDecision.from_record(r) for r in study.records() if r["kind"] == DECISION)
-    assert (first.stops, first.rivals) == (False, ())
-    assert (second.stops, second.level, second.rivals) == (True, 3, (2,))
+    assert (first.stops, first.others) == (False, ())
+    assert (second.stops, second.level, second.others) == (True, 3, (2,))
 
 
 def test_what_was_decided_before_the_job_died_is_not_trained_again(study: Study) -> None:
