@@ -1,9 +1,9 @@
-"""What a training script imports: parameters in, metrics out. Standard library only.
+"""The interface for training scripts: reads parameters, reports metrics. Standard library only.
 
     from hposlurm import client
 
-    epochs = client.max_resource() or 5              # what the learning-rate schedule is made for
-    done = load(client.resume_from())                # the checkpoint's epoch, 0 without one
+    epochs = client.max_resource() or 5              # the length of the learning-rate schedule
+    done = load(client.resume_from())                # the checkpoint's epoch; 0 without a checkpoint
     for epoch in range(done + 1, (client.max_step() or epochs) + 1):
         train_one_epoch()
         if folder := client.checkpoint_dir():
@@ -12,24 +12,27 @@
         if client.should_stop():
             break
 
-The steps of its reports are what a study counts its resource in, epochs here. A search that trains in stages asks for
-the steps up to max_step() and may come back later, from the last checkpoint, with a further one; what depends on the
-length of the whole training is made for max_resource().
+The step of a report is the study's unit of resource: epochs in this example. A search that trains in stages assigns
+the steps up to max_step(). It may continue the trial later from the last checkpoint, with a larger max_step(). Use
+max_resource() for everything that depends on the length of the whole training.
 
-Outside of a study `report` prints a line and everything else answers "nothing", so the same script runs by hand.
-Training never waits for the search nor dies of it: a report is one write to a node-local file, and a full disk costs
-the report, not the run.
+Outside a study `report` prints a line, and every other function returns None, False, 0 or {}, so the same script runs
+by hand. The search never blocks or ends the training: a report is one write to a node-local file, and a failed write
+loses only the report.
 
-Checkpoints go into checkpoint_dir(), each under a name of its own that ends in its step. The newest one that was
-reported is what resume_from() answers in a later attempt.
+Write checkpoints into checkpoint_dir(), each with its own name that ends in its step. In a later attempt, resume_from()
+returns the newest one that was reported.
 
-A script in another language does the same with its environment: parameters from HPOSLURM_PARAM_<name> or the JSON file
-HPOSLURM_PARAMS_FILE, reports as lines {"step": 1, "metrics": {"eval_loss": 2.5}} appended to HPOSLURM_METRICS_FILE, and
-a request to save and leave by the existence of HPOSLURM_REQUEST_FILE. It appends the line {"listening": true} once, so
-that it is given the time to save; and if it leaves because of a request with status 0, it first appends the line
-{"stopping": true}: otherwise the attempt counts as run to its end.
-A checkpoint in HPOSLURM_CHECKPOINT_DIR counts once it is marked, by an empty file COMPLETE in the directory, or
-NAME.COMPLETE beside the file NAME, written last; a later attempt finds the newest one in HPOSLURM_RESUME_FROM.
+A script in another language uses environment variables and files:
+
+- Parameters: HPOSLURM_PARAM_<name>, or the JSON file HPOSLURM_PARAMS_FILE.
+- Reports: lines {"step": 1, "metrics": {"eval_loss": 2.5}} appended to HPOSLURM_METRICS_FILE.
+- Requests to save and exit: the file HPOSLURM_REQUEST_FILE exists. Append the line {"listening": true} once; without
+  it the script gets no time to save. Append the line {"stopping": true} before exiting with status 0 because of a
+  request; without it the attempt counts as complete.
+- Checkpoints: in HPOSLURM_CHECKPOINT_DIR. A checkpoint counts once its mark exists: an empty file COMPLETE in the
+  directory, or NAME.COMPLETE beside the file NAME. Write the mark last. HPOSLURM_RESUME_FROM is the newest checkpoint
+  at the start of a later attempt.
 """
 
 from __future__ import annotations
@@ -48,17 +51,17 @@ from hposlurm.records.journal import append, metric_value
 from hposlurm.records.layout import marker_of
 from hposlurm.trial import ParamValue
 
-_said: set[str] = set()  # what this process told stderr, or noted for the worker, once and for all
-_reported: dict[str, int] = {}  # "step": the largest that this process reported, on whatever rank
+_sent_once: set[str] = set()  # warnings and signals that this process has sent, to send each only once
+_reported: dict[str, int] = {}  # "step": the largest step that this process has reported, on any rank
 
 
 def in_study() -> bool:
-    """Whether this process runs as part of a trial."""
+    """True if this process runs as part of a trial."""
     return bool(os.environ.get("HPOSLURM_METRICS_FILE"))
 
 
 def params() -> dict[str, ParamValue]:
-    """The trial's active parameters by name; {} outside of a study. Raises OSError if their file cannot be read."""
+    """Returns the trial's active parameters by name; {} outside a study. Raises OSError if their file is unreadable."""
     path = os.environ.get("HPOSLURM_PARAMS_FILE")
     if not path:
         return {}
@@ -67,10 +70,10 @@ def params() -> dict[str, ParamValue]:
 
 
 def report(step: SupportsIndex | float, **metrics: object) -> None:
-    """Reports the metrics at `step`, a whole number; only rank 0 (RANK) does, other ranks may call it too.
+    """Reports the metrics at `step`, an integer. Every rank may call it; only rank 0 (RANK) writes.
 
-    Scalars of NumPy and PyTorch are fine; what is no number is recorded as its text. Raises ValueError if `step` is no
-    whole number, and nothing else.
+    Values may be scalars of NumPy and PyTorch. A value that is not a number is recorded as text. Raises ValueError if
+    `step` is not an integer, and no other error.
     """
     number = _whole(step)
     values = {name: metric_value(value) for name, value in metrics.items()}
@@ -86,10 +89,11 @@ def report(step: SupportsIndex | float, **metrics: object) -> None:
 
 
 def report_checkpoint(step: SupportsIndex | float, path: str | os.PathLike[str]) -> None:
-    """Marks the checkpoint of `step` at `path`, a file or a directory, as complete and says that it is there.
+    """Marks the checkpoint of `step` at `path`, a file or a directory, as complete and reports it.
 
-    To be called when all ranks have written their part. A later attempt goes on from the newest that is marked, and
-    newest is by the last number in the name: checkpoint-7, step_7.pt. Raises ValueError if `step` is no whole number.
+    Call it after all ranks have written their part. A later attempt continues from the newest marked checkpoint, which
+    is the one with the largest last number in its name: checkpoint-7, step_7.pt. Raises ValueError if `step` is not an
+    integer.
     """
     number, checkpoint = _whole(step), Path(path).absolute()
     if not (_is_rank_0() and in_study()):
@@ -105,57 +109,57 @@ def report_checkpoint(step: SupportsIndex | float, path: str | os.PathLike[str])
 
 
 def should_stop() -> bool:
-    """Whether the training should save and leave now; False outside of a study.
+    """True if the training should save and exit now; False outside a study.
 
-    Because the study asks for it, or because this process has reported max_step(). Ranks may see the one or the other
-    at different times: agree on it (an all-reduced maximum) before a collective save. A trial that leaves before
-    max_step() after a True here counts as interrupted, not as complete, and goes on later.
+    The reason is a request by the study, or that this process has reported max_step(). Ranks may see it at different
+    times: let them agree (an all-reduced maximum) before a collective save. A trial that exits before max_step() after
+    True was returned counts as interrupted, not as complete, and continues later.
     """
     request = os.environ.get("HPOSLURM_REQUEST_FILE")
     if not request:
         return False
-    _sign("listening")  # a command that never asks is not given time to save
+    _signal("listening")  # the worker gives time to save only to a command that checks
     if not os.path.exists(request):  # noqa: PTH110 - never raises, unlike Path.exists
         return _has_arrived()
-    _sign("stopping")  # from any rank: rank 0 may leave because another one saw the request
+    _signal("stopping")  # from any rank: rank 0 may exit because another rank saw the request
     return True
 
 
 def checkpoint_dir() -> Path | None:
-    """Where the trial's checkpoints belong, on the shared file system; None outside of a study."""
+    """Returns the directory for the trial's checkpoints, on the shared file system; None outside a study."""
     return _path("HPOSLURM_CHECKPOINT_DIR")
 
 
 def resume_from() -> Path | None:
-    """The checkpoint to continue from; None for a start from scratch and outside of a study."""
+    """Returns the checkpoint to continue from; None for a start from scratch and outside a study."""
     return _path("HPOSLURM_RESUME_FROM")
 
 
 def from_step() -> int:
-    """The step that the assignment starts behind: 0 unless the trial continues an earlier one."""
+    """Returns the step after which the assignment starts: 0 unless it continues an earlier one."""
     return _integer("HPOSLURM_FROM_STEP") or 0
 
 
 def max_step() -> int | None:
-    """The step to train to, saved and reported; None means the training code's own end."""
+    """Returns the step to train to, then save and report; None if the training code decides."""
     return _integer("HPOSLURM_MAX_STEP")
 
 
 def max_resource() -> int | None:
-    """The last step that any trial of the study is trained to; None where the study sets no such end.
+    """Returns the last step of any trial of the study; None if the study sets none.
 
-    What a learning-rate schedule is made for: a trial that stops at max_step() may be sent on from there.
+    Use it as the length of the learning-rate schedule: a trial that stops at max_step() may continue from there later.
     """
     return _integer("HPOSLURM_MAX_RESOURCE")
 
 
 def seed() -> int | None:
-    """The trial's own random seed, the same in all of its attempts; None outside of a study."""
+    """Returns the trial's own random seed, the same in all of its attempts; None outside a study."""
     return _integer("HPOSLURM_SEED")
 
 
 def trial_number() -> int | None:
-    """The trial's number; None outside of a study."""
+    """Returns the trial's number; None outside a study."""
     return _integer("HPOSLURM_TRIAL")
 
 
@@ -167,7 +171,7 @@ def _whole(step: SupportsIndex | float) -> int:
     try:
         return int(step) if isinstance(step, float) and step.is_integer() else operator.index(step)  # type: ignore[arg-type]
     except TypeError:
-        raise ValueError(f"step is {step!r}; allowed are whole numbers: 1, 2, 3, …") from None
+        raise ValueError(f"step is {step!r}; allowed are integers: 1, 2, 3, …") from None
 
 
 def _has_arrived() -> bool:
@@ -179,10 +183,10 @@ def _shown(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _sign(word: str) -> None:
-    if word not in _said and in_study():
-        _said.add(word)
-        _send({word: True})
+def _signal(name: str) -> None:
+    if name not in _sent_once and in_study():
+        _sent_once.add(name)
+        _send({name: True})
 
 
 def _send(line: Mapping[str, Any]) -> None:
@@ -197,8 +201,8 @@ def _send(line: Mapping[str, Any]) -> None:
 
 
 def _warn(message: str) -> None:
-    if message not in _said:
-        _said.add(message)
+    if message not in _sent_once:
+        _sent_once.add(message)
         with contextlib.suppress(OSError):
             print(message, file=sys.stderr, flush=True)
 

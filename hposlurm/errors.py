@@ -1,12 +1,12 @@
-"""One tree of exceptions. Only `hposlurm.cli` catches them; each carries the exit status that it means.
+"""The tree of exceptions. Only `hposlurm.cli` catches them; each class has its exit status.
 
 HposlurmError
 ├── RequestError            the request was wrong (exit status 2)
 │   └── SpecError           a study file has problems, all listed at once
-├── BackendError            the cluster or the local machine did not do what it was asked (exit status 1)
-│   └── NotNowError         … and may do it later: it gave no answer, say
-│       └── LimitError      … or a limit on jobs is reached: fewer may fit now
-└── StudyError              what lies in a study directory cannot be used (exit status 1)
+├── BackendError            the cluster or the local machine refused or failed (exit status 1)
+│   └── NotNowError         … now, and may succeed later: for example it did not answer
+│       └── LimitError      … because a limit on jobs is reached: fewer jobs may fit now
+└── StudyError              the content of a study directory cannot be used (exit status 1)
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ from dataclasses import dataclass
 
 
 class HposlurmError(Exception):
-    """Base of everything that hposlurm raises on purpose; `exit_status` is what the shell gets."""
+    """The base of all errors that hposlurm raises on purpose; `exit_status` is for the shell."""
 
     exit_status = 1
 
 
 class RequestError(HposlurmError):
-    """What was asked for cannot be done as asked; nothing was written."""
+    """The request cannot be carried out as it is; nothing was written."""
 
     exit_status = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a study file.
+    """One problem in a study file."""
 
-    `path` is where ("parameters.lr.min"), `message` says what was given and what is allowed, `hint` names the nearest
-    valid name or the place to look.
-    """
-
+    #: The key: "parameters.lr.min".
     path: str
+    #: The given value, and the allowed ones.
     message: str
+    #: The nearest valid name, or the place to look.
     hint: str = ""
 
     def __str__(self) -> str:
@@ -45,7 +44,7 @@ class Problem:
 
 
 class SpecError(RequestError):
-    """A study file has problems; `problems` holds every one of them."""
+    """A study file has problems; `problems` has all of them."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
@@ -55,16 +54,16 @@ class SpecError(RequestError):
 
 
 class BackendError(HposlurmError):
-    """Slurm or the local machine refused or failed; the message quotes its answer."""
+    """Slurm or the local machine refused or failed. The message quotes its answer."""
 
 
 class NotNowError(BackendError):
-    """The cluster did not do it now and may do it later, unchanged: it gave no answer in time, or is full."""
+    """The cluster refused now, and may accept the same request later: it did not answer in time, or is full."""
 
 
 class LimitError(NotNowError):
-    """A limit on the number of jobs or array elements is reached; a smaller submission may be accepted."""
+    """A limit on the number of jobs or array elements is reached. A smaller submission may be accepted."""
 
 
 class StudyError(HposlurmError):
-    """A study directory is damaged or in a state in which the verb makes no sense."""
+    """A study directory is damaged, or its state does not allow the command."""

@@ -16,7 +16,7 @@ def _outside_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
         if name.startswith("HPOSLURM_") or name == "RANK":
             monkeypatch.delenv(name)
-    monkeypatch.setattr(client, "_said", set())
+    monkeypatch.setattr(client, "_sent_once", set())
     monkeypatch.setattr(client, "_reported", {})
 
 
@@ -113,7 +113,7 @@ def test_only_rank_0_reports(metrics_file: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("step", [1.5, "1", None])
 def test_a_step_that_is_no_whole_number_is_refused(step: object) -> None:
-    with pytest.raises(ValueError, match="whole numbers"):
+    with pytest.raises(ValueError, match="allowed are integers"):
         client.report(step, loss=1.0)  # type: ignore[arg-type]
 
 
