@@ -1,4 +1,4 @@
-"""Bridges from training libraries to `hposlurm.client`; each module needs the library that it is named after.
+"""Adapters between training libraries and `hposlurm.client`. Each module needs the library in its name.
 
-May import the client and records, and the one training library that a module is named after.
+May import the client and records. Each module may also import the training library in its name.
 """

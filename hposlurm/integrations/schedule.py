@@ -1,4 +1,4 @@
-"""What `hposlurm best --export` wrote, for a single run that trains as the best trial was trained. Needs PyYAML."""
+"""Reads an export of `hposlurm best --export`, for a run that repeats the best trial's training. Needs PyYAML."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Each parameter's values by the step from which they hold, {0: …} where it never changed; and the trial's seed."""
+    """The trial's seed, and each parameter's values by the step from which they apply: {0: …} if it never changed."""
 
     values: Mapping[str, Mapping[int, Any]]
     seed: int
 
     def first(self, name: str) -> Any:
-        """The parameter's value at the beginning; raises ValueError if it was not there yet."""
+        """Returns the parameter's value at step 0. Raises ValueError if the parameter has none there."""
         values = self.values[name]
         if 0 not in values:
-            raise ValueError(f"{name} is there from step {min(values)} on alone")
+            raise ValueError(f"{name} has a value only from step {min(values)} on")
         return values[0]
 
     def constant(self, name: str) -> Any:
-        """The parameter's one value; raises ValueError if it has several."""
+        """Returns the parameter's only value. Raises ValueError if it has several."""
         values = self.values[name]
         if len(values) > 1:
             raise ValueError(f"{name} has no single value: it changes at the steps {', '.join(map(str, values))}")
@@ -31,7 +31,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in the file at `path`; raises ValueError if it is no export, and OSError if it cannot be read."""
+    """Returns the recipe in the file `path`. Raises ValueError if it is not an export, OSError if it is unreadable."""
     import yaml
 
     try:
@@ -45,4 +45,4 @@ def read_recipe(path: Path) -> Recipe:
                     changes[int(leg["step"])] = value
         return Recipe(values, int(export["seed"]))
     except (yaml.YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no export of `hposlurm best`: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is not an export of `hposlurm best`: {' '.join(str(error).split())}") from error

@@ -1,6 +1,6 @@
-"""`python -m hposlurm.integrations.torch_facts` prints what this Python's torch can do on this machine, as JSON.
+"""`python -m hposlurm.integrations.torch_facts` prints, as JSON, what this Python's torch can do on this machine.
 
-A process of its own, since importing a torch that does not fit the driver may end it.
+Runs in its own process, because importing a torch that does not fit the driver may crash the process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def torch_facts() -> dict[str, Any]:
-    """Version, CUDA, the first card and whether a kernel runs on it; {"error": …} where torch cannot be imported."""
+    """Returns the version, CUDA, the first GPU and whether a kernel runs on it; {"error": …} without a usable torch."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -29,7 +29,7 @@ def _kernel_error(torch: Any) -> str:
         fine = float((torch.ones(8, device="cuda") + 1).sum()) == 16.0
     except RuntimeError as error:
         return str(error).splitlines()[0]
-    return "" if fine else "an addition on the card gives a wrong result"
+    return "" if fine else "an addition on the GPU gives a wrong result"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The Hugging Face Trainer's bridge: evaluations are reported, checkpoints announced, a wish to stop is obeyed.
+"""A callback for the Hugging Face Trainer: reports evaluations and checkpoints, and stops the training on request.
 
     trainer = Trainer(…, callbacks=[HposlurmCallback(learning_rate=args.lr, weight_decay=args.wd)])
 
-The same script runs outside a study, where a report is a line on the terminal.
+The same script runs outside a study; a report is then a line on the terminal.
 """
 
 # ruff: noqa: ARG002 - the signatures are the Trainer's
@@ -25,17 +25,17 @@ from hposlurm.records.layout import COMPLETE
 
 
 class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
-    """Speaks to the worker on rank 0, and lets all ranks agree before any of them stops.
+    """Communicates with the worker on rank 0, and lets all ranks agree before any of them stops.
 
-    The step of a report is the number of completed epochs, or with `unit` "step" that of optimizer steps: the unit in
-    which a study counts its resource. The training ends at the assignment's last one, saved and evaluated, while its
-    schedule stays that of the arguments. Where the run saves by epoch, it does so before the evaluation, which may take
-    long; a run that goes on from where it should have evaluated does that first.
+    Ends the training at the last step of the assignment, after a checkpoint and an evaluation. The learning-rate
+    schedule stays that of the training arguments. A run that saves by epoch saves before the evaluation, because the
+    evaluation may take long. A run that continues where an evaluation is missing evaluates first.
 
-    `learning_rate` and `weight_decay` are written over what a checkpoint brings with it: the values of this run, or
-    {0: …, 3: …} for those from each step on. None leaves them as they are. `keep` is how many checkpoints stay, the
-    newest ones, once a further one is complete (None: all). `is_leaving` is true from when the study asked the run to
-    leave.
+    keep: how many complete checkpoints to keep, the newest ones; None keeps all.
+    unit: the unit of reports, in which the study counts its resource: "epoch" (completed epochs) or "step".
+    learning_rate, weight_decay: values that replace those of a checkpoint, one value or {0: …, 3: …} by the step from
+        which each applies; None keeps the checkpoint's.
+    is_leaving: true as soon as the study has requested this run to save and exit.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Takes the mark off checkpoints that this run will write again: half written, they must not look whole.
+        """Removes the marks of checkpoints that this run will overwrite: half written, they must not look complete.
 
-        Raises ValueError if the run cannot go on from its checkpoint as it is.
+        Raises ValueError if the run cannot continue from its checkpoint.
         """
         self._began_at, self._saved_step, self.is_leaving = state.global_step, -1, False
         self._was_over = state.global_step > 0 and self.is_over(state)
@@ -68,11 +68,11 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         if state.global_step > 0:
             _check_batch_size(args, state)
             self._set(state, kwargs)
-            args.eval_on_start = self._is_unevaluated(args, state)  # read right behind this
+            args.eval_on_start = self._is_unevaluated(args, state)  # the Trainer reads it right after this
         return control
 
     def _is_unevaluated(self, args: TrainingArguments, state: TrainerState) -> bool:
-        """Whether a run that goes on here has yet to evaluate first, as far as it can know."""
+        """True if a run that continues here must first make up for a missing evaluation, as far as it can know."""
         if args.eval_strategy == "no" or self._was_over:
             return self._was_over and args.eval_strategy != "no"
         if args.eval_strategy == "steps":
@@ -82,16 +82,16 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         return is_due and self.position(state) > client.from_step()
 
     def position(self, state: TrainerState) -> int:
-        """The step that a report of now is for: completed epochs or optimizer steps."""
+        """Returns the step of a report made now: completed epochs or optimizer steps."""
         return completed_epochs(state) if self._unit == "epoch" else state.global_step
 
     def is_over(self, state: TrainerState) -> bool:
-        """Whether all steps are done, or all that are assigned."""
+        """True if all steps are done, or all assigned ones."""
         last = client.max_step()
         return state.global_step >= state.max_steps > 0 or (last is not None and self.position(state) >= last)
 
     def _set(self, state: TrainerState, trainer: dict[str, Any]) -> None:
-        """Writes the values of here into the optimizer and the schedule."""
+        """Sets the learning rate and weight decay that apply here in the optimizer and the schedule."""
         optimizer, here = trainer.get("optimizer"), self.position(state)
         if optimizer is None:
             return
@@ -100,8 +100,8 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         if self._weight_decay is not None:
             set_weight_decay(optimizer, value_from(self._weight_decay, here))
 
-    def _is_turning_point(self, state: TrainerState) -> bool:
-        """Whether another value begins to hold here."""
+    def _changes_here(self, state: TrainerState) -> bool:
+        """True if a new learning rate or weight decay applies from here on."""
         if self._unit == "epoch" and not _is_at_epoch_end(state):
             return False
         settings = (self._learning_rate, self._weight_decay)
@@ -110,7 +110,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Reports every number among the metrics (`epoch` aside, which is the step); then leaves if asked to."""
+        """Reports the metrics that are numbers, except `epoch`, which is the step; then exits if requested."""
         metrics: dict[str, Any] = kwargs.get("metrics") or {}
         numbers = {name: value for name, value in metrics.items() if isinstance(value, Real) and name != "epoch"}
         if numbers:
@@ -123,7 +123,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Marks the checkpoint complete once every rank has written its part and all is on disk; reports it."""
+        """Marks the checkpoint as complete, after every rank's part is on disk, and reports it."""
         self._saved_step = state.global_step
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
@@ -132,23 +132,23 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
             make_durable(checkpoint)
             create_once(checkpoint / COMPLETE, b"")
             client.report_checkpoint(self.position(state), checkpoint)
-            for older in self._superfluous(args):
+            for older in self._surplus(args):
                 _remove(older)
         return control
 
-    def _superfluous(self, args: TrainingArguments) -> list[Path]:
-        """Whole checkpoints behind the newest ones that are kept."""
+    def _surplus(self, args: TrainingArguments) -> list[Path]:
+        """Returns the complete checkpoints to remove: all but the newest `keep`."""
         whole = sorted((c for c in _checkpoints(args) if (c / COMPLETE).exists()), key=_step)
         return [] if self._keep is None else whole[: -self._keep]
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Saves at the end of an epoch; stops all ranks at the same step, and saves, once one of them was asked to."""
+        """Saves at the end of an epoch. Saves and stops all ranks at the same step after a request to any rank."""
         if self._was_over:
-            control.should_training_stop = True  # the Trainer cannot be kept from one step
+            control.should_training_stop = True  # the Trainer always makes one step
             return control
-        if self._is_turning_point(state):
+        if self._changes_here(state):
             self._set(state, kwargs)
         if args.save_strategy == "epoch" and _is_at_epoch_end(state):
             control.should_save = True
@@ -162,18 +162,18 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         return control
 
     def must_leave(self, args: TrainingArguments, state: TrainerState) -> bool:
-        """Whether to save and leave now, the same answer on all ranks, which must all ask.
+        """True on all ranks if the run should save and exit now. Collective: every rank must call it.
 
-        Not when all the training is done: what is then left is the result.
+        False when all training is done, because only the result is missing then.
         """
         if client.in_study() and not self.is_over(state) and _any_rank(client.should_stop, args.device):
             self.is_leaving = True
         return self.is_leaving
 
     def may_break_off(self, args: TrainingArguments, state: TrainerState) -> bool:
-        """Whether an evaluation may end without a result, to leave now: it is repeated when the run goes on.
+        """True on all ranks if an evaluation should end without a result: it is repeated when the run continues.
 
-        As `must_leave`, but not in an evaluation that is such a repetition.
+        Like `must_leave`, but False in an evaluation that is itself the repetition.
         """
         return state.global_step > self._began_at and self.must_leave(args, state)
 
@@ -192,17 +192,17 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
 
 
 def completed_epochs(state: TrainerState) -> int:
-    """How many epochs are over; the Trainer counts them as a float that may fall short by a rounding error."""
+    """Returns the number of completed epochs. The Trainer's float may be too small by a rounding error."""
     return math.floor((state.epoch or 0.0) + 1e-6)
 
 
 def _check_batch_size(args: TrainingArguments, state: TrainerState) -> None:
-    """The Trainer counts epochs, and skips data, by the batch size of now: it would go on in another place."""
+    """Raises ValueError for a changed batch size: the Trainer would compute a wrong epoch and skip the wrong data."""
     before = state.train_batch_size
     if before not in (None, args.train_batch_size):
         raise ValueError(
             f"the checkpoint was trained with batches of {before}, this run has {args.train_batch_size}: "
-            "a run cannot change its batch size on the way"
+            "a run cannot change its batch size"
         )
 
 
@@ -220,7 +220,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def _make_room(args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
-    """Removes what an earlier run left where a checkpoint is about to be written: old files would mix with new ones."""
+    """Removes an earlier run's checkpoint where a new one is due, so that old files do not mix with new ones."""
     if not control.should_save:
         return
     if state.is_world_process_zero:
@@ -230,19 +230,19 @@ def _make_room(args: TrainingArguments, state: TrainerState, control: TrainerCon
 
 
 def _remove(checkpoint: Path) -> None:
-    """Its mark first: half removed, it must not look whole."""
+    """Removes a checkpoint, its mark first: half removed, it must not look complete."""
     (checkpoint / COMPLETE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _peak_gpu_gb() -> dict[str, float]:
-    """The most that this rank has reserved of its GPU so far, in GiB; {} without one, or before it is used."""
+    """Returns the peak of reserved memory on this rank's GPU in GiB; {} without a GPU or before its first use."""
     peak = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
     return {"peak_gpu_gb": peak / 2**30} if peak else {}
 
 
 def _any_rank(ask: Callable[[], bool], device: torch.device) -> bool:
-    """True on every rank if it is true on one: ranks that stopped a step apart would wait for each other for ever."""
+    """True on every rank if it is true on one: ranks that stopped at different steps would wait forever."""
     flag = ask()
     if not torch.distributed.is_initialized():
         return flag

@@ -30,7 +30,7 @@ def test_what_changes_has_its_steps_and_what_does_not_one_value(tmp_path: Path) 
     assert found.seed == 7
     with pytest.raises(ValueError, match="kind has no single value: it changes at the steps 0, 2"):
         found.constant("kind")
-    with pytest.raises(ValueError, match="m is there from step 2 on alone"):
+    with pytest.raises(ValueError, match="m has a value only from step 2 on"):
         found.constant("m")
 
 
@@ -42,5 +42,5 @@ def test_a_trial_that_is_no_copy_has_one_value_of_everything(tmp_path: Path) -> 
     "text", ["", "a: b", "[1]", "seed: x\nschedule: []\nparams: {}", "a: [", "schedule: 3\nseed: 1"]
 )
 def test_another_file_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"best.yaml is no export of `hposlurm best`"):
+    with pytest.raises(ValueError, match=r"best.yaml is not an export of `hposlurm best`"):
         recipe(tmp_path, text)
