@@ -1,4 +1,4 @@
-"""The verb `doctor`: what this cluster can do, tried out and not assumed."""
+"""The verb `doctor`: what this cluster can do, tested, not assumed."""
 
 from __future__ import annotations
 

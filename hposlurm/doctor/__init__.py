@@ -1,6 +1,6 @@
-"""What this cluster can do for hposlurm, tried out and not assumed: `examination.examine` → findings, one per line.
+"""Checks by trial what this cluster offers hposlurm: `examination.examine` returns findings, one per check.
 
-May import backend and all below it; only the command line uses it. Nothing is written without a probe.
-Everything that waits for somebody else (Slurm, a file system) has a deadline.
-This module stays light: the small programs of the room (`rival`, `node`) start through it on compute nodes.
+May import backend and all below it; only the command line uses it. Writes nothing without a probe.
+Each wait for another system (Slurm, a file system) has a deadline.
+This module imports nothing: the small programs of this package (`race`, `node`) start through it on compute nodes.
 """

@@ -1,4 +1,4 @@
-"""Asks Slurm everything that the checks need, all questions at the same time; parsers of what is not elsewhere."""
+"""Runs all Slurm queries that the checks need, in parallel, and parses what backend.queries does not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hposlurm.backend.queries import NodeFacts, ask, parse_sinfo
 from hposlurm.errors import BackendError
 
-#: What hposlurm calls; without sacct it lives on its own records.
+#: The commands that hposlurm calls. Without sacct it uses its own records.
 NEEDED = ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 OPTIONAL = ("sacct", "sacctmgr")
 
@@ -26,7 +26,7 @@ _AWAY = ("down", "drain", "fail", "maint", "reboot", "unknown", "inval")
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """What a command printed, or why it printed nothing of use."""
+    """The output of a command, or why there is none."""
 
     text: str = ""
     error: str = ""
@@ -34,16 +34,25 @@ class CommandAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Everything that Slurm was asked; `commands` are those that are on the PATH."""
+    """The answers to all queries."""
 
+    #: The Slurm commands on the PATH.
     commands: frozenset[str] = frozenset()
+    #: sinfo --version
     version: CommandAnswer = field(default_factory=CommandAnswer)
+    #: scontrol show config
     config: CommandAnswer = field(default_factory=CommandAnswer)
+    #: scontrol show partition -o
     partitions: CommandAnswer = field(default_factory=CommandAnswer)
+    #: sinfo, one line per node and partition
     nodes: CommandAnswer = field(default_factory=CommandAnswer)
+    #: squeue, the user's jobs
     queue: CommandAnswer = field(default_factory=CommandAnswer)
+    #: sacct, the user's jobs of today
     sacct: CommandAnswer = field(default_factory=CommandAnswer)
+    #: sacctmgr, the user's associations
     association: CommandAnswer = field(default_factory=CommandAnswer)
+    #: sacctmgr, the limits of each QOS
     qos: CommandAnswer = field(default_factory=CommandAnswer)
 
     @property
@@ -52,12 +61,12 @@ class Answers:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """`scontrol show config` as a mapping; empty where it gave no answer."""
+        """`scontrol show config` as a mapping; empty if it did not answer."""
         return parse_settings(self.config.text)
 
 
 def ask_slurm() -> Answers:
-    """Every answer, or why there is none, within little more than 15 s; Slurm is only read."""
+    """Returns every answer, or why there is none, within little more than 15 s. Changes nothing in Slurm."""
     commands = frozenset(name for name in (*NEEDED, *OPTIONAL) if shutil.which(name))
     if not commands & set(NEEDED):
         return Answers()
@@ -80,11 +89,11 @@ def _answer(command: tuple[str, ...]) -> CommandAnswer:
     try:
         return CommandAnswer(ask(*command, timeout_s=_ASK_TIMEOUT_S))
     except BackendError as error:
-        return CommandAnswer(error=last_words(str(error)))
+        return CommandAnswer(error=last_line(str(error)))
 
 
-def last_words(message: str) -> str:
-    """What a Slurm command said last, which is what stopped it, behind the command's own name."""
+def last_line(message: str) -> str:
+    """Returns the command's name and the last line that it printed, which is why it failed."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     if len(lines) < 2:
         return " ".join(message.split())
@@ -98,18 +107,18 @@ def _sacctmgr(what: str, fields: tuple[str, ...], *condition: str) -> tuple[str,
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container without its user in /etc/passwd
+    except KeyError:  # a container whose /etc/passwd lacks the user
         return str(os.getuid())
 
 
 def parse_settings(text: str) -> dict[str, str]:
-    """`scontrol show config` → value by name; "(null)" becomes empty."""
+    """Returns the values of `scontrol show config` by name; "(null)" becomes empty."""
     pairs = (line.partition("=") for line in text.splitlines() if re.match(r"\w+\s*=", line))
     return {name.strip(): "" if value.strip() in ("(null)", "N/A") else value.strip() for name, _, value in pairs}
 
 
 def parse_partitions(text: str) -> dict[str, dict[str, str]]:
-    """`scontrol show partition -o` → settings by partition, in Slurm's order."""
+    """Returns the settings in `scontrol show partition -o` by partition, in Slurm's order."""
     found = {}
     for line in text.splitlines():
         settings = dict(word.split("=", 1) for word in line.split() if "=" in word)
@@ -120,14 +129,14 @@ def parse_partitions(text: str) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """A node of a partition, and whether it can run jobs now or later without an administrator."""
+    """A node of a partition; `is_up` if it can run jobs, now or later, without an administrator."""
 
     facts: NodeFacts
     is_up: bool
 
 
 def parse_nodes(text: str) -> list[NodeState]:
-    """`sinfo -h -N -o %P|%N|%c|%m|%G|%T` → nodes with their states."""
+    """Returns the nodes in `sinfo -h -N -o %P|%N|%c|%m|%G|%T` with their states."""
     found = []
     for line in text.splitlines():
         row, _, state = line.strip().rpartition("|")
@@ -137,16 +146,16 @@ def parse_nodes(text: str) -> list[NodeState]:
 
 
 def parse_rows(text: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
-    """Lines of `sacctmgr -n -P` → one mapping per line; lines with another number of fields are no rows."""
+    """Returns one mapping per line of `sacctmgr -n -P`; ignores lines with another number of fields."""
     rows = (line.split("|") for line in text.splitlines())
     return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
 
 
 def associations(answers: Answers) -> list[dict[str, str]]:
-    """What the user's accounts may do; fields are sacctmgr's names, empty where there is no limit."""
+    """Returns the limits of the user's accounts by sacctmgr's field names; "" means no limit."""
     return parse_rows(answers.association.text, _ASSOCIATION_FIELDS)
 
 
 def qualities(answers: Answers) -> dict[str, dict[str, str]]:
-    """Limits of every QOS, by its name."""
+    """Returns the limits of each QOS by its name."""
     return {row["Name"]: row for row in parse_rows(answers.qos.text, _QOS_FIELDS)}

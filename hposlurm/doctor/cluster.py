@@ -9,7 +9,7 @@ from hposlurm.doctor.finding import NOT_TRIED, SEE_CONTROLLER, Finding, fail, ok
 from hposlurm.errors import RequestError
 
 _LINES_SHOWN = 6
-#: What to do where planner jobs cannot submit the next wave.
+#: The advice if planner jobs cannot submit the next wave.
 BY_HAND = (
     "set slurm.driver: chain (all waves are submitted at launch), or foreground (`hposlurm launch` stays and submits "
     "them); or after each wave run `hposlurm resume STUDY` on a login node"
@@ -18,8 +18,8 @@ BY_HAND = (
 
 def slurm(answers: Answers) -> Finding:
     if not answers.has_slurm:
-        advice = "on a cluster: load Slurm's module, or go to a login node"
-        return warn("slurm", "no Slurm here: the local backend is what there is", advice)
+        advice = "on a cluster: load Slurm's module, or use a login node"
+        return warn("slurm", "no Slurm here: only the local backend is available", advice)
     missing = [name for name in NEEDED if name not in answers.commands]
     version = answers.version.text.split()[-1:] or ["version not known"]
     if missing:
@@ -30,7 +30,7 @@ def slurm(answers: Answers) -> Finding:
 
 
 def controller(answers: Answers) -> Finding:
-    advice = "is SLURM_CONF right, the controller up (scontrol ping), and may this host speak to it?"
+    advice = "is SLURM_CONF correct, is the controller up (scontrol ping), and may this host connect to it?"
     if answers.config.error:
         return fail("controller", answers.config.error, advice)
     if answers.queue.error:
@@ -41,7 +41,7 @@ def controller(answers: Answers) -> Finding:
 
 
 def partitions(answers: Answers, wanted: str | None) -> Finding:
-    """The partitions and what their nodes have; raises RequestError for a wanted one that is not there."""
+    """Checks the partitions and lists their nodes. Raises RequestError if the wanted partition does not exist."""
     known = parse_partitions(answers.partitions.text)
     nodes = parse_nodes(answers.nodes.text)
     if not answers.settings:
@@ -50,7 +50,7 @@ def partitions(answers: Answers, wanted: str | None) -> Finding:
         why = answers.partitions.error or answers.nodes.error or "sinfo lists no node"
         return unknown("partitions", why, "ask the administrator which partitions you may use")
     if wanted and wanted not in known:
-        raise RequestError(f"there is no partition {wanted!r} here; there are {', '.join(sorted(known))}")
+        raise RequestError(f"there is no partition {wanted!r} here; the partitions are {', '.join(sorted(known))}")
     lines = {name: _partition_line(name, settings, nodes) for name, settings in known.items()}
     order = sorted(lines, key=lambda name: (name != wanted, known[name].get("Default") != "YES"))
     alike: dict[str, list[str]] = {}
@@ -74,13 +74,13 @@ def _judge_partitions(
         return fail("partitions", text, f"partition {used} is {known[used]['State']}: choose another (slurm.partition)")
     if mine and not any(node.is_up for node in mine):
         return fail(
-            "partitions", text, f"no node of partition {used} is up: choose another, or ask when they come back"
+            "partitions", text, f"no node of partition {used} is up: choose another, or ask when its nodes return"
         )
     with_gpus = sorted({node.facts.partition for node in nodes if node.facts.gpus})
     if not with_gpus:
         return warn("partitions", text, "no partition shows GPUs: ask for GresTypes=gpu, or train on CPUs")
     if used not in with_gpus:
-        advice = f"partition {used} has no GPUs: set slurm.partition to one that has: {', '.join(with_gpus[:4])}"
+        advice = f"partition {used} has no GPUs: set slurm.partition to one that has GPUs: {', '.join(with_gpus[:4])}"
         return warn("partitions", text, advice)
     return ok("partitions", text)
 
@@ -101,11 +101,11 @@ def _partition_line(name: str, settings: dict[str, str], nodes: Sequence[NodeSta
 
 
 def job_sbatch(answers: Answers, partition: str | None) -> Finding:
-    """What can be known without a probe: from which nodes a partition takes jobs."""
+    """Checks without a probe from which nodes the partition accepts jobs."""
     known = parse_partitions(answers.partitions.text)
     used = partition or next((name for name, s in known.items() if s.get("Default") == "YES"), "")
     hosts = known.get(used, {}).get("AllocNodes", "ALL")
     if hosts not in ("ALL", "(null)"):
-        advice = f"sbatch may be refused to jobs there; --probe tries it. If so: {BY_HAND}"
-        return warn("job_sbatch", f"partition {used} takes jobs from {hosts} only", advice)
+        advice = f"sbatch may be refused inside jobs there; --probe tests it. If it is: {BY_HAND}"
+        return warn("job_sbatch", f"partition {used} accepts jobs only from {hosts}", advice)
     return unknown("job_sbatch", NOT_TRIED)

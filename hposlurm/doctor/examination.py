@@ -1,4 +1,4 @@
-"""All checks in the order of the report. Without a probe nothing is written anywhere."""
+"""Runs all checks in the order of the report. Writes nothing without a probe."""
 
 from __future__ import annotations
 
@@ -29,23 +29,28 @@ from hposlurm.doctor.job import ProbeRequest, run_probe
 from hposlurm.errors import RequestError
 
 _FILES_DEADLINE_S = 20.0
-_CONTEST_DEADLINE_S = 120.0
+_RACE_DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to examine: `root` is where studies lie; with `probe`, processes and a job try things out there."""
+    """The options of an examination."""
 
+    #: The directory of all studies.
     root: Path
+    #: None: the default partition.
     partition: str | None = None
+    #: None: the default account.
     account: str | None = None
+    #: True: processes write test files in `root`, and a probe job runs on a compute node.
     probe: bool = False
+    #: How long to wait for the start of the probe job.
     wait_s: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """The findings in order, and how long they took."""
+    """The findings in order, and the duration of the examination."""
 
     request: Request
     findings: tuple[Finding, ...]
@@ -67,8 +72,8 @@ class DoctorReport:
         }
 
 
-def examine(request: Request, tell: Callable[[str], None]) -> DoctorReport:
-    """Every finding; `tell` says meanwhile what is being waited for. Raises RequestError for a wrong name."""
+def examine(request: Request, progress: Callable[[str], None]) -> DoctorReport:
+    """Returns every finding. Calls `progress` with what is being waited for. Raises RequestError for a wrong name."""
     begin = time.monotonic()
     for option, value in (("--partition", request.partition), ("--account", request.account)):
         if value is not None and not re.fullmatch(r"[\w.@+-]+", value):
@@ -79,11 +84,11 @@ def examine(request: Request, tell: Callable[[str], None]) -> DoctorReport:
     if not request.probe:
         tried = _not_tried(answers, request)
     elif any(finding.verdict is FindingLevel.FAIL for finding in files):
-        tried = [unknown(name, "not tried: see root, file system, space") for name in _names(answers)]
+        tried = [unknown(name, "not tested: see root, file system, space") for name in _names(answers)]
     else:
-        tried = _of_probe(answers, request, tell)
+        tried = _of_probe(answers, request, progress)
         if any(finding.name == "node" and finding.verdict is FindingLevel.OK for finding in tried):
-            files = _of_files(request.root, is_cluster=False)  # a node sees it, even if it looks like a local one
+            files = _of_files(request.root, is_cluster=False)  # a node sees it, even if it looks local
     findings = [*slurm, *files, *tried, shell.shell(os.environ), shell.python()]
     return DoctorReport(request, tuple(findings), time.monotonic() - begin)
 
@@ -104,13 +109,13 @@ def _of_slurm(answers: Answers, request: Request) -> list[Finding]:
 
 
 def _partition(answers: Answers, request: Request) -> str | None:
-    """The partition that is meant: the one that was named, else the default one."""
+    """Returns the requested partition, else the default one."""
     known = parse_partitions(answers.partitions.text)
     return request.partition or next((name for name, s in known.items() if s.get("Default") == "YES"), None)
 
 
 def _of_files(root: Path, *, is_cluster: bool) -> list[Finding]:
-    """root, file_system and space; a file system whose server is gone is found out by its silence."""
+    """Returns root, file_system and space. A deadline detects a file system whose server does not answer."""
 
     def look() -> list[Finding]:
         known = mounts.parse_mounts(Path("/proc/mounts").read_text()) if Path("/proc/mounts").exists() else []
@@ -120,14 +125,14 @@ def _of_files(root: Path, *, is_cluster: bool) -> list[Finding]:
     try:
         return within(_FILES_DEADLINE_S, look)
     except NoAnswerError as silence:
-        why, advice = str(silence), "its file server is silent: ask the administrator, or name another: --root"
+        why, advice = str(silence), "its file server does not answer: ask the administrator, or name another: --root"
     except OSError as error:
         why, advice = f"{error.strerror}: {error.filename}", "name another directory: --root, or HPOSLURM_RUNS"
     return [fail("root", f"{root}: {why}", advice), *(unknown(name, "see root") for name in ("file_system", "space"))]
 
 
 def _names(answers: Answers) -> tuple[str, ...]:
-    """What only a probe finds out."""
+    """Returns the names of the findings that need a probe."""
     return ("concurrency", *(arrival.NAMES if answers.has_slurm else ()))
 
 
@@ -136,29 +141,29 @@ def _not_tried(answers: Answers, request: Request) -> list[Finding]:
     return [known.get(name) or unknown(name, NOT_TRIED) for name in _names(answers)]
 
 
-def _of_probe(answers: Answers, request: Request, tell: Callable[[str], None]) -> list[Finding]:
+def _of_probe(answers: Answers, request: Request, progress: Callable[[str], None]) -> list[Finding]:
     try:
-        directory = Path(tempfile.mkdtemp(prefix=".hposlurm-doctor-", dir=mounts.standing(request.root)))
+        directory = Path(tempfile.mkdtemp(prefix=".hposlurm-doctor-", dir=mounts.existing_part(request.root)))
     except OSError as error:
         advice = "name another directory: --root, or HPOSLURM_RUNS"
         found = fail("concurrency", f"{error.strerror}: {error.filename}", advice)
-        return [found, *(unknown(name, "not tried: see concurrency") for name in _names(answers)[1:])]
+        return [found, *(unknown(name, "not tested: see concurrency") for name in _names(answers)[1:])]
     try:
-        found = _contest(directory, tell)
-        return [found, *(_of_job(answers, request, directory, tell) if answers.has_slurm else [])]
+        found = _race(directory, progress)
+        return [found, *(_of_job(answers, request, directory, progress) if answers.has_slurm else [])]
     finally:
-        _remove(directory, tell)
+        _remove(directory, progress)
 
 
-def _contest(directory: Path, tell: Callable[[str], None]) -> Finding:
-    tell("processes append, link and rename in the study root …")
+def _race(directory: Path, progress: Callable[[str], None]) -> Finding:
+    progress("processes append, link and rename in the study root …")
     try:
-        return within(_CONTEST_DEADLINE_S, lambda: concurrency(directory))
+        return within(_RACE_DEADLINE_S, lambda: concurrency(directory))
     except NoAnswerError as silence:
         return fail("concurrency", str(silence), "the file system hangs: name another directory (--root)")
 
 
-def _of_job(answers: Answers, request: Request, directory: Path, tell: Callable[[str], None]) -> list[Finding]:
+def _of_job(answers: Answers, request: Request, directory: Path, progress: Callable[[str], None]) -> list[Finding]:
     if answers.config.error:
         return [unknown(name, SEE_CONTROLLER) for name in arrival.NAMES]
     used = _partition(answers, request)
@@ -168,19 +173,19 @@ def _of_job(answers: Answers, request: Request, directory: Path, tell: Callable[
     token = f"hposlurm-doctor-{uuid.uuid4().hex[:12]}"
     probe = ProbeRequest(directory, token, options, int(gpus), request.wait_s)
     try:
-        return arrival.findings(probe, run_probe(probe, tell))
+        return arrival.findings(probe, run_probe(probe, progress))
     except NoAnswerError as silence:
-        advice = f"is it there? squeue --name {token}; and: is the controller up (scontrol ping)?"
+        advice = f"does the job exist (squeue --name {token}), and is the controller up (scontrol ping)?"
         found = fail("probe_job", f"sbatch: {silence}", advice)
-        return [found, *(unknown(name, "not found out: see probe job") for name in arrival.NAMES[1:])]
+        return [found, *(unknown(name, "not known: see probe job") for name in arrival.NAMES[1:])]
 
 
-def _remove(directory: Path, tell: Callable[[str], None]) -> None:
-    """Gone even where NFS keeps a deleted file for the job that still has its log open."""
+def _remove(directory: Path, progress: Callable[[str], None]) -> None:
+    """Removes the directory. Retries, because NFS keeps a deleted file while a job still has its log open."""
     end = time.monotonic() + 10
     while directory.exists() and time.monotonic() < end:
         shutil.rmtree(directory, ignore_errors=True)
         if directory.exists():
             time.sleep(0.5)
     if directory.exists():
-        tell(f"note: {directory} could not be removed whole; please remove it")
+        progress(f"note: {directory} could not be removed completely; please remove it")

@@ -1,4 +1,4 @@
-"""One line of the doctor's report, and the deadline that no check may outlive. Standard library only."""
+"""One line of the doctor's report, and the deadline of each check. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: What is found where only a probe finds anything out.
-NOT_TRIED = "not tried (--probe)"
-#: What is found where scontrol gave no answer, which another line says.
+#: The finding of a check that needs a probe.
+NOT_TRIED = "not tested (--probe)"
+#: The finding if scontrol did not answer, which the finding `controller` reports.
 SEE_CONTROLLER = "not known: see controller"
 
 
 class FindingLevel(StrEnum):
-    """OK; WARN: works, but something is lost; FAIL: hposlurm needs it; UNKNOWN: not tried, or no answer."""
+    """OK; WARN: works, with a drawback; FAIL: hposlurm cannot work; UNKNOWN: not tested, or no answer."""
 
     OK = "ok"
     WARN = "warn"
@@ -27,7 +27,7 @@ class FindingLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `advice` says what to set or to ask the administrator for, and is empty if nothing is."""
+    """The result of one check; `advice` is what to set, or to ask the administrator for ("" if nothing)."""
 
     name: str
     verdict: FindingLevel
@@ -55,13 +55,14 @@ def unknown(name: str, found: str, advice: str = "") -> Finding:
 
 
 class NoAnswerError(Exception):
-    """What was asked gave no answer before its deadline."""
+    """A call did not return before its deadline."""
 
 
 def within(seconds: float, question: Callable[[], T]) -> T:
-    """The answer to `question`; NoAnswerError after `seconds`, while a thread that ends with the process goes on.
+    """Returns the result of `question`, or raises NoAnswerError after `seconds`.
 
-    For what cannot be interrupted: a system call on a file system whose server is gone.
+    For calls that cannot be interrupted, such as a system call on a file system whose server does not answer. The
+    call then continues in a daemon thread, which ends with the process.
     """
     answers: list[T] = []
     errors: list[BaseException] = []

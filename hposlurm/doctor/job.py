@@ -1,4 +1,4 @@
-"""The probe job: submitted like a study's own jobs, waited for with a deadline, and taken back if it does not start."""
+"""Submits the probe job like a study's jobs, waits with a deadline, and cancels it if it does not start."""
 
 from __future__ import annotations
 
@@ -22,44 +22,54 @@ from hposlurm.trial import JobState
 
 _SUBMIT_DEADLINE_S = 60.0
 _ASK_TIMEOUT_S = 15.0
-# The job's own minute, KillWait, and how far behind Slurm's clockwork may be
+# The job's time limit of a minute, KillWait, and the delay of Slurm's own timers
 _RUN_DEADLINE_S = 180.0
-# NFS may show a finished job's file a minute late
+# NFS may show a finished job's file up to a minute late
 _REPLY_DEADLINE_S = 65.0
-# The controller is everybody's: it is asked less and less often
+# All users share the controller: the pause between queries grows
 _POLL_S, _SLOW_POLL_S = 0.5, 5.0
 _END_DEADLINE_S = 5.0
 
 _NOTHING_KNOWN = ElementState(JobState.UNKNOWN)
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """`directory` is the probe's own, on the study root's file system; `token` names the job and what it submits."""
+    """The options of a probe job."""
 
+    #: The probe's own directory, on the study root's file system.
     directory: Path
+    #: The name of the job, and of the job that it submits.
     token: str
+    #: Options of sbatch, with their values.
     options: tuple[tuple[str, str], ...]
+    #: How many GPUs the job requests.
     gpus: int
+    #: How long to wait for the start of the job.
     wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutcome:
-    """What became of the job. `parts` is what it saw, by part; `waited_s` how long it waited for its start."""
+    """The outcome of a probe job."""
 
     job_id: str = ""
+    #: Why sbatch refused the job; "" if it did not.
     refusal: str = ""
     has_started: bool = False
+    #: How long the job waited for its start.
     waited_s: float = 0.0
+    #: The last known state of the job.
     last: ElementState = _NOTHING_KNOWN
+    #: The job's records by part: "node", "sbatch", "torch".
     parts: dict[str, dict[str, Any]] | None = None
+    #: The last line of the job's log.
     log_tail: str = ""
 
 
 def probe_script(request: ProbeRequest) -> str:
-    """The batch script of the probe job."""
+    """Returns the batch script of the probe job."""
     values = {
         "version": __version__,
         "job_name": request.token,
@@ -72,15 +82,15 @@ def probe_script(request: ProbeRequest) -> str:
     return script(template_text("probe.sbatch.j2"), "templates/probe.sbatch.j2", values)
 
 
-def run_probe(request: ProbeRequest, tell: Tell) -> ProbeOutcome:
-    """Submits the job and waits; whatever happens, no job of that name is left behind."""
+def run_probe(request: ProbeRequest, progress: Progress) -> ProbeOutcome:
+    """Submits the job and waits for it. Always cancels all jobs of that name at the end."""
     from hposlurm.backend.executor import ScriptExecutor
 
     (request.directory / "token").write_text(request.token)
     try:
         text = probe_script(request)
         job_id = within(_SUBMIT_DEADLINE_S, lambda: ScriptExecutor(request.directory).submit_script(text))
-        tell(f"probe job {job_id}: waiting at most {request.wait_s:g} s for its start; Ctrl-C takes it back")
+        progress(f"probe job {job_id}: waiting at most {request.wait_s:g} s for its start; Ctrl-C cancels it")
         return _wait(request, job_id)
     except BackendError as error:
         return ProbeOutcome(refusal=" ".join(str(error).split()))
@@ -99,7 +109,7 @@ def _wait(request: ProbeRequest, job_id: str) -> ProbeOutcome:
         parts = _parts(request)
         if started is None and (parts or state.state is JobState.RUNNING):
             started = time.monotonic()
-        if "torch" in parts and seen is None:  # all that it had to say: only its end is left
+        if "torch" in parts and seen is None:  # the last part: only the end of the job is missing
             seen = time.monotonic()
         if time.monotonic() > _deadline(begin + request.wait_s, started, seen):
             break
@@ -119,7 +129,7 @@ def _deadline(start: float, started: float | None, seen: float | None) -> float:
 
 
 def _state(job_id: str, before: ElementState) -> ElementState:
-    """What squeue says; what was known before where it does not answer, COMPLETED where it has forgotten the job."""
+    """Returns the state in squeue; `before` if squeue does not answer, COMPLETED if it has forgotten the job."""
     try:
         text = ask("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%i|%T|%r", timeout_s=_ASK_TIMEOUT_S)
     except BackendError as error:
@@ -135,7 +145,7 @@ def _late_parts(request: ProbeRequest) -> dict[str, dict[str, Any]]:
 
 
 def _parts(request: ProbeRequest) -> dict[str, dict[str, Any]]:
-    """The records that the job has appended so far, by part."""
+    """Returns the records that the job has appended so far, by part."""
     with contextlib.suppress(OSError):
         return {str(record.get("part")): record for record in read(request.directory / "node.jsonl").records}
     return {}

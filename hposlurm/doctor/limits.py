@@ -1,6 +1,6 @@
-"""Checks of what Slurm allows: sizes of arrays, jobs of a user, the time between TERM and KILL. Pure.
+"""Checks Slurm's limits: the size of arrays, the jobs of a user, the time between TERM and KILL. Pure.
 
-A wave that does not fit at once is submitted in several arrays, so most limits are told and not warned of.
+A wave that exceeds a limit is submitted in several arrays, so most limits are reported without a warning.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ def arrays(answers: Answers) -> Finding:
     limit = "no max_array_tasks" if tasks is None else f"max_array_tasks {tasks}"
     found = f"MaxArraySize {size}, {limit}, MaxJobCount {jobs}"
     if size < 1:
-        return fail("arrays", found, "job arrays are switched off: ask the administrator for MaxArraySize=1001")
+        return fail("arrays", found, "job arrays are disabled: ask the administrator for MaxArraySize=1001")
     return ok("arrays", found)
 
 
 def max_array_tasks(scheduler_parameters: str) -> int | None:
-    """How many elements an array may have (slurm.conf(5), SchedulerParameters); None where only the index is capped."""
+    """Returns the largest number of elements in an array; None if only the index is limited.
+
+    See max_array_tasks under SchedulerParameters in slurm.conf(5).
+    """
     found = re.search(r"(?:^|,)max_array_tasks=(\d+)", scheduler_parameters)
     return int(found.group(1)) if found else None
 
 
 def submit_limits(answers: Answers, partition: str | None) -> Finding:
-    """How many jobs and GPUs a user may have: each array element counts, and the planner needs a place too."""
+    """Checks how many jobs and GPUs a user may have. Each array element counts as a job, and the planner too."""
     name = "submit_limits"
     enforced = set(re.split(r"[,\s]+", answers.settings.get("AccountingStorageEnforce", "").lower()))
     if answers.settings and not enforced & {"limits", "safe", "all"}:
@@ -43,11 +46,11 @@ def submit_limits(answers: Answers, partition: str | None) -> Finding:
     if not answers.settings:
         return unknown(name, SEE_CONTROLLER)
     if answers.association.error:
-        advice = "sbatch tells when a limit is reached; ask for your MaxSubmitJobs and set waves.size below it"
+        advice = "sbatch fails when a limit is reached; ask for your MaxSubmitJobs and set waves.size below it"
         return unknown(name, answers.association.error, advice)
     if not associations(answers):
         advice = "sbatch may refuse your jobs: ask for an account, and set slurm.account"
-        return warn(name, "sacctmgr knows no account of yours", advice)
+        return warn(name, "sacctmgr lists no account for you", advice)
     jobs, gpus = _limits(answers, partition)
     if not jobs and not gpus:
         return ok(name, "no limit on your jobs or GPUs in your accounts and QOS")
@@ -59,14 +62,14 @@ def submit_limits(answers: Answers, partition: str | None) -> Finding:
     )
     lowest = min((n for _, n in jobs), default=None)
     if lowest is not None and lowest < 2:
-        return fail(name, found, "a study needs two jobs at least, an element and its planner: ask for MaxSubmitJobs")
+        return fail(name, found, "a study needs at least two jobs, an element and its planner: ask for MaxSubmitJobs")
     if lowest is not None and lowest <= _FEW_JOBS:
-        return warn(name, found, f"each element counts, and the planner too: set waves.size to {lowest - 1} at most")
+        return warn(name, found, f"each element counts, and the planner too: set waves.size to at most {lowest - 1}")
     return ok(name, found)
 
 
 def _limits(answers: Answers, partition: str | None) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Limits on queued jobs and on GPUs, each with where it is set."""
+    """Returns the limits on queued jobs and on GPUs, each with the account or QOS that sets it."""
     jobs: list[tuple[str, int]] = []
     gpus: list[tuple[str, int]] = []
     names: set[str] = set()
@@ -93,6 +96,6 @@ def kill_wait(answers: Answers) -> Finding:
     seconds = kill_wait_s(answers.config.text)
     found = f"{seconds} s from TERM to KILL"
     if seconds < _SHORT_KILL_WAIT_S:
-        advice = "short for saving after scancel; before the time limit trials are asked in time. KillWait=30 is usual"
+        advice = "short for saving after scancel (before the time limit, trials get more time). KillWait=30 is usual"
         return warn("kill_wait", found, advice)
     return ok("kill_wait", found)

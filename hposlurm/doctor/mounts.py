@@ -1,4 +1,4 @@
-"""Checks of the study root that only read: where it is, on which file system, and how much room is left."""
+"""Checks the study root without writing: its place, its file system and its free space."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FEW_INODES, _NO_INODES = 100_000, 1_000
 SHARED = {"lustre", "gpfs", "beegfs", "fhgfs", "ceph", "wekafs", "panfs", "orangefs", "pvfs2", "gfs2", "ocfs2", "vast"}
 LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "f2fs", "reiserfs"}
 MEMORY = {"tmpfs", "ramfs"}
-#: Here links may be refused or a rename not be seen by others at once.
+#: File systems that may refuse links, or show a rename late on other nodes.
 DOUBTFUL = {"cifs", "smb3", "smbfs", "afs", "9p", "vboxsf", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
-# Options that matter to a program that only appends, links and renames; the rest would make the line long
-_TELLING = re.compile(r"(ro|rw|soft|hard|vers=.*|ac\w*=.*|noac|lookupcache=.*|nolock|local_lock=.*|\w*flock|timeo=.*)")
+# The mount options that matter to a program that only appends, links and renames; all would make the line long
+_RELEVANT = re.compile(r"(ro|rw|soft|hard|vers=.*|ac\w*=.*|noac|lookupcache=.*|nolock|local_lock=.*|\w*flock|timeo=.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Mount:
 
 
 def parse_mounts(text: str) -> list[Mount]:
-    """/proc/mounts → mounts in order; octal escapes (a blank is \\040) are resolved."""
+    """Returns the mounts in /proc/mounts in order, with octal escapes (a space is \\040) resolved."""
     rows = (line.split() for line in text.splitlines())
     return [Mount(_plain(r[0]), _plain(r[1]), r[2], tuple(r[3].split(","))) for r in rows if len(r) >= 4]
 
@@ -45,7 +45,7 @@ def _plain(text: str) -> str:
 
 
 def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
-    """The mount that `path` (absolute, no links in it) lies on: the deepest, of several at one point the last."""
+    """Returns the mount of `path` (absolute, without links): the deepest one; the last of several at one point."""
     parents = {str(path), *(str(parent) for parent in path.parents)}
     best: Mount | None = None
     for mount in mounts:
@@ -54,8 +54,8 @@ def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
     return best
 
 
-def standing(root: Path) -> Path:
-    """The root itself, or the nearest directory above it that exists: `launch` makes the rest."""
+def existing_part(root: Path) -> Path:
+    """Returns the root itself, or the nearest parent that exists (`launch` creates the rest)."""
     path = root.absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -63,9 +63,9 @@ def standing(root: Path) -> Path:
 
 
 def root_directory(root: Path) -> Finding:
-    place = standing(root)
+    place = existing_part(root)
     exists = root.exists()
-    found = str(root) if exists else f"{root} (not there yet; launch makes it)"
+    found = str(root) if exists else f"{root} (does not exist yet; launch creates it)"
     if not place.is_dir():
         return fail("root", f"{place} is a file", "name another directory: --root, or HPOSLURM_RUNS")
     if not os.access(place, os.W_OK | os.X_OK):
@@ -74,61 +74,61 @@ def root_directory(root: Path) -> Finding:
 
 
 def file_system(root: Path, mounts: Sequence[Mount], *, is_cluster: bool) -> Finding:
-    """Type and mount options of the root's file system; locks are of no interest, hposlurm takes none."""
+    """Checks type and mount options of the root's file system. Lock options do not matter: hposlurm uses no locks."""
     name = "file_system"
-    mount = mount_of(standing(root), mounts)
+    mount = mount_of(existing_part(root), mounts)
     if mount is None:
-        return unknown(name, "/proc/mounts does not say", "--probe tries out what counts: append, link, rename")
-    telling = ",".join(option for option in mount.options if _TELLING.fullmatch(option))
-    found = f"{mount.kind} at {mount.point} ({telling})"
+        return unknown(name, "/proc/mounts does not list it", "--probe tests what matters: append, link, rename")
+    relevant = ",".join(option for option in mount.options if _RELEVANT.fullmatch(option))
+    found = f"{mount.kind} at {mount.point} ({relevant})"
     if "ro" in mount.options:
         return fail(name, found, "it is mounted read-only here: name another directory (--root, HPOSLURM_RUNS)")
     if mount.kind.startswith("nfs"):
         return _nfs(found, mount)
     if mount.kind in SHARED:
-        return ok(name, f"{found}; locks do not matter, hposlurm takes none")
+        return ok(name, f"{found}; locks do not matter, hposlurm uses none")
     if mount.kind in DOUBTFUL:
         return warn(
-            name, found, "links and renames may not be atomic between nodes there; --probe tries them on this one"
+            name, found, "links and renames may not be atomic between nodes there; --probe tests them on this one"
         )
     if mount.kind in MEMORY:
-        return warn(name, found, "this is this machine's memory: studies are lost at a reboot; use a disk (--root)")
+        return warn(name, found, "this is the machine's memory: a reboot deletes all studies; use a disk (--root)")
     if mount.kind in LOCAL:
         if is_cluster:
-            return warn(name, found, "a local file system: do the compute nodes see it? --probe tells")
+            return warn(name, found, "a local file system: do the compute nodes see it? --probe tests it")
         return ok(name, found)
-    return unknown(name, found, "not known to hposlurm; --probe tries out what counts: append, link, rename")
+    return unknown(name, found, "hposlurm does not know it; --probe tests what matters: append, link, rename")
 
 
 def _nfs(found: str, mount: Mount) -> Finding:
     options = set(mount.options)
     if "soft" in options or "softerr" in options:
-        return warn("file_system", found, "soft: a pause of the server becomes lost records; ask for a hard mount")
+        return warn("file_system", found, "soft mount: a pause of the server causes lost records; ask for a hard mount")
     if {"vers=2"} & options:
         return warn("file_system", found, "NFS 2 cannot create exclusively: ask for vers=4.2")
     seconds = [int(m.group(1)) for o in options if (m := re.fullmatch(r"(?:acdirmax|actimeo)=(\d+)", o))]
     if seconds and max(seconds) > 60:
         advice = f"new files may stay invisible for {max(seconds)} s: the planner waits; ask for acdirmax=60"
         return warn("file_system", found, advice)
-    return ok("file_system", f"{found}; new files may show late, hposlurm knows; locks do not matter, it takes none")
+    return ok("file_system", f"{found}; new files may appear late, which is expected; locks do not matter")
 
 
 def space(root: Path) -> Finding:
-    """Room for data and for files; a quota is not in these numbers."""
-    stat = os.statvfs(standing(root))
+    """Checks the space for data and for files. Quotas are not included in these numbers."""
+    stat = os.statvfs(existing_part(root))
     free, inodes = stat.f_bavail * stat.f_frsize, stat.f_favail
-    has_inodes = stat.f_files > 0  # some file systems make them as they go
-    counted = f"{count(inodes)} inodes" if has_inodes else "inodes without number"
-    found = f"{size(free)} and {counted} free (quotas apart)"
+    has_inodes = stat.f_files > 0  # some file systems create inodes on demand
+    counted = f"{count(inodes)} inodes" if has_inodes else "inodes without limit"
+    found = f"{size(free)} and {counted} free (without quotas)"
     if free < _NO_BYTES or (has_inodes and inodes < _NO_INODES):
-        return fail("space", found, "a study needs more than this: make room, or name another directory (--root)")
+        return fail("space", found, "a study needs more than this: free some space, or name another directory (--root)")
     if free < _LITTLE_BYTES or (has_inodes and inodes < _FEW_INODES):
-        return warn("space", found, "checkpoints may fill this: make room, or name another directory (--root)")
+        return warn("space", found, "checkpoints may fill this: free some space, or name another directory (--root)")
     return ok("space", found)
 
 
 def size(number: float) -> str:
-    """Bytes as people read them: "12 GiB"."""
+    """Returns bytes in a readable unit: "12 GiB"."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if number < 1024 or unit == "TiB":
             break
@@ -137,5 +137,5 @@ def size(number: float) -> str:
 
 
 def count(number: int) -> str:
-    """A count as people read it: "3.4 million"."""
+    """Returns a count in readable form: "3.4 million"."""
     return f"{number / 1e6:.3g} million" if number >= 1_000_000 else str(number)

@@ -1,7 +1,7 @@
-"""Runs inside the probe job: looks around on the compute node and appends what it sees. Standard library only.
+"""Runs inside the probe job: checks the compute node and records the results. Standard library only.
 
-`python -m hposlurm.doctor.node DIRECTORY TOKEN [sbatch options]`. Each part is a line of its own in `node.jsonl`,
-the slow ones last: a job that ends early leaves what it had.
+`python -m hposlurm.doctor.node DIRECTORY TOKEN [sbatch options]`. Appends one line per part to `node.jsonl`, the slow
+parts last, so that a job that ends early has recorded the fast ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TORCH_TIMEOUT_S = 45.0
 
 
 def look(directory: Path, token: str, options: Sequence[str]) -> None:
-    """Appends one record per part to `node.jsonl`."""
+    """Appends one record per part to `node.jsonl`: "node", "sbatch", "torch"."""
     fd = open_journal(directory / "node.jsonl")
     append(fd, {"part": "node", **_node(directory)})
     append(fd, {"part": "sbatch", **_sbatch(token, options)})
@@ -55,7 +55,7 @@ def _node(directory: Path) -> dict[str, Any]:
 
 
 def _sbatch(token: str, options: Sequence[str]) -> dict[str, Any]:
-    """Submits a job that is held and cancels it: the only way to know whether this node may."""
+    """Submits a job on hold and cancels it: the only way to know whether this node may submit."""
     held = ["--parsable", "--hold", f"--job-name={token}", "--time=1", "--output=/dev/null", *options, "--wrap=true"]
     try:
         with scrubbed_environment():
@@ -67,7 +67,7 @@ def _sbatch(token: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def _torch() -> dict[str, Any]:
-    """What the module of that name prints; an error where it dies or takes too long."""
+    """Returns the output of integrations.torch_facts; {"error": …} if it crashes or takes too long."""
     command = [sys.executable, "-P", "-m", "hposlurm.integrations.torch_facts"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TORCH_TIMEOUT_S)

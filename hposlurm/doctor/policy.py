@@ -1,4 +1,4 @@
-"""Checks of accounting and preemption: what a GPU hour is known to have cost, and how a job is pushed out. Pure."""
+"""Checks accounting (are GPU hours recorded?) and preemption (how do jobs lose their nodes?). Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from hposlurm.doctor.answers import Answers, parse_partitions
 from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, ok, unknown, warn
 
 _SHORT_GRACE_S = 30
-# Below this a job can vanish from the controller's memory between two looks of a planner that has no sacct
+# Below this the controller can forget a job between two queries of a planner without sacct
 _SHORT_MIN_JOB_AGE_S = 120
 
 
 def accounting(answers: Answers) -> Finding:
-    """Whether sacct answers and counts GPUs; hposlurm's own records take its place where not."""
+    """Checks that sacct answers and counts GPUs. Without it hposlurm uses its own records."""
     name, settings = "accounting", answers.settings
-    own = "GPU hours come from hposlurm's own records then"
+    own = "GPU hours come from hposlurm's own records instead"
     if "sacct" not in answers.commands or "slurmdbd" not in settings.get("AccountingStorageType", "slurmdbd"):
         return warn(name, f"there is no sacct here{_job_age(settings)}", f"{own}; nothing to set")
     if not settings:
         return unknown(name, SEE_CONTROLLER)
     if answers.sacct.error:
-        return warn(name, answers.sacct.error, f"{own}; ask whether slurmdbd is down, or sacct not for users")
+        return warn(name, answers.sacct.error, f"{own}; ask whether slurmdbd is down, or sacct is not for users")
     counted = settings.get("AccountingStorageTRES", "").split(",")
     if not any(tres.startswith("gres/gpu") for tres in counted):
         return warn(name, "sacct answers, but does not count GPUs", f"{own}; ask for AccountingStorageTRES=gres/gpu")
@@ -37,20 +37,20 @@ def _job_age(settings: Mapping[str, str]) -> str:
 
 
 def preemption(answers: Answers, partition: str | None) -> Finding:
-    """How jobs are pushed out, and how long they have to save."""
+    """Checks how jobs are preempted, and how long they have to save."""
     name, settings = "preemption", answers.settings
     if not settings:
         return unknown(name, SEE_CONTROLLER)
     kind, mode = settings.get("PreemptType", ""), settings.get("PreemptMode", "OFF")
     if kind in ("", "preempt/none") or mode.startswith("OFF"):
-        return ok(name, "off: no job is pushed out by another")
+        return ok(name, "off: no job is preempted")
     known = parse_partitions(answers.partitions.text)
     grace = _grace_times(known, kind, mode)
     if known and not grace:
-        return ok(name, f"{kind.removeprefix('preempt/')}, but no partition stands below another")
+        return ok(name, f"{kind.removeprefix('preempt/')}, but no partition has a lower priority tier than another")
     if partition in known:
         if partition not in grace:
-            return ok(name, f"{kind.removeprefix('preempt/')}; nothing pushes jobs out of {partition}")
+            return ok(name, f"{kind.removeprefix('preempt/')}; jobs in {partition} are not preempted")
         grace = {partition: grace[partition]}
     user_signal = "send_user_signal" in settings.get("PreemptParameters", "")
     requeue = "on" if settings.get("JobRequeue", "1") == "1" else "off by default (hposlurm asks for it)"
@@ -60,17 +60,17 @@ def preemption(answers: Answers, partition: str | None) -> Finding:
     )
     if "SUSPEND" in mode:
         return warn(
-            name, found, "a suspended trial keeps GPU memory, and its clock runs on: leave room in trial.timeout"
+            name, found, "a suspended trial keeps its GPU memory, and its clock runs on: set a longer trial.timeout"
         )
     short = [p for p, seconds in grace.items() if seconds < _SHORT_GRACE_S]
     if short:
-        advice = f"trials pushed out of {_listed(short)} lose what follows their last checkpoint: ask for GraceTime=120"
+        advice = f"trials preempted in {_listed(short)} lose all since their last checkpoint: ask for GraceTime=120"
         return warn(name, found, advice)
     return ok(name, found)
 
 
 def _grace_times(known: dict[str, dict[str, str]], kind: str, mode: str) -> dict[str, int]:
-    """GraceTime in seconds of each partition whose jobs can be pushed out."""
+    """Returns the GraceTime in seconds of each partition whose jobs can be preempted."""
     tiers = {p: int(s["PriorityTier"]) for p, s in known.items() if s.get("PriorityTier", "").isdigit()}
     highest = max(tiers.values(), default=0) if kind == "preempt/partition_prio" else None
     return {
@@ -81,7 +81,7 @@ def _grace_times(known: dict[str, dict[str, str]], kind: str, mode: str) -> dict
 
 
 def _by_value(grace: dict[str, int]) -> str:
-    """ "0 s (batch, urgent), 10 s (grace)"; without names where all are equal."""
+    """Returns "0 s (batch, urgent), 10 s (grace)"; without names if all are equal."""
     values = sorted(set(grace.values()))
     if len(values) <= 1:
         return f"{values[0] if values else 0} s"

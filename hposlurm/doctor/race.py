@@ -1,7 +1,7 @@
-"""One of several processes that use a directory at the same time, as workers and planners do. Standard library only.
+"""Runs one of several processes that write to one directory, like workers and planners. Standard library only.
 
-`python -m hposlurm.doctor.rival DIRECTORY INDEX RIVALS` waits for the file `go`, appends, links and renames with the
-very functions that hposlurm writes its records with, and prints what it saw as JSON.
+`python -m hposlurm.doctor.race DIRECTORY INDEX PROCESSES` waits for the file `go`, then appends, links and renames with
+the functions that write hposlurm's records, and prints what it observed as JSON.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _START_DEADLINE_S = 30
 _WORDS = 500
 
 
-def compete(directory: Path, index: int, rivals: int) -> dict[str, object]:
-    """What this process won and saw; raises OSError as the file system does."""
+def compete(directory: Path, index: int, processes: int) -> dict[str, object]:
+    """Returns the races that this process won, and what it observed. Raises OSError if the file system does."""
     seen: dict[str, object] = {"won": [], "torn": 0, "backwards": 0, "stale": 0}
     fd = open_journal(directory / f"lines-{index}.jsonl")
     for line in range(LINES):
-        append(fd, {"rival": index, "line": line})
+        append(fd, {"process": index, "line": line})
     os.close(fd)
     seen["won"] = [n for n in range(RACES) if create_once(directory / f"race-{n}", f"{index}\n".encode())]
     last = -1
     for number in range(RENAMES):
         publish(directory / f"state-{index}", f"{number} ".encode() * _WORDS)
-        last = _look(directory / f"state-{(index + 1) % rivals}", last, seen)
+        last = _look(directory / f"state-{(index + 1) % processes}", last, seen)
     return seen
 
 
 def _look(path: Path, last: int, seen: dict[str, object]) -> int:
-    """The number in a neighbour's file: all its words must agree, and never go back."""
+    """Returns the number in another process's file. All its words must be equal, and it must never decrease."""
     try:
         words = path.read_text().split()
     except FileNotFoundError:
@@ -53,14 +53,14 @@ def _look(path: Path, last: int, seen: dict[str, object]) -> int:
 
 
 def main() -> None:
-    directory, index, rivals = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    directory, index, processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     (directory / f"ready-{index}").touch()
     end = time.monotonic() + _START_DEADLINE_S
     while not (directory / "go").exists():
         if time.monotonic() > end:
-            sys.exit("nobody said go")
+            sys.exit("the file `go` did not appear in time")
         time.sleep(0.002)
-    print(json.dumps(compete(directory, index, rivals)))
+    print(json.dumps(compete(directory, index, processes)))
 
 
 if __name__ == "__main__":

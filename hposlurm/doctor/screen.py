@@ -1,4 +1,4 @@
-"""The report as a person reads it on a terminal of 80 columns."""
+"""Renders the report for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS = {FindingLevel.UNKNOWN: "?"}
 
 
 def screen(report: DoctorReport) -> RenderableType:
-    """A line per finding, its advice beneath it, and the sum."""
+    """Returns a line per finding, its advice below it, and the summary."""
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
@@ -37,7 +37,7 @@ def screen(report: DoctorReport) -> RenderableType:
 
 
 def _alike(findings: Sequence[Finding]) -> dict[str, list[str]]:
-    """Several that are unknown for one reason → their names by that reason: a line for them all."""
+    """Returns the names of findings that are unknown for the same reason, by reason; they share one line."""
     reasons: dict[str, list[str]] = {}
     for finding in findings:
         if finding.verdict is FindingLevel.UNKNOWN and not finding.advice:

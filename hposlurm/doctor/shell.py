@@ -1,4 +1,4 @@
-"""Checks of the shell: what it would pass on to jobs, and which Python the jobs will start."""
+"""Checks the shell: the variables that it passes on to jobs, and the Python that jobs start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hposlurm.doctor.finding import Finding, ok, warn
 from hposlurm.worker.environment_leaks import is_leak
 
 _SHOWN = 6
-# What people set on purpose for all their jobs → where a study file says it
+# Variables that users set on purpose for all their jobs, and the corresponding key of a study file
 _MEANT = {
     "SBATCH_ACCOUNT": "slurm.account",
     "SBATCH_PARTITION": "slurm.partition",
@@ -23,7 +23,7 @@ _MEANT = {
 
 
 def shell(environment: Mapping[str, str]) -> Finding:
-    """Variables of another job, or options for every sbatch: hposlurm's jobs never see them, other commands do."""
+    """Finds variables of another job, and options for every sbatch. hposlurm hides both from its jobs."""
     leaked = sorted(name for name in environment if name.startswith(("SLURM_", "SBATCH_")) and is_leak(name))
     if not leaked:
         return ok("shell", "no SLURM_* or SBATCH_* variables that would leak into jobs")
@@ -32,9 +32,9 @@ def shell(environment: Mapping[str, str]) -> Finding:
         what = f"inside job {job.job_id}: "
         advice = "hposlurm hides them from its jobs; your own srun and sbatch see them"
     else:
-        what, advice = "", "hposlurm hides them from its jobs; `unset` them for your own"
+        what, advice = "", "hposlurm hides them from its jobs; `unset` them for your own jobs"
     if meant:
-        advice = f"hposlurm hides them from its jobs; say it in the study file instead: {', '.join(meant)}"
+        advice = f"hposlurm hides them from its jobs; use the study file instead: {', '.join(meant)}"
     shown = ", ".join(leaked[:_SHOWN]) + (f" and {len(leaked) - _SHOWN} more" if len(leaked) > _SHOWN else "")
     return warn("shell", f"{what}{shown}", advice)
 

@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_slurm_it_says_so_and_nothing_is_wrong(run: Run) -> None:
     done = run("doctor")
     assert done.status == 0
-    assert "the local backend is what there is" in done.out
+    assert "only the local backend is available" in done.out
     assert max(len(line) for line in done.out.splitlines()) <= 80
 
 
@@ -44,7 +44,7 @@ def test_something_that_fails_is_exit_status_1(run: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--partition", "bath", "no partition 'bath' here; there are batch, grace, urgent"),
+        ("--partition", "bath", "no partition 'bath' here; the partitions are batch, grace, urgent"),
         ("--partition", "a b", "--partition takes one name, not 'a b'"),
         ("--wait", "0", "--wait"),
         ("--format", "xml", "xml"),

@@ -74,8 +74,8 @@ def test_a_job_that_did_not_start_in_time_is_no_failure():
     ("state", "parts", "verdict", "part"),
     [
         (JobState.FAILED, {}, "fail", "ended FAILED: no such file"),
-        (JobState.COMPLETED, {}, "fail", "nothing of it shows here"),
-        (JobState.TIMEOUT, {"node": NODE}, "warn", "before it had seen everything"),
+        (JobState.COMPLETED, {}, "fail", "its records are not visible here"),
+        (JobState.TIMEOUT, {"node": NODE}, "warn", "before its checks were done"),
     ],
 )
 def test_a_job_that_ended_early(state, parts, verdict, part):
@@ -114,12 +114,18 @@ def test_room_for_temporary_files(changes, verdict):
         ({**TORCH, "capability": [8, 9], "card": "L40S"}, NODE, 1, "ok", "sm_89); bf16"),
         ({**TORCH, "arch_list": ["sm_75", "sm_80", "sm_90", "compute_90"]}, NODE, 1, "fail", "cu126"),
         ({**TORCH, "kernel_error": "CUDA error: no kernel image"}, NODE, 1, "fail", "no kernel image"),
-        ({**TORCH, "card": None}, NODE, 1, "fail", "sees no card, though the node has an NVIDIA driver"),
+        ({**TORCH, "card": None}, NODE, 1, "fail", "sees no GPU, although the node has an NVIDIA driver"),
         ({"version": "2.13.0+cpu", "cuda": None, "card": None}, NODE, 1, "fail", "built without CUDA"),
-        ({"version": "2.13.0+cpu", "cuda": None, "card": None}, {**NODE, "has_driver": False}, 1, "warn", "rehearsal"),
-        ({"version": "2.13.0+cpu", "cuda": None, "card": None}, NODE, 0, "ok", "no GPU was asked for"),
+        (
+            {"version": "2.13.0+cpu", "cuda": None, "card": None},
+            {**NODE, "has_driver": False},
+            1,
+            "warn",
+            "fine for a test",
+        ),
+        ({"version": "2.13.0+cpu", "cuda": None, "card": None}, NODE, 0, "ok", "no GPU was requested"),
         ({"error": "ModuleNotFoundError: No module named 'torch'"}, NODE, 1, "warn", "another Python"),
-        ({"error": "importing torch took longer than 45 s", "is_slow": True}, NODE, 1, "unknown", "try it again"),
+        ({"error": "importing torch took longer than 45 s", "is_slow": True}, NODE, 1, "unknown", "try again"),
     ],
 )
 def test_torch_against_the_card(part, where, gpus, verdict, words):

@@ -53,7 +53,7 @@ def test_no_mounts_no_answer(tmp_path):
         ("lustre", "ro,flock", True, "fail", "read-only"),
         ("ext4", "rw", True, "warn", "do the compute nodes see it"),
         ("ext4", "rw", False, "ok", "ext4"),
-        ("tmpfs", "rw", False, "warn", "lost at a reboot"),
+        ("tmpfs", "rw", False, "warn", "a reboot deletes all studies"),
         ("fuse.sshfs", "rw", True, "warn", "atomic"),
         ("something", "rw", True, "unknown", "--probe"),
     ],
@@ -67,8 +67,8 @@ def test_file_systems(tmp_path, kind, options, is_cluster, verdict, part):
 
 def test_a_root_that_is_not_there_yet_is_judged_by_its_parent(tmp_path):
     finding = mounts.root_directory(tmp_path / "a" / "runs")
-    assert (finding.verdict, finding.found) == ("ok", f"{tmp_path}/a/runs (not there yet; launch makes it)")
-    assert mounts.standing(tmp_path / "a" / "runs") == tmp_path.resolve()
+    assert (finding.verdict, finding.found) == ("ok", f"{tmp_path}/a/runs (does not exist yet; launch creates it)")
+    assert mounts.existing_part(tmp_path / "a" / "runs") == tmp_path.resolve()
 
 
 def test_a_root_that_is_a_file(tmp_path):
@@ -85,7 +85,7 @@ def test_a_root_that_may_not_be_written(tmp_path, monkeypatch):
     ("free_gb", "files", "inodes", "verdict", "part"),
     [
         (500, 10**9, 10**8, "ok", "500 GiB and 100 million inodes free"),
-        (500, 0, 0, "ok", "inodes without number"),
+        (500, 0, 0, "ok", "inodes without limit"),
         (5, 10**9, 10**8, "warn", "5 GiB"),
         (500, 10**6, 50_000, "warn", "50000 inodes"),
         (0.05, 10**9, 10**8, "fail", "51.2 MiB"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.doctor import cluster, limits, policy
-from hposlurm.doctor.answers import Answers, ask_slurm, last_words, parse_nodes, parse_settings
+from hposlurm.doctor.answers import Answers, ask_slurm, last_line, parse_nodes, parse_settings
 from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, FindingLevel
 from hposlurm.errors import RequestError
 from tests.doctor.recorded import CONFIG, NODES, PARTITIONS, answers, config, without
@@ -42,8 +42,8 @@ def test_which_nodes_are_up(state, is_up):
 
 def test_the_last_words_of_a_command_are_what_stopped_it():
     message = "scontrol failed: scontrol: error: fetch_config: DNS SRV lookup failed\nscontrol: fatal: No source\n"
-    assert last_words(message) == "scontrol failed: No source"
-    assert last_words("squeue gave no answer in 15 s") == "squeue gave no answer in 15 s"
+    assert last_line(message) == "scontrol failed: No source"
+    assert last_line("squeue gave no answer in 15 s") == "squeue gave no answer in 15 s"
 
 
 def test_without_slurm_there_is_the_local_backend():
@@ -103,7 +103,7 @@ def test_partitions_with_a_flaw(changes, partition, verdict, part):
 
 
 def test_a_partition_that_is_not_there_is_a_wrong_request():
-    with pytest.raises(RequestError, match="no partition 'bath' here; there are batch, grace, urgent"):
+    with pytest.raises(RequestError, match="no partition 'bath' here; the partitions are batch, grace, urgent"):
         cluster.partitions(answers(), "bath")
 
 
@@ -116,7 +116,7 @@ def test_a_partition_that_takes_jobs_from_login_nodes_only():
 def test_sizes_of_arrays():
     says(limits.arrays(answers()), "ok", "MaxArraySize 1001", "MaxJobCount 10000")
     says(limits.arrays(config(SchedulerParameters="bf_interval=2,max_array_tasks=100")), "ok", "max_array_tasks 100")
-    says(limits.arrays(config(MaxArraySize="0")), "fail", "switched off")
+    says(limits.arrays(config(MaxArraySize="0")), "fail", "are disabled")
 
 
 def test_limits_that_are_not_enforced():
@@ -127,15 +127,15 @@ def test_limits_of_the_partition_that_is_meant():
     batch = limits.submit_limits(answers(), "batch")
     says(batch, "ok", "at most 200 jobs (account k01)", "8 GPUs (QOS normal)")
     assert "other" not in batch.found and "k02" not in batch.found
-    says(limits.submit_limits(answers(), "urgent"), "warn", "at most 5 jobs (QOS rush)", "waves.size to 4")
+    says(limits.submit_limits(answers(), "urgent"), "warn", "at most 5 jobs (QOS rush)", "waves.size to at most 4")
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict", "part"),
     [
-        ({"association": "k01|||1||||normal\n"}, "fail", "two jobs at least"),
+        ({"association": "k01|||1||||normal\n"}, "fail", "at least two jobs"),
         ({"association": "k01|||||||\n"}, "ok", "no limit"),
-        ({"association": ""}, "warn", "no account of yours"),
+        ({"association": ""}, "warn", "no account for you"),
         ({"association": "!sacctmgr failed: Access denied"}, "unknown", "Access denied"),
     ],
 )
@@ -172,14 +172,14 @@ def test_preemption_off():
 
 
 def test_preemption_by_partition():
-    says(policy.preemption(answers(), None), "warn", "0 s (batch), 120 s (grace)", "pushed out of batch lose")
+    says(policy.preemption(answers(), None), "warn", "0 s (batch), 120 s (grace)", "preempted in batch lose")
     says(policy.preemption(answers(), "grace"), "ok", "GraceTime 120 s", "requeue on")
-    says(policy.preemption(answers(), "urgent"), "ok", "nothing pushes jobs out of urgent")
+    says(policy.preemption(answers(), "urgent"), "ok", "jobs in urgent are not preempted")
 
 
 def test_preemption_where_all_partitions_are_equal():
     equal = answers(partitions=PARTITIONS.replace("PriorityTier=10", "PriorityTier=1"))
-    says(policy.preemption(equal, None), "ok", "no partition stands below another")
+    says(policy.preemption(equal, None), "ok", "no partition has a lower priority tier than another")
 
 
 def test_preemption_by_qos_concerns_every_partition():
