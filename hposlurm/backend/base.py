@@ -89,19 +89,19 @@ class Capacity(Protocol):
     is_foreground: bool
 
     def problems(self, spec: StudySpec) -> list[Problem]:
-        """What this cluster cannot give to the study; empty if nothing is known against it."""
+        """Returns what the study asks for and cannot get here; [] if nothing is known against it."""
         ...
 
     def wave_size(self, spec: StudySpec) -> int:
-        """How many elements can run at the same time, as a default for `waves.size`."""
+        """Returns how many elements can run at the same time, as a default for `waves.size`."""
         ...
 
     def gpus(self, spec: StudySpec) -> int:
-        """How many GPUs one element is given; a budget of GPU hours reserves these."""
+        """Returns how many GPUs one element is given; a budget of GPU hours reserves these."""
         ...
 
     def scripts(self, request: WaveRequest) -> list[Script]:
-        """What a submission would send, without sending or writing anything; [] where nothing is ever submitted."""
+        """Returns what a submission would send, without sending or writing anything; [] where nothing is ever sent."""
         ...
 
 
@@ -113,7 +113,7 @@ class Backend(Capacity, Protocol):
     """
 
     def nodes(self, spec: StudySpec) -> tuple[str, ...]:
-        """Names of the nodes that have what one element asks for; () where nodes have no names, or none can be told."""
+        """Returns the names of the nodes that have what one element asks for; () where that is not known."""
         ...
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
@@ -126,14 +126,14 @@ class Backend(Capacity, Protocol):
         ...
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
-        """Submits the job that plans the next wave once `arrays` have ended; its job id, None where none is needed.
+        """Submits the job that plans the next wave after `arrays`. Returns its job id, None where none is needed.
 
-        One that waits behind the same wave already is found and used, not doubled.
+        One that already waits for the same wave is found and used, not doubled.
         """
         ...
 
     def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
-        """Cancels all arrays of the request but `arrays`: left over from submissions whose answer was lost."""
+        """Cancels all arrays of the request except `arrays`: those of submissions whose answer was lost."""
         ...
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
@@ -145,11 +145,11 @@ class Backend(Capacity, Protocol):
         ...
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
-        """The states of those of the elements and plain jobs in `job_ids` that are known, asked at once."""
+        """Asks once for all `job_ids`, elements and plain jobs, and returns the states of those that are known."""
         ...
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
-        """What each ended element of the arrays was allocated, every run of it; None where there is no accounting."""
+        """Returns every run of each ended element with what it was allocated; None where there is no accounting."""
         ...
 
     def own_job(self) -> OwnJob | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def problems(spec: StudySpec) -> list[Problem]:
-    """What no node of the study's partition has, and partitions that do not exist.
+    """Returns what no node of the study's partition has, and partitions that do not exist.
 
     Raises BackendError if sinfo gives no answer.
     """
@@ -32,7 +32,7 @@ def problems(spec: StudySpec) -> list[Problem]:
 
 
 def fitting_nodes(spec: StudySpec) -> tuple[str, ...]:
-    """The nodes of the study's partition that have what one trial asks for. Raises as `problems`."""
+    """Returns the nodes of the study's partition that have what one trial asks for. Raises as `problems`."""
     nodes = _in_partition(spec, _node_facts())
     return tuple(sorted({n.node for n in nodes if not _too_much(spec, [n])}))
 
@@ -42,7 +42,7 @@ def _node_facts() -> list[queries.NodeFacts]:
 
 
 def _in_partition(spec: StudySpec, facts: Sequence[queries.NodeFacts]) -> list[queries.NodeFacts]:
-    """The nodes of the study's partitions, of the default one where it names none."""
+    """Returns the nodes of the study's partitions, of the default one where it names none."""
     wanted = spec.slurm.partition
     return [f for f in facts if f.partition in wanted.split(",")] if wanted else [f for f in facts if f.is_default]
 

@@ -120,7 +120,7 @@ class LocalBackend:
         self._released.update(array.job_id for array in arrays)
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        """Until the arrays have ended; on Ctrl-C or SIGTERM every worker is asked to save and leave first."""
+        """Runs the arrays to their end; on Ctrl-C or SIGTERM asks every worker to save and leave first."""
         wanted = {array.job_id for array in arrays}
         everything = [e for e in self._elements.values() if e.array in wanted | self._released]
         everything.sort(key=lambda element: element.nice)
@@ -192,7 +192,7 @@ class LocalBackend:
                 stdin=subprocess.DEVNULL,
                 stdout=element.files[0],
                 stderr=element.files[1],
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to leave
+                start_new_session=True,  # Ctrl-C reaches only this process, which then asks the workers to leave
                 preexec_fn=_end_with_parent,
             )
         except OSError as error:
@@ -211,7 +211,7 @@ class LocalBackend:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that processes here may use: $CUDA_VISIBLE_DEVICES, else what nvidia-smi lists; [] if none."""
+    """Returns the GPUs that processes here may use: $CUDA_VISIBLE_DEVICES, else what nvidia-smi lists."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         return [gpu.strip() for gpu in listed.split(",") if gpu.strip() not in ("", "-1")]
@@ -228,7 +228,7 @@ def _worker_command(request: WaveRequest, index: int) -> list[str]:
 
 
 def _end_with_parent() -> None:
-    """In the new process: ask the kernel for SIGTERM when the driver dies, so that the worker saves and leaves."""
+    """Asks the kernel, in the new process, for SIGTERM when the driver dies, so that the worker saves and leaves."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -241,19 +241,19 @@ def _driver_id(pid: int) -> str:
 
 
 def _driver_of(job_id: str) -> str:
-    """HOST.PID.START of an array's id HOST.PID.START.N or an element's HOST.PID.START.N_INDEX."""
+    """Returns HOST.PID.START of an array's id HOST.PID.START.N or an element's HOST.PID.START.N_INDEX."""
     return job_id.partition("_")[0].rpartition(".")[0]
 
 
 def _driver_pid(driver: str) -> int | None:
-    """The process of a driver that lives on this host; None if it has ended or lives elsewhere."""
+    """Returns the process of a driver that lives on this host; None if it has ended or lives elsewhere."""
     host, pid, started = driver.split(".") if driver.count(".") == 2 else ("", "", "")
     is_here = host == _host() and pid.isdigit() and bool(started)
     return int(pid) if is_here and start_time(int(pid)) == started else None
 
 
 def _foreign_process(job_id: str) -> int | None:
-    """What to signal so that an array or element of another driver ends: the driver, or the element's worker."""
+    """Returns the process that ends an array or element of another driver: the driver, or the element's worker."""
     driver = _driver_of(job_id)
     pid = None if driver == _driver_id(os.getpid()) else _driver_pid(driver)
     if pid is None or "_" not in job_id:
@@ -267,7 +267,7 @@ def _foreign_process(job_id: str) -> int | None:
 
 
 def _foreign_state(driver: str) -> ElementState:
-    """Of an element that another process drives, or drove: a dead driver took its elements with it."""
+    """Returns the state of an element that another process drives, or drove: its elements end with a driver."""
     if _driver_pid(driver) is not None:
         return ElementState(JobState.RUNNING, f"driven by process {driver.split('.')[1]} on this machine")
     if driver.partition(".")[0] != _host():

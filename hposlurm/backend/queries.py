@@ -51,7 +51,7 @@ _ASK_TIMEOUT_S = 60
 
 @contextlib.contextmanager
 def scrubbed_environment() -> Iterator[None]:
-    """Inside, os.environ is free of what would leak into a submitted job."""
+    """Keeps out of os.environ, inside, what would leak into a submitted job."""
     before = dict(os.environ)
     for name in before:
         if is_leak(name):
@@ -64,7 +64,7 @@ def scrubbed_environment() -> Iterator[None]:
 
 
 def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
-    """What a Slurm command prints; raises BackendError with its own words if it fails or is not there."""
+    """Returns what a Slurm command prints; raises BackendError with its own words if it fails or is not there."""
     environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else lists of indices are cut at 64 characters, unmarked
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment)
@@ -93,19 +93,19 @@ _NO_ANSWER_WORDS = re.compile(
 
 
 def refusal(message: str) -> BackendError:
-    """The error that a Slurm command's words mean: LimitError, NotNowError, or a plain refusal."""
+    """Returns the error that a Slurm command's words mean: LimitError, NotNowError, or a plain refusal."""
     if _LIMIT_WORDS.search(message):
         return LimitError(message)
     return NotNowError(message) if _NO_ANSWER_WORDS.search(message) else BackendError(message)
 
 
 def is_array_too_long(error: BackendError) -> bool:
-    """Whether a limit is one on a single array alone, so that another array may follow it."""
+    """True if a limit holds for each array by itself, so that another array may follow."""
     return "job array specification" in str(error)
 
 
 def job_state(slurm_word: str) -> JobState:
-    """Our word for a state in Slurm's ("CANCELLED by 1000", "COMPLETED+")."""
+    """Translates a state from Slurm's word ("CANCELLED by 1000", "COMPLETED+")."""
     words = slurm_word.split()
     return SLURM_STATES.get(words[0].rstrip("+"), JobState.UNKNOWN) if words else JobState.UNKNOWN
 

@@ -42,7 +42,7 @@ class Part:
 
 
 def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
-    """What is submitted for one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL."""
+    """Returns the script of one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL."""
     spec, wave = request.spec, request.layout.wave(request.wave)
     own = Path(spec.slurm.template) if spec.slurm.template else None
     time_min = spec.resources.time_min if part.time_min is None else part.time_min
@@ -83,7 +83,7 @@ def _nice(spec: StudySpec, part: Part) -> list[tuple[str, object]]:
 
 
 def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
-    """What is submitted for the planner behind the arrays `after`."""
+    """Returns the script of the planner that waits for the arrays `after`."""
     planner = request.spec.slurm.planner
     # a partition of its own may have no node but one on which trials fail
     exclude = () if planner.partition else request.exclude
@@ -105,19 +105,19 @@ def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
 
 
 def job_name(request: WaveRequest, offset: int, count: int) -> str:
-    """The name of the array of elements from `offset` on; it tells all of it again if sbatch's answer is lost."""
+    """Returns the name of the array of elements from `offset` on, by which it is found if sbatch's answer is lost."""
     return f"{request.spec.name}-w{request.wave:04d}-{request.token}-{offset}-{count}"
 
 
 def planner_name(request: WaveRequest) -> str:
-    """One name for all planners of a study directory: `singleton` lets one of them run at a time."""
+    """Returns one name for all planners of a study directory: `singleton` lets one of them run at a time."""
     root = os.path.realpath(request.layout.root)  # however somebody spelt the path
     directory = hashlib.sha1(root.encode(), usedforsecurity=False).hexdigest()[:8]
     return f"{request.spec.name}-planner-{directory}"
 
 
 def planner_comment(request: WaveRequest) -> str:
-    """Tells the planner jobs of one wave from those of the others, which have the same name."""
+    """Returns what tells the planner jobs of one wave from those of others, which have the same name."""
     return f"hposlurm:{request.token}"
 
 
@@ -135,7 +135,7 @@ def _common_values(request: WaveRequest) -> dict[str, object]:
 def _sbatch_options(
     spec: StudySpec, partition: str | None, exclude: Sequence[str], *, for_planner: bool = False
 ) -> list[tuple[str, object]]:
-    """Options that the study passes on; an empty value makes a bare flag. `extra` is for the trials alone.
+    """Returns options that the study passes on; an empty value makes a bare flag. `extra` is only for trials.
 
     `exclude` are nodes that are to be kept away from besides those that the study itself names.
     """
@@ -152,7 +152,7 @@ def _sbatch_options(
 
 
 def _as_pattern(directory: Path) -> str:
-    """The path as sbatch is to read it in a pattern of file names; raises RequestError for what would be misread.
+    """Returns the path for sbatch's patterns of file names; raises RequestError for what it would misread.
 
     Slurm keeps a % that is doubled. submitit replaces its own four tags whatever is around them, and a backslash
     anywhere makes Slurm leave %A and %a as they are.
@@ -166,6 +166,6 @@ def _as_pattern(directory: Path) -> str:
 
 
 def _sbatch_word(value: object) -> str:
-    """A value on an #SBATCH line, where double quotes and backslashes are read (sbatch's own parser, not a shell)."""
+    """Returns a value for an #SBATCH line, in which sbatch's own parser reads double quotes and backslashes."""
     text = str(value)
     return text if re.fullmatch(r"[\w@%+=:,./\[\]&|()*-]+", text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

@@ -45,7 +45,7 @@ class SlurmBackend:
 
     @cached_property
     def _config(self) -> str:
-        """What `scontrol show config` says; empty where it does not answer (--dry-run): Slurm's defaults hold then."""
+        """The answer of `scontrol show config`; "" where there is none (--dry-run): Slurm's defaults hold then."""
         try:
             return self._ask("scontrol", "show", "config")
         except BackendError:
@@ -57,7 +57,7 @@ class SlurmBackend:
         return queries.max_array_size(self._config)
 
     def problems(self, spec: StudySpec) -> list[Problem]:
-        """What no node of the study's partition has. Raises BackendError if sinfo gives no answer."""
+        """Returns what no node of the study's partition has. Raises BackendError if sinfo gives no answer."""
         return capacity.problems(spec)
 
     def nodes(self, spec: StudySpec) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class SlurmBackend:
         return spec.waves.max_concurrent or 4
 
     def _parts(self, request: WaveRequest, begun: int = 0, offset: int = 0, limit: int | None = None) -> list[Part]:
-        """The arrays of the wave from element `offset` on, behind `begun` earlier ones; none above `limit` elements."""
+        """Returns the arrays from element `offset` on, after `begun` earlier ones; none above `limit` elements."""
         is_open = is_refill(request.spec)  # as many elements as the study may need wait there: it sets no limit itself
         most = self.wave_size(request.spec) if is_open else request.spec.waves.max_concurrent
         if most is not None:  # %K is one array's, and each wave in flight has its own
@@ -139,7 +139,7 @@ class SlurmBackend:
         return self._sbatch(wave, text, lambda: [j for j, n in self._queue_of(request) if n == name])
 
     def _sbatch(self, wave: WaveLayout, text: str, find: Callable[[], list[str]]) -> str:
-        """Submits; looks with `find` whether the job is there although sbatch failed: a lost answer is no refusal."""
+        """Submits; looks with `find` for the job even if sbatch failed: a lost answer is not a refusal."""
         from hposlurm.backend.executor import ScriptExecutor
 
         try:
@@ -157,13 +157,13 @@ class SlurmBackend:
                 time.sleep(_LOOK_EVERY_S)
 
     def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
-        """Id and name of the request's arrays in the queue; the token in the name tells them, lowest id first."""
+        """Returns id and name of the request's arrays in the queue, lowest id first, found by the token in the name."""
         text = self._ask("squeue", "-h", "--me", "-o", "%F|%j")
         rows = {tuple(line.strip().split("|", 1)) for line in text.splitlines() if f"-{request.token}-" in line}
         return sorted(((job_id, name) for job_id, name in rows), key=lambda row: int(row[0]))
 
     def _adopted(self, request: WaveRequest) -> list[ArrayJob]:
-        """What an interrupted submission left: arrays that cover the wave from its first element on, without a gap."""
+        """Returns what an interrupted submission left: arrays that cover the wave from its start without a gap."""
         left = {}
         for job_id, name in reversed(self._queue_of(request)):
             offset, count = (int(word) for word in name.rsplit("-", 2)[1:])
@@ -194,7 +194,7 @@ class SlurmBackend:
         return first
 
     def _waiting_planners(self, request: WaveRequest) -> list[str]:
-        """Planner jobs of the wave that wait and will start, lowest id first; the one that asks is none of them."""
+        """Returns the wave's planner jobs that wait and will start, lowest id first, without the one that asks."""
         text = self._ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
         rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
         me = self.own_job()
@@ -265,13 +265,13 @@ class SlurmBackend:
 
 
 def _as_one(request: WaveRequest) -> list[Group]:
-    """One group of all elements, for nothing caps several arrays together."""
+    """Returns one group of all elements: nothing caps several arrays together."""
     minutes = [group.time_min for group in request.groups] or [request.spec.resources.time_min]
     return [Group(request.count, max(minutes), min((group.nice for group in request.groups), default=0))]
 
 
 def _ranges(groups: Sequence[Group], offset: int, end: int) -> Iterator[tuple[int, int, Group]]:
-    """First element and count of each group, as far as it lies between `offset` and `end`."""
+    """Yields first element and count of each group, as far as it lies between `offset` and `end`."""
     first = 0
     for group in groups:
         begin, until = max(first, offset), min(first + group.count, end)

@@ -52,7 +52,7 @@ def is_own(job_id: str, backend: Backend) -> bool:
 
 
 def claim(wave: WaveLayout, backend: Backend) -> str | None:
-    """The wave's token, if this process may submit it; None while its owner may be alive. Raises StudyError."""
+    """Returns the wave's token if this process may submit it; None while its owner may live. Raises StudyError."""
     me = this_process(backend)
     record = {"token": uuid.uuid4().hex[:12], "backend": backend.name, **asdict(me)}
     if create_once(wave.intent, to_json(record)):
@@ -68,7 +68,7 @@ def claim(wave: WaveLayout, backend: Backend) -> str | None:
 
 
 def token_of(wave: WaveLayout) -> str:
-    """The token of a claimed wave. Raises StudyError if its intent is missing or damaged."""
+    """Returns the token of a claimed wave. Raises StudyError if its intent is missing or damaged."""
     return _read(wave.intent)[0]
 
 

@@ -20,7 +20,7 @@ class ArrayJob:
     count: int
 
     def element(self, index: int) -> str | None:
-        """The job id of the wave's element `index`, None if it belongs to another array."""
+        """Returns the job id of the wave's element `index`, None if it belongs to another array."""
         inside = self.offset <= index < self.offset + self.count
         return f"{self.job_id}_{index - self.offset}" if inside else None
 
@@ -37,12 +37,12 @@ class WaveJobs:
     is_late: bool = False
 
     def element(self, index: int) -> str | None:
-        """The job id of the wave's element `index`."""
+        """Returns the job id of the wave's element `index`, None if no array has it."""
         return next((job_id for array in self.arrays if (job_id := array.element(index))), None)
 
 
 def read_jobs(wave: WaveLayout) -> WaveJobs | None:
-    """The jobs of `wave`; None if it was not submitted yet (or its record cannot be read)."""
+    """Returns the jobs of `wave`; None if it was not submitted yet, or its record cannot be read."""
     try:
         found = from_json(wave.jobs.read_bytes())
         arrays = tuple(_array(array) for array in found["arrays"])

@@ -1,4 +1,4 @@
-"""Further assignments for a refill wave, thought of while it runs: read the history, choose, record once."""
+"""Proposes further assignments for a refill wave while it runs: reads the history, chooses, records once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _PATIENCE_S = 10.0
 
 
 def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = False) -> Batch | None:
-    """Adds what is to be done next to the wave's pool, if that runs low; what was added, None if nothing was.
+    """Adds what is to be done next to the wave's pool, if that runs low. Returns it, None if nothing was added.
 
     Where an element waits for it (`is_needed`) and there is nothing to do, the pool ends here: whatever becomes known
-    later is for the wave behind. `now` is in epoch seconds.
+    later is for the next wave. `now` is in epoch seconds.
     """
     history = read_history(layout)
     plan = next((plan for plan in history.plans if plan.wave == wave), None)
@@ -46,7 +46,7 @@ def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = F
 
 
 def _end(layout: StudyLayout, wave: int, position: int, now: float) -> Batch | None:
-    """Nobody but the planner of a later wave says what comes next."""
+    """Ends the pool: only the planner of a later wave says what comes next."""
     batch = Batch(wave, position, now, over=f"wave {wave + 1} is planned")
     return batch if refill_pool.record_batch(layout.wave(wave), batch) else None
 
@@ -83,7 +83,7 @@ def _add(
 
 
 def _freed(layout: StudyLayout, spec: StudySpec, history: History) -> tuple[tuple[Settlement, ...], History]:
-    """What is decided about attempts whose GPUs were taken away, and the history with it.
+    """Returns what is decided about attempts whose GPUs were taken away, and the history with it.
 
     Without a budget of GPU hours there is nothing to decide: the cluster starts such a job again itself.
     """

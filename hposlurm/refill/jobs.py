@@ -58,7 +58,7 @@ def preempted(backend: Backend, wave: WaveLayout, plan: WavePlan, history: Histo
 
 
 def _told_to_stop(plan: WavePlan, history: History) -> Iterator[tuple[int, Attempt]]:
-    """The last attempt of each trial of the wave, if it recorded that it was interrupted, and keeps its trial."""
+    """Yields the last attempt of each trial of the wave, if it recorded that it was interrupted and keeps its trial."""
     for trial in sorted({assignment.trial for assignment in plan.assignments}):
         words = history.journals.get(trial, ())
         last = words[-1] if words else None
