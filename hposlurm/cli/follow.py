@@ -61,7 +61,7 @@ def _stay(study: Study) -> None:
 
 def _changes(study: Study) -> Callable[[History], None]:
     """Returns what says how far the study is, each time that it has changed."""
-    from hposlurm.report.screen import progress_line
+    from hposlurm.report.progress_text import progress_line
 
     shown = ""
 

@@ -52,8 +52,8 @@ def collect(
         if style in (None, Format.TABLE):
             _say_what_rungs_are_worth(found)
         return
-    from hposlurm.report.formats import render
     from hposlurm.report.output import write
+    from hposlurm.report.tables_text import render
 
     style = style or SUFFIXES.get(output.suffix.lower(), Format.TABLE)
     write(output, render(table, style, width=_FILE_WIDTH).encode())
@@ -143,13 +143,13 @@ def _first_rows(results: StudyResults, top: int) -> Table:
 
 def _print(table: Table, style: Format) -> None:
     if style is not Format.TABLE:
-        from hposlurm.report.formats import render
+        from hposlurm.report.tables_text import render
 
         print(render(table, style), end="")
         return
     from rich.console import Console
 
-    from hposlurm.report.formats import show
+    from hposlurm.report.tables_text import show
 
     show(table, Console())
 

@@ -52,7 +52,7 @@ def status(
         return
     from rich.console import Console
 
-    from hposlurm.report.screen import screen
+    from hposlurm.report.progress_text import screen
 
     Console().print(screen(view))
 
@@ -78,7 +78,7 @@ def _until_over(looks: Iterator[Progress], every_s: float) -> Iterator[Progress]
 def _watch_live(views: Iterator[Progress], console: Console) -> None:
     from rich.live import Live
 
-    from hposlurm.report.screen import screen
+    from hposlurm.report.progress_text import screen
 
     with Live(console=console, auto_refresh=False) as live:
         for view in views:
@@ -86,7 +86,7 @@ def _watch_live(views: Iterator[Progress], console: Console) -> None:
 
 
 def _watch_lines(views: Iterator[Progress], console: Console) -> None:
-    from hposlurm.report.screen import summary
+    from hposlurm.report.progress_text import summary
 
     told = ""
     for view in views:
@@ -111,7 +111,7 @@ def list_studies(
         return
     from rich.console import Console
 
-    from hposlurm.report.overview import overview
+    from hposlurm.report.overview_text import overview
 
     console = Console()
     console.print(overview(lines, console.width))

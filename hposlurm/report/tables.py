@@ -38,6 +38,16 @@ class Table:
     objectives: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The same rows for notebooks and plots; an inactive parameter is missing.
+
+        `Study.open("bloom-squad").collect().frame` is what `hposlurm collect` shows.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows), columns=list(self.columns))
+
 
 def collect(studies: Sequence[StudyResults]) -> Table:
     """One row per trial: COMPLETE best first, infeasible ones last; then PRUNED, RUNNING, PAUSED, WAITING and FAIL.
@@ -81,13 +91,3 @@ def _ranked(studies: Sequence[StudyResults]) -> list[Trial]:
     feasible = ranked((trial for trial in trials if id(trial) not in infeasible), objectives)
     rest = chain.from_iterable(ranked(study.history.trials, objectives, study.limits) for study in studies)
     return [*feasible, *(trial for trial in rest if id(trial) in infeasible)]
-
-
-def to_frame(table: Table) -> pd.DataFrame:
-    """The table as a pandas frame, for notebooks and plots; an inactive parameter is missing.
-
-    `to_frame(Study.open("bloom-squad").collect())` is what `hposlurm collect` shows.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(list(table.rows), columns=list(table.columns))

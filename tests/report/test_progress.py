@@ -18,8 +18,8 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import Publication, write_publication
 from hposlurm.report.chain import GONE
 from hposlurm.report.progress import Progress, progress
+from hposlurm.report.progress_text import screen, summary
 from hposlurm.report.records import StudyRecords
-from hposlurm.report.screen import screen, summary
 from hposlurm.spec import load
 from hposlurm.trial import JobState, Outcome, Settlement
 from tests.studies import (

@@ -10,7 +10,7 @@ from hposlurm.errors import StudyError
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.records import read_records
-from hposlurm.report.tables import StudyResults, collect, to_frame
+from hposlurm.report.tables import StudyResults, collect
 from hposlurm.trial import Direction, Objective
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, study_of_completed, write_journal
 
@@ -80,7 +80,7 @@ def test_a_study_without_trials_is_an_empty_table() -> None:
 
 def test_a_frame_has_the_tables_columns_and_rows(tmp_path: Path) -> None:
     table = collect([read_records(mixed(tmp_path)).results])
-    frame = to_frame(table)
+    frame = table.frame
     assert tuple(frame.columns) == table.columns
     assert frame["eval_loss"].tolist()[:2] == [1.0, 2.0]
     assert frame["momentum"].isna().sum() == 4

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.records.history import read_history
-from hposlurm.report.screen import progress_line
+from hposlurm.report.progress_text import progress_line
 from hposlurm.spec import load
 from tests.studies import study_of_completed
 

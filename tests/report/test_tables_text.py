@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-from hposlurm.report.formats import fitting, latex_escaped, render
 from hposlurm.report.numbers import counted, duration, shorten, shown
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
+from hposlurm.report.tables_text import fitting, latex_escaped, render
 
 COLUMNS = (
     "trial",
