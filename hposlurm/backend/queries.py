@@ -100,8 +100,18 @@ def refusal(message: str) -> BackendError:
 
 
 def is_array_too_long(error: BackendError) -> bool:
-    """True if a limit holds for each array by itself, so that another array may follow."""
+    """True for a limit on a single array only, so that another array may follow it."""
     return "job array specification" in str(error)
+
+
+def has_already_ended(error: BackendError) -> bool:
+    """True where a job cannot be changed any more because it has ended (ESLURM_ALREADY_DONE)."""
+    return "already finished" in str(error)
+
+
+def is_forgotten(error: BackendError) -> bool:
+    """True where the controller does not know the job: it forgets ended ones after MinJobAge."""
+    return "Invalid job id" in str(error)
 
 
 def job_state(slurm_word: str) -> JobState:

@@ -205,7 +205,7 @@ class SlurmBackend:
         try:
             self._ask("scontrol", "release", ",".join(array.job_id for array in arrays))
         except BackendError as error:
-            if "already finished" not in str(error):
+            if not queries.has_already_ended(error):
                 raise
 
     def cancel(self, job_ids: Sequence[str]) -> None:
@@ -220,7 +220,7 @@ class SlurmBackend:
         try:
             text = self._ask("squeue", "-h", "-r", "-t", "all", "-j", ",".join(arrays), "-o", "%i|%T|%r")
         except BackendError as error:
-            if "Invalid job id" not in str(error):  # gone from the controller's memory (MinJobAge)
+            if not queries.is_forgotten(error):
                 raise
             text = ""
         found = queries.parse_squeue(text)
