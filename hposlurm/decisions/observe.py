@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, measured
+from hposlurm.records.history import History, metrics_with_peaks
 from hposlurm.search import Observation
 from hposlurm.search.memory import SearchMemory
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, has_diverged, is_finite
@@ -60,7 +60,7 @@ def _observation(trial: Trial, names: Sequence[str]) -> Observation:
         curve=_curve(trial.reports, names),
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
-        metrics={name: value for name, value in measured(trial).items() if is_finite(value)},
+        metrics={name: value for name, value in metrics_with_peaks(trial).items() if is_finite(value)},
         ends=_ends(trial, names),
     )
 

@@ -246,7 +246,11 @@ def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Lim
     comes first.
     """
     complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values is not None]
-    broken = {t.number: sum(limits.violations(t.params, measured(t))) for t in complete} if limits.expressions else {}
+    broken = (
+        {t.number: sum(limits.violations(t.params, metrics_with_peaks(t))) for t in complete}
+        if limits.expressions
+        else {}
+    )
     feasible = [t for t in complete if not broken.get(t.number)]
     rest = [t for t in complete if broken.get(t.number)]
     rest.sort(key=lambda trial: (broken[trial.number], losses(trial, objectives), trial.number))
@@ -263,8 +267,8 @@ def pareto_front(trials: Iterable[Trial], objectives: Sequence[Objective], limit
     return [kept[i] for i in _front([losses(trial, objectives) for trial in kept])]
 
 
-def measured(trial: Trial) -> dict[str, float | str]:
-    """The newest value of every metric that the trial reported, and its peaks of memory, as far as they are known."""
+def metrics_with_peaks(trial: Trial) -> dict[str, float | str]:
+    """Returns the newest value of every metric that the trial reported, and its known peaks of memory."""
     found = latest_metrics(trial.attempts)
     peaks = {"peak_gpu_gb": trial.peak_gpu_gb, "peak_host_gb": trial.peak_host_gb}
     return found | {name: value for name, value in peaks.items() if value is not None}
@@ -272,7 +276,7 @@ def measured(trial: Trial) -> dict[str, float | str]:
 
 def keeps(trial: Trial, limits: Limits) -> bool:
     """Whether the trial keeps every limit, as far as it is known by now."""
-    return not limits.expressions or limits.is_feasible(trial.params, measured(trial))
+    return not limits.expressions or limits.is_feasible(trial.params, metrics_with_peaks(trial))
 
 
 def losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, 
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import measured
+from hposlurm.records.history import metrics_with_peaks
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
@@ -218,7 +218,7 @@ def _broken(study: Replay, trial: Trial) -> tuple[str, ...]:
     if trial.values is None:
         return ()
     is_over = trial.state is TrialState.COMPLETE
-    return study.spec.limits.complaints(trial.params, measured(trial), is_over=is_over)
+    return study.spec.limits.complaints(trial.params, metrics_with_peaks(trial), is_over=is_over)
 
 
 def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:

@@ -10,7 +10,7 @@ from typing import Any
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, measured, ranked
+from hposlurm.records.history import History, metrics_with_peaks, ranked
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
 from hposlurm.trial import Params, Trial, TrialState
@@ -67,7 +67,7 @@ def configuration(results: StudyResults, trial: Trial) -> Configuration:
         seed=trial.seed,
         runtime=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
-        broken=results.limits.complaints(trial.params, measured(trial)),
+        broken=results.limits.complaints(trial.params, metrics_with_peaks(trial)),
         schedule=line if len(line) > 1 else (),
     )
 

@@ -11,7 +11,7 @@ from hposlurm.decisions import trials_wanted
 from hposlurm.records.bad_nodes import bad_nodes
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, best, measured, pareto_front
+from hposlurm.records.history import History, best, metrics_with_peaks, pareto_front
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import publishing_failures
@@ -275,7 +275,7 @@ def best_trial(history: History, objectives: Sequence[Objective], limits: Limits
     if trial is None:
         return None
     named = dict(zip((o.metric for o in objectives), trial.values or (), strict=True))
-    broken = limits.complaints(trial.params, measured(trial))
+    broken = limits.complaints(trial.params, metrics_with_peaks(trial))
     front = len(pareto_front(history.trials, objectives, limits)) if len(objectives) > 1 else 1
     return BestTrial(trial.number, named, trial.params, broken, front)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, measured
+from hposlurm.records.history import History, metrics_with_peaks
 from hposlurm.report.printable import printable
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import ParamValue, Trial, TrialState
@@ -107,7 +107,7 @@ def _reason(trial: Trial) -> str | None:
 def _broken(trial: Trial, limits: Limits) -> str | None:
     if trial.state is not TrialState.COMPLETE:
         return None
-    broken = limits.complaints(trial.params, measured(trial))
+    broken = limits.complaints(trial.params, metrics_with_peaks(trial))
     return f"infeasible: {'; '.join(broken)}" if broken else None
 
 
