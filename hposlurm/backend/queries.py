@@ -100,7 +100,7 @@ def refusal(message: str) -> BackendError:
 
 
 def is_array_too_long(error: BackendError) -> bool:
-    """True for a limit on a single array only, so that another array may follow it."""
+    """True if a limit holds for each array by itself, so that another array may follow."""
     return "job array specification" in str(error)
 
 

@@ -61,8 +61,9 @@ class Decision:
         )
 
     def ends(self, settlement: Settlement) -> bool:
-        """Whether it ends this trial for the same reason."""
-        return any(v.trial == settlement.trial and v.reason == settlement.reason for v in self.answer.verdicts)
+        """True if it ends this trial for the same reason."""
+        said = None if settlement.cause is None else settlement.cause.detail
+        return any(v.trial == settlement.trial and v.reason == said for v in self.answer.verdicts)
 
 
 def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
