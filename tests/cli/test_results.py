@@ -71,7 +71,7 @@ def test_a_study_that_is_named_twice_is_shown_once(run: Run) -> None:
     [
         ("r.csv", "trial,state"),
         ("r.json", "[\n"),
-        ("r.md", "| trial"),
+        ("r.md", "|   trial |"),
         ("r.tex", "\\begin{tab"),
         ("r.txt", "trial  state"),
     ],
