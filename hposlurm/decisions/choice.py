@@ -12,7 +12,7 @@ from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
 from hposlurm.decisions.warm import WarmStart, read_warm_start
-from hposlurm.records.gc_pause import collector_paused
+from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.render.trial import commands
@@ -50,7 +50,7 @@ class Choice:
     affordable: int | None = None
 
 
-@collector_paused()
+@gc_paused()
 def choose(
     layout: StudyLayout,
     spec: StudySpec,

@@ -1,4 +1,4 @@
-"""Whom a trial was copied from, back to the first: the values along that line are what a single run can replay."""
+"""The trials that a trial was copied from, back to the first. A single run can replay the values along this line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hposlurm.trial import Params, Trial
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Training from `step` on, up to the next leg's step: it was done by `trial`, with its `params`."""
+    """A part of the training, from `step` up to the next leg's step, done by `trial` with `params`."""
 
     step: int
     trial: int
@@ -19,12 +19,12 @@ class Leg:
 
 
 def legs(history: History, trial: Trial) -> tuple[Leg, ...]:
-    """How the trial's model was trained, from step 0 on: one leg for each trial of its line, one if it is no copy."""
+    """Returns how the trial's model was trained, from step 0 on: one leg for each trial of its line."""
     found = [Leg(_begin(history, trial), trial.number, trial.params)]
     while (parent := _parent(history, trial)) is not None:
         trial = parent
         begin = _begin(history, trial)
-        if begin < found[0].step:  # else it was copied before it had trained at all
+        if begin < found[0].step:  # else it was copied before it had trained
             found.insert(0, Leg(begin, trial.number, trial.params))
     return tuple(found)
 
@@ -35,7 +35,7 @@ def _parent(history: History, trial: Trial) -> Trial | None:
 
 
 def _begin(history: History, trial: Trial) -> int:
-    """The step of the checkpoint that a copy began with, which may lie before the one at which it was decided."""
+    """Returns the step of the checkpoint that a copy began with, which may be before the step of the decision."""
     parent = _parent(history, trial)
     if parent is None or not trial.stages:
         return 0

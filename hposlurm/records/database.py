@@ -1,7 +1,8 @@
-"""`study.db`: its schema, and reading the journals' part of it back. Publishing it is `hposlurm.publish.sqlite`'s.
+"""`study.db`: its schema, and reading back the part that comes from journals. `publish.sqlite` writes it.
 
-The file is never written in place: it is built elsewhere and replaced by rename, so readers open it as immutable, which
-takes no lock. It serves twice: SQL for people, and a head start for `read_history`. Nothing is lost with it.
+The file is never written in place: it is built elsewhere and replaced by rename. Readers can therefore open it as
+immutable, which needs no lock. It has two uses: SQL for people, and a faster `read_history`. Everything in it is also
+in other records.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from hposlurm.records.decode import structure
 from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Attempt, Report
 
-#: PRAGMA user_version. A database of another version is not read; the next publication replaces it.
+#: PRAGMA user_version. A database of another version is ignored, and replaced by the next publication.
 SCHEMA_VERSION = 5
 
-# Columns without a type keep what they are given: parameters may be numbers, text or NULL.
-# attempts: `outcome`, `reason`, `cause` (JSON, NULL for none), `ended_at`, `gpus` are what counts in the end
-# (settlements included); `journal_*` are what the journal itself says. Negative attempts ended before they wrote a
-# journal. `journal_bytes` is how far it was read.
+# Columns without a type keep the type of each value: parameters may be numbers, text or NULL.
+# attempts:
+#   `outcome`, `reason`, `cause` (JSON, NULL for none), `ended_at` and `gpus` are final, including settlements.
+#   `journal_*` are the values in the journal.
+#   `journal_bytes` is how many bytes of the journal were read.
+#   Negative attempts ended before they wrote a journal.
 SCHEMA = """
 CREATE TABLE studies (
   name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
@@ -65,7 +68,7 @@ CREATE TABLE attempts (
 """
 
 
-# Attempt's fields by their columns
+# The fields of Attempt by column
 _AS_THEY_ARE = (
     *("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage"),
     *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
@@ -83,18 +86,18 @@ _RENAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the database knew when it was published: attempts by trial, as their journals alone told them, and the last
-    planned wave (-1: nothing). Waves before that one had ended before the journals were read.
-    """
+    """The content of the database when it was published."""
 
+    #: The attempts of each trial, from the journals only (without settlements).
     attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    #: The last planned wave; -1 if there is none. Earlier waves had ended before the journals were read.
     last_wave: int = -1
 
 
 def read_snapshot(path: Path, plan: WavePlan) -> Snapshot:
-    """The journals' part of the database at `path`; `plan` is the first wave's.
+    """Returns the journals' part of the database at `path`; `plan` is the plan of the first wave.
 
-    Empty if the database is missing, damaged, of another version or of another study: readers then do without.
+    Empty if the database is missing, damaged, of another version or of another study: it is only a shortcut.
     """
     if not path.is_file():
         return Snapshot()
@@ -146,7 +149,7 @@ def _attempts(
 
 
 def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
-    """The attempt in `row`; raises ValueError where a cell holds what no journal could have said."""
+    """Returns the attempt in `row`. Raises ValueError for a cell that no journal could have produced."""
     cells = {column: row[column] for column in _AS_THEY_ARE}
     cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail")}
     cells |= {name: row[column] for name, column in _RENAMED.items()}

@@ -1,6 +1,6 @@
-"""Frozen dataclasses out of JSON, every value held against its annotation. Standard library only: the worker needs it.
+"""Builds frozen dataclasses from JSON and checks each value against its annotation. Standard library only.
 
-What a disk or a person has damaged is found here, with its place, and not somewhere behind with a traceback.
+Finds damaged or edited records here, with the place of the error, before they cause a traceback elsewhere.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 _Reader = Callable[[Any], Any]
 
-_LARGEST = 2**63  # what SQLite keeps of a whole number
+_LARGEST = 2**63  # SQLite's integers have 64 bits
 
 
 def structure(kind: type[T], data: object) -> T:
-    """The `kind`, a dataclass, that `data` from JSON stands for; raises ValueError with the place of what is wrong."""
+    """Returns the dataclass `kind` that `data` from JSON describes. Raises ValueError with the place of an error."""
     return cast(T, _reader(cast(Any, kind))(data))
 
 
 def _refuse(value: object, wanted: str) -> ValueError:
     shown = repr(value)
-    return ValueError(f"{shown if len(shown) <= 60 else f'{shown[:59]}…'} is no {wanted}")
+    return ValueError(f"{shown if len(shown) <= 60 else f'{shown[:59]}…'} is not {wanted}")
 
 
 @cache
@@ -65,7 +65,7 @@ def _any_of(readers: tuple[_Reader, ...]) -> _Reader:
 def _list_of(reader: _Reader) -> _Reader:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise _refuse(value, "list")
+            raise _refuse(value, "a list")
         return tuple(_at(position, reader, item) for position, item in enumerate(value))
 
     return read
@@ -74,7 +74,7 @@ def _list_of(reader: _Reader) -> _Reader:
 def _row_of(readers: tuple[_Reader, ...]) -> _Reader:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) != len(readers):
-            raise _refuse(value, f"list of {len(readers)}")
+            raise _refuse(value, f"a list of {len(readers)}")
         return tuple(_at(i, readers[i], item) for i, item in enumerate(value))
 
     return read
@@ -83,7 +83,7 @@ def _row_of(readers: tuple[_Reader, ...]) -> _Reader:
 def _mapping_of(reader: _Reader) -> _Reader:
     def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _refuse(value, "mapping")
+            raise _refuse(value, "a mapping")
         return {_text(key): _at(key, reader, item) for key, item in value.items()}
 
     return read
@@ -97,7 +97,7 @@ def _fields_of(kind: Any) -> _Reader:
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _refuse(value, f"mapping ({kind.__name__})")
+            raise _refuse(value, f"a mapping ({kind.__name__})")
         if missing := [name for name in needed if name not in value]:
             raise ValueError(f"{', '.join(missing)} is missing")
         if foreign := [name for name in value if name not in readers]:
@@ -116,15 +116,15 @@ def _at(place: object, reader: _Reader, value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _refuse(value, "text")
+        raise _refuse(value, "a string")
     if not value.isascii():
-        value.encode()  # half a surrogate cannot be written anywhere; UnicodeEncodeError is a ValueError
+        value.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate, which UTF-8 cannot represent
     return value
 
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _refuse(value, "whole number")
+        raise _refuse(value, "an integer")
     if not -_LARGEST <= value < _LARGEST:
         raise ValueError("is out of range")
     return value
@@ -136,12 +136,12 @@ def _number(value: Any) -> float:
             return value
     except OverflowError:
         raise ValueError("is out of range") from None
-    raise _refuse(value, "finite number")
+    raise _refuse(value, "a finite number")
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _refuse(value, "truth value")
+        raise _refuse(value, "true or false")
     return value
 
 
@@ -151,7 +151,7 @@ def _nothing(value: Any) -> None:
 
 
 def _anything(value: Any) -> Any:
-    """Any JSON; what a strict writer could not write again is refused."""
+    """Returns any JSON value. Raises ValueError for what strict JSON cannot represent, such as NaN."""
     if isinstance(value, dict):
         return {_text(key): _anything(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,8 @@
-"""The only three ways in which hposlurm writes a shared file: create once, publish by rename, append a line.
+"""The three ways in which hposlurm writes shared files: create once, publish by rename, append a line (journal.py).
 
-No locks: `link(2)` and `rename(2)` are atomic on every shared file system that clusters use, locks are not.
-Temporary files lie beside what they become, since some file systems link only within one directory.
+It uses no locks: `link(2)` and `rename(2)` are atomic on all shared file systems of clusters, but locks are not
+reliable there. Temporary files are in the directory of the final file, because some file systems link only within one
+directory.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-#: Permissions of what belongs to a study.
+#: Permissions of the files of a study.
 PRIVATE = 0o600
 
-# link() is refused with one of these where a file system has no hard links (some FUSE mounts, AFS across directories)
+# The errors of link() on file systems without hard links (some FUSE mounts, AFS across directories)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
 
@@ -37,7 +38,7 @@ def _temporary_beside(path: Path, data: bytes, mode: int = PRIVATE) -> Iterator[
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes a link or rename in `directory` durable; silently nothing where a file system cannot."""
+    """Makes links and renames in `directory` durable; does nothing if the file system does not support it."""
     with contextlib.suppress(OSError):
         fd = os.open(directory, os.O_RDONLY)
         try:
@@ -47,7 +48,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_durable(path: Path) -> None:
-    """Waits until a file, or a directory with all that is in it, is on the disk; raises OSError if it is refused."""
+    """Waits until a file, or a directory with its content, is on disk. Raises OSError if the file system does."""
     for part in (*path.rglob("*"), path):
         fd = os.open(part, os.O_RDONLY)
         try:
@@ -57,7 +58,7 @@ def make_durable(path: Path) -> None:
 
 
 def create_once(path: Path, data: bytes, mode: int = PRIVATE) -> bool:
-    """Creates `path` with `data`, whole or not at all; False if it exists already (which then stays as it is).
+    """Creates `path` with `data` atomically. Returns False, and changes nothing, if `path` exists.
 
     `mode` is the permissions before the umask.
     """
@@ -77,14 +78,14 @@ def create_once(path: Path, data: bytes, mode: int = PRIVATE) -> bool:
 
 
 def link_once(source: Path, target: Path) -> bool:
-    """Gives the file `source` the further name `target`; False if that is another file's name already.
+    """Creates `target` as a hard link to `source`. Returns False if `target` exists and is another file.
 
-    Where there are no links, `target` becomes a copy.
+    On a file system without hard links `target` becomes a copy.
     """
     try:
         os.link(source, target)
     except FileExistsError:
-        return target.samefile(source)  # the first answer of a network file system may be lost
+        return target.samefile(source)  # true if the reply to a successful first try was lost (NFS)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -94,7 +95,7 @@ def link_once(source: Path, target: Path) -> bool:
 
 
 def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
-    """The fallback without hard links: exclusive, but a reader may see the file before it is complete."""
+    """Creates the file exclusively, without hard links; a reader may see it before it is complete."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
@@ -107,9 +108,9 @@ def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
 
 
 def publish(path: Path, data: bytes, mode: int = PRIVATE, *, is_durable: bool = True) -> None:
-    """Replaces `path` by `data` in one step: a reader sees the old file or the new one, never a half.
+    """Replaces the content of `path` atomically: readers see either the old or the new file.
 
-    `mode` is the permissions before the umask. What is not `is_durable` may be the old file again after a power cut.
+    `mode` is the permissions before the umask. Without `is_durable` a power failure may restore the old file.
     """
     with _temporary_beside(path, data, mode) as temporary:
         temporary.replace(path)
@@ -118,13 +119,13 @@ def publish(path: Path, data: bytes, mode: int = PRIVATE, *, is_durable: bool = 
 
 
 def age_s(path: Path) -> float:
-    """Seconds since `path` was written, both times by the file system's clock: those of the nodes may differ."""
+    """Returns the seconds since `path` was written, by the file system's clock: the nodes' clocks may differ."""
     with _temporary_beside(path, b"") as now:
         return now.stat().st_mtime - path.stat().st_mtime
 
 
 def from_json(data: bytes) -> Any:
-    """The value of `data`; raises ValueError if it is no JSON, or nested deeper than anything that hposlurm writes."""
+    """Returns the value of `data`. Raises ValueError if it is not JSON, or nested deeper than hposlurm ever writes."""
     try:
         return json.loads(data)
     except RecursionError:
@@ -132,5 +133,5 @@ def from_json(data: bytes) -> Any:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON in the order given and a final newline; refuses NaN and infinity, which are not JSON."""
+    """Returns JSON with a final newline, keys in the given order. Raises ValueError for NaN and infinity."""
     return (json.dumps(value, allow_nan=False) + "\n").encode()

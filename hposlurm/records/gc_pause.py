@@ -1,4 +1,4 @@
-"""Python's search for garbage in circles, kept out of where a large history is built. Standard library only."""
+"""Pauses Python's cyclic garbage collector while a large history is built. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
-    """Nothing looks for circles of dead objects meanwhile; also a decorator.
+def gc_paused() -> Iterator[None]:
+    """Disables the cyclic garbage collector meanwhile; also a decorator.
 
-    What a history and a decision are made of holds none, and nearly all of it stays. Python would go through all
-    objects of the process each time that their number has grown by a quarter: about half of the time of a decision,
-    which depends on what else was imported.
+    The objects of a history and of a decision have no reference cycles, and nearly all of them stay alive. The
+    collector would visit all objects of the process each time their number has grown by a quarter, which takes about
+    half of the time of a decision (it depends on what else was imported).
     """
     was_on = gc.isenabled()
     gc.disable()

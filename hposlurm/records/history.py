@@ -12,7 +12,7 @@ from operator import attrgetter
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records import database, journal
 from hposlurm.records.fold import fold, latest_metrics, unread
-from hposlurm.records.gc_pause import collector_paused
+from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.records.plan import WavePlan, read_plan
 from hposlurm.records.trial_state import fold_trial
@@ -69,7 +69,7 @@ class History:
         raise RequestError(f"there is no trial {number}; the study's trials: {known}")
 
 
-@collector_paused()
+@gc_paused()
 def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     """The study's history: its published database, if that is sound, and the tails of the journals behind it.
 

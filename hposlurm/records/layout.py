@@ -1,4 +1,4 @@
-"""Every path in a study directory, in one place. Standard library only: the worker imports this."""
+"""All paths in a study directory. Standard library only: the worker imports this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The mark of a whole checkpoint, written last.
+#: The name of the mark of a complete checkpoint, which is written last.
 COMPLETE = "COMPLETE"
 
 _REVISION = re.compile(r"study\.([1-9][0-9]{0,8})\.yaml")
@@ -15,12 +15,12 @@ _BATCH = re.compile(r"batch-([0-9]{5,9})\.json")
 
 
 def marker_of(checkpoint: Path) -> Path:
-    """Where the mark of a checkpoint belongs: into a directory, beside a file."""
+    """Returns the path of a checkpoint's mark: in the checkpoint's directory, or beside its file."""
     return checkpoint / COMPLETE if checkpoint.is_dir() else checkpoint.with_name(f"{checkpoint.name}.{COMPLETE}")
 
 
 def number_of(name: str, digits: int) -> int | None:
-    """What a directory called `name` counts as, None if hposlurm would have written it differently: it is foreign."""
+    """Returns the number in a name that hposlurm wrote with at least `digits` digits; None for any other name."""
     value = int(name) if name.isascii() and name.isdecimal() and len(name) < 18 else None
     return value if value is not None and f"{value:0{digits}d}" == name else None
 
@@ -41,12 +41,12 @@ class WaveLayout:
         return self.root / "intent.json"
 
     def takeover(self, intent: Path) -> Path:
-        """Where another planner claims the wave, once the owner of `intent` is dead."""
+        """Returns the path at which another planner claims the wave after the owner of `intent` has died."""
         middle = intent.name.split(".")[1]
         return self.root / f"intent.{int(middle) + 1 if middle.isdigit() else 1}.json"
 
     def intents(self) -> list[Path]:
-        """All claims on the wave that exist, oldest first: intent.json, intent.1.json, …"""
+        """Returns the existing claims on the wave, oldest first: intent.json, intent.1.json, …"""
         found = [self.intent] if self.intent.exists() else []
         while (following := self.takeover(found[-1] if found else self.intent)).exists():
             found.append(following)
@@ -74,32 +74,32 @@ class WaveLayout:
 
     @property
     def claims(self) -> Path:
-        """Of a refill wave: which element has taken which assignment."""
+        """The directory that records, in a refill wave, which element has taken which assignment."""
         return self.root / "claims"
 
     def claim(self, position: int) -> Path:
         return self.claims / f"{position:05d}"
 
     def element(self, index: int) -> Path:
-        """What an element of a refill wave is known by: the claim that it makes is a further name of this file."""
+        """Returns the file of an element of a refill wave. A claim of the element is a hard link to it."""
         return self.claims / f"element-{index:05d}.json"
 
     def batch(self, position: int) -> Path:
-        """The further assignments of a refill wave that begin at `position`."""
+        """Returns the file of the batch of additional assignments that begins at `position` (refill waves only)."""
         return self.root / f"batch-{position:05d}.json"
 
     def batches(self) -> list[int]:
-        """The positions at which batches begin, ascending."""
+        """Returns the positions at which batches begin, ascending."""
         found = (_BATCH.fullmatch(path.name) for path in self.root.glob("batch-*.json"))
         return sorted(int(match.group(1)) for match in found if match)
 
     def lease(self, position: int, number: int = 0) -> Path:
-        """Who is at the batch that begins at `position`; the next number is for whoever takes over from a dead one."""
+        """Returns the lease on the batch that begins at `position`. The next number takes over an expired lease."""
         return self.root / f"batch-{position:05d}.{number}.lease"
 
     @property
     def upkeep(self) -> Path:
-        """When what is published was last brought up to date while the wave runs, and how long that took."""
+        """The time and duration of the last update of the published files while the wave runs."""
         return self.root / "upkeep.json"
 
     def upkeep_lease(self, number: int) -> Path:
@@ -113,7 +113,7 @@ class WaveLayout:
         return self.root / "planner.sbatch"
 
     def element_log(self, array_job_id: str, array_task_id: int, stream: str = "out") -> Path:
-        """Where submitit's `job.stdout()` and `job.stderr()` look (stream "out" or "err")."""
+        """Returns the log that submitit's `job.stdout()` ("out") or `job.stderr()` ("err") reads."""
         return self.logs / f"{array_job_id}_{array_task_id}_0_log.{stream}"
 
 
@@ -140,7 +140,7 @@ class TrialLayout:
         return self.root / f"attempt-{attempt}.jsonl"
 
     def attempts(self) -> list[int]:
-        """Numbers of the attempts that have a journal, ascending; empty if the trial never started."""
+        """Returns the numbers of the attempts that have a journal, ascending; [] if the trial never started."""
         try:
             names = [p.name for p in self.root.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
@@ -171,11 +171,11 @@ class StudyLayout:
         return self.root / "reports.csv"
 
     def publication(self, publisher: str) -> Path:
-        """What a publisher was sent, and why it failed last."""
+        """Returns the file that records what a publisher was sent, and why it failed last."""
         return self.root / "publish" / f"{publisher}.json"
 
     def publications(self) -> dict[str, Path]:
-        """Those that exist, by the publisher's name."""
+        """Returns the existing ones, by the publisher's name."""
         return {path.stem: path for path in sorted((self.root / "publish").glob("*.json"))}
 
     @property
@@ -184,7 +184,7 @@ class StudyLayout:
 
     @property
     def simulated(self) -> Path:
-        """Only in a study that was simulated: what it came to."""
+        """The summary of a simulated study; real studies have none."""
         return self.root / "simulated.json"
 
     @property
@@ -195,7 +195,7 @@ class StudyLayout:
         return self.root / ("study.yaml" if revision == 0 else f"study.{revision}.yaml")
 
     def revisions(self) -> list[int]:
-        """Revisions of the spec that exist, ascending: 0 is `study.yaml`, 1 is `study.1.yaml`, …"""
+        """Returns the existing revisions of the spec, ascending: 0 is `study.yaml`, 1 is `study.1.yaml`, …"""
         found = [0] if self.spec(0).exists() else []
         names = (path.name for path in self.root.glob("study.*.yaml"))
         found += [int(match.group(1)) for name in names if (match := _REVISION.fullmatch(name))]
@@ -205,7 +205,7 @@ class StudyLayout:
         return WaveLayout(self.root / "waves" / f"{index:04d}", index)
 
     def waves(self) -> list[int]:
-        """Indices of the waves that have a plan, ascending."""
+        """Returns the indices of the waves that have a plan, ascending."""
         plans = (self.root / "waves").glob("*/wave.json")
         return sorted(index for plan in plans if (index := number_of(plan.parent.name, 4)) is not None)
 

@@ -1,8 +1,8 @@
-"""The pool of a refill wave: assignments that were proposed ahead, and which element took which. Standard library only.
+"""The pool of a refill wave: the proposed assignments, and the element that took each. Standard library only.
 
-Each assignment has a position. The first ones are in wave.json; behind them come batches, each created once under the
-position at which it begins, so that of two processes that think of the next one only one is heard. A batch without
-assignments ends the pool: none can follow it. An element takes a position by giving its own file that further name.
+Each assignment has a position. The first ones are in wave.json, the next ones in batches. A batch is created once,
+under its first position, so if two processes propose the next batch, only one of them is recorded. A batch without
+assignments ends the pool: no batch can follow it. An element takes a position by creating a hard link to its own file.
 """
 
 from __future__ import annotations
@@ -25,26 +25,28 @@ from hposlurm.trial import Assignment, Settlement
 #: What is written, and what is read. In format 1 a settlement tells its cause by a sentence only.
 FORMAT = 2
 FORMATS = (1, 2)
-#: Seconds after which whoever was at a batch counts as dead. Being wrong costs the time of two, and nothing else.
+#: Seconds after which a lease expires. If the owner is still alive, two processes do the same work without harm.
 LEASE_S = 30.0
-#: Seconds that an element waits for something to be proposed: longer than anyone takes over from two dead ones.
+#: Seconds that an element waits for a proposal: longer than it takes to wait for two expired leases.
 PATIENCE_S = 300.0
 _NOBODY = "nobody.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Further assignments of a refill wave, from `position` on, and the search's verdicts on trials that it ends.
-
-    `over` is why nothing follows in this wave, "" if something may; such a batch has no assignments.
-    """
+    """Additional assignments of a refill wave."""
 
     wave: int
+    #: The position of the first assignment.
     position: int
+    #: Epoch seconds.
     created_at: float
     assignments: tuple[Assignment, ...] = ()
+    #: Trials that the search ends.
     settled: tuple[Settlement, ...] = ()
+    #: Remarks of the search.
     notes: tuple[str, ...] = ()
+    #: Why the pool ends here; such a batch has no assignments. "" in all other batches.
     over: str = ""
 
     @property
@@ -57,17 +59,17 @@ class Batch:
 
 
 def read_batch(wave: WaveLayout, position: int) -> Batch | None:
-    """The batch that begins at `position`, None if there is none (yet). Raises StudyError if it is damaged."""
+    """Returns the batch that begins at `position`; None if there is none (yet). Raises StudyError if it is damaged."""
     path = wave.batch(position)
     try:
         data = from_json(path.read_bytes())
         if not isinstance(data, dict) or data.get("format") not in FORMATS:
-            raise ValueError("it holds no batch")
+            raise ValueError("it is not a batch")
         batch = structure(Batch, {key: value for key, value in data.items() if key != "format"})
         if data["format"] == 1:
             batch = replace(batch, settled=with_causes(batch.settled))
         if (batch.wave, batch.position) != (wave.index, position):
-            raise ValueError(f"it is the one of wave {batch.wave} at {batch.position}")
+            raise ValueError(f"it is the batch of wave {batch.wave} at {batch.position}")
         if bool(batch.over) == bool(batch.assignments):
             raise ValueError("it neither adds assignments nor ends the pool")
     except FileNotFoundError:
@@ -78,7 +80,7 @@ def read_batch(wave: WaveLayout, position: int) -> Batch | None:
 
 
 def batches(wave: WaveLayout, position: int) -> Iterator[Batch]:
-    """The batches from the one that begins at `position` on, in order."""
+    """Yields the batches in order, from the one that begins at `position`."""
     while (batch := read_batch(wave, position)) is not None:
         yield batch
         if batch.over:
@@ -87,72 +89,72 @@ def batches(wave: WaveLayout, position: int) -> Iterator[Batch]:
 
 
 def record_batch(wave: WaveLayout, batch: Batch) -> bool:
-    """Creates the batch; False if there is one at its position already (which then holds)."""
+    """Creates the batch. Returns False if its position already has one, which then remains."""
     fail_point("batch decided")
     is_mine = create_once(wave.batch(batch.position), to_json(batch.to_json()))
     fail_point("batch recorded")
     return is_mine
 
 
-def lease(wave: WaveLayout, position: int) -> bool:
-    """Whether this process is the one to think of the batch at `position`: nobody is at it, or who was is dead."""
-    if not hold(partial(wave.lease, position), LEASE_S):
+def acquire_batch(wave: WaveLayout, position: int) -> bool:
+    """Acquires the lease on the batch at `position`; False if a live process has it."""
+    if not acquire(partial(wave.lease, position), LEASE_S):
         return False
     fail_point("lease taken")
     return True
 
 
-def give_back(wave: WaveLayout, position: int) -> None:
-    """Lets others think of the batch at `position`: nothing came of it."""
-    let_go(partial(wave.lease, position))
+def release_batch(wave: WaveLayout, position: int) -> None:
+    """Releases the lease on the batch at `position`, so that other processes can propose it."""
+    release(partial(wave.lease, position))
 
 
-def hold(name: Callable[[int], Path], seconds: float) -> bool:
-    """Whether this process is the one at something: nobody is, or who was has not let go in so many `seconds`.
+def acquire(name: Callable[[int], Path], seconds: float) -> bool:
+    """Acquires a lease; False if another process has it and acquired it less than `seconds` ago.
 
-    `name` is of the file that says so, by number: the next one is for whoever takes over.
+    `name` returns the lease's file by number: the next number takes over an expired lease.
     """
     number = 0
-    while (held := name(number)).exists():
+    while (taken_lease := name(number)).exists():
         number += 1
         if name(number).exists():
             continue
         try:
-            if age_s(held) <= seconds:
+            if age_s(taken_lease) <= seconds:
                 return False
         except FileNotFoundError:
-            return False  # let go a moment ago
+            return False  # released a moment ago
     return create_once(name(number), to_json({"pid": os.getpid()}))
 
 
-def let_go(name: Callable[[int], Path]) -> None:
-    """Lets others at it."""
+def release(name: Callable[[int], Path]) -> None:
+    """Releases a lease."""
     number = 0
     while name(number).exists():
         number += 1
-    for last in reversed(range(number)):  # a later one without those before it would let two at it
+    for last in reversed(range(number)):  # last first: a gap in the numbers would let two processes acquire it
         name(last).unlink(missing_ok=True)
 
 
 def enter(wave: WaveLayout, element: int) -> bool:
-    """Writes down that the element has started; False if it had before."""
+    """Records that the element has started. Returns False if it had started before."""
     wave.claims.mkdir(mode=0o700, exist_ok=True)
     if wave.element(element).exists():
         return False
-    publish(wave.element(element), to_json({"element": element}), is_durable=False)  # the claim makes it so
+    publish(wave.element(element), to_json({"element": element}), is_durable=False)  # the claim makes it durable
     fail_point("element entered")
     return True
 
 
 def take(wave: WaveLayout, element: int, position: int) -> bool:
-    """Takes the assignment at `position` for the element; False if it is another one's already."""
+    """Takes the assignment at `position` for the element. Returns False if another element has it."""
     is_mine = link_once(wave.element(element), wave.claim(position))
     fail_point("assignment taken")
     return is_mine
 
 
 def taken(wave: WaveLayout) -> set[int]:
-    """The positions that are nobody else's to take any more."""
+    """Returns the positions that are taken or closed."""
     try:
         with os.scandir(wave.claims) as entries:
             found = {number_of(entry.name, 5) for entry in entries}
@@ -162,15 +164,16 @@ def taken(wave: WaveLayout) -> set[int]:
 
 
 def entered(wave: WaveLayout) -> set[int]:
-    """The elements that have started, as far as a listing shows them."""
+    """Returns the elements that have started, as far as a directory listing shows them."""
     numbers = (number_of(path.stem.removeprefix("element-"), 5) for path in wave.claims.glob("element-*.json"))
     return {element for element in numbers if element is not None}
 
 
 def waiting(wave: WaveLayout) -> int:
-    """About how many elements have started and taken nothing so far, and have not lost patience.
+    """Returns about how many elements have started, have taken nothing yet, and are still waiting.
 
-    By the ages of files, a claim being a link to its element's: who started longer ago has given up, or is dead.
+    Uses the ages of files; a claim is a link to its element's file, so it has the element's age. An element that
+    started more than PATIENCE_S ago has given up or is dead.
     """
     try:
         with os.scandir(wave.claims) as entries:
@@ -188,13 +191,13 @@ def waiting(wave: WaveLayout) -> int:
 
 
 def takers(wave: WaveLayout) -> dict[int, int]:
-    """The element that took each position; what was closed untaken is left out. Raises StudyError for damage."""
+    """Returns the element that took each position, without closed positions. Raises StudyError for damaged claims."""
     found = ((position, _taker(wave, position)) for position in sorted(taken(wave)))
     return {position: element for position, element in found if element is not None}
 
 
 def position_of(wave: WaveLayout, element: int) -> int | None:
-    """What the element took; None if nothing."""
+    """Returns the position that the element took; None if it took none."""
     return next((p for p in sorted(taken(wave), reverse=True) if _taker(wave, p) == element), None)
 
 
@@ -203,16 +206,16 @@ def _taker(wave: WaveLayout, position: int) -> int | None:
     try:
         element = from_json(path.read_bytes())["element"]
         if element is not None and type(element) is not int:
-            raise ValueError(f"{element!r:.60} is no element")
+            raise ValueError(f"{element!r:.60} is not an element")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StudyError(f"{path} is damaged: {error}") from error
     return None if element is None else int(element)
 
 
 def close(wave: WaveLayout, position: int, now: float) -> None:
-    """Ends the pool for good: nothing is added to it from now on, and nothing that is left can be taken any more.
+    """Ends the pool: nothing can be added to it from now on, and no remaining assignment can be taken.
 
-    `position` is behind the assignments of wave.json, `now` in epoch seconds.
+    `position` is the first one after the assignments of wave.json; `now` is in epoch seconds.
     """
     end = _close_end(wave, position, now)
     left = {*range(end)} - taken(wave)

@@ -42,7 +42,7 @@ def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = F
             return _end(layout, wave, position, now) if is_needed and not free else None
         return _add(layout, history, position, free, now, is_needed=is_needed)
     finally:
-        refill_pool.give_back(layout.wave(wave), position)
+        refill_pool.release_batch(layout.wave(wave), position)
 
 
 def _end(layout: StudyLayout, wave: int, position: int, now: float) -> Batch | None:

@@ -32,7 +32,7 @@ def is_due(wave: WaveLayout) -> bool:
         is_late = files.age_s(wave.upkeep) > max(EVERY_S, _REST * seconds(wave))
     except FileNotFoundError:
         is_late = files.age_s(wave.plan) > EVERY_S
-    return is_late and refill_pool.hold(wave.upkeep_lease, _DEAD_S)
+    return is_late and refill_pool.acquire(wave.upkeep_lease, _DEAD_S)
 
 
 def catch_up(layout: StudyLayout, wave: int) -> None:
@@ -84,7 +84,7 @@ def note(wave: WaveLayout, taken_s: float) -> None:
 
 def done(wave: WaveLayout) -> None:
     """Releases the lease."""
-    refill_pool.let_go(wave.upkeep_lease)
+    refill_pool.release(wave.upkeep_lease)
 
 
 def seconds(wave: WaveLayout) -> float:

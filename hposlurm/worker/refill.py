@@ -77,7 +77,7 @@ def _take(wave: WaveLayout, shelf: _Shelf, element: int) -> Assignment | None:
 
 def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
     """Has the batch at `position` proposed, or waits a moment if another process has the lease on it."""
-    if not refill_pool.lease(wave, position):
+    if not refill_pool.acquire_batch(wave, position):
         time.sleep(_LOOK_EVERY_S)
         return
     try:
@@ -85,7 +85,7 @@ def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
             [*_command(study, wave), "needed"], env=_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
     finally:
-        refill_pool.give_back(wave, position)
+        refill_pool.release_batch(wave, position)
     if done.returncode:
         raise StudyError(f"no further trial can be proposed: {done.stderr.strip()[-500:] or done.returncode}")
 
@@ -123,7 +123,7 @@ class Refiller:
         shelf = _Shelf(self._wave, self._plan)
         end = shelf.end
         left = end - sum(position < end for position in refill_pool.taken(self._wave))
-        if shelf.over or left >= self._plan.ahead or not refill_pool.lease(self._wave, end):
+        if shelf.over or left >= self._plan.ahead or not refill_pool.acquire_batch(self._wave, end):
             return
         self._position = end
         with held():
@@ -147,7 +147,7 @@ class Refiller:
             self._process.kill()
             self._process.wait()
         with contextlib.suppress(OSError):
-            refill_pool.give_back(self._wave, self._position)
+            refill_pool.release_batch(self._wave, self._position)
 
 
 class _Shelf:

@@ -5,15 +5,15 @@ import gc
 import pytest
 
 from hposlurm.decisions import choose
-from hposlurm.records.gc_pause import collector_paused
+from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 
 
 def test_it_is_off_meanwhile_and_on_again_behind_an_error():
-    with pytest.raises(KeyError), collector_paused():
+    with pytest.raises(KeyError), gc_paused():
         assert not gc.isenabled()
-        with collector_paused():
+        with gc_paused():
             pass
         assert not gc.isenabled()
         raise KeyError

@@ -86,18 +86,18 @@ def test_a_claim_that_says_nobody_knows_what_is_named(wave: WaveLayout) -> None:
 
 
 def test_one_at_a_time_thinks_of_a_batch_until_it_gives_that_back_or_is_dead(wave: WaveLayout) -> None:
-    assert refill_pool.lease(wave, 4)
-    assert not refill_pool.lease(wave, 4) and refill_pool.lease(wave, 6)
-    refill_pool.give_back(wave, 4)
-    assert refill_pool.lease(wave, 4)
+    assert refill_pool.acquire_batch(wave, 4)
+    assert not refill_pool.acquire_batch(wave, 4) and refill_pool.acquire_batch(wave, 6)
+    refill_pool.release_batch(wave, 4)
+    assert refill_pool.acquire_batch(wave, 4)
     long_ago = wave.lease(4).stat().st_mtime - 2 * refill_pool.LEASE_S
     os.utime(wave.lease(4), (long_ago, long_ago))
-    assert refill_pool.lease(wave, 4)
-    assert not refill_pool.lease(wave, 4)
+    assert refill_pool.acquire_batch(wave, 4)
+    assert not refill_pool.acquire_batch(wave, 4)
 
 
 def test_of_many_at_once_one_is_the_one_to_think_of_a_batch(wave: WaveLayout) -> None:
-    assert sorted(at_once(8, lambda _: os._exit(10 + refill_pool.lease(wave, 4)))) == [10] * 7 + [11]
+    assert sorted(at_once(8, lambda _: os._exit(10 + refill_pool.acquire_batch(wave, 4)))) == [10] * 7 + [11]
 
 
 def test_a_closed_pool_gives_and_takes_nothing_more(wave: WaveLayout) -> None:
