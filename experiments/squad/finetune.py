@@ -4,21 +4,27 @@ On two GPUs of one node:
     torchrun --standalone --nproc-per-node 2 scripts/finetune.py --data rajpurkar/squad \
         --train-samples 1000 --eval-samples 100
 
-On one GPU, or on a CPU with a model that fits there (no download):
+On one GPU, or on a CPU with a small model (no download):
     python scripts/finetune.py --model tiny-bloom --data experiments/data/squad-sample.json --lr 3e-3 --bs 8
 
 Two ranks on a CPU:
     torchrun --standalone --nproc-per-node 2 scripts/finetune.py --model tiny-bloom --lr 3e-3 --bs 8 \
         --data experiments/data/squad-sample.json
 
-After each epoch eval_loss (per answer token), exact_match and f1 (per cent, SQuAD's official scores), runtime (s, since
-the training began), samples_per_second (training, all ranks) and peak memory (GiB) are reported: to the study that runs
-this script, or on the terminal when no study does. In a study each epoch's end is saved too, and the step at which the
-study asks the run to leave; a later attempt goes on from the newest checkpoint.
+After each epoch it reports to the study, or on the terminal outside a study:
 
-The study's resource (search.max_resource and its like) therefore counts epochs; with --eval-steps N it counts optimizer
-steps, and an evaluation follows every N of them. A study that trains in stages ends this run at its stage's last one,
-while warm-up and decay are those of the whole training.
+- eval_loss (per answer token)
+- exact_match and f1 (per cent, SQuAD's official scores)
+- runtime (s, since the training began)
+- samples_per_second (training, all ranks)
+- peak memory (GiB)
+
+In a study it also saves a checkpoint at the end of each epoch, and when the study requests it to exit. A later attempt
+continues from the newest checkpoint.
+
+The study's resource (search.max_resource and related keys) therefore counts epochs. With --eval-steps N it counts
+optimizer steps, with an evaluation every N steps. A study that trains in stages ends this run at the last step of its
+stage; warm-up and decay still span the whole training.
 """
 
 from __future__ import annotations
@@ -36,15 +42,15 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the ranks are the parallelism
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # torchrun has set it to 1 where there are several ranks
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # torchrun sets 1 for several ranks
 
 import torch
 
 GPU = torch.cuda.is_available()
 if not GPU:
-    os.environ["DS_ACCELERATOR"] = "cpu"  # must be known before DeepSpeed is imported
+    os.environ["DS_ACCELERATOR"] = "cpu"  # must be set before DeepSpeed is imported
 
-# Below: what may import DeepSpeed.
+# The imports below may import DeepSpeed.
 import squad  # noqa: E402
 import transformers  # noqa: E402
 from squad_trainer import SquadTrainer, collate  # noqa: E402
@@ -64,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", default="bigscience/bloom-560m", help="directory, hub name, or tiny-bloom (%(default)s)"
     )
-    parser.add_argument("--data", help="SQuAD v1.1 JSON file (divided by paragraphs) or hub data set (its own splits)")
+    parser.add_argument("--data", help="SQuAD v1.1 JSON file (split by paragraphs) or hub data set (its own splits)")
     parser.add_argument("--train-data", help="SQuAD v1.1 JSON file or hub data set to train on")
     parser.add_argument("--eval-data", help="SQuAD v1.1 JSON file or hub data set to evaluate on")
     parser.add_argument("--train-samples", type=int, help="questions to train on (default: all)")
@@ -73,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
         "--max-length", type=int, default=512, help="tokens; longer contexts are windowed (%(default)s)"
     )
     parser.add_argument("--max-new-tokens", type=int, default=32, help="tokens of a generated answer (%(default)s)")
-    # what is searched
+    # hyperparameters
     parser.add_argument("--lr", type=float, default=1e-5, help="peak learning rate, linear decay to 0 (%(default)s)")
     parser.add_argument("--bs", type=int, default=1, help="samples per GPU and step (%(default)s)")
     parser.add_argument("--wd", type=float, default=0.0, help="weight decay (%(default)s)")
@@ -81,43 +87,43 @@ def parse_arguments() -> argparse.Namespace:
         "--warmup",
         type=float,
         default=0.0,
-        help="steps, or below 1 a share of all steps (%(default)s; DeepSpeed: at least 2 steps)",
+        help="steps, or a share of all steps if below 1 (%(default)s; DeepSpeed: at least 2 steps)",
     )
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
-    parser.add_argument("--momentum", type=float, help="of sgd only (default: 0)")
+    parser.add_argument("--momentum", type=float, help="only for sgd (default: 0)")
     parser.add_argument(
         "--recipe",
         type=Path,
-        help="a file of `hposlurm best --export`: its parameters, in place of the options of the same names, and its "
-        "seed; --lr and --wd change at the steps at which they did in the study. Give its search.max_resource as "
-        "--epochs, or as --max-steps beside --eval-steps",
+        help="a file of `hposlurm best --export`; its parameters and its seed replace the options of the same names, "
+        "and --lr and --wd change at the same steps as in the study. Give its search.max_resource as --epochs, or as "
+        "--max-steps with --eval-steps",
     )
     parser.add_argument("--epochs", type=int, help="default: the study's search.max_resource, or 5")
-    parser.add_argument("--max-steps", type=int, help="ends earlier; -1: does not (default: -1, but see --eval-steps)")
+    parser.add_argument("--max-steps", type=int, help="last step; -1: no limit (default: -1, but see --eval-steps)")
     parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the trial's own, or 0")
-    # how it runs
+    # execution
     sharding = parser.add_mutually_exclusive_group()
     sharding.add_argument("--zero-stage", type=int, choices=(0, 1, 2, 3), help="0: without DeepSpeed (default: 2)")
     sharding.add_argument("--ds-config", type=Path, help="DeepSpeed JSON file instead of --zero-stage")
     parser.add_argument(
         "--eval-steps",
         type=int,
-        help="evaluate, save and report every so many optimizer steps instead of each epoch; a study's resource then "
-        "counts them, and --max-steps is its search.max_resource (default: each epoch)",
+        help="evaluate, save and report every N optimizer steps instead of each epoch; the study's resource then "
+        "counts steps, and --max-steps is its search.max_resource (default: each epoch)",
     )
     parser.add_argument("--eval-bs", type=int, default=16, help="samples per GPU while evaluating (%(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
-    # what is kept
+    # output
     parser.add_argument(
         "--save",
         default="auto",
         choices=("auto", "none", "epoch"),
-        help="checkpoints: auto is epoch (one before each report) in a study, with the last --keep of them, and none "
-        "elsewhere (%(default)s)",
+        help="checkpoints; in a study auto means epoch (one before each report, the last --keep are kept), and none "
+        "outside a study (%(default)s)",
     )
     parser.add_argument("--keep", type=int, help="newest checkpoints to keep (default: all; --save auto: 2)")
     parser.add_argument(
-        "--output-dir", type=Path, default=client.checkpoint_dir(), help="of checkpoints (default: the study's own)"
+        "--output-dir", type=Path, default=client.checkpoint_dir(), help="for checkpoints (default: the study's own)"
     )
     parser.add_argument("--resume-from", type=Path, default=client.resume_from(), help="checkpoint to continue from")
     args = parser.parse_args()
@@ -139,14 +145,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def follow(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Takes over the recipe; what it says of the steps after the first one is left in `args.changes`."""
+    """Sets the recipe's parameters and seed in `args`, and the values of lr and wd by step in `args.changes`."""
     searched = ("lr", "bs", "wd", "warmup", "optimizer", "momentum")
     try:
         recipe = read_recipe(args.recipe)
         args.seed = recipe.seed
         for name in recipe.values:
             if name not in searched:
-                raise ValueError(f"it has {name!r}; known are {', '.join(searched)}")
+                raise ValueError(f"it has {name!r}; allowed are {', '.join(searched)}")
             if name in args.changes:
                 args.changes[name] = recipe.values[name]
             setattr(args, name, recipe.first(name) if name in args.changes else recipe.constant(name))
@@ -155,7 +161,7 @@ def follow(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 
 def set_horizon(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """How long the whole training is, of which a study may ask for a part at a time: its schedule is made for that."""
+    """Sets the length of the whole training, for the learning-rate schedule; a study may run it in stages."""
     if args.eval_steps is not None and args.eval_steps < 1:
         parser.error("--eval-steps must be at least 1")
     name, given = ("--epochs", args.epochs) if args.eval_steps is None else ("--max-steps", args.max_steps)
@@ -173,7 +179,7 @@ def set_horizon(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
 
 
 def load_data(args: argparse.Namespace) -> tuple[list[squad.Example], list[squad.Example]]:
-    """(train, eval), the same samples whatever the seed of this run."""
+    """Returns (train, eval): the same samples for every seed."""
     if args.train_data:
         train, evaluation = squad.load(args.train_data, "train"), squad.load(args.eval_data, "validation")
     elif Path(args.data).is_file():
@@ -184,7 +190,7 @@ def load_data(args: argparse.Namespace) -> tuple[list[squad.Example], list[squad
 
 
 def load_model(args: argparse.Namespace, train: Sequence[squad.Example]) -> tuple[Any, Any]:
-    """(model, tokenizer). Weights are fp32: DeepSpeed and autocast make the fast copies themselves."""
+    """Returns (model, tokenizer). Weights are fp32: DeepSpeed and autocast create the faster copies themselves."""
     if args.model == "tiny-bloom":
         from tiny_bloom import tiny_model, tiny_tokenizer
 
@@ -193,7 +199,7 @@ def load_model(args: argparse.Namespace, train: Sequence[squad.Example]) -> tupl
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    # No attn_implementation: transformers takes sdpa where a model has it; naming it stops BLOOM, which has only eager.
+    # No attn_implementation: transformers uses sdpa if a model has it; naming it is an error for BLOOM (eager only).
     return AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32), tokenizer
 
 
@@ -205,9 +211,9 @@ def encode_all(examples: Sequence[squad.Example], tokenizer: Any, max_length: in
 
 
 def precision() -> str:
-    """fp16 on a V100 and older, bf16 from compute capability 8.0, fp32 on a CPU.
+    """Returns fp16 on a V100 and older, bf16 from compute capability 8.0, fp32 on a CPU.
 
-    Not torch.cuda.is_bf16_supported(): it says yes on a V100, where bf16 is emulated and slow.
+    Does not use torch.cuda.is_bf16_supported(), which is true on a V100, where bf16 is emulated and slow.
     """
     if not GPU:
         return "fp32"
@@ -215,7 +221,7 @@ def precision() -> str:
 
 
 def deepspeed_config(args: argparse.Namespace) -> dict[str, Any] | None:
-    """What --zero-stage or --ds-config ask for, with the optimizer asked for; None is the plain Trainer."""
+    """Returns the config of --zero-stage or --ds-config with the chosen optimizer; None for the plain Trainer."""
     if args.ds_config:
         config = json.loads(args.ds_config.read_text("utf-8"))
     elif args.zero_stage == 0:
@@ -224,18 +230,18 @@ def deepspeed_config(args: argparse.Namespace) -> dict[str, Any] | None:
         config = ds_config(args.zero_stage or 2)
     if (
         args.optimizer == "sgd"
-    ):  # torch's own, which DeepSpeed finds by this name; the Trainer has no argument for momentum
+    ):  # torch's optimizer, which DeepSpeed finds by this name; the Trainer has no argument for momentum
         params = {"lr": "auto", "weight_decay": "auto", "momentum": args.momentum or 0.0}
         config |= {"optimizer": {"type": "SGD", "params": params}, "zero_allow_untested_optimizer": True}
     return config
 
 
 def prepare_deepspeed() -> None:
-    """One rank without torchrun (DeepSpeed wants to be told so), and no C++ compiler needed on a CPU."""
+    """Sets up one rank without torchrun, as DeepSpeed requires, and avoids the need for a C++ compiler on a CPU."""
     if not GPU:
         import deepspeed
 
-        # Its shared-memory collectives are compiled at the first start; gloo is there already.
+        # DeepSpeed compiles its shared-memory collectives at the first start; gloo is available without that.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if "RANK" not in os.environ:
         with socket.socket() as free:
@@ -245,7 +251,7 @@ def prepare_deepspeed() -> None:
 
 
 def quiet() -> None:
-    """Errors only; the warnings left out are about names in torch that DeepSpeed will have to change."""
+    """Shows errors only. The hidden warnings are about old torch names in DeepSpeed's code."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
@@ -264,13 +270,13 @@ def main() -> None:
         prepare_deepspeed()
     fast = precision()
 
-    # its making starts the process group
+    # creating the arguments starts the process group
     training_args = TrainingArguments(
         output_dir=str(args.output_dir) if args.output_dir else None,
         learning_rate=args.lr,
         per_device_train_batch_size=args.bs,
         weight_decay=args.wd,
-        optim="sgd" if args.optimizer == "sgd" else "adamw_torch",  # without DeepSpeed; its JSON names its own
+        optim="sgd" if args.optimizer == "sgd" else "adamw_torch",  # without DeepSpeed, whose JSON names the optimizer
         optim_args=f"momentum={args.momentum or 0.0}" if args.optimizer == "sgd" else None,
         warmup_steps=args.warmup,
         num_train_epochs=args.epochs,
@@ -285,7 +291,7 @@ def main() -> None:
         eval_steps=args.eval_steps,
         logging_strategy="no",
         save_strategy="no" if args.save == "none" else "steps" if args.eval_steps else "epoch",
-        save_steps=args.eval_steps or 500,  # the Trainer's own default, unused then
+        save_steps=args.eval_steps or 500,  # the Trainer's default; unused without --eval-steps
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
@@ -294,7 +300,7 @@ def main() -> None:
         report_to="none",
     )
 
-    # the model, and the data in its tokens
+    # the model, and the tokenized data
     model, tokenizer = load_model(args, train)
     bridge = HposlurmCallback(
         keep=args.keep,
@@ -318,7 +324,7 @@ def main() -> None:
     # training, with an evaluation after each epoch
     trainer.train(resume_from_checkpoint=str(args.resume_from) if args.resume_from else None)
     if trainer.is_world_process_zero() and bridge.is_leaving:
-        print(f"left at step {trainer.state.global_step}, as the study asked", flush=True)
+        print(f"exited at step {trainer.state.global_step} at the request of the study", flush=True)
     elif trainer.is_world_process_zero():
         print("final:", " ".join(f"{name}={value:.4g}" for name, value in trainer.last_metrics.items()), flush=True)
     if torch.distributed.is_initialized():
@@ -326,7 +332,7 @@ def main() -> None:
 
 
 def run() -> None:
-    """Runs `main`; data that cannot be used is one line on stderr and exit status 2."""
+    """Runs `main`. For unusable data prints one line on stderr and exits with status 2."""
     try:
         main()
     except squad.DataError as error:

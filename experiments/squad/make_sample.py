@@ -2,9 +2,9 @@
 
     python experiments/squad/make_sample.py [DIRECTORY]
 
-A small encyclopaedia of a country that does not exist, in SQuAD v1.1 format. The texts are made here, by chance from a
-fixed seed, so both files are free of anybody's rights. Train and dev share names of rivers, towns and people, the words
-that answers consist of, but no article: a dev question can only be answered by reading its paragraph.
+A small encyclopaedia of a fictional country, in SQuAD v1.1 format. The texts are generated here from a fixed random
+seed, so both files are free of third-party rights. Train and dev share the names of rivers, towns and people, of which
+answers consist, but no article: a dev question can only be answered from its paragraph.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What can be said and asked: `{thing}` is the article's subject, `{answer}` stands in one sentence of it."""
+    """Sentences and questions about one fact: `{thing}` is the article's subject, `{answer}` the answer."""
 
     sentences: tuple[str, ...]
     questions: tuple[str, ...]
-    also: tuple[str, ...] = ()  # other answers that count, in SQuAD's manner
+    also: tuple[str, ...] = ()  # other accepted answers, as in SQuAD
 
 
 RELATIONS = {
@@ -96,14 +96,14 @@ def answer_to(relation: str, chance: random.Random) -> str:
 
 
 def references(relation: str, answer: str) -> list[str]:
-    """The answer as it stands in the text, then the others that count; of a person the family name does."""
+    """Returns the answer as in the text, then other accepted answers; for a person, the family name."""
     if relation == "builder":
         return [answer, answer.split()[1]]
     return [answer, *(other.format(answer=answer) for other in RELATIONS[relation].also)]
 
 
 def article(thing: str, kind: str, chance: random.Random) -> dict[str, Any]:
-    """One article of one paragraph, in SQuAD's JSON: three facts in any order, a question on each."""
+    """Returns an article of one paragraph in SQuAD's JSON: three facts in random order, a question on each."""
     name = f"the {thing} {kind}"
     order = chance.sample(list(RELATIONS), 3)
     answers = {relation: answer_to(relation, chance) for relation in order}
@@ -125,7 +125,7 @@ def article(thing: str, kind: str, chance: random.Random) -> dict[str, Any]:
 
 
 def things(chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Names and kinds, no two the same."""
+    """Yields names, each once, with a random kind."""
     names = [first + second for first in WORDS["name"] for second in WORDS["ending"]]
     for name in chance.sample(names, len(names)):
         yield name, chance.choice(WORDS["kind"])

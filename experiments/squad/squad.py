@@ -1,4 +1,4 @@
-"""SQuAD without torch: reading files, choosing samples, prompt and labels, windows around answers, official scores."""
+"""SQuAD without torch: reads files, chooses samples, builds prompts, labels and windows, computes the scores."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-IGNORED = -100  # the label that PyTorch's cross entropy leaves out
-SPLIT_SEED = 0  # which samples are taken is a property of the data, never of a trial's seed: trials must be comparable
+IGNORED = -100  # the label that PyTorch's cross entropy ignores
+SPLIT_SEED = 0  # fixed, independent of a trial's seed: all trials use the same samples, so they are comparable
 
 
 class DataError(ValueError):
-    """The data asked for cannot be used; the message says which and why."""
+    """The requested data cannot be used. The message names the data and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question; `answers[0]` stands in `context` at character `start`, the others are accepted as well."""
+    """One question. `answers[0]` is in `context` at character `start`; the other answers are also accepted."""
 
     id: str
     question: str
@@ -39,7 +39,7 @@ class Example:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The questions of a SQuAD v1.1 JSON file, in its order; DataError names the file and what is wrong in it."""
+    """Returns the questions of a SQuAD v1.1 JSON file, in order. Raises DataError, naming the file and the error."""
     try:
         articles = json.loads(path.read_text("utf-8"))["data"]
         examples = [
@@ -51,7 +51,7 @@ def read_examples(path: Path) -> list[Example]:
     except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is not SQuAD v1.1 JSON ({type(error).__name__}: {error})") from error
     if not examples:
-        raise DataError(f"{path} holds no questions")
+        raise DataError(f"{path} has no questions")
     return examples
 
 
@@ -60,12 +60,12 @@ def _example(id_: str, question: str, context: str, answers: Sequence[dict[str, 
     example = Example(str(id_), question.strip(), context, texts, int(answers[0]["answer_start"]))
     found = context[example.start : example.end]
     if found != texts[0]:
-        raise DataError(f"question {id_}: the answer {texts[0]!r} is not at {example.start}, where {found!r} stands")
+        raise DataError(f"question {id_}: the answer {texts[0]!r} is not at {example.start}; there is {found!r}")
     return example
 
 
 def hub_examples(name: str, split: str) -> list[Example]:
-    """The questions of a split of a hub data set; needs the package `datasets`."""
+    """Returns the questions of a split of a hub data set. Needs the package `datasets`."""
     try:
         import datasets
     except ImportError as error:
@@ -90,7 +90,7 @@ def hub_examples(name: str, split: str) -> list[Example]:
 
 
 def load(source: str, split: str) -> list[Example]:
-    """The questions of `source`: a SQuAD v1.1 JSON file if there is one of that name, else a hub data set's `split`."""
+    """Returns the questions of the SQuAD v1.1 JSON file `source`, else of the `split` of that hub data set."""
     path = Path(source)
     if path.is_file():
         return read_examples(path)
@@ -103,16 +103,16 @@ def load(source: str, split: str) -> list[Example]:
 
 
 def sample(examples: Sequence[Example], count: int | None) -> list[Example]:
-    """`count` of the examples (all if None or fewer), drawn with a fixed seed: the same ones in every trial."""
+    """Returns `count` random examples (all if None or fewer), with a fixed seed: the same ones in every trial."""
     shuffled = random.Random(SPLIT_SEED).sample(list(examples), len(examples))
     return shuffled[: len(shuffled) if count is None else count]
 
 
 def split(examples: Sequence[Example], eval_share: float = 0.1) -> tuple[list[Example], list[Example]]:
-    """(train, eval) of one file: whole paragraphs go to one side, so that no evaluated context was trained on."""
+    """Returns (train, eval) of one file, split by paragraphs, so that no evaluated context was trained on."""
     contexts = list(dict.fromkeys(example.context for example in examples))
     if len(contexts) < 2:
-        raise DataError("one paragraph cannot be divided into training and evaluation data; give --eval-data")
+        raise DataError("one paragraph cannot be split into training and evaluation data; give --eval-data")
     random.Random(SPLIT_SEED).shuffle(contexts)
     held_out = set(contexts[: max(1, round(len(contexts) * eval_share))])
     train = [example for example in examples if example.context not in held_out]
@@ -123,19 +123,19 @@ def split(examples: Sequence[Example], eval_share: float = 0.1) -> tuple[list[Ex
 
 
 def prompt(question: str, context: str) -> str:
-    """What the model reads; the answer follows after one space."""
+    """Returns the model's input; the answer follows after one space."""
     return f"Question: {question} Context: {context} Answer:"
 
 
 def window(context: str, start: int, end: int, fits: Callable[[str], bool]) -> str | None:
-    """The longest piece of `context` found that fits and holds characters `start` to `end` whole; None if none does.
+    """Returns the longest found piece of `context` that fits and contains characters `start` to `end`, else None.
 
-    The answer lies in its middle, or nearer to an end where the context ends; other words are not cut through.
+    The answer is in its middle, or nearer to one side at a border of the context. No word is cut.
     """
     if fits(context):
         return context
     best, low, high = None, 0, len(context) - (end - start)
-    while low <= high:  # by bisection on the characters kept around the answer
+    while low <= high:  # bisection on the number of characters kept around the answer
         middle = (low + high) // 2
         piece = _around(context, start, end, middle)
         if fits(piece):
@@ -157,7 +157,7 @@ def _around(context: str, start: int, end: int, extra: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example in tokens: `prompt` (what is read), `answer` (what is learned, the end token included)."""
+    """An example in tokens: `prompt` is the input, `answer` the target including the end token."""
 
     prompt: list[int]
     answer: list[int]
@@ -173,9 +173,9 @@ class Encoded:
 
 
 def encode(example: Example, tokenize: Callable[[str], list[int]], end_token: int, max_length: int) -> Encoded:
-    """The example as tokens, its context windowed to `max_length` tokens in all.
+    """Returns the example as tokens, with a window of its context so that the total is at most `max_length`.
 
-    Raises DataError when the question and its answer alone are longer than that.
+    Raises DataError if the question and its answer without context are longer than that.
     """
     answer = [*tokenize(" " + example.answers[0]), end_token]
 
@@ -192,18 +192,18 @@ def encode(example: Example, tokenize: Callable[[str], list[int]], end_token: in
 
 
 def normalize(text: str) -> str:
-    """SQuAD's official normal form: lower case, no punctuation, no articles, single spaces."""
+    """Returns SQuAD's official normal form: lower case, no punctuation, no articles, single spaces."""
     text = "".join(character for character in text.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 def exact_match(prediction: str, references: Sequence[str]) -> float:
-    """1.0 if the prediction equals one of the references in normal form, else 0.0."""
+    """Returns 1.0 if the prediction equals one of the references in normal form, else 0.0."""
     return float(any(normalize(prediction) == normalize(reference) for reference in references))
 
 
 def f1(prediction: str, references: Sequence[str]) -> float:
-    """The best overlap of words with a reference (harmonic mean of precision and recall), 0.0 to 1.0."""
+    """Returns the best F1 of words against a reference (harmonic mean of precision and recall), 0.0 to 1.0."""
     return max(_f1(normalize(prediction).split(), normalize(reference).split()) for reference in references)
 
 

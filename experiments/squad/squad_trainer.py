@@ -26,7 +26,7 @@ def pad(rows: Sequence[list[int]], filler: int, left: bool = False) -> torch.Ten
 
 
 def collate(batch: Sequence[Encoded], pad_token: int) -> dict[str, torch.Tensor]:
-    """A training batch: padded on the right, labels only on the answers."""
+    """Returns a training batch: padded on the right, labels only on the answers."""
     return {
         "input_ids": pad([example.input_ids for example in batch], pad_token),
         "attention_mask": pad([[1] * len(example.input_ids) for example in batch], 0),
@@ -35,12 +35,12 @@ def collate(batch: Sequence[Encoded], pad_token: int) -> dict[str, torch.Tensor]
 
 
 class SquadTrainer(Trainer):
-    """The Trainer with an evaluation of its own: loss per answer token, generated answers, SQuAD's scores."""
+    """A Trainer with its own evaluation: loss per answer token, generated answers, SQuAD's scores."""
 
     def __init__(
         self, *args: Any, eval_bs: int, max_new_tokens: int, bridge: HposlurmCallback | None = None, **kwargs: Any
     ) -> None:
-        """`bridge` says whether to break an evaluation off."""
+        """Creates the trainer; `bridge` decides whether an evaluation ends early."""
         super().__init__(*args, **kwargs)
         self.bridge = bridge
         if bridge is not None:
@@ -66,9 +66,9 @@ class SquadTrainer(Trainer):
 
     @torch.no_grad()
     def scores(self) -> dict[str, float] | None:
-        """eval_loss over all answer tokens of all ranks; exact_match and f1 in per cent of all questions.
+        """Returns eval_loss (over the answer tokens of all ranks), exact_match and f1 (per cent of all questions).
 
-        None if the study asks the run to leave meanwhile.
+        None if the study requests the run to exit meanwhile.
         """
         model = self.accelerator.unwrap_model(self.model)
         model.eval()
@@ -95,7 +95,10 @@ class SquadTrainer(Trainer):
         }
 
     def my_batches(self) -> Iterator[tuple[list[Encoded], int]]:
-        """This rank's batches, and how many of each count: with ZeRO-3 all ranks must call the model equally often."""
+        """Yields this rank's batches and how many of each batch count.
+
+        The rest is padding: with ZeRO-3 all ranks must call the model equally often.
+        """
         rank, world = self.args.process_index, self.args.world_size
         mine = self.eval_dataset[rank::world]
         padded = mine + self.eval_dataset[: -(-len(self.eval_dataset) // world) - len(mine)]
@@ -104,7 +107,7 @@ class SquadTrainer(Trainer):
             yield batch, len(mine[first : first + self.eval_bs])
 
     def answer_loss(self, model: Any, batch: Sequence[Encoded]) -> tuple[float, int]:
-        """The summed cross entropy of the batch's answer tokens, and how many there are."""
+        """Returns the summed cross entropy of the batch's answer tokens, and their number."""
         inputs = self._prepare_inputs(collate(batch, self.processing_class.pad_token_id))
         labels = inputs.pop("labels")[:, 1:]
         logits = model(**inputs).logits[:, :-1][labels != IGNORED]
@@ -112,7 +115,7 @@ class SquadTrainer(Trainer):
         return cross_entropy(logits.float(), answer_tokens, reduction="sum").item(), len(answer_tokens)
 
     def generate(self, model: Any, batch: Sequence[Encoded]) -> list[str]:
-        """Greedy answers; the prompts are padded on the left, so that each answer follows its prompt directly."""
+        """Returns greedy answers. Prompts are padded on the left, so that each answer directly follows its prompt."""
         tokenizer = self.processing_class
         inputs = {
             "input_ids": pad([example.prompt for example in batch], tokenizer.pad_token_id, left=True),
@@ -130,7 +133,7 @@ class SquadTrainer(Trainer):
 
 
 class Clock(TrainerCallback):
-    """Seconds since the training began, and the training speed without the evaluations."""
+    """Measures the seconds since the training began, and the training speed without evaluations."""
 
     def __init__(self) -> None:
         self.began = self.resumed = time.monotonic()
@@ -144,16 +147,16 @@ class Clock(TrainerCallback):
         return time.monotonic() - self.began
 
     def speed(self, state: TrainerState, samples: int) -> float:
-        """Samples per second since the last evaluation, all ranks together; `samples` is how many one epoch has."""
+        """Returns samples per second of all ranks since the last evaluation; `samples` is the size of an epoch."""
         return samples * ((state.epoch or 0.0) - self.epoch) / max(time.monotonic() - self.resumed, 1e-9)
 
     def resume(self, state: TrainerState) -> None:
-        """Training goes on after an evaluation."""
+        """Restarts the measurement of speed after an evaluation."""
         self.resumed, self.epoch = time.monotonic(), state.epoch or 0.0
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """In GiB: peak_gpu_gb (reserved, of the fullest GPU) where there are GPUs, else peak_host_gb (all ranks' sum)."""
+    """Returns peak_gpu_gb (reserved, of the fullest GPU) or, without GPUs, peak_host_gb (sum of all ranks), in GiB."""
     if device.type == "cuda":
         return {"peak_gpu_gb": _over_ranks(torch.cuda.max_memory_reserved(device) / GIB, device, "MAX")}
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts KiB on Linux, bytes on macOS

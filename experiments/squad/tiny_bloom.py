@@ -1,6 +1,6 @@
-"""`tiny-bloom`: a BLOOM small enough for a laptop, built from a config, its tokenizer trained on the data at hand.
+"""`tiny-bloom`: a BLOOM small enough for a laptop, built from a config, with a tokenizer trained on the given data.
 
-Nothing is downloaded. Same texts, same seed: same tokenizer and same weights, in every process.
+Downloads nothing. The same texts and seed give the same tokenizer and weights in every process.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast, set_seed
 
-VOCABULARY = 2048  # at most; a frequent word of the data becomes one token
+VOCABULARY = 2048  # maximum; enough for one token per frequent word of the data
 
 
 def tiny_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer (as BLOOM's own is) trained on `texts`."""
+    """Returns a byte-level BPE tokenizer (like BLOOM's own) trained on `texts`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,9 +32,10 @@ def tiny_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> BloomForCausalLM:
-    """Two layers of width 64 with random weights, in fp32.
+    """Returns a model with two layers of width 64 and random fp32 weights.
 
-    Many heads and a wide start make it learn to copy from the context within a few hundred steps (experiments/LOG.md).
+    With many heads and a wide initializer range it learns to copy from the context in a few hundred steps
+    (experiments/LOG.md).
     """
     set_seed(seed)
     return BloomForCausalLM(

@@ -93,7 +93,7 @@ def test_a_run_that_was_asked_to_leave_twice_ends_where_another_does(
 
     request.touch()  # there from the beginning: it leaves after its first step, in the middle of an epoch
     first = attempt()
-    assert first.output == "left at step 1, as the study asked\n"
+    assert first.output == "exited at step 1 at the request of the study\n"
     assert not first.reports and steps(first.checkpoints) == [1]
 
     request.unlink()
@@ -102,7 +102,7 @@ def test_a_run_that_was_asked_to_leave_twice_ends_where_another_does(
     asking.start()
     second = attempt()
     asking.join()
-    assert second.output.startswith("left at step ")
+    assert second.output.startswith("exited at step ")
     assert per_epoch <= steps(second.checkpoints)[-1] < 2 * per_epoch
 
     request.unlink()

@@ -148,7 +148,7 @@ def test_the_same_samples_are_drawn_each_time() -> None:
     [
         ("{", "not SQuAD v1.1 JSON"),
         ('{"rows": []}', "not SQuAD v1.1 JSON"),
-        ('{"data": []}', "holds no questions"),
+        ('{"data": []}', "has no questions"),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str, message: str) -> None:
