@@ -112,5 +112,5 @@ def disk_gb(spec: StudySpec, wave: int) -> float | None:
 def _leaves_paused(spec: StudySpec) -> bool:
     """True if any trial may be sent on at any time, so that all that wait for it keep their checkpoints."""
     search = spec.search
-    is_auto = search.algorithm == "auto" and search.max_resource is not None and len(spec.objectives) == 1
-    return is_auto or search.pair[1] == "asha"
+    has_rungs = search.pruner_traits.rungs == "always" or (search.has_rungs and len(spec.objectives) == 1)
+    return search.pruner_traits.promotes_any_time and has_rungs

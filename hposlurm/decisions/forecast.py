@@ -11,17 +11,12 @@ from hposlurm.decisions.observe import observe
 from hposlurm.records.history import History
 from hposlurm.search import Observation, SearchProblem, TrainingRequest, derive_seed, next_requests, requests_per_wave
 from hposlurm.search.rungs import levels_of
-from hposlurm.spec.search import PAIRS
+from hposlurm.spec.algorithms import CHEAPEST
 from hposlurm.trial import TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
     from hposlurm.spec.search import SearchSpec
-
-# They cost no model, and how many trials go on does not depend on how they were found
-_CHEAP = ("grid", "random", "qmc")
-# auto's rungs are these, while early results predict late ones; otherwise there are fewer
-_AUTO = PAIRS["asha"]
 
 
 def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) -> tuple[int, int] | None:
@@ -54,10 +49,11 @@ def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) ->
 
 def _imagined(search: SearchSpec) -> SearchSpec:
     sampler, pruner = search.pair
-    if search.algorithm == "auto" and search.max_resource is not None:
-        sampler, pruner = _AUTO
+    if search.pruner_traits.played_as and search.has_rungs:
+        pruner = search.pruner_traits.played_as
         search = search.model_copy(update={"min_resource": levels_of(search)[0]})
-    sampler = sampler if sampler in _CHEAP else "random"
+    # how many trials go on does not depend on how they were found
+    sampler = sampler if search.sampler_traits.is_cheap else CHEAPEST
     return search.model_copy(update={"algorithm": None, "sampler": sampler, "pruner": pruner})
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hposlurm.pruning import AT_REPORTS
 from hposlurm.search import SearchProblem, requests_per_wave
 from hposlurm.spec.refill import why_no_refill
 
@@ -35,9 +34,6 @@ AHEAD_SHARE = 8
 _RUNS_WITH_RUNGS = 2
 # A budget of GPU hours pays for more trials than with all of their time limits, but few use less than a quarter
 _RUNS_PER_TIME_LIMIT = 4
-# What learns from a generation of results at once, and what looks at no result at all
-_BREEDERS = frozenset({"cmaes", "nsga2", "nsga3"})
-_BLIND = frozenset({"grid", "random", "qmc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +52,16 @@ def mode_of(spec: StudySpec) -> Mode:
         return Mode("barrier", "driver: chain lays all waves one behind the other")
     if spec.search.in_generations:
         return Mode("barrier", "a generation begins when everyone of the one before has arrived")
-    sampler, n_trials, size = spec.search.pair[0], spec.budget.n_trials, spec.waves.size
-    if sampler in _BREEDERS:
-        return Mode("barrier", f"{sampler} breeds a generation from all results of the one before")
+    sampler, n_trials, size = spec.search.sampler_traits, spec.budget.n_trials, spec.waves.size
+    if sampler.by_generations:
+        return Mode("barrier", f"{sampler.name} breeds a generation from all results of the one before")
     if size is None and _is_known(spec):
         return Mode("barrier", "no result changes what comes next, so that all is one wave")
     can_refill = not why_no_refill(spec.search) and spec.slurm.driver == "planner" and spec.resources.nodes == 1
     if size is None and can_refill:
         return Mode("refill", "a job that starts takes what is best to do by then")
-    if sampler not in _BLIND and n_trials is not None and size is not None and n_trials <= size * (1 + _ROUNDS_BEHIND):
+    is_short = n_trials is not None and size is not None and n_trials <= size * (1 + _ROUNDS_BEHIND)
+    if is_short and not sampler.is_blind:
         return Mode("barrier", f"of {n_trials} trials in waves of {size} all would be planned before the first result")
     most = spec.waves.max_concurrent
     if most is not None and _waves(spec, most) == 1:
@@ -102,9 +99,9 @@ def _first_rung(spec: StudySpec) -> int | None:
 
 def _is_known(spec: StudySpec) -> bool:
     """Whether no result changes what comes next."""
-    budget, (sampler, pruner) = spec.budget, spec.search.pair
-    is_known = sampler == "grid" or (sampler in ("random", "qmc") and budget.n_trials is not None)
-    return pruner in {"none", *AT_REPORTS} and is_known and not budget.may_end_early
+    budget, sampler = spec.budget, spec.search.sampler_traits
+    is_known = sampler.is_blind and (sampler.lists_all or budget.n_trials is not None)
+    return spec.search.pruner_traits.in_one_go and is_known and not budget.may_end_early
 
 
 def waves_in_flight(spec: StudySpec, wave_size: int) -> int:
@@ -161,8 +158,8 @@ def elements_wanted(
         return max(proposed, most)
     unfinished = sum(not trial.state.is_finished for trial in history.trials)
     new = max(0, min(known) - len(history.trials))
-    has_rungs = spec.search.pair[1] not in {"none", *AT_REPORTS} and spec.search.max_resource is not None
-    runs = (_RUNS_WITH_RUNGS if has_rungs else 1) * (new + unfinished)
+    may_pause = not spec.search.pruner_traits.in_one_go and spec.search.max_resource is not None
+    runs = (_RUNS_WITH_RUNGS if may_pause else 1) * (new + unfinished)
     return max(proposed, min(most, max(runs, min(wave_size, new + unfinished))))
 
 

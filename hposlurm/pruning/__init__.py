@@ -6,6 +6,6 @@ May import trial and errors. Uses the standard library only, because workers mak
 from hposlurm.pruning.curve import Curve
 from hposlurm.pruning.decider import Decider
 from hposlurm.pruning.decision import DECISION, PruningDecision, recomputed
-from hposlurm.pruning.rule import AT_REPORTS, StopRule
+from hposlurm.pruning.rule import StopRule
 
-__all__ = ["AT_REPORTS", "DECISION", "Curve", "Decider", "PruningDecision", "StopRule", "recomputed"]
+__all__ = ["DECISION", "Curve", "Decider", "PruningDecision", "StopRule", "recomputed"]

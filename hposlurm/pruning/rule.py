@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 from hposlurm.trial import Objective
 
-#: The rules that decide at each report whether a trial goes on or ends there.
-AT_REPORTS = frozenset({"asha_stopping", "median", "patient", "percentile", "threshold", "wilcoxon"})
-
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
-    """One of AT_REPORTS with its settings. A trial goes on while the condition of the rule holds.
+    """One of pruning.rules.RULES with its settings. A trial goes on while the condition of the rule holds.
 
     - asha_stopping: at each rung the trial is among the best 1/`reduction_factor` of those that reached it earlier.
     - percentile, median (50 %): the trial's best value so far is among the best `percentile` % of the completed trials
@@ -22,7 +19,7 @@ class StopRule:
     - patient: the trial has improved in its last `patience` reports.
     """
 
-    #: One of AT_REPORTS.
+    #: One of pruning.rules.RULES.
     name: str
     #: The objectives of the study.
     objectives: tuple[Objective, ...]

@@ -18,27 +18,19 @@ from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, told, value_at
-from hposlurm.spec.refill import BY_RUNGS
+from hposlurm.spec.algorithms import SAMPLERS
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords
     from hposlurm.spec import StudySpec
 
+# Where points come from that no sampler proposed
 _ORIGINS = {
     "enqueue": "given by search.enqueue",
     "default": "the defaults of the parameters",
-    "grid": "the next point of the grid",
-    "random": "drawn at random",
-    "qmc": "the next point of a Sobol sequence",
-    "tpe": "proposed by TPE",
-    "gp": "proposed by a Gaussian process",
-    "cmaes": "proposed by CMA-ES",
-    "nsga2": "proposed by NSGA-II",
-    "nsga3": "proposed by NSGA-III",
     "copy": "copied from another member of the population, and changed",
 }
-_MODELS = ("tpe", "gp", "cmaes", "nsga2", "nsga3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +192,10 @@ def _spec_of(layout: StudyLayout, file: str) -> StudySpec:
 
 def _origin(study: Replay, trial: Trial) -> str:
     origin = str(trial.attrs.get("origin", "unknown"))
-    words = _ORIGINS.get(origin, origin)
-    if origin == "gp" and study.spec.search.pair[0] == "auto":
+    words = SAMPLERS[origin].origin if origin in SAMPLERS else _ORIGINS.get(origin, origin)
+    if origin == study.spec.search.sampler_traits.over_rungs:
         words += " over all rungs" if len(levels_of(study.spec.search)) > 1 else ""
-    if origin in _MODELS and study.warm.trials:
+    if origin in SAMPLERS and not SAMPLERS[origin].is_blind and study.warm.trials:
         words += f", which also learnt from {counted(len(study.warm.trials), 'trial')} of other studies"
     if origin == "copy":
         words = f"a copy of trial {trial.attrs.get('parent')} at step {trial.attrs.get('parent_step')}, changed"
@@ -248,7 +240,7 @@ def _standing(study: Replay, number: int) -> str:
     step, levels = mine.to_step, levels_of(search)
     if step not in levels[:-1]:
         return ""
-    if search.pair[1] in BY_RUNGS:
+    if search.pruner_traits.by_rungs:
         placing = placing_of(study.problem, study.observations, mine)
     else:
         k = levels.index(step)

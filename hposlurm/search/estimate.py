@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from hposlurm.pruning import AT_REPORTS
 from hposlurm.search.halving import BracketShape, shapes_of
 from hposlurm.search.observation import SearchProblem
 from hposlurm.search.rungs import levels_of
@@ -39,21 +38,21 @@ def training(problem: SearchProblem, n_trials: int) -> Training | None:
     search, most = problem.search, problem.search.max_resource
     if most is None:
         return None
-    pruner = search.pair[1]
+    pruner = search.pruner_traits
     if search.in_generations:
         return Training((most,), (search.population_size or n_trials,), "exactly")
-    if pruner in ("successive_halving", "hyperband"):
+    if pruner.by_rungs:
         return Training(levels_of(search), _halved(problem, n_trials), "exactly")
-    if pruner in ("asha", "asha_stopping"):
+    if pruner.rungs == "always":
         return Training(levels_of(search), _thinned(n_trials, search.reduction_factor, len(levels_of(search))), "about")
-    if pruner == "auto" and len(problem.objectives) == 1:
+    if search.has_rungs and len(problem.objectives) == 1:
         from hposlurm.search.auto.recipe import THROUGH_SHARE  # SciPy takes 0.2 s to import
 
         levels = levels_of(search)
         through = round(THROUGH_SHARE * n_trials)
         rest = _thinned(n_trials - through, search.reduction_factor, len(levels))
         return Training(levels, tuple(through + count for count in rest), "about")
-    is_sure = pruner not in AT_REPORTS and search.patience is None
+    is_sure = not pruner.at_reports and search.patience is None
     return Training((most,), (n_trials,), "exactly" if is_sure else "at most")
 
 

@@ -11,8 +11,6 @@ from hposlurm.search.suggestions import suggest
 from hposlurm.trial import TrialState
 
 EXHAUSTED = "the search space is exhausted"
-# These never look at a value
-_BLIND = frozenset({"grid", "random", "qmc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +46,17 @@ def fresh(
     """
     left = room(problem, observations, n)
     search = problem.search
-    sampler = search.pair[0]
+    sampler = search.sampler_traits
     prior = problem.prior
-    if left and levels and sampler not in _BLIND:
+    if left and levels and not sampler.is_blind:
         enough = max(search.startup_trials, len(problem.space.parameters) + 2)
         told = at_one_rung([*prior, *observations], levels, enough)
         prior, observations = tuple(told[: len(prior)]), told[len(prior) :]
-    elif sampler == "gp" and search.stop_by is not None:
+    elif sampler.completed_only and search.stop_by is not None:
         observations = [_as_complete(o) for o in observations]
     found = suggest(
         problem.space,
-        sampler,
+        sampler.name,
         problem.objectives,
         observations,
         left,

@@ -53,7 +53,7 @@ def shapes_of(problem: SearchProblem) -> tuple[BracketShape, ...]:
     """The shapes that brackets 0, 1, 2, … of a search have in turn. Successive halving has one: one trial survives."""
     search = problem.search
     rungs = len(levels_of(search))
-    if search.pair[1] == "successive_halving":
+    if "brackets" not in search.pruner_traits.keys:
         return (BracketShape(0, search.reduction_factor ** (rungs - 1)),)
     return shapes(rungs, search.reduction_factor, search.brackets)
 

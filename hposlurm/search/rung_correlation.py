@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hposlurm.pruning import AT_REPORTS
 from hposlurm.search.observation import Observation, SearchProblem
 from hposlurm.search.rungs import is_sent_to, levels_of, value_at
 from hposlurm.trial import TrialState
@@ -69,14 +68,16 @@ class RungCorrelations:
 
 def rung_correlations(problem: SearchProblem, observations: Sequence[Observation]) -> RungCorrelations | None:
     """Returns what is known of the study's rungs; None where trials are not compared before their end."""
-    pruner = problem.search.pair[1]
-    if pruner in ("none", "pbt") or (pruner == "auto" and len(problem.objectives) > 1):
-        return None
-    if pruner == "auto":
+    pruner = problem.search.pruner_traits
+    if pruner.rungs == "with max_resource":
+        if len(problem.objectives) > 1:
+            return None
         return _of_auto(problem, observations)
+    if pruner.rungs == "never" and not pruner.at_reports:
+        return None
     levels = levels_of(problem.search)
     rungs = tuple(_rung(observations, level) for level in levels[:-1])
-    at_reports = pruner in AT_REPORTS - {"asha_stopping"}  # which compares at rungs only
+    at_reports = pruner.at_reports and pruner.rungs == "never"
     return RungCorrelations(rungs, False, levels[0], at_reports=at_reports) if rungs else None
 
 

@@ -61,7 +61,7 @@ def levels_of(search: SearchSpec) -> tuple[int, ...]:
     """Returns the rungs of a search, the last one where training ends; () without a `max_resource`."""
     if search.max_resource is None:
         return ()
-    lowest = math.ceil(search.max_resource / _AUTO_SPAN) if search.pair[1] == "auto" else 1
+    lowest = math.ceil(search.max_resource / _AUTO_SPAN) if search.pruner_traits.rungs == "with max_resource" else 1
     return rung_levels(search.min_resource or lowest, search.max_resource, search.reduction_factor)
 
 

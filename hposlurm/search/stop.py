@@ -7,26 +7,25 @@ from typing import TYPE_CHECKING
 
 from hposlurm.pruning import StopRule
 from hposlurm.search.rungs import levels_of
+from hposlurm.spec.algorithms import PRUNERS
 from hposlurm.trial import Objective
 
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
-_PERCENTILE = {"median": 50.0, "percentile": 25.0}
-
 
 def stop_rule(search: SearchSpec, objectives: Sequence[Objective]) -> StopRule | None:
     """What a wave's plan keeps of it; None if every trial is trained as far as it was assigned."""
-    name = search.stop_by
-    if name is None:
+    if search.stop_by is None:
         return None
+    rule = PRUNERS[search.stop_by]
     return StopRule(
-        name=name,
+        name=rule.name,
         objectives=tuple(objectives),
         compare_by=search.compare_by,
-        levels=levels_of(search)[:-1] if name == "asha_stopping" else (),
+        levels=levels_of(search)[:-1] if rule.rungs == "always" else (),
         reduction_factor=search.reduction_factor,
-        percentile=search.percentile or _PERCENTILE.get(name, 50.0),
+        percentile=search.percentile or rule.percentile,
         warmup_steps=search.warmup_steps,
         warmup_trials=search.warmup_trials or 5,
         lower=search.lower,

@@ -10,32 +10,33 @@ from pydantic import ValidationError
 from hposlurm.errors import Problem
 from hposlurm.space import FloatParameter
 from hposlurm.spec import model
+from hposlurm.spec.algorithms import SAMPLERS, self_ending
 from hposlurm.spec.definitions import Definition
+from hposlurm.spec.draft import Draft, section
 from hposlurm.spec.ends import ends_by
 
 
-def budget_problems(
-    data: Mapping[str, Any], definitions: Mapping[str, Definition], where: Mapping[str, str]
-) -> Iterator[Problem]:
-    """What is wrong with `budget` in `data`; `where` has the path of each of the valid `definitions`."""
-    budget, search = data.get("budget", {}), data.get("search")
+def budget_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
+    """Yields what is wrong with `budget` in `data`."""
+    budget, search = data.get("budget", {}), section(data, "search")
     if not isinstance(budget, dict):
         return  # the model reports it
-    if "grid" in _algorithms(search):
-        yield from _grid_problems(definitions, where)
-    elif not ends_by(budget, _algorithms(search)):
+    algorithms = {name for key in ("algorithm", "sampler", "pruner") if isinstance(name := search.get(key), str)}
+    if any(name in SAMPLERS and SAMPLERS[name].lists_all for name in algorithms):
+        yield from _grid_problems(draft.definitions, draft.where)
+    elif not ends_by(budget, algorithms):
         hint = "or set budget.gpu_hours, budget.wall_time or budget.patience"
         if open_end := next((key for key in ("target", "terminator") if key in budget), None):
             hint = f"a {open_end} may never be reached: beside it " + hint.removeprefix("or ")
-        yield Problem("budget.n_trials", "is missing; only search.algorithm: grid and pbt end by themselves", hint)
+        yield Problem(
+            "budget.n_trials",
+            f"is missing; only search.algorithm: {' and '.join(self_ending())} end by themselves",
+            hint,
+        )
     objectives = data.get("objectives")
     if budget.get("terminator") and isinstance(objectives, list | tuple) and len(objectives) > 1:
         yield Problem("budget.terminator", f"works with one objective, there are {len(objectives)}", "take it out")
-    yield from _gpu_hour_problems(budget, data.get("resources", {}))
-
-
-def _algorithms(search: Any) -> tuple[object, ...]:
-    return tuple(search.get(key) for key in ("algorithm", "sampler", "pruner")) if isinstance(search, dict) else ()
+    yield from _gpu_hour_problems(budget, draft.resources)
 
 
 def _grid_problems(definitions: Mapping[str, Definition], where: Mapping[str, str]) -> Iterator[Problem]:
@@ -46,13 +47,12 @@ def _grid_problems(definitions: Mapping[str, Definition], where: Mapping[str, st
             yield Problem(where[name], f"a grid cannot use the continuous range of {name}", how)
 
 
-def _gpu_hour_problems(budget: Mapping[str, Any], resources: Any) -> Iterator[Problem]:
+def _gpu_hour_problems(budget: Mapping[str, Any], asked: model.ResourcesSpec | None) -> Iterator[Problem]:
     try:
         limit = model.BudgetSpec.model_validate({"gpu_hours": budget.get("gpu_hours")}).gpu_hours
-        asked = model.ResourcesSpec.model_validate(resources)
     except ValidationError:
         return  # the model reports it
-    if limit is None:
+    if limit is None or asked is None:
         return
     if not asked.gpu_hours:
         yield Problem(

@@ -18,10 +18,23 @@ from hposlurm.spec.definitions import CategoricalDefinition, Definition, IntDefi
 from hposlurm.spec.entries import clause_text
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.problems import nearest, suggestion
+from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import ParamValue
 
 _ADAPTER: TypeAdapter[Definition] = TypeAdapter(Definition)
 _MAX_LEVELS = 10  # of conditionals within conditionals
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDraft:
+    """The section `search`, as far as it can be read; what cannot is reported by the model."""
+
+    #: Its algorithm, whatever else is wrong in it.
+    named: SearchSpec | None = None
+    #: All keys that are known; None where the value of one is wrong.
+    known: SearchSpec | None = None
+    #: All of it; None where a key is unknown as well.
+    whole: SearchSpec | None = None
 
 
 @dataclass(slots=True)
@@ -39,6 +52,9 @@ class Draft:
     metrics: set[str] = field(default_factory=set)
     expressions: dict[str, Expression] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    search: SearchDraft = SearchDraft()
+    #: The section `resources`; None where something in it is wrong.
+    resources: model.ResourcesSpec | None = None
 
     @property
     def known(self) -> set[str]:
@@ -47,7 +63,9 @@ class Draft:
 
 def read_draft(data: Mapping[str, Any]) -> Draft:
     """The search space in `data`, with the problems that were found on the way."""
-    draft = Draft(facts=_facts(data), metrics=_metrics(data))
+    draft = Draft(metrics=_metrics(data), search=_search(data.get("search", {})))
+    draft.resources = _resources(data.get("resources", {}))
+    draft.facts = _facts(data, draft.resources)
     _define(section(data, "parameters"), "parameters", frozenset(), draft)
     _conditionals(data.get("conditionals"), "conditionals", frozenset(), draft)
     for index, text in enumerate(entries(data.get("constraints"))):
@@ -77,13 +95,39 @@ def mappings(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}.{index}", entry
 
 
-def _facts(data: Mapping[str, Any]) -> dict[str, ParamValue]:
+def _search(raw: Any) -> SearchDraft:
+    if not isinstance(raw, dict):
+        return SearchDraft()
+    known = {key: raw[key] for key in raw if key in SearchSpec.model_fields}
     try:
-        return model.ResourcesSpec.model_validate(section(data, "resources")).facts
+        spec = SearchSpec.model_validate(known)
     except ValidationError:
-        # which facts are set is still known, and that is all that the checks of names need
-        given = {key for key in UNSET if key in section(data, "resources")}
-        return dict.fromkeys({*model.ResourcesSpec().facts, *given}, 1)
+        return SearchDraft(named=_named({key: raw[key] for key in ("algorithm", "sampler", "pruner") if key in raw}))
+    return SearchDraft(spec, spec, spec if len(known) == len(raw) else None)
+
+
+def _named(names: dict[str, Any]) -> SearchSpec | None:
+    try:
+        return SearchSpec.model_validate(names)
+    except ValidationError:
+        return None
+
+
+def _resources(raw: Any) -> model.ResourcesSpec | None:
+    try:
+        return model.ResourcesSpec.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _facts(data: Mapping[str, Any], resources: model.ResourcesSpec | None) -> dict[str, ParamValue]:
+    if resources is not None:
+        return resources.facts
+    given = section(data, "resources")
+    if not given:
+        return model.ResourcesSpec().facts
+    # which facts are set is still known, and that is all that the checks of names need
+    return dict.fromkeys({*model.ResourcesSpec().facts, *(key for key in UNSET if key in given)}, 1)
 
 
 def _metrics(data: Mapping[str, Any]) -> set[str]:

@@ -5,39 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from hposlurm.errors import Problem
-from hposlurm.spec.definitions import Definition
+from hposlurm.spec.algorithms import PRUNERS, users
+from hposlurm.spec.draft import Draft
+from hposlurm.spec.pruning import missing_keys
 from hposlurm.spec.search import SearchSpec
 
-_OWN = ("perturbation_interval", "quantile", "resample_probability", "perturb_factors")
 
-
-def population_problems(data: Mapping[str, Any], definitions: Mapping[str, Definition]) -> Iterator[Problem]:
-    """What is wrong with `search` and the mutable parameters in `data`; `definitions` are the valid ones."""
-    search = data.get("search", {})
-    try:
-        spec = SearchSpec.model_validate(search)
-    except ValidationError:
-        return  # the model reports it
-    if not spec.in_generations:
-        for key in _OWN:
-            if getattr(spec, key) != SearchSpec.model_fields[key].default:  # frozen specs name all defaults
-                yield Problem(f"search.{key}", f"is for pbt, not for {spec.name}", "take it out")
+def population_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
+    """Yields what is wrong with a population in `search`, and with the mutable parameters."""
+    spec = draft.search.whole
+    if spec is None:
         return
-    for key, what in (
-        ("population_size", "how many models are trained side by side"),
-        ("max_resource", "the step at which training ends"),
-        ("perturbation_interval", "after how many steps the worst become copies of the best"),
-    ):
-        if getattr(spec, key) is None:
-            yield Problem(f"search.{key}", f"is missing; pbt needs it: {what}")
+    if not spec.in_generations:
+        yield from _foreign_keys(spec)
+        return
+    yield from missing_keys(spec)
     interval, most = spec.perturbation_interval, spec.max_resource
     if interval is not None and most is not None and interval >= most:
         what = f"{interval} is not below max_resource {most}: nobody would ever be copied"
         yield Problem("search.perturbation_interval", what, f"at most {most - 1}" if most > 1 else "")
-    if not any(definition.mutable for definition in definitions.values()):
+    if not any(definition.mutable for definition in draft.definitions.values()):
         yield Problem(
             "parameters",
             "none is mutable, so a copy would be just like what it is copied from",
@@ -46,8 +34,18 @@ def population_problems(data: Mapping[str, Any], definitions: Mapping[str, Defin
     yield from _count_problems(data.get("budget"), spec)
     waves = data.get("waves")
     if isinstance(waves, dict) and waves.get("mode") in ("overlap", "refill"):
-        what = f"{waves['mode']} cannot compare a whole generation, which pbt does before the next one begins"
+        mode, pruner = waves["mode"], spec.pair[1]
+        what = f"{mode} cannot compare a whole generation, which {pruner} does before the next one begins"
         yield Problem("waves.mode", what, "take it out, or barrier")
+
+
+def _foreign_keys(spec: SearchSpec) -> Iterator[Problem]:
+    """Yields what is given and read by populations only."""
+    populations = [row for row in PRUNERS.values() if row.in_generations]
+    own = {row.name for row in populations}
+    for key in (key for row in populations for key in row.keys if own >= {*users(key)}):
+        if getattr(spec, key) != SearchSpec.model_fields[key].default:  # frozen specs name all defaults
+            yield Problem(f"search.{key}", f"is for {' and '.join(users(key))}, not for {spec.name}", "take it out")
 
 
 def _count_problems(budget: Any, spec: SearchSpec) -> Iterator[Problem]:

@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from hposlurm.errors import Problem
-from hposlurm.pruning import AT_REPORTS
-from hposlurm.spec.search import WITH_RUNGS, SearchSpec
+from hposlurm.spec.algorithms import PAIRS, PATIENCE_RULE, PRUNERS, pair_of, users
+from hposlurm.spec.draft import Draft, section
+from hposlurm.spec.search import SearchSpec
 
 
-def search_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What does not go together in `search`, and with the objectives."""
-    search = data.get("search", {})
-    if not isinstance(search, dict):
-        return  # the model reports it
+def search_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
+    """Yields what does not go together in `search`, and with the objectives."""
+    search = section(data, "search")
     for key in ("sampler", "pruner"):
         if key in search and "algorithm" in search:
             yield Problem(
                 f"search.{key}", "cannot stand beside search.algorithm, which names both", "take one of the two out"
             )
-    try:
-        spec = SearchSpec.model_validate({key: search[key] for key in search if key in SearchSpec.model_fields})
-    except ValidationError:
-        return  # the model reports it
+    spec = draft.search.known
+    if spec is None:
+        return
     yield from _resource_problems(spec)
     yield from _rule_problems(spec)
     yield from _objective_problems(spec, data.get("objectives"))
@@ -33,66 +29,72 @@ def search_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _resource_problems(spec: SearchSpec) -> Iterator[Problem]:
     least, most = spec.min_resource or 1, spec.max_resource
-    pruner = spec.pair[1]
+    needs_rungs = spec.pruner_traits.rungs == "always"
     if most is None:
-        if pruner in WITH_RUNGS:
+        if needs_rungs:
             what = f"is missing; {spec.name} compares trials on their way to it"
             yield Problem("search.max_resource", what, "the step of a whole training's last report: its epochs, say")
         elif spec.min_resource is not None:
             yield Problem("search.min_resource", "means nothing without search.max_resource", "set that as well")
-    elif (pruner in WITH_RUNGS or spec.min_resource is not None) and least * 3 >= most * 2:
+    elif (needs_rungs or spec.min_resource is not None) and least * 3 >= most * 2:
         what = f"{least} is too close to max_resource {most}: there is no rung between them"
         yield Problem(
             "search.min_resource", what, f"at most {(most * 2 - 1) // 3}" if most > 1 else "raise max_resource"
         )
-    if spec.brackets is not None and pruner != "hyperband":
-        yield Problem("search.brackets", f"is for hyperband and bohb, not for {spec.name}", "take it out")
+    if spec.brackets is not None and "brackets" not in spec.keys_read:
+        what = f"is for {' and '.join(_algorithms('brackets'))}, not for {spec.name}"
+        yield Problem("search.brackets", what, "take it out")
+
+
+def _algorithms(key: str) -> list[str]:
+    """Returns the names of the algorithms whose pruner reads a key of `search`."""
+    pruners = [name for name in users(key) if name in PRUNERS]
+    return pruners + [name for name in PAIRS if pair_of(name)[1] in pruners]
+
+
+def missing_keys(spec: SearchSpec) -> Iterator[Problem]:
+    """Yields the keys that its pruner cannot do without and that are not given."""
+    for need in spec.pruner_traits.needs:
+        if all(getattr(spec, key) is None for key in (need.key, need.other) if key):
+            yield Problem(f"search.{need.key}", f"is missing; {need.why}", need.hint)
 
 
 def _rule_problems(spec: SearchSpec) -> Iterator[Problem]:
-    pruner = spec.pair[1]
-    if pruner == "threshold" and spec.lower is None and spec.upper is None:
-        yield Problem("search.upper", "is missing; threshold stops what is above it", "or set search.lower")
     if spec.lower is not None and spec.upper is not None and spec.lower > spec.upper:
         yield Problem("search.lower", f"must be at most upper: {spec.lower:g} > {spec.upper:g}")
-    if pruner == "patient" and spec.patience is None:
-        yield Problem("search.patience", "is missing; patient stops a trial that has not improved in so many reports")
-    if spec.patience is not None and spec.stop_by == "patient" and not _is_in_one_go(spec):
+    if not spec.in_generations:
+        yield from missing_keys(spec)
+    if spec.patience is not None and spec.stop_by == PATIENCE_RULE and not _is_in_one_go(spec):
         hint = "take it out, or name a pruner such as asha_stopping or median"
         what = f"is for trials that are trained in one go; {spec.name} decides itself how far each goes"
         yield Problem("search.patience", what, hint)
-    for key, users in _USED_BY.items():
+    for key in _OF_RULES:
         is_given = getattr(spec, key) != SearchSpec.model_fields[key].default  # frozen specs name all defaults
-        if is_given and spec.stop_by not in users:
-            yield Problem(f"search.{key}", f"is for {' and '.join(users)}, not for {spec.name}", "take it out")
+        if is_given and key not in spec.keys_read:
+            yield Problem(f"search.{key}", f"is for {' and '.join(users(key))}, not for {spec.name}", "take it out")
 
 
 def _is_in_one_go(spec: SearchSpec) -> bool:
-    pruner = spec.pair[1]
-    return pruner in {"none", *AT_REPORTS} or (pruner == "auto" and spec.max_resource is None)
+    pruner = spec.pruner_traits
+    return pruner.in_one_go or (pruner.rungs != "never" and not spec.has_rungs)
 
 
-_USED_BY: Mapping[str, tuple[str, ...]] = {
-    "percentile": ("percentile",),
-    "lower": ("threshold",),
-    "upper": ("threshold",),
-    "p_value": ("wilcoxon",),
-    "warmup_steps": ("median", "percentile", "wilcoxon", "threshold", "patient"),
-    "warmup_trials": ("median", "percentile"),
-}
-_ONE_NUMBER = ("patient", "threshold", "wilcoxon")
+# The keys of single rules at a report, an error beside any other one
+_OF_RULES = ("percentile", "lower", "upper", "p_value", "warmup_steps", "warmup_trials")
 
 
 def _objective_problems(spec: SearchSpec, objectives: Any) -> Iterator[Problem]:
     entries = [entry for entry in objectives if isinstance(entry, dict)] if isinstance(objectives, list | tuple) else []
     if spec.compare_by != "first" and len(entries) == 1:
         yield Problem("search.compare_by", f"{spec.compare_by} needs several objectives, there is one", "take it out")
-    if spec.compare_by == "domination" and (spec.stop_by in _ONE_NUMBER or spec.patience is not None):
-        by = spec.stop_by if spec.stop_by in _ONE_NUMBER else "patience"
+    rule = None if spec.stop_by is None else PRUNERS[spec.stop_by]
+    looks_at_one = rule is not None and rule.one_number
+    if spec.compare_by == "domination" and (looks_at_one or spec.patience is not None):
+        by = spec.stop_by if looks_at_one else "patience"
         what = f"{by} looks at one number per report, which domination does not give"
         yield Problem("search.compare_by", what, "use first or weighted")
-    if spec.compare_by == "weighted" and spec.stop_by == "threshold":
-        yield Problem("search.compare_by", "threshold looks at the first objective alone", "take it out")
+    if spec.compare_by == "weighted" and rule is not None and rule.first_objective:
+        yield Problem("search.compare_by", f"{rule.name} looks at the first objective alone", "take it out")
     if spec.compare_by != "weighted":
         for index, entry in enumerate(entries):
             if "weight" in entry:

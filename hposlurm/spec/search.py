@@ -2,66 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
 
-from hposlurm.pruning import AT_REPORTS
+from hposlurm.spec.algorithms import (
+    DEFAULT,
+    DEFAULT_PRUNER,
+    DEFAULT_SAMPLER,
+    PATIENCE_RULE,
+    PRUNERS,
+    SAMPLERS,
+    PrunerTraits,
+    SamplerTraits,
+    algorithm_names,
+    pair_of,
+    pruner_names,
+    sampler_names,
+)
 from hposlurm.spec.entries import Configuration, WarmStart
 from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
 
-Sampler = Literal["grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3"]
-Pruner = Literal[
-    "none",
-    "asha",
-    "asha_stopping",
-    "hyperband",
-    "median",
-    "patient",
-    "pbt",
-    "percentile",
-    "successive_halving",
-    "threshold",
-    "wilcoxon",
-]
-Algorithm = Literal[
-    "auto",
-    "grid",
-    "random",
-    "qmc",
-    "tpe",
-    "cmaes",
-    "gp",
-    "nsga2",
-    "nsga3",
-    "asha",
-    "asha_stopping",
-    "bohb",
-    "hyperband",
-    "median",
-    "patient",
-    "pbt",
-    "percentile",
-    "successive_halving",
-    "threshold",
-    "wilcoxon",
-]
 
-DEFAULT = "auto"
-# An algorithm is a pair: which points, and how far each goes
-PAIRS: Mapping[str, tuple[str, str]] = {
-    "auto": ("auto", "auto"),
-    **{name: (name, "none") for name in ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")},
-    "asha": ("random", "asha"),
-    "asha_stopping": ("random", "asha_stopping"),
-    "successive_halving": ("random", "successive_halving"),
-    "hyperband": ("random", "hyperband"),
-    "bohb": ("tpe", "hyperband"),
-    "pbt": ("random", "pbt"),
-    **{rule: ("tpe", rule) for rule in sorted(AT_REPORTS - {"asha_stopping"})},
-}
-WITH_RUNGS = frozenset({"asha", "asha_stopping", "hyperband", "successive_halving"})
+def _one_of(names: Callable[[], tuple[str, ...]]) -> PlainValidator:
+    """Accepts the names in the table of algorithms only, and answers others as a Literal does."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in names():
+            return value
+        expected = ", ".join(map(repr, names()))
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+
+    return PlainValidator(check)
+
+
+SamplerName = Annotated[str, _one_of(sampler_names)]
+PrunerName = Annotated[str, _one_of(pruner_names)]
+AlgorithmName = Annotated[str, _one_of(algorithm_names)]
 
 
 class SearchSpec(Section):
@@ -86,9 +65,9 @@ class SearchSpec(Section):
     multiplied by one of `perturb_factors`.
     """
 
-    algorithm: Algorithm | None = None
-    sampler: Sampler | None = None
-    pruner: Pruner | None = None
+    algorithm: AlgorithmName | None = None
+    sampler: SamplerName | None = None
+    pruner: PrunerName | None = None
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     startup_trials: PositiveWhole = 10
     population_size: Annotated[Whole, Field(ge=4)] | None = None
@@ -120,28 +99,51 @@ class SearchSpec(Section):
 
     @property
     def pair(self) -> tuple[str, str]:
-        """The sampler's name and the pruner's, "none" where every trial is trained to its end."""
+        """Returns the sampler's name and the pruner's, "none" where every trial is trained to its end."""
         if self.algorithm is not None:
-            return PAIRS[self.algorithm]
-        return self.sampler or "tpe", self.pruner or "none"
+            return pair_of(self.algorithm)
+        return self.sampler or DEFAULT_SAMPLER, self.pruner or DEFAULT_PRUNER
+
+    @property
+    def sampler_traits(self) -> SamplerTraits:
+        """Returns the row of its sampler in the table of algorithms."""
+        return SAMPLERS[self.pair[0]]
+
+    @property
+    def pruner_traits(self) -> PrunerTraits:
+        """Returns the row of its pruner in the table of algorithms."""
+        return PRUNERS[self.pair[1]]
 
     @property
     def in_generations(self) -> bool:
-        """Whether everyone is compared before anyone goes on, so that waves have to be waited for: pbt."""
-        return self.pair[1] == "pbt"
+        """True if everyone is compared before anyone goes on, so that waves have to be waited for."""
+        return self.pruner_traits.in_generations
+
+    @property
+    def has_rungs(self) -> bool:
+        """True if trials are compared at rungs on their way to `max_resource`."""
+        return self.pruner_traits.has_rungs(self.max_resource)
 
     @property
     def stop_by(self) -> str | None:
-        """The rule of hposlurm.pruning by which trials are ended at a report; None if none is."""
-        pruner = self.pair[1]
-        if pruner in AT_REPORTS:
-            return pruner
-        return None if self.patience is None else "patient"
+        """Returns the rule of hposlurm.pruning by which trials are ended at a report; None if none is."""
+        pruner = self.pruner_traits
+        if pruner.at_reports:
+            return pruner.name
+        return None if self.patience is None else PATIENCE_RULE
+
+    @property
+    def keys_read(self) -> frozenset[str]:
+        """Returns the keys that this search looks at and not every search does."""
+        pruner = self.pruner_traits
+        keys = {*self.sampler_traits.keys}
+        keys |= set() if pruner.rungs != "never" and not self.has_rungs else {*pruner.keys}
+        return frozenset(keys | ({*PRUNERS[self.stop_by].keys} if self.stop_by else set()))
 
     @property
     def name(self) -> str:
-        """The algorithm in one word for people: asha, or tpe + median where the two were named apart."""
+        """Returns the algorithm in one word for people: asha, or tpe + median where the two were named apart."""
         if self.algorithm is not None:
             return self.algorithm
         sampler, pruner = self.pair
-        return sampler if pruner == "none" else f"{sampler} + {pruner}"
+        return sampler if pruner == DEFAULT_PRUNER else f"{sampler} + {pruner}"

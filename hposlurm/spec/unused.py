@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hposlurm.spec.search import WITH_RUNGS, SearchSpec
+from hposlurm.spec.search import SearchSpec
 
 if TYPE_CHECKING:
     from hposlurm.spec.model import StudySpec
 
-_WITH_MODEL = ("tpe", "gp", "auto")
+# What does no harm in a study file that serves several algorithms; any other key beside the wrong one is an error
+_SHARED = ("startup_trials", "min_resource", "reduction_factor", "compare_by")
 
 
 def unused(spec: StudySpec) -> tuple[str, ...]:
-    """One sentence for each key that differs from its default, and that nothing in this study looks at."""
+    """Returns one sentence for each key that differs from its default, and that nothing in this study looks at."""
     search = spec.search
-    sampler, pruner = search.pair
-    has_rungs = pruner in WITH_RUNGS or (pruner == "auto" and search.max_resource is not None)
-    compares = pruner in WITH_RUNGS or search.stop_by is not None or search.in_generations
-    used = {
-        "startup_trials": sampler in _WITH_MODEL,
-        "min_resource": has_rungs,
-        "reduction_factor": has_rungs,
-        "compare_by": compares,
-    }
-    keys = [f"search.{key}" for key, is_used in used.items() if not is_used and _is_given(search, key)]
+    keys = [f"search.{key}" for key in _SHARED if key not in search.keys_read and _is_given(search, key)]
     if not search.in_generations:
         keys += [f"parameters.{name}.mutable" for name in sorted(spec.mutable)]
     return tuple(f"{key} is not used by {search.name}" for key in keys)
