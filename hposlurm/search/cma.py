@@ -15,9 +15,9 @@ import cmaes
 import numpy as np
 
 from hposlurm.search.known import KnownPoint
-from hposlurm.search.moved import moved_parameters
 from hposlurm.search.observation import Observation
-from hposlurm.search.points import Point, draw_point, given_defaults
+from hposlurm.search.points import Point, draw_point, free_numbers, given_defaults
+from hposlurm.search.sampler import ASKS, REJECTIONS
 from hposlurm.search.unit import from_unit, to_unit
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Direction, Objective, TrialState
@@ -29,20 +29,23 @@ _WIDENING = 1.1  # the step from the mean grows by this with each answer that wa
 Lesson = tuple[Observation, KnownPoint]
 
 
-class CmaStudy:
-    """What CMA-ES knows at one moment.
+class CmaSampler:
+    """Proposes by CMA-ES.
 
     It moves the numeric parameters that every configuration has; all others are drawn at random beside them. A
     generation is over when as many trials as the population has ended, half of them with a value. Trials that were
     pruned count as worse than those that were not, failed ones as the worst.
     """
 
+    asks = ASKS
+    rejections = REJECTIONS
+
     def __init__(
         self, space: SearchSpace, objectives: Sequence[Objective], seed: int, population_size: int | None, n: int
     ) -> None:
         self._space = space
         self._sign = 1.0 if objectives[0].direction is Direction.MINIMIZE else -1.0
-        self._moved = moved_parameters(space)
+        self._numbers = free_numbers(space)
         self._seed = seed
         self._rng = Random(seed)
         self._size = population_size or 0
@@ -64,17 +67,17 @@ class CmaStudy:
         self._cma.reseed_rng(self._seed)
 
     @property
-    def attrs(self) -> dict[str, object]:
+    def attrs(self) -> Mapping[str, object]:
         """What is to be kept with the trial of each point that is asked now."""
         assert self._cma is not None
-        return {"origin": ORIGIN, "generation": self._cma.generation, "population": self._size}
+        return {"generation": self._cma.generation, "population": self._size}
 
     def ask(self) -> Point:
         """Returns a point around the mean; further away from it, the more of them were refused in a row."""
         assert self._cma is not None
         mean = self._cma.mean
         coordinates = mean + (self._cma.ask() - mean) * _WIDENING**self._refusals
-        fixed = {p.name: from_unit(p, float(c)) for p, c in zip(self._moved, coordinates, strict=True)}
+        fixed = {p.name: from_unit(p, float(c)) for p, c in zip(self._numbers, coordinates, strict=True)}
         return draw_point(self._space, self._rng, fixed)
 
     def expect(self, point: Point) -> None:  # noqa: ARG002
@@ -87,7 +90,7 @@ class CmaStudy:
 
     def _first(self) -> cmaes.CMA:
         defaults = given_defaults(self._space)
-        mean = [to_unit(p, defaults[p.name]) if p.name in defaults else 0.5 for p in self._moved]
+        mean = [to_unit(p, defaults[p.name]) if p.name in defaults else 0.5 for p in self._numbers]
         return cmaes.CMA(
             mean=np.array(mean),
             sigma=SIGMA,
@@ -101,7 +104,7 @@ class CmaStudy:
 
     def _default_size(self) -> int:
         # Whole waves, as nothing is learnt in the middle of one
-        return math.ceil((4 + math.floor(3 * math.log(len(self._moved)))) / self._n) * self._n
+        return math.ceil((4 + math.floor(3 * math.log(len(self._numbers)))) / self._n) * self._n
 
     def _solutions(self, lessons: Sequence[Lesson]) -> list[tuple[np.ndarray, float]] | None:
         """As many of the generation's trials as the population has, with their ranks; None while it is not over."""
@@ -121,7 +124,7 @@ class CmaStudy:
         return int(is_worse), self._sign * observation.values[0]
 
     def _coordinates(self, point: Point) -> np.ndarray:
-        return np.array([to_unit(p, point[p.name]) for p in self._moved])
+        return np.array([to_unit(p, point[p.name]) for p in self._numbers])
 
 
 _WITH_VALUE = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -15,8 +15,6 @@ from hposlurm.search.points import Point
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Objective, TrialState
 
-ASKS = 8  # for one point: each takes a tenth of a second and more
-REJECTIONS = 40
 _HOLDS, _BROKEN = (-1.0,), (1.0,)
 
 
@@ -24,12 +22,15 @@ class QuickGpSampler(BranchSpace, optuna.samplers.GPSampler):
     pass
 
 
-class GpStudy(OptunaStudy):
-    """What the Gaussian process knows at one moment.
+class GpSampler(OptunaStudy):
+    """Proposes by a Gaussian process, as Optuna has it.
 
     Trials that were pruned, and failed ones, teach it nothing. Where configurations are forbidden, or some did not fit
     into the memory, a second process learns where those are.
     """
+
+    asks = 8  # each takes a tenth of a second and more
+    rejections = 40
 
     def __init__(self, space: SearchSpace, objectives: Sequence[Objective], seed: int, startup_trials: int) -> None:
         super().__init__(space, objectives, gp_sampler(seed, startup_trials))

@@ -7,7 +7,7 @@ generations before it, so nothing else has to be remembered.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -27,7 +27,6 @@ from hposlurm.trial import Objective, TrialState
 
 POPULATION_SIZE = 50
 MIN_PARENTS = 4
-ORIGINS = ("nsga2", "nsga3")
 
 
 class Lineage(BranchSpace, BaseGASampler):
@@ -73,8 +72,11 @@ class Nsga3(Lineage, optuna.samplers.NSGAIIISampler):
     pass
 
 
-class GeneticStudy(OptunaStudy):
-    """What the genetic sampler `algorithm`, nsga2 or nsga3, knows at one moment.
+KINDS: Mapping[str, type[Nsga2 | Nsga3]] = {"nsga2": Nsga2, "nsga3": Nsga3}
+
+
+class GeneticSampler(OptunaStudy):
+    """Proposes by the genetic sampler `algorithm`, one of KINDS, as Optuna has it.
 
     `seed` is the study's, which decides what is the same in every wave; `wave_seed` decides the `n` children.
     In a space with conditions every individual has a value for each parameter, used or not, so that children inherit
@@ -123,9 +125,9 @@ class GeneticStudy(OptunaStudy):
             self._sampler.follow(selector)
 
     @property
-    def attrs(self) -> dict[str, object]:
+    def attrs(self) -> Mapping[str, object]:
         """What is to be kept with the trial of each point that is asked now."""
-        return {"origin": self._algorithm, "generation": self._sampler.generation}
+        return {"generation": self._sampler.generation}
 
     def ask(self) -> Point:
         """Returns a child, or a random point in the first generation."""
@@ -152,9 +154,8 @@ class GeneticStudy(OptunaStudy):
 
 def genetic_sampler(algorithm: str, seed: int, population_size: int) -> Nsga2 | Nsga3:
     """Returns Optuna's sampler with every flag set that is not deprecated."""
-    sampler = Nsga2 if algorithm == "nsga2" else Nsga3
     with quiet():
-        return sampler(
+        return KINDS[algorithm](
             population_size=population_size,
             mutation=None,  # a new random value
             mutation_prob=None,  # one parameter of each child, on average
@@ -168,5 +169,5 @@ def genetic_sampler(algorithm: str, seed: int, population_size: int) -> Nsga2 | 
 def _generation_of(observation: Observation) -> int:
     """Trials that came from elsewhere (the defaults, another study) are there from the beginning."""
     generation = observation.attrs.get("generation")
-    is_own = observation.attrs.get("origin") in ORIGINS
+    is_own = observation.attrs.get("origin") in KINDS
     return generation if is_own and isinstance(generation, int) else 0

@@ -5,11 +5,12 @@ Not Optuna's GridSampler: with ask and tell it raises at the last point and repe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Set
 from itertools import islice
 from random import Random
 
 from hposlurm.search.points import Identity, Point, given_defaults, identity
+from hposlurm.search.sampler import BlindSampler
 from hposlurm.search.seeds import derive_seed
 from hposlurm.space import SearchSpace, SpaceError, same_value
 
@@ -36,13 +37,16 @@ def grid_order(space: SearchSpace, seed: int) -> list[Point]:
     return points
 
 
-def unseen_grid_points(space: SearchSpace, seed: int, seen: set[Identity]) -> Iterator[Point]:
-    """Yields the points of `grid_order` that are not in `seen`, each once."""
-    taken = set(seen)
-    for point in grid_order(space, seed):
-        if (key := identity(point)) not in taken:
-            taken.add(key)
-            yield point
+class GridSampler(BlindSampler):
+    """Proposes the points of `grid_order` that are not in `seen`, each once."""
+
+    def __init__(self, space: SearchSpace, seed: int, seen: Set[Identity]) -> None:
+        self._points = iter(grid_order(space, seed))
+        self._seen = seen
+
+    def ask(self) -> Point | None:
+        """Returns the next point; None after the last one."""
+        return next((point for point in self._points if identity(point) not in self._seen), None)
 
 
 def _match(point: Point, defaults: Point) -> int:

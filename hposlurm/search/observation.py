@@ -56,7 +56,7 @@ def complaints(observation: Observation, limits: Limits) -> tuple[str, ...]:
 class Suggestion:
     """The active parameters of one new trial, and what the search wants to be kept with it.
 
-    `attrs["origin"]` says how the point was found: "enqueue", "default", "grid", "random" or "tpe".
+    `attrs["origin"]` says how the point was found: "enqueue", "default", "copy", or the name of a sampler.
     """
 
     params: dict[str, ParamValue]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -21,6 +21,7 @@ from optuna.trial import TrialState as OptunaState
 
 from hposlurm.search.known import KnownPoint, KnownPoints
 from hposlurm.search.points import Point
+from hposlurm.search.sampler import ASKS, REJECTIONS
 from hposlurm.search.unit import index_of, is_discrete, nth_value
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, SearchSpace
 from hposlurm.trial import Objective, Params, ParamValue
@@ -52,6 +53,14 @@ class ToldTrial(FrozenTrial):
 
 class OptunaStudy:
     """What a sampler of Optuna knows at one moment: the told trials, and the points that were asked for since."""
+
+    asks = ASKS
+    rejections = REJECTIONS
+
+    @property
+    def attrs(self) -> Mapping[str, object]:
+        """Returns what is to be kept with the trial of the point that was asked for last, beside the origin."""
+        return {}
 
     def __init__(
         self, space: SearchSpace, objectives: Sequence[Objective], sampler: optuna.samplers.BaseSampler

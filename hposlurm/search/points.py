@@ -80,6 +80,13 @@ def given_defaults(space: SearchSpace) -> Point:
     return defaults
 
 
+def free_numbers(space: SearchSpace) -> tuple[Parameter, ...]:
+    """Returns the parameters that are numbers, that every configuration has, and that have a choice."""
+    return tuple(
+        p for p in space.parameters if not isinstance(p, CategoricalParameter) and p.condition is None and p.size != 1
+    )
+
+
 def draw_point(space: SearchSpace, rng: Random, fixed: Mapping[str, ParamValue] | None = None) -> Point:
     """Returns a random point of the space, with the values in `fixed` where their parameters are active.
 

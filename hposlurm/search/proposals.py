@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
 
 from hposlurm.search.points import Identity, Point, draw_point, given_defaults
+from hposlurm.search.sampler import Sampler
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import SearchSpace
 
 DEFAULT_DRAWS = 1000  # for the parameters without a default, until the constraints hold
-ASKS = 50  # of a model for one point; then a random one is taken (0.1 s each for TPE after 10,000 trials)
-REJECTIONS = 400  # of a model's points in one call; then all are random
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +29,6 @@ Propose = Callable[[], Proposal | None]
 """Answers the next point, or None: there is none. Whoever uses a point adds it to those that were seen."""
 
 
-class Model(Protocol):
-    """What knows where good points may be."""
-
-    def ask(self) -> Point:
-        """The point that it wants next: maybe an old one, maybe not allowed."""
-
-    def expect(self, point: Point) -> None:
-        """Takes note of a point that will run, whether it was asked for or not."""
-
-    def refuse(self, point: Point) -> None:
-        """Takes note of an answer that will not run."""
-
-
 def at_random(unseen: UnseenPoints) -> Propose:
     def propose() -> Proposal | None:
         point = unseen.draw()
@@ -52,31 +37,27 @@ def at_random(unseen: UnseenPoints) -> Propose:
     return propose
 
 
-def by_model(
-    model: Model,
-    attrs: Mapping[str, object],
-    unseen: UnseenPoints,
-    asks: int | None = None,
-    rejections: int = REJECTIONS,
-) -> Propose:
-    """What the model wants; where it keeps wanting points that are old or not allowed, random ones."""
+def by_sampler(sampler: Sampler, name: str, unseen: UnseenPoints) -> Propose:
+    """Returns what proposes by a sampler; random points where that keeps wanting old ones or ones not allowed."""
     otherwise = at_random(unseen)
-    patience, most = rejections, ASKS if asks is None else asks
+    patience = sampler.rejections
 
     def propose() -> Proposal | None:
         nonlocal patience
-        for number in range(min(most, patience)):
-            point = model.ask()
+        for number in range(min(sampler.asks, patience)):
+            point = sampler.ask()
+            if point is None:
+                return None
             if unseen.accepts(point):
-                model.expect(point)
-                return Proposal(point, dict(attrs))
+                sampler.expect(point)
+                return Proposal(point, {"origin": name, **sampler.attrs})
             if number == 0 and unseen.is_exhausted():
                 return None  # a model that looks for what is not there takes long
-            model.refuse(point)
+            sampler.refuse(point)
             patience -= 1
         proposal = otherwise()
         if proposal is not None:
-            model.expect(proposal.point)
+            sampler.expect(proposal.point)
         return proposal
 
     return propose

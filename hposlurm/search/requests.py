@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.search.asha import asha
@@ -15,37 +16,45 @@ from hposlurm.search.rungs import levels_of
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
-Schedule = Callable[[SearchProblem, Sequence[Observation], int], Answer]
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Decides how far trials are trained, for one pruner."""
+
+    #: Returns up to so many requests.
+    advance: Callable[[SearchProblem, Sequence[Observation], int], Answer]
+    #: Returns the steps at which a trial may pause, the last one where its training ends; () if none pauses.
+    stage_ends: Callable[[SearchSpec], tuple[int, ...]]
+    #: Returns how many requests belong into one wave; None where nobody waits for everybody.
+    per_wave: Callable[[SearchProblem, Sequence[Observation]], int | None] = lambda *_: None
 
 
 def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` requests; the same arguments give the same answer in every process. Raises RequestError, SpaceError.
+    """Returns up to `n` requests; the same arguments give the same answer in every process.
 
     `observations` are in the order of the trials' numbers. None of a trial's open assignments is repeated here.
+    Raises RequestError, SpaceError.
     """
-    schedule = _SCHEDULES.get(problem.search.pair[1], _to_the_end)
-    return schedule(problem, observations, max(n, 0))
+    return _schedule(problem.search).advance(problem, observations, max(n, 0))
 
 
 def requests_per_wave(problem: SearchProblem, observations: Sequence[Observation]) -> int | None:
-    """How many requests belong into one wave where everyone waits for everyone: a rung, a generation; else None."""
-    if problem.search.in_generations:
-        return problem.search.population_size
-    is_halving = _SCHEDULES.get(problem.search.pair[1]) is halving
-    return rung_size(problem, observations) if is_halving else None
+    """Returns how many requests belong into one wave where everyone waits for everyone: a rung, a generation."""
+    return _schedule(problem.search).per_wave(problem, observations)
 
 
 def stage_ends(search: SearchSpec) -> tuple[int, ...]:
-    """The steps at which a trial may pause, the last one where its training ends; () where it is trained in one go."""
-    pruner = search.pair[1]
-    if search.in_generations:
-        return generation_ends(search.perturbation_interval or 1, search.max_resource or 1)
-    return levels_of(search) if pruner in _SCHEDULES else ()
+    """Returns the steps at which a trial may pause and where its training ends; () where it is trained in one go."""
+    return _schedule(search).stage_ends(search)
+
+
+def _schedule(search: SearchSpec) -> Schedule:
+    return SCHEDULES.get(search.pair[1], _IN_ONE_GO)
 
 
 def _to_the_end(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """New trials alone, each trained to the end unless its worker stops it."""
-    levels = levels_of(problem.search) if problem.search.pair[1] == "asha_stopping" else ()
+    """Returns new trials only, each trained to the end unless its worker stops it."""
+    levels = levels_of(problem.search) if problem.search.has_rungs else ()
     new = fresh(problem, observations, n, to_step=problem.search.max_resource, levels=levels)
     return Answer(new.requests, finished=new.finished)
 
@@ -56,10 +65,20 @@ def _auto(problem: SearchProblem, observations: Sequence[Observation], n: int) -
     return auto.next_requests(problem, observations, n)
 
 
-_SCHEDULES: Mapping[str, Schedule] = {
-    "auto": _auto,
-    "asha": asha,
-    "successive_halving": halving,
-    "hyperband": halving,
-    "pbt": population,
+def _generation_ends(search: SearchSpec) -> tuple[int, ...]:
+    return generation_ends(search.perturbation_interval or 1, search.max_resource or 1)
+
+
+def _population_size(problem: SearchProblem, observations: Sequence[Observation]) -> int | None:  # noqa: ARG001
+    return problem.search.population_size
+
+
+#: The schedule of each pruner that decides itself how far a trial goes; with all others it is trained in one go.
+SCHEDULES: Mapping[str, Schedule] = {
+    "auto": Schedule(_auto, levels_of),
+    "asha": Schedule(asha, levels_of),
+    "successive_halving": Schedule(halving, levels_of, rung_size),
+    "hyperband": Schedule(halving, levels_of, rung_size),
+    "pbt": Schedule(population, _generation_ends, _population_size),
 }
+_IN_ONE_GO = Schedule(_to_the_end, lambda _: ())

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from hposlurm.search.observation import Observation
 from hposlurm.search.points import Point
+from hposlurm.search.sampler import BlindSampler
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.unit import from_unit
 from hposlurm.space import SearchSpace
 
 LENGTH = 2**30  # of the sequence
+SKIPS = 1000  # points of the sequence that are old or not allowed; then a random one is taken
 _BLOCK = 64
+
+
+class SobolSampler(BlindSampler):
+    """Proposes the next points of the study's sequence, whose indices its trials keep."""
+
+    asks = SKIPS
+    rejections = LENGTH
+
+    def __init__(self, space: SearchSpace, seed: int, observations: Sequence[Observation]) -> None:
+        indices = [index for o in observations if isinstance(index := o.attrs.get("sobol"), int)]
+        self._points = sobol_points(space, seed, max(indices, default=-1) + 1)
+        self._index = -1
+
+    @property
+    def attrs(self) -> Mapping[str, object]:
+        """Returns the index of the point that was asked for last."""
+        return {"sobol": self._index}
+
+    def ask(self) -> Point | None:
+        """Returns the next point; None at the end of the sequence."""
+        self._index, point = next(self._points, (LENGTH, None))
+        return point
 
 
 def sobol_points(space: SearchSpace, seed: int, start: int) -> Iterator[tuple[int, Point]]:

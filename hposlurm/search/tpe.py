@@ -27,8 +27,8 @@ N_EI_CANDIDATES = 24
 _TAUGHT = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.RUNNING)
 
 
-class TpeStudy(OptunaStudy):
-    """What TPE knows at one moment."""
+class TpeSampler(OptunaStudy):
+    """Proposes by TPE, as Optuna has it."""
 
     def __init__(self, space: SearchSpace, objectives: Sequence[Objective], seed: int, startup_trials: int) -> None:
         is_conditional = any(p.condition is not None for p in space.parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Set
 from random import Random
 
 from hposlurm.search.points import Identity, Point, draw_point, identity
@@ -22,6 +23,11 @@ class UnseenPoints:
         self._seen = seen
         self._listed: list[Point] | None = None
         self._exceeds = -1  # the space is known to have more points than that
+
+    @property
+    def seen(self) -> Set[Identity]:
+        """Returns what was there before, as of now."""
+        return self._seen
 
     def accepts(self, point: Point) -> bool:
         return identity(point) not in self._seen and self._space.is_feasible(point)

@@ -14,7 +14,7 @@ from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
 
 if TYPE_CHECKING:
-    from hposlurm.search.tpe import TpeStudy
+    from hposlurm.search.tpe import TpeSampler
 
 LOSS = (Objective("loss"),)
 ALGORITHMS = ("grid", "random", "qmc", "tpe", "nsga2", "nsga3")  # for choices alone; cmaes needs numbers, gp torch
@@ -105,7 +105,7 @@ def lessons(space: SearchSpace, history: list[Observation]) -> list[tuple[Observ
     return [(o, points.of(o.params)) for o in history]
 
 
-def asked_in_turn(study: TpeStudy, n: int) -> list[Point]:
+def asked_in_turn(study: TpeSampler, n: int) -> list[Point]:
     """What `study` answers when the points that are allowed run and all others are refused."""
     asked = []
     for _ in range(n):

@@ -12,7 +12,7 @@ import pytest
 
 from hposlurm.errors import RequestError
 from hposlurm.search import Observation, suggest
-from hposlurm.search.cma import SIGMA, CmaStudy
+from hposlurm.search.cma import SIGMA, CmaSampler
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
@@ -44,7 +44,7 @@ def played(
 
 
 def state(space: SearchSpace, history: list[Observation], population_size: int | None = None) -> tuple[object, ...]:
-    study = CmaStudy(space, LOSS, 0, population_size, 1)
+    study = CmaSampler(space, LOSS, 0, population_size, 1)
     study.tell(lessons(space, history))
     assert study._cma is not None
     return study._cma.generation, study._cma.mean.tolist(), study._cma._sigma, study._cma._C.tolist()

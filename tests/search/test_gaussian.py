@@ -10,7 +10,7 @@ from statistics import mean
 import pytest
 
 from hposlurm.errors import RequestError
-from hposlurm.search import Observation, suggest, suggestions
+from hposlurm.search import Observation, sampler, suggest
 from hposlurm.space import SearchSpace
 from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, TrialState
@@ -20,7 +20,7 @@ TWO = [Objective("a"), Objective("b", Direction.MAXIMIZE)]
 
 
 def test_without_torch_it_says_so_before_the_first_wave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggestions, "find_spec", lambda _: None)
+    monkeypatch.setattr(sampler, "find_spec", lambda _: None)
     with pytest.raises(RequestError, match="gp needs PyTorch wherever waves are planned"):
         suggest(SQUARE, "gp", LOSS, [], 4, 0, 10)
 

@@ -11,7 +11,7 @@ from statistics import mean
 import pytest
 
 from hposlurm.search import Observation, suggest
-from hposlurm.search.genetic import GeneticStudy
+from hposlurm.search.genetic import GeneticSampler
 from hposlurm.search.points import identity
 from hposlurm.space import CategoricalParameter, FloatParameter, SearchSpace
 from hposlurm.space.expressions import parse
@@ -54,13 +54,13 @@ def played(
     return history
 
 
-def herd(algorithm: str, history: list[Observation], wave_seed: int = 1, population_size: int = 8) -> GeneticStudy:
-    study = GeneticStudy(SQUARE, TWO, algorithm, 0, wave_seed, population_size)
+def sampler(algorithm: str, history: list[Observation], wave_seed: int = 1, population_size: int = 8) -> GeneticSampler:
+    study = GeneticSampler(SQUARE, TWO, algorithm, 0, wave_seed, population_size)
     study.tell(lessons(SQUARE, history))
     return study
 
 
-def parents(study: GeneticStudy) -> list[Params]:
+def parents(study: GeneticSampler) -> list[Params]:
     return [t.params for t in study._sampler._parents[study._sampler.generation]]
 
 
@@ -87,7 +87,7 @@ def test_trials_that_run_or_failed_complete_no_generation(algorithm: str) -> Non
 
 def test_the_parents_are_the_best_of_all_that_came_before() -> None:
     history = played("nsga2", 6, 10)
-    chosen = parents(herd("nsga2", history))
+    chosen = parents(sampler("nsga2", history))
     assert len(chosen) == 8
     ranked = sorted(from_the_front(o.params) for o in history)
     assert mean(map(from_the_front, chosen)) < mean(ranked) / 8
@@ -100,17 +100,17 @@ def test_the_parents_are_the_best_of_all_that_came_before() -> None:
 @pytest.mark.parametrize("algorithm", BOTH)
 def test_the_parents_do_not_depend_on_the_wave(algorithm: str) -> None:
     history = played(algorithm, 4, 10)
-    assert parents(herd(algorithm, history, 1)) == parents(herd(algorithm, history, 2))
+    assert parents(sampler(algorithm, history, 1)) == parents(sampler(algorithm, history, 2))
     more = [
         *history,
         Observation(40, {"x": 0.0, "y": 9.0}, TrialState.RUNNING, None, {"origin": algorithm, "generation": 4}),
     ]
-    assert parents(herd(algorithm, more, 3)) == parents(herd(algorithm, history, 1))
+    assert parents(sampler(algorithm, more, 3)) == parents(sampler(algorithm, history, 1))
 
 
 @pytest.mark.parametrize("algorithm", BOTH)
 def test_children_have_their_parents_values_but_for_mutations(algorithm: str) -> None:
-    study = herd(algorithm, played(algorithm, 3, 8))
+    study = sampler(algorithm, played(algorithm, 3, 8))
     genes = {v for p in parents(study) for v in p.values()}
     inherited = [sum(v in genes for v in study.ask().values()) for _ in range(100)]
     assert 0.9 < mean(inherited) < 1.3  # of two: each is mutated by one in two chances
@@ -153,8 +153,8 @@ def test_what_was_stopped_early_is_a_parent_only_where_others_lack(algorithm: st
     mixed = [
         Observation(o.number, o.params, TrialState.PRUNED, (0.0, 0.0), label) if o.number < 8 else o for o in whole
     ]
-    assert {identity(p) for p in parents(herd(algorithm, mixed))} == {identity(p) for p in points[8:]}
-    few = parents(herd(algorithm, mixed, population_size=12))
+    assert {identity(p) for p in parents(sampler(algorithm, mixed))} == {identity(p) for p in points[8:]}
+    few = parents(sampler(algorithm, mixed, population_size=12))
     assert {identity(p) for p in few} > {identity(p) for p in points[8:]}
 
 
@@ -162,8 +162,8 @@ def test_what_was_stopped_early_is_a_parent_only_where_others_lack(algorithm: st
 def test_trials_from_elsewhere_are_in_the_first_selection(algorithm: str) -> None:
     foreign = [Observation(i, {"x": 2.0, "y": i * 1e-3}, TrialState.COMPLETE, two_bowls({"x": 2.0, "y": i * 1e-3}),
                {"origin": "cmaes", "generation": 7}) for i in range(8)]  # fmt: skip
-    study = herd(algorithm, foreign)
-    assert study.attrs == {"origin": algorithm, "generation": 1}
+    study = sampler(algorithm, foreign)
+    assert study.attrs == {"generation": 1}
     assert {identity(p) for p in parents(study)} == {identity(o.params) for o in foreign}
 
 

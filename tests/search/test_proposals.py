@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from hposlurm.search.points import Identity, Point, identity
-from hposlurm.search.proposals import ASKS, by_model, take
+from hposlurm.search.proposals import by_sampler, take
+from hposlurm.search.sampler import ASKS, BlindSampler
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.space.expressions import parse
@@ -15,7 +16,7 @@ from hposlurm.space.expressions import parse
 SIX = SearchSpace((CategoricalParameter("a", ("x", "y")), IntParameter("b", 1, 3)))
 
 
-class Stubborn:
+class Stubborn(BlindSampler):
     """Wants one and the same point again and again."""
 
     def __init__(self, point: Point) -> None:
@@ -26,15 +27,10 @@ class Stubborn:
         self.asked += 1
         return self.point
 
-    def expect(self, point: Point) -> None:
-        pass
-
-    refuse = expect
-
 
 def found(space: SearchSpace, model: Stubborn, n: int) -> list[Point]:
     seen: set[Identity] = set()
-    propose = by_model(model, {"origin": "model"}, UnseenPoints(space, Random(0), seen))
+    propose = by_sampler(model, "model", UnseenPoints(space, Random(0), seen))
     return [proposal.point for proposal in take(propose, n, seen, identity)]
 
 

@@ -11,9 +11,9 @@ from statistics import mean
 import optuna
 import pytest
 
-from hposlurm.search import Observation, Suggestion, proposals, suggest, tpe
+from hposlurm.search import Observation, Suggestion, suggest, tpe
 from hposlurm.search.points import identity
-from hposlurm.search.tpe import TpeStudy
+from hposlurm.search.tpe import TpeSampler
 from hposlurm.space import IntParameter, SearchSpace
 from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
@@ -107,10 +107,10 @@ def test_trials_that_are_not_done_repel(state: TrialState) -> None:
 def test_the_liar_is_told_of_points_that_were_drawn_because_tpe_had_no_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(proposals, "ASKS", 1)
+    monkeypatch.setattr(TpeSampler, "asks", 1)
     told: list[Params] = []
-    real = TpeStudy.expect
-    monkeypatch.setattr(TpeStudy, "expect", lambda study, point: (told.append(point), real(study, point)))
+    real = TpeSampler.expect
+    monkeypatch.setattr(TpeSampler, "expect", lambda study, point: (told.append(point), real(study, point)))
     space = SearchSpace((IntParameter("a", 0, 3), IntParameter("b", 0, 3)), (parse("a == 0 or b == 0 or a == b"),))
     points = list(space.grid_points())
     found = suggest(space, "tpe", LOSS, observed(points[:8], lambda p: number(p, "a")), 9, 0, 5)
@@ -125,7 +125,7 @@ def test_a_point_that_will_run_repels_like_one_that_was_asked() -> None:
     def asked(expected: list[Params]) -> float:
         distances = []
         for seed in range(6):
-            study = TpeStudy(SQUARE, LOSS, seed, startup_trials=10)
+            study = TpeSampler(SQUARE, LOSS, seed, startup_trials=10)
             study.tell(lessons(SQUARE, observed(drawn(SQUARE, 30), bowl)))
             for point in expected:
                 study.expect(dict(point))
@@ -257,8 +257,8 @@ def test_groups_are_for_conditional_spaces_only(monkeypatch: pytest.MonkeyPatch)
     groups: list[object] = []
     real = tpe.QuickTpeSampler
     monkeypatch.setattr(tpe, "QuickTpeSampler", lambda **kwargs: groups.append(kwargs["group"]) or real(**kwargs))
-    TpeStudy(SQUARE, LOSS, 0, 5)
-    TpeStudy(NESTED, LOSS, 0, 5)
+    TpeSampler(SQUARE, LOSS, 0, 5)
+    TpeSampler(NESTED, LOSS, 0, 5)
     assert groups == [False, True]
 
 

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from hposlurm.search import Observation, suggest
-from hposlurm.search.tpe import TpeStudy
+from hposlurm.search.tpe import TpeSampler
 from hposlurm.space import CategoricalParameter, FloatParameter, SearchSpace
 from hposlurm.space.expressions import parse
 from hposlurm.trial import Direction, Objective, Params, TrialState
@@ -57,7 +57,7 @@ def test_points_that_are_not_allowed_teach_tpe_where_they_are() -> None:
     early, late = 0, 0
     for seed in range(4):
         points = [p for p in drawn(space, 200, seed) if space.is_feasible(p)][:20]
-        study = TpeStudy(space, LOSS, seed, startup_trials=5)
+        study = TpeSampler(space, LOSS, seed, startup_trials=5)
         # the best values lie where nothing is allowed
         study.tell(lessons(space, observed(points, lambda p: 1 - number(p, "x") - number(p, "y"))))
         allowed = [space.is_feasible(point) for point in asked_in_turn(study, 60)]
@@ -77,7 +77,7 @@ def test_a_trial_that_a_new_constraint_forbids_is_no_good_example() -> None:
     bounded = SearchSpace(SQUARE.parameters, (parse("x <= 0"),))
     allowed = 0
     for seed in range(20):
-        study = TpeStudy(bounded, LOSS, seed, startup_trials=10)
+        study = TpeSampler(bounded, LOSS, seed, startup_trials=10)
         study.tell(lessons(bounded, observed(drawn(SQUARE, 40), bowl)))  # the best ones have x near 3
         allowed += bounded.is_feasible(study.ask())
     assert allowed > 12

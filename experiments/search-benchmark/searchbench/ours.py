@@ -7,11 +7,12 @@ from typing import Any
 
 from hposlurm.simulation import Cluster, Row, simulate
 from hposlurm.spec import StudySpec, parse
+from hposlurm.spec.algorithms import sampler_names
 from hposlurm.trial import TrialState
 from searchbench.clock import Course
 from searchbench.tasks import Task
 
-TRAINED_FULLY = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2", "nsga3")
+TRAINED_FULLY = sampler_names()
 _ANY_NUMBER = 1_000_000
 
 
