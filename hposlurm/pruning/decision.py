@@ -23,7 +23,7 @@ class PruningDecision:
     numbers of layers.
     """
 
-    #: The name of the rule, one of AT_REPORTS.
+    #: The name of the rule, one of RULES.
     rule: str
     #: The step of the report after which the decision was made.
     step: int
