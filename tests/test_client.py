@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_outside_of_a_study_everything_answers_nothing() -> None:
+def test_outside_a_study_every_function_returns_an_empty_value() -> None:
     assert not client.in_study()
     assert client.params() == {}
     assert not client.should_stop()
@@ -44,13 +44,13 @@ def test_outside_of_a_study_everything_answers_nothing() -> None:
     assert client.trial_number() is None
 
 
-def test_outside_of_a_study_a_report_is_a_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_a_study_a_report_is_a_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
     client.report(3, eval_loss=2.51234567, note="warm-up", f1=float("nan"))
     client.report_checkpoint(3, "/nowhere")
     assert capsys.readouterr().out == "step 3: eval_loss=2.51235 note=warm-up f1=nan\n"
 
 
-def test_in_a_study_the_environment_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_study_the_values_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = tmp_path / "trial.json"
     record.write_text('{"number": 12, "params": {"lr": 1e-05, "name": "a b", "flag": true, "none": null}}')
     for name, value in {
@@ -77,7 +77,7 @@ def test_in_a_study_the_environment_answers(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_whoever_has_reported_the_last_step_is_to_stop_and_not_interrupted(
+def test_a_process_that_has_reported_the_last_step_should_stop_and_is_not_interrupted(
     metrics_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
 ) -> None:
     monkeypatch.setenv("RANK", rank)
@@ -112,13 +112,13 @@ def test_only_rank_0_reports(metrics_file: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("step", [1.5, "1", None])
-def test_a_step_that_is_no_whole_number_is_refused(step: object) -> None:
+def test_a_step_that_is_not_an_integer_is_refused(step: object) -> None:
     with pytest.raises(ValueError, match="allowed are integers"):
         client.report(step, loss=1.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("place", ["/dev/full", "missing/metrics.jsonl"])
-def test_a_broken_channel_costs_the_report_and_is_said_once(
+def test_a_broken_channel_loses_the_report_and_warns_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     monkeypatch.setenv("HPOSLURM_METRICS_FILE", str(tmp_path / place))
@@ -142,7 +142,7 @@ def test_a_request_to_stop_is_seen_and_noted_once(
     assert lines(metrics_file) == [{"listening": True}, {"stopping": True}]
 
 
-def test_the_client_imports_the_standard_library_alone() -> None:
+def test_the_client_imports_only_the_standard_library() -> None:
     show = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     bare = subprocess.run([sys.executable, "-c", f"import json, sys; {show}"], **CAPTURED)
     full = subprocess.run([sys.executable, "-c", f"import json, sys; from hposlurm import client; {show}"], **CAPTURED)

@@ -1,4 +1,4 @@
-"""Checks by trial what this cluster offers hposlurm: `examination.examine` returns findings, one per check.
+"""Tests what this cluster offers hposlurm: `examination.examine` returns findings, one per check.
 
 May import backend and all below it; only the command line uses it. Writes nothing without a probe.
 Each wait for another system (Slurm, a file system) has a deadline.

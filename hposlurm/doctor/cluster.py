@@ -1,4 +1,4 @@
-"""Checks of Slurm itself: its commands, its controller, its partitions, and whether jobs may submit. Pure."""
+"""Checks Slurm itself: its commands, its controller, its partitions, and sbatch inside jobs. Pure."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class StopRule:
     compare_by: str = "first"
     #: asha_stopping: the steps of the rungs, ascending.
     levels: tuple[int, ...] = ()
-    #: asha_stopping: one in so many trials goes on from a rung.
+    #: asha_stopping: one in `reduction_factor` trials goes on from a rung.
     reduction_factor: int = 3
     #: percentile: the share of trials that go on, in percent.
     percentile: float = 50.0

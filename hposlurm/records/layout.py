@@ -171,7 +171,7 @@ class StudyLayout:
         return self.root / "reports.csv"
 
     def publication(self, publisher: str) -> Path:
-        """Returns the file that records what a publisher was sent, and why it failed last."""
+        """Returns the record of a publisher: the data that it has received, and its last error."""
         return self.root / "publish" / f"{publisher}.json"
 
     def publications(self) -> dict[str, Path]:

@@ -22,14 +22,14 @@ from hposlurm.records.layout import WaveLayout, number_of
 from hposlurm.records.old_causes import with_causes
 from hposlurm.trial import Assignment, Settlement
 
-#: What is written, and what is read. In format 1 a settlement tells its cause by a sentence only.
+#: The written format, and the readable ones. In format 1 the cause of a settlement is only a sentence.
 FORMAT = 2
 FORMATS = (1, 2)
 #: Seconds after which a lease expires. If the owner is still alive, two processes do the same work without harm.
 LEASE_S = 30.0
 #: Seconds that an element waits for a proposal: longer than it takes to wait for two expired leases.
 PATIENCE_S = 300.0
-_NOBODY = "nobody.json"
+_CLOSED_CLAIM = "nobody.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +222,10 @@ def close(wave: WaveLayout, position: int, now: float) -> None:
     if not left:
         return
     wave.claims.mkdir(mode=0o700, exist_ok=True)
-    nobody = wave.claims / _NOBODY
-    create_once(nobody, to_json({"element": None}))
+    closed = wave.claims / _CLOSED_CLAIM
+    create_once(closed, to_json({"element": None}))
     for untaken in sorted(left):
-        link_once(nobody, wave.claim(untaken))
+        link_once(closed, wave.claim(untaken))
         fail_point("rest closed")
 
 

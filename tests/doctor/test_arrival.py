@@ -62,7 +62,7 @@ def test_a_job_that_is_refused():
     assert finding.verdict == "fail" and "Invalid account" in finding.found and "--account" in finding.advice
 
 
-def test_a_job_that_did_not_start_in_time_is_no_failure():
+def test_a_job_that_did_not_start_in_time_is_not_a_failure():
     waiting = outcome(has_started=False, waited_s=120, last=ElementState(JobState.PENDING, "Resources"), parts={})
     finding = arrival.probe_job(waiting)
     assert (finding.verdict, finding.found) == ("unknown", "job 7 did not start in 120 s (Resources) and was cancelled")

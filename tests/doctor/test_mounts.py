@@ -65,7 +65,7 @@ def test_file_systems(tmp_path, kind, options, is_cluster, verdict, part):
     assert part in f"{finding.found} {finding.advice}"
 
 
-def test_a_root_that_is_not_there_yet_is_judged_by_its_parent(tmp_path):
+def test_a_root_that_does_not_exist_yet_is_checked_by_its_parent(tmp_path):
     finding = mounts.root_directory(tmp_path / "a" / "runs")
     assert (finding.verdict, finding.found) == ("ok", f"{tmp_path}/a/runs (does not exist yet; launch creates it)")
     assert mounts.existing_part(tmp_path / "a" / "runs") == tmp_path.resolve()
@@ -92,7 +92,7 @@ def test_a_root_that_may_not_be_written(tmp_path, monkeypatch):
         (500, 10**6, 10, "fail", "10 inodes"),
     ],
 )
-def test_room(tmp_path, monkeypatch, free_gb, files, inodes, verdict, part):
+def test_space(tmp_path, monkeypatch, free_gb, files, inodes, verdict, part):
     stat = SimpleNamespace(f_bavail=int(free_gb * 1024**2), f_frsize=1024, f_files=files, f_favail=inodes)
     monkeypatch.setattr(os, "statvfs", lambda _: stat)
     finding = mounts.space(tmp_path)

@@ -1,4 +1,4 @@
-"""What the probe job's program records, with stand-ins for sbatch and for Python."""
+"""Tests the records of the probe job's program, with fakes for sbatch and Python."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_a_node_that_may_not_submit(commands):
     assert "Access/permission denied" in found["error"] and found["is_limit"] is False
 
 
-def test_a_limit_is_told_from_a_refusal(commands):
+def test_a_limit_is_distinguished_from_a_refusal(commands):
     words = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, size limits)"
     program(commands / "sbatch", f'echo "sbatch: error: {words}" >&2', "exit 1")
     assert node._sbatch("token-1", [])["is_limit"] is True
 
 
-def test_a_torch_that_kills_its_process_is_told(python):
+def test_a_torch_that_kills_its_process_is_reported(python):
     python("ulimit -c 0; kill -SEGV $$")
     assert node._torch() == {"error": "importing torch ended with exit status -11"}
 

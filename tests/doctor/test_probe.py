@@ -1,4 +1,4 @@
-"""doctor on real daemons: what it finds there, and that it leaves nothing behind."""
+"""Tests the doctor on real daemons: its findings, and that it cleans up."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_probe_finds_out_what_jobs_may_do_and_leaves_nothing(tmp_path):
     assert mine(name.partition("|")[0]) == []
 
 
-def test_a_job_that_does_not_start_in_time_is_taken_back(tmp_path):
+def test_a_job_that_does_not_start_in_time_is_cancelled(tmp_path):
     request = ProbeRequest(tmp_path, f"{NAME}late-{os.getpid()}", (("begin", "now+1hour"),), 0, 1.0)
     outcome = run_probe(request, print)
     findings = {finding.name: finding for finding in arrival.findings(request, outcome)}
@@ -69,13 +69,13 @@ def test_a_job_that_does_not_start_in_time_is_taken_back(tmp_path):
     assert mine(request.token) == []
 
 
-def test_a_job_that_is_refused_is_told_in_sbatchs_words(tmp_path):
+def test_a_refused_job_is_reported_with_the_message_of_sbatch(tmp_path):
     request = ProbeRequest(tmp_path, f"{NAME}bad-{os.getpid()}", (("partition", "nowhere"),), 0, 1.0)
     finding = arrival.findings(request, run_probe(request, print))[0]
     assert finding.verdict == "fail" and "invalid partition" in finding.found.lower()
 
 
-def test_ctrl_c_takes_the_job_and_the_directory_back(tmp_path, wait_until):
+def test_ctrl_c_cancels_the_job_and_removes_the_directory(tmp_path, wait_until):
     program = (
         "import sys\n"
         "from hposlurm.cli.main import main\n"

@@ -1,4 +1,4 @@
-"""What the doctor makes of Slurm's answers, recorded ones."""
+"""Tests the findings from recorded answers of Slurm."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_which_nodes_are_up(state, is_up):
     assert [node.is_up for node in parse_nodes(f"batch*|n1|8|64000|gpu:4|{state}\n")] == [is_up]
 
 
-def test_the_last_words_of_a_command_are_what_stopped_it():
+def test_the_last_line_of_a_command_is_why_it_failed():
     message = "scontrol failed: scontrol: error: fetch_config: DNS SRV lookup failed\nscontrol: fatal: No source\n"
     assert last_line(message) == "scontrol failed: No source"
     assert last_line("squeue gave no answer in 15 s") == "squeue gave no answer in 15 s"
@@ -74,7 +74,7 @@ def test_the_partitions_and_their_gpus():
     assert cluster.partitions(answers(), "grace").found.startswith("grace")
 
 
-def test_partitions_that_are_alike_share_a_line():
+def test_equal_partitions_share_a_line():
     nodes = NODES.replace("down*", "idle")
     assert "batch*, grace: 2 nodes" in cluster.partitions(answers(nodes=nodes), None).found
 
@@ -102,12 +102,12 @@ def test_partitions_with_a_flaw(changes, partition, verdict, part):
     says(cluster.partitions(answers(**changes), partition), verdict, part)
 
 
-def test_a_partition_that_is_not_there_is_a_wrong_request():
+def test_an_unknown_partition_is_a_wrong_request():
     with pytest.raises(RequestError, match="no partition 'bath' here; the partitions are batch, grace, urgent"):
         cluster.partitions(answers(), "bath")
 
 
-def test_a_partition_that_takes_jobs_from_login_nodes_only():
+def test_a_partition_that_accepts_jobs_only_from_login_nodes():
     login = answers(partitions=PARTITIONS.replace("AllocNodes=ALL", "AllocNodes=login[1-2]"))
     says(cluster.job_sbatch(login, None), "warn", "login[1-2]", "slurm.driver: chain")
     says(cluster.job_sbatch(answers(), None), "unknown", "--probe")
@@ -123,7 +123,7 @@ def test_limits_that_are_not_enforced():
     says(limits.submit_limits(config(AccountingStorageEnforce="none"), None), "ok", "not enforced")
 
 
-def test_limits_of_the_partition_that_is_meant():
+def test_limits_of_the_chosen_partition():
     batch = limits.submit_limits(answers(), "batch")
     says(batch, "ok", "at most 200 jobs (account k01)", "8 GPUs (QOS normal)")
     assert "other" not in batch.found and "k02" not in batch.found
@@ -162,7 +162,7 @@ def test_accounting(asked, verdict, part):
     says(policy.accounting(asked), verdict, part)
 
 
-def test_a_queue_that_forgets_soon_is_told_where_there_is_no_sacct():
+def test_a_short_memory_of_the_queue_is_reported_without_sacct():
     forgetful = config(AccountingStorageType="accounting_storage/none", MinJobAge="10 sec")
     says(policy.accounting(forgetful), "warn", "forgets a job 10 s after its end")
 
@@ -195,14 +195,14 @@ def test_preemption_settings_are_shown():
     says(policy.preemption(asked, "grace"), "ok", "send_user_signal on", "requeue off by default")
 
 
-def test_silence_of_the_controller_is_said_once():
+def test_a_controller_that_does_not_answer_is_reported_once():
     silent = answers(config="!scontrol gave no answer in 15 s")
     checks = [limits.arrays(silent), limits.submit_limits(silent, None), limits.kill_wait(silent)]
     checks += [policy.accounting(silent), policy.preemption(silent, None), cluster.partitions(silent, None)]
     assert {(finding.verdict, finding.found) for finding in checks} == {(FindingLevel.UNKNOWN, SEE_CONTROLLER)}
 
 
-def test_no_slurm_on_the_path_is_asked_nothing(monkeypatch, tmp_path):
+def test_without_slurm_on_the_path_no_command_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ask_slurm() == Answers()
 

@@ -1,4 +1,4 @@
-"""Which decisions are due, what is recorded of them, and that they can be made again from it."""
+"""Tests which decisions are due, what is recorded of them, and that they can be recomputed from the records."""
 
 from __future__ import annotations
 
@@ -17,66 +17,71 @@ ASHA = StopRule("asha_stopping", LOSS, levels=(1, 3, 9))
 THRESHOLD = StopRule("threshold", LOSS, upper=1.0)
 
 
-def told(rule: StopRule, *records: dict[str, Any]) -> Decider:
+def decider_after(rule: StopRule, *records: dict[str, Any]) -> Decider:
     decider = Decider(rule, 0)
     for record in records:
         decider.take(record)
     return decider
 
 
-def ruled(decider: Decider, curves: dict[int, Curve] | None = None) -> list[tuple[int | None, int, bool]]:
+def decided(decider: Decider, curves: dict[int, Curve] | None = None) -> list[tuple[int | None, int, bool]]:
     return [(r.level, r.step, r.stops) for r in decider.decisions({0: decider.curve, **(curves or {})})]
 
 
 def test_each_rung_is_decided_once() -> None:
-    decider = told(ASHA, report(1, loss=0.5), report(2, loss=0.5))
-    assert ruled(decider) == [(1, 1, False)]
-    assert not decider.is_due and ruled(decider) == []
+    decider = decider_after(ASHA, report(1, loss=0.5), report(2, loss=0.5))
+    assert decided(decider) == [(1, 1, False)]
+    assert not decider.is_due and decided(decider) == []
     for step in (3, 4):
         decider.take(report(step, loss=0.5))
-    assert ruled(decider) == [(3, 3, False)]
+    assert decided(decider) == [(3, 3, False)]
 
 
-def test_reports_that_came_together_are_decided_in_turn_until_one_stops() -> None:
-    decider = told(ASHA, *(report(step, loss=0.5) for step in range(1, 10)))
-    rival = curve(0.9, 0.9, 0.1, 0.1)
-    assert ruled(decider, {1: rival}) == [(1, 1, False), (3, 3, True)]
+def test_reports_that_arrive_together_are_decided_in_order_until_one_stops() -> None:
+    decider = decider_after(ASHA, *(report(step, loss=0.5) for step in range(1, 10)))
+    other = curve(0.9, 0.9, 0.1, 0.1)
+    assert decided(decider, {1: other}) == [(1, 1, False), (3, 3, True)]
     assert not decider.is_due
 
 
 def test_a_report_beyond_several_rungs_counts_at_the_highest_of_them() -> None:
-    decider = told(ASHA, report(4, loss=0.5), report(8, loss=0.4), report(12, loss=0.3))
-    assert ruled(decider) == [(3, 4, False), (9, 12, False)]
+    decider = decider_after(ASHA, report(4, loss=0.5), report(8, loss=0.4), report(12, loss=0.3))
+    assert decided(decider) == [(3, 4, False), (9, 12, False)]
 
 
-def test_what_an_earlier_attempt_decided_holds() -> None:
-    first = told(ASHA, report(1, loss=0.5))
+def test_decisions_of_an_earlier_attempt_remain_valid() -> None:
+    first = decider_after(ASHA, report(1, loss=0.5))
     (decision,) = first.decisions({0: first.curve})
-    second = told(ASHA, report(1, loss=0.5), {"kind": DECISION, "t": 0.0, **decision.to_record()}, report(1, loss=0.7))
+    second = decider_after(
+        ASHA, report(1, loss=0.5), {"kind": DECISION, "t": 0.0, **decision.to_record()}, report(1, loss=0.7)
+    )
     assert not second.is_due
     assert second.curve.points == [(1, (0.5,))]
     stop = PruningDecision("asha_stopping", 1, True, "enough", 1)
-    third = told(ASHA, report(1, loss=0.5), {"kind": DECISION, **stop.to_record()}, report(3, loss=0.1))
+    third = decider_after(ASHA, report(1, loss=0.5), {"kind": DECISION, **stop.to_record()}, report(3, loss=0.1))
     assert third.stopped == stop and not third.is_due
 
 
-def test_what_another_rule_decided_does_not_hold() -> None:
-    assert told(ASHA, {"kind": DECISION, **PruningDecision("median", 1, True, "enough").to_record()}).stopped is None
+def test_decisions_of_another_rule_are_ignored() -> None:
+    assert (
+        decider_after(ASHA, {"kind": DECISION, **PruningDecision("median", 1, True, "enough").to_record()}).stopped
+        is None
+    )
 
 
-def test_only_a_stop_is_recorded_where_every_report_is_looked_at() -> None:
-    decider = told(THRESHOLD, report(1, loss=0.5))
-    assert decider.is_due and ruled(decider) == [] and not decider.is_due
+def test_a_rule_without_rungs_records_only_a_stop() -> None:
+    decider = decider_after(THRESHOLD, report(1, loss=0.5))
+    assert decider.is_due and decided(decider) == [] and not decider.is_due
     decider.take(report(2, loss=1.5))
-    assert ruled(decider) == [(None, 2, True)]
+    assert decided(decider) == [(None, 2, True)]
 
 
-def test_warm_up_and_broken_reports_are_not_asked_about() -> None:
+def test_reports_in_the_warm_up_and_broken_reports_need_no_decision() -> None:
     median = StopRule("median", LOSS, warmup_steps=3)
-    assert not told(median, report(2, loss=0.5)).is_due
-    assert told(median, report(3, loss=0.5)).is_due
-    assert not told(median, report(3, loss="nan")).is_due
-    assert told(THRESHOLD, report(3, loss="nan")).is_due
+    assert not decider_after(median, report(2, loss=0.5)).is_due
+    assert decider_after(median, report(3, loss=0.5)).is_due
+    assert not decider_after(median, report(3, loss="nan")).is_due
+    assert decider_after(THRESHOLD, report(3, loss="nan")).is_due
 
 
 def test_a_step_is_known_once_every_objective_is_and_never_changes() -> None:
@@ -93,8 +98,8 @@ def test_a_step_is_known_once_every_objective_is_and_never_changes() -> None:
     "record",
     [{}, {"kind": "report"}, {"kind": "report", "step": "1", "metrics": {}}, {"kind": "end"}, {"kind": DECISION}],
 )
-def test_a_damaged_record_is_left_alone(record: dict[str, Any]) -> None:
-    decider = told(ASHA, record, {"kind": DECISION, "rule": "asha_stopping", "rivals": 7})
+def test_a_damaged_record_is_ignored(record: dict[str, Any]) -> None:
+    decider = decider_after(ASHA, record, {"kind": DECISION, "rule": "asha_stopping", "rivals": 7})
     assert not decider.is_due and decider.curve.points == []
 
 
@@ -108,8 +113,8 @@ def test_ranges_are_short() -> None:
 
 
 @pytest.mark.parametrize("name", ["asha_stopping", "median", "percentile", "wilcoxon", "patient", "threshold"])
-def test_a_decision_is_made_again_from_what_everybody_recorded_to_the_end(name: str) -> None:
-    """Trials take turns; what was decided in the middle is decided anew once all records are complete."""
+def test_a_decision_is_recomputed_from_complete_records(name: str) -> None:
+    """Trials report in turn; decisions made in between are recomputed after all records are complete."""
     levels = (1, 3, 9) if name == "asha_stopping" else ()
     rule = StopRule(name, LOSS, levels=levels, patience=3 if name == "patient" else None, upper=0.9, warmup_trials=2)
     rng = Random(7)

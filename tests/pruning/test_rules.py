@@ -1,4 +1,4 @@
-"""The rules against those that they are named after, and what each of them needs."""
+"""Compares the rules with their counterparts in Optuna, Ray Tune and SciPy, and tests their settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def asked(rule: StopRule, trial: int, curves: dict[int, Curve], level: int | Non
 
 @pytest.mark.parametrize("objectives", [LOSS, GAIN])
 @pytest.mark.parametrize(("seed", "factor"), [(0, 3), (1, 3), (2, 2), (3, 4), (4, 5)])
-def test_asha_stops_exactly_whom_ray_tune_stops(seed: int, factor: int, objectives: tuple) -> None:
+def test_asha_stops_exactly_the_trials_that_ray_tune_stops(seed: int, factor: int, objectives: tuple) -> None:
     """200 trials that take turns in a random order."""
     rng, levels = Random(seed), (1, 3, 9)
     rule = replace(ASHA, reduction_factor=factor, objectives=objectives)
@@ -66,13 +66,13 @@ def test_asha_stops_exactly_whom_ray_tune_stops(seed: int, factor: int, objectiv
     assert 200 - 200 // factor < stopped < 200
 
 
-def test_the_first_one_at_a_rung_goes_on_and_is_told_so() -> None:
+def test_the_first_trial_at_a_rung_goes_on_and_the_reason_names_that() -> None:
     decision = asked(ASHA, 0, {0: curve(0.5), 1: Curve(LOSS)}, 1)
     assert (decision.stops, decision.value, decision.threshold, decision.others) == (False, 0.5, None, ())
     assert decision.reason == "rung 1: loss 0.5, no trial got here before"
 
 
-def test_what_a_person_reads_is_never_negated() -> None:
+def test_shown_values_are_never_negated() -> None:
     rule = replace(ASHA, objectives=GAIN)
     decision = asked(rule, 0, {n: curve(gain, rule=rule) for n, gain in enumerate((0.2, 0.6, 0.9, 0.9, 0.9))}, 1)
     assert (decision.value, decision.threshold) == (0.2, 0.9)
@@ -133,12 +133,12 @@ def test_the_wilcoxon_rule_is_that_of_optuna() -> None:
         assert pruned > 5
 
 
-def test_whoever_is_as_good_in_the_mean_is_spared_however_often_it_was_worse() -> None:
-    rule, rival = StopRule("wilcoxon", LOSS), curve(*[5.0] * 10, complete=True)
+def test_a_trial_with_an_equally_good_mean_goes_on_however_often_it_was_worse() -> None:
+    rule, other = StopRule("wilcoxon", LOSS), curve(*[5.0] * 10, complete=True)
     often_worse = [5.1 + step / 100 for step in range(9)]
-    decision = asked(rule, 0, {0: curve(*often_worse, 1.0), 1: rival})
+    decision = asked(rule, 0, {0: curve(*often_worse, 1.0), 1: other})
     assert decision.value is not None and decision.value < rule.p_value and not decision.stops
-    assert asked(rule, 0, {0: curve(*often_worse, 4.9), 1: rival}).stops
+    assert asked(rule, 0, {0: curve(*often_worse, 4.9), 1: other}).stops
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12, 30, 50, 51, 80])
@@ -154,11 +154,11 @@ def test_the_signed_rank_test_is_that_of_scipy(n: int, digits: int) -> None:
         assert probability_of_greater(differences) == pytest.approx(expected)
 
 
-def test_no_difference_at_all_is_no_evidence() -> None:
+def test_zero_differences_are_not_evidence() -> None:
     assert min(probability_of_greater([0.0] * n) for n in (1, 5, 60)) >= 0.5
 
 
-def test_median_waits_for_enough_completed_trials_that_got_so_far() -> None:
+def test_median_waits_for_enough_completed_trials_that_reached_the_step() -> None:
     rule = replace(MEDIAN, warmup_trials=3)
     curves = {n: curve(0.1, 0.1, complete=True) for n in range(1, 3)} | {
         3: curve(0.1, 0.1),
@@ -184,7 +184,7 @@ def test_patience_counts_reports_without_improvement(losses: tuple[float, ...], 
     assert asked(StopRule("patient", LOSS, patience=2), 0, {0: curve(*losses)}).stops is stops
 
 
-def test_patience_spares_from_every_other_rule_who_still_improves() -> None:
+def test_with_patience_no_rule_stops_a_trial_that_still_improves() -> None:
     others = {n: curve(0.1, 0.1, 0.1, complete=True) for n in range(1, 4)}
     rule = replace(MEDIAN, patience=2)
     assert asked(rule, 0, others | {0: curve(0.5, 0.6, 0.7)}).stops
@@ -194,12 +194,12 @@ def test_patience_spares_from_every_other_rule_who_still_improves() -> None:
 
 
 @pytest.mark.parametrize(("value", "limit"), [(0.5, None), (1.0, None), (0.0, None), (1.5, 1.0), (-0.5, 0.0)])
-def test_threshold_looks_at_the_limits(value: float, limit: float | None) -> None:
+def test_threshold_compares_with_the_limits(value: float, limit: float | None) -> None:
     decision = asked(StopRule("threshold", GAIN, lower=0.0, upper=1.0), 0, {0: curve(0.5, value)})
     assert (decision.stops, decision.value, decision.threshold) == (limit is not None, value, limit)
 
 
-def test_what_is_no_number_is_beyond_every_threshold() -> None:
+def test_a_value_that_is_not_a_number_violates_every_threshold() -> None:
     broken = curve(0.5)
     broken.take(report(2, loss="nan"))
     decision = decide(StopRule("threshold", LOSS, upper=1.0), broken, {}, 2)
@@ -212,7 +212,7 @@ def test_what_is_no_number_is_beyond_every_threshold() -> None:
     [("first", [False, True, True]), ("weighted", [True, True, False]), ("domination", [False, True, False])],
 )
 def test_several_objectives_are_compared_as_the_study_says(compare_by: str, stopped: list[bool]) -> None:
-    """The best in the loss alone, the worst in both, the best in the accuracy alone."""
+    """Trials: best only in the loss, worst in both, best only in the accuracy."""
     rule = StopRule("asha_stopping", TWO, compare_by=compare_by, levels=(1,), reduction_factor=2)
     found = []
     for own in ((0.29, -2.0), (0.7, -0.1), (0.55, 0.9)):
@@ -223,7 +223,7 @@ def test_several_objectives_are_compared_as_the_study_says(compare_by: str, stop
     assert found == stopped
 
 
-def test_no_rule_answers_with_a_number_that_no_journal_can_hold() -> None:
+def test_no_rule_returns_a_number_that_a_journal_cannot_hold() -> None:
     curves = {n: curve(*(math.sin(n + s) for s in range(5)), complete=n > 1) for n in range(8)}
     for rule in (MEDIAN, ASHA, StopRule("wilcoxon", LOSS), StopRule("patient", LOSS, patience=1)):
         decision = asked(rule, 0, curves, 3 if rule is ASHA else None)

@@ -1,4 +1,4 @@
-"""A trial's line of ancestors, and from which step each of them had trained."""
+"""Tests a trial's line of ancestors, and the steps that each of them trained."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def line(*trials: Trial) -> list[tuple[int, int]]:
     return [(leg.step, leg.trial) for leg in legs(History((), trials, {}), trials[-1])]
 
 
-def test_a_trial_that_is_no_copy_is_its_own_line() -> None:
+def test_a_trial_that_is_not_a_copy_is_its_own_line() -> None:
     assert line(trial(0)) == [(0, 0)]
 
 
-def test_each_ancestor_s_values_hold_until_the_copy_was_made() -> None:
+def test_the_values_of_each_ancestor_apply_until_the_copy_was_made() -> None:
     assert line(
         trial(0, saved=(2,)), trial(1, saved=(4,), parent=0, at=2, origin=2), trial(2, parent=1, at=4, origin=4)
     ) == [(0, 0), (2, 1), (4, 2)]

@@ -1,4 +1,4 @@
-"""Reading study.db back: sound and ours, or not at all."""
+"""Tests that study.db is read only if it is intact and of this study."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def change(layout: StudyLayout, statement: str) -> None:
         connection.commit()
 
 
-def test_a_published_database_gives_back_the_journals(published: StudyLayout) -> None:
+def test_a_published_database_has_the_content_of_the_journals(published: StudyLayout) -> None:
     history = read_history(published, use_database=False)
     assert read_snapshot(published.database, history.plans[0]) == Snapshot(history.journals, 0)
 

@@ -10,7 +10,7 @@ from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 
 
-def test_it_is_off_meanwhile_and_on_again_behind_an_error():
+def test_the_collector_is_disabled_meanwhile_and_enabled_again_after_an_error():
     with pytest.raises(KeyError), gc_paused():
         assert not gc.isenabled()
         with gc_paused():
@@ -20,7 +20,7 @@ def test_it_is_off_meanwhile_and_on_again_behind_an_error():
     assert gc.isenabled()
 
 
-def test_histories_and_decisions_are_made_without_it(monkeypatch, tmp_path):
+def test_histories_and_decisions_are_built_without_the_collector(monkeypatch, tmp_path):
     seen = []
 
     def look(*_: object) -> None:

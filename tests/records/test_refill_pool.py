@@ -1,4 +1,4 @@
-"""Positions of a refill wave's pool: proposed once, taken once, whoever does what at the same moment."""
+"""Tests that concurrent processes propose and take each position of a refill wave's pool once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def at_once(count: int, action: Callable[[int], object]) -> list[int]:
     return [processes.end(pid) for pid in [processes.begin(lambda i=i: action(i)) for i in range(count)]]
 
 
-def test_of_two_batches_at_one_position_the_first_one_holds(wave: WaveLayout) -> None:
+def test_of_two_batches_at_one_position_the_first_one_remains(wave: WaveLayout) -> None:
     assert refill_pool.record_batch(wave, batch(4, 2))
     assert not refill_pool.record_batch(wave, batch(4, 3))
     assert [b.end for b in refill_pool.batches(wave, 4)] == [6]
@@ -78,14 +78,14 @@ def test_an_element_is_new_once(wave: WaveLayout) -> None:
     assert refill_pool.position_of(wave, 3) is None
 
 
-def test_a_claim_that_says_nobody_knows_what_is_named(wave: WaveLayout) -> None:
+def test_a_damaged_claim_is_named(wave: WaveLayout) -> None:
     refill_pool.enter(wave, 0)
     wave.claim(0).write_text("{}")
     with pytest.raises(StudyError, match="00000 is damaged"):
         refill_pool.takers(wave)
 
 
-def test_one_at_a_time_thinks_of_a_batch_until_it_gives_that_back_or_is_dead(wave: WaveLayout) -> None:
+def test_the_lease_on_a_batch_is_exclusive_until_it_is_released_or_expires(wave: WaveLayout) -> None:
     assert refill_pool.acquire_batch(wave, 4)
     assert not refill_pool.acquire_batch(wave, 4) and refill_pool.acquire_batch(wave, 6)
     refill_pool.release_batch(wave, 4)
@@ -96,11 +96,11 @@ def test_one_at_a_time_thinks_of_a_batch_until_it_gives_that_back_or_is_dead(wav
     assert not refill_pool.acquire_batch(wave, 4)
 
 
-def test_of_many_at_once_one_is_the_one_to_think_of_a_batch(wave: WaveLayout) -> None:
+def test_one_of_many_concurrent_processes_acquires_the_lease_on_a_batch(wave: WaveLayout) -> None:
     assert sorted(at_once(8, lambda _: os._exit(10 + refill_pool.acquire_batch(wave, 4)))) == [10] * 7 + [11]
 
 
-def test_a_closed_pool_gives_and_takes_nothing_more(wave: WaveLayout) -> None:
+def test_a_closed_pool_accepts_no_batch_and_no_claim(wave: WaveLayout) -> None:
     refill_pool.record_batch(wave, batch(4, 2))
     refill_pool.enter(wave, 0)
     assert refill_pool.take(wave, 0, 1)

@@ -85,13 +85,13 @@ WITHOUT_VALUE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_is_not_on_the_list_is_refused_when_parsed(text: str) -> None:
+def test_parsing_refuses_what_is_not_allowed(text: str) -> None:
     with pytest.raises(ExpressionError):
         parse(text)
 
 
 @pytest.mark.parametrize("text", WITHOUT_VALUE.values(), ids=WITHOUT_VALUE.keys())
-def test_an_expression_without_a_value_says_so_when_evaluated(text: str) -> None:
+def test_evaluating_an_expression_without_a_value_is_an_error(text: str) -> None:
     expression = parse(text)
     with pytest.raises(ExpressionError):
         expression.evaluate({"x": 3})
@@ -108,7 +108,7 @@ def test_an_expression_without_a_value_says_so_when_evaluated(text: str) -> None
         ("x <", "not an expr"),
     ],
 )
-def test_a_refusal_says_what_is_not_allowed(text: str, part: str) -> None:
+def test_a_refusal_names_what_is_not_allowed(text: str, part: str) -> None:
     with pytest.raises(ExpressionError, match=part):
         parse(text)
 
@@ -118,7 +118,7 @@ def test_names_are_those_that_the_text_mentions() -> None:
 
 
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("false", False), ("null", None)])
-def test_yamls_own_words_mean_what_they_mean_there(word: str, value: ParamValue) -> None:
+def test_yaml_constants_have_their_meaning_in_yaml(word: str, value: ParamValue) -> None:
     expression = parse(f"x == {word} or x in [{word}, 3]")
     assert expression.names == {"x"}
     assert expression.evaluate({"x": value}) is True
@@ -131,7 +131,7 @@ def test_a_name_without_a_value_is_named() -> None:
     assert caught.value.name == "b"
 
 
-def test_a_stray_backslash_warns_nobody() -> None:
+def test_a_stray_backslash_causes_no_warning() -> None:
     assert parse(r"x == '\d'").evaluate({"x": "\\d"}) is True
 
 
@@ -238,5 +238,5 @@ def test_random_text_raises_nothing_but_expression_errors(text: str) -> None:
 
 
 @given(st.integers(-(2**MAX_BITS) + 1, 2**MAX_BITS - 1))
-def test_every_allowed_whole_number_is_a_finite_float(number: int) -> None:
+def test_every_allowed_integer_is_a_finite_float(number: int) -> None:
     assert math.isfinite(parse(f"{number} <= x").violation({"x": 1}))

@@ -74,7 +74,7 @@ def test_a_range_of_one_value_is_that_value() -> None:
         (CategoricalParameter("c", (True, False)), [True], [1, 0]),
     ],
 )
-def test_contains_looks_at_value_and_type(
+def test_contains_checks_value_and_type(
     parameter: FloatParameter | IntParameter | CategoricalParameter, inside: list[object], outside: list[object]
 ) -> None:
     assert all(parameter.contains(value) for value in inside)  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_a_condition_without_a_value_leaves_its_parameter_inactive() -> None:
     assert list(space.grid_points()) == [{"n": 0}, {"n": 1, "m": 0}]
 
 
-def test_contains_wants_exactly_the_active_parameters() -> None:
+def test_contains_requires_exactly_the_active_parameters() -> None:
     assert NESTED.contains({"optimizer": "adamw"})
     assert NESTED.contains({"optimizer": "sgd", "momentum": 0.9, "nesterov": True})
     assert not NESTED.contains({"optimizer": "sgd"})
@@ -135,7 +135,7 @@ def test_a_constraint_without_a_value_is_violated() -> None:
     assert list(space.grid_points()) == [{"n": 1}]
 
 
-def test_a_constraint_on_facts_alone_can_close_the_space() -> None:
+def test_a_constraint_only_on_facts_can_make_the_space_empty() -> None:
     space = SearchSpace((IntParameter("n", 0, 1),), (parse("gpus > 2"),), {"gpus": 2})
     assert list(space.grid_points()) == []
     assert space.cardinality(10) == 0
