@@ -8,7 +8,7 @@
     print(study.best()[0].params)
 
 The methods return data, print nothing, ask nothing, and raise HposlurmError for what goes wrong. What happens meanwhile
-is passed to `tell`, line by line, where a method has it.
+is passed to `log`, line by line, by the methods that have it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from hposlurm import backend as backends
 from hposlurm.backend import Backend, Capacity, SimulatedCapacity
 from hposlurm.decisions.cost import CostQuestion, cost_question
-from hposlurm.errors import HposlurmError, RequestError
+from hposlurm.errors import RequestError
 from hposlurm.planner import advance, advance_patiently, cancel, preview, revise, set_going, stays
-from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
+from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.drivers import launch
 from hposlurm.planner.follow import Watch, follow, unwatched
 from hposlurm.planner.resolve import Resolved, read_study, resolve
@@ -34,7 +34,7 @@ from hposlurm.publish import rebuild
 from hposlurm.records.find import absolute, find_study, only_study, runs_directory
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.report.queue import QueueAnswer, answer, jobs_to_ask_for
+from hposlurm.report.queue import QueueAnswer, ask_queue
 from hposlurm.report.records import StudyRecords, read_records
 
 if TYPE_CHECKING:
@@ -113,11 +113,11 @@ class Study:
         return cls(only_study(where) if name_or_dir is None else find_study(name_or_dir, where), clock=clock)
 
     @staticmethod
-    def overview(runs: Path | str | None = None, *, tell: Tell = silent, clock: Clock = CLOCK) -> list[StudyLine]:
+    def overview(runs: Path | str | None = None, *, log: Log = silent, clock: Clock = CLOCK) -> list[StudyLine]:
         """Returns a line on each study in `runs`, newest first; one that cannot be read is told of and left out."""
         from hposlurm.report.overview import study_lines
 
-        return study_lines(runs_directory() if runs is None else absolute(runs), clock.now(), tell)
+        return study_lines(runs_directory() if runs is None else absolute(runs), clock.now(), log)
 
     # ---- what it is
 
@@ -184,7 +184,7 @@ class Study:
         """Returns what a person should be asked before `launch`, which does not ask; None if the study is small."""
         return cost_question(self.spec, self.preview().cost)
 
-    def launch(self, *, tell: Tell = silent) -> Step | None:
+    def launch(self, *, log: Log = silent) -> Step | None:
         """Writes the study's directory and takes the first step; None where `wait` has to take it (`stays`).
 
         If the cluster refuses, a directory that holds nothing yet is removed again. Raises RequestError if another
@@ -192,7 +192,7 @@ class Study:
         """
         self._refuse_simulated("is simulated and has no jobs: simulate() runs it")
         warm = self.preview().warm
-        return launch(self.layout, self.spec, self.backend, warm, tell=tell, clock=self._clock)
+        return launch(self.layout, self.spec, self.backend, warm, log=log, clock=self._clock)
 
     def trainer(self) -> Trainer:
         """Returns the function that stands for the training of a simulated study.
@@ -217,13 +217,13 @@ class Study:
         self._refuse_unplanned()
         return advance(self.layout, self.spec, self.backend, clock=self._clock)
 
-    def advance_patiently(self, *, behind: int | None = None, tell: Tell = silent) -> Step:
+    def advance_patiently(self, *, behind: int | None = None, log: Log = silent) -> Step:
         """Takes one planner step, again and again while the cluster takes no jobs; see planner/patience.py."""
         self._refuse_unplanned()
         layout, spec, backend = self.layout, self.spec, self.backend
-        return advance_patiently(layout, spec, backend, behind=behind, tell=tell, clock=self._clock)
+        return advance_patiently(layout, spec, backend, behind=behind, log=log, clock=self._clock)
 
-    def wait(self, *, watch: Watch = unwatched, tell: Tell = silent) -> History:
+    def wait(self, *, watch: Watch = unwatched, log: Log = silent) -> History:
         """Returns the history once the study is over, or was cancelled; drives the study where it `stays`.
 
         `watch` is shown the history now and then. An interrupt (Ctrl-C) leaves a study that `resume` continues: on this
@@ -231,7 +231,7 @@ class Study:
         """
         again, self._plans_on = self._plans_on, False
         layout, spec, backend = self.layout, self.spec, self.backend
-        return follow(layout, spec, backend, again=again, watch=watch, tell=tell, clock=self._clock)
+        return follow(layout, spec, backend, again=again, watch=watch, log=log, clock=self._clock)
 
     def cancel(self, trials: Sequence[int] = ()) -> str:
         """Cancels the study's jobs and submits no further wave, or takes single trials out; says what was cancelled."""
@@ -277,11 +277,11 @@ class Study:
         """Returns all records as they are now. Raises StudyError or SpecError if they cannot be read."""
         return read_records(self.layout, self.spec)
 
-    def status(self, *, tell: Tell = silent) -> Progress:
+    def status(self, *, log: Log = silent) -> Progress:
         """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
-        return next(self.watch(tell=tell))
+        return next(self.watch(log=log))
 
-    def watch(self, *, tell: Tell = silent) -> Iterator[Progress]:
+    def watch(self, *, log: Log = silent) -> Iterator[Progress]:
         """Yields where the study is, each time anew and without end; the queue is asked now and then only."""
         from hposlurm.report.progress import progress
 
@@ -291,16 +291,8 @@ class Study:
         while True:
             if asked is None or self._clock.monotonic() - asked >= _ASK_QUEUE_EVERY_S:
                 asked = self._clock.monotonic()
-                queue = self._ask_queue(tell)
+                queue = ask_queue(self.layout, lambda jobs: self.backend.states(jobs), log)
             yield progress(self.records(), now=self._clock.now(), queue=queue, handle=handle)
-
-    def _ask_queue(self, tell: Tell) -> QueueAnswer | None:
-        try:
-            asked = jobs_to_ask_for(self.layout)
-            return answer(asked, self.backend.states(asked)) if asked else {}
-        except HposlurmError as error:
-            tell(f"note: the queue did not answer ({error}); this is what the files say")
-            return None
 
     def collect(self) -> Table:
         """Returns the result table, best trial first."""

@@ -92,6 +92,23 @@ def test_each_outside_library_has_one_home(library: str, home: set[str]) -> None
     assert users == home
 
 
+#: Run as processes of their own, or inside of a training script: they have only their output to say something.
+PROCESSES = {
+    "hposlurm.client",
+    "hposlurm.worker.__main__",
+    "hposlurm.refill.__main__",
+    "hposlurm.doctor.rival",
+    "hposlurm.integrations.torch_facts",
+}
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if room(name_of(m)) != "cli"], ids=name_of)
+def test_only_the_command_line_prints_and_asks(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert name_of(path) in PROCESSES or not called & {"print", "input"}
+
+
 def floors() -> dict[str, int]:
     """The floor of each room in the import contract, counted from the top."""
     contract = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]

@@ -165,7 +165,7 @@ def test_a_large_study_asks_before_and_not_while_it_is_launched(monkeypatch: pyt
 def test_what_happens_is_told_to_who_listens() -> None:
     told: list[str] = []
     launched()
-    Study.create(spec()).launch(tell=told.append)
+    Study.create(spec()).launch(log=told.append)
     assert [line.partition(" is launched already")[1] for line in told] == [" is launched already"]
 
 
@@ -174,7 +174,7 @@ def test_the_queue_is_asked_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -
     asked: list[float] = []
     launched()
     study = Study.open("square", clock=Clock(monotonic=lambda: passed))
-    monkeypatch.setattr("hposlurm.study.jobs_to_ask_for", lambda _: asked.append(passed) or [])
+    monkeypatch.setattr("hposlurm.report.queue.jobs_to_ask_for", lambda _: asked.append(passed) or [])
     views = study.watch()
     for _ in range(7):
         next(views)

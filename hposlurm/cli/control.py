@@ -58,7 +58,7 @@ def advance(
 ) -> None:
     """Plumbing: one planner step. Safe to run at any time, by anyone, any number of times."""
     found = hposlurm.Study.open(study)
-    step = found.advance_patiently(behind=behind, tell=say) if patient else found.advance()
+    step = found.advance_patiently(behind=behind, log=say) if patient else found.advance()
     print(f"{step.kind}: {step.message}")
     step.check_published()
 

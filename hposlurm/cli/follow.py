@@ -50,7 +50,7 @@ def _stay(study: Study) -> None:
     Ctrl-C leaves a study that `resume` continues.
     """
     try:
-        history = study.wait(watch=_changes(study), tell=say)
+        history = study.wait(watch=_changes(study), log=say)
     except KeyboardInterrupt:
         say(_left(study))
         raise typer.Exit(130 if study.stays else 0) from None

@@ -86,7 +86,7 @@ def launch(
         if not found.is_launched:  # else it was asked for then
             _confirm(found, yes)
             _show_notes(found, first)
-        go_on(found, found.launch(tell=say), wait=wait)
+        go_on(found, found.launch(log=say), wait=wait)
 
 
 def _simulation(backend: str | None, function: str | None, gpus: int | None) -> tuple[str | None, list[str]]:

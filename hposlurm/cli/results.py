@@ -105,7 +105,7 @@ def explain(
     ] = None,
     style: Style = OutputFormat.TABLE,
 ) -> None:
-    """Tell why a trial was proposed, sent on, stopped or copied; without one, what the study's rungs are worth."""
+    """Log why a trial was proposed, sent on, stopped or copied; without one, what the study's rungs are worth."""
     from hposlurm.report.explain_text import text_of
 
     about = hposlurm.Study.open(study).explain(trial)

@@ -44,9 +44,9 @@ def status(
         raise RequestError("--watch shows a screen; ask for --format json as often as you like instead")
     found = hposlurm.Study.open(study)
     if watch:
-        _watch(found.watch(tell=say), every)
+        _watch(found.watch(log=say), every)
         return
-    view = found.status(tell=say)
+    view = found.status(log=say)
     if style is OutputFormat.JSON:
         print_json(view.to_json())
         return
@@ -102,7 +102,7 @@ def list_studies(
 ) -> None:
     """List the studies under runs/ with their counts, best value and age."""
     wanted = dict(_tag(text) for text in tag or ())
-    lines = [line for line in hposlurm.Study.overview(tell=say) if wanted.items() <= line.tags.items()]
+    lines = [line for line in hposlurm.Study.overview(log=say) if wanted.items() <= line.tags.items()]
     if style is OutputFormat.JSON:
         print_json([line.to_json() for line in lines])
         return

@@ -8,7 +8,6 @@ wave w; element i of array w then runs assignment i of it, and surplus elements 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from hposlurm.decisions import trials_per_wave, waves_ahead
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.planner import submission
 from hposlurm.planner.claim import is_own, token_of
+from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History
 from hposlurm.records.jobs import WaveJobs, read_jobs
@@ -69,7 +69,7 @@ def pairs_wanted(spec: StudySpec, history: History, wave_size: int) -> tuple[int
     return min(_PAIRS_MOST, -(-left // size) + _SPARE), size
 
 
-def extend(layout: StudyLayout, spec: StudySpec, backend: Backend, history: History) -> Laid:
+def extend(layout: StudyLayout, spec: StudySpec, backend: Backend, history: History, clock: Clock = CLOCK) -> Laid:
     """Lays pairs behind those that are there, until the study has as many as it needs or the cluster takes no more.
 
     Mends pairs that lost their planner. Raises LimitError if the first one finds no room.
@@ -82,7 +82,7 @@ def extend(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Hist
         count = len(plan.assignments) if index == plan.wave else size
         request = WaveRequest(layout, spec, index, count, "", plan.exclude, is_late=True, after=after or None)
         try:
-            jobs = _lay(request, backend, queue)
+            jobs = _lay(request, backend, queue, clock.now())
         except LimitError as error:
             if not laid:
                 raise
@@ -98,12 +98,12 @@ def extend(layout: StudyLayout, spec: StudySpec, backend: Backend, history: Hist
     return Laid(laid, wanted)
 
 
-def _lay(request: WaveRequest, backend: Backend, queue: Mapping[str, ElementState]) -> WaveJobs | None:
+def _lay(request: WaveRequest, backend: Backend, queue: Mapping[str, ElementState], now: float) -> WaveJobs | None:
     """The pair, laid now if it was not, with a new planner if its own was lost; None: another process is at it."""
     wave = request.layout.wave(request.wave)
     jobs = submission.submitted_jobs(wave)
     if jobs is None or not wave.released.exists():
-        return submission.submit_wave(request, backend, time.time())
+        return submission.submit_wave(request, backend, now)
     if _is_alive(queue, elements(jobs)) and not _is_alive(queue, [jobs.planner] if jobs.planner else []):
         submission.put_planner(replace(request, token=token_of(wave)), backend, wave, jobs.arrays)
     return submission.submitted_jobs(wave)

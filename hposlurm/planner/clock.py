@@ -1,4 +1,4 @@
-"""The clock and the sleep of the planner, and where it says what happens: arguments of everything that waits."""
+"""The clock and the sleep of the planner, and its log: arguments of everything that waits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Takes a line for a person about what happens meanwhile.
-Tell = Callable[[str], None]
+#: Takes a line for a person on what happens meanwhile.
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +27,4 @@ CLOCK = Clock()
 
 
 def silent(_line: str) -> None:
-    """Tells nobody."""
+    """Drops the line."""

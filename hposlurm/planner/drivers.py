@@ -8,7 +8,7 @@ from hposlurm.backend import ArrayJob, Backend
 from hposlurm.decisions import WarmStart
 from hposlurm.errors import HposlurmError, NotNowError
 from hposlurm.planner import chain
-from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
+from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.step import Step, advance
 from hposlurm.planner.study import create, discard
 from hposlurm.records.history import read_history
@@ -31,25 +31,25 @@ def launch(
     backend: Backend,
     warm: WarmStart,
     *,
-    tell: Tell = silent,
+    log: Log = silent,
     clock: Clock = CLOCK,
 ) -> Step | None:
     """Writes the study's directory and takes the first step; None where a process has to stay and take it.
 
-    If the cluster refuses, a directory that holds nothing yet is removed again. `tell` hears what became of it.
+    If the cluster refuses, a directory that holds nothing yet is removed again. `log` hears what became of it.
     """
     is_new = create(layout, spec, warm)
     if not is_new:
-        tell(f"{layout.root} is launched already with this very spec; going on with it")
+        log(f"{layout.root} is launched already with this very spec; going on with it")
     if stays(spec, backend):
         return None
     try:
         return set_going(layout, spec, backend, clock=clock)
     except (HposlurmError, OSError) as error:
         if is_new and discard(layout, error):
-            tell(f"nothing was submitted and nothing was left in {layout.root.parent}")
+            log(f"nothing was submitted and nothing was left in {layout.root.parent}")
         else:
-            tell(f"{layout.root} is kept; once the cause is gone, go on with: hposlurm resume {spec.name}")
+            log(f"{layout.root} is kept; once the cause is gone, go on with: hposlurm resume {spec.name}")
         raise
 
 
@@ -63,7 +63,7 @@ def set_going(
     step = advance(layout, spec, backend, again=again, clock=clock)
     if not chain.is_used(spec, backend) or step.kind not in ("waiting", "unsubmitted"):
         return step
-    laid = chain.extend(layout, spec, backend, read_history(layout))
+    laid = chain.extend(layout, spec, backend, read_history(layout), clock)
     if laid.is_busy:
         return Step("busy", step.wave, f"another process is laying the chain behind wave {step.wave}")
     message = f"{_planned(step)}; {laid.pairs} pairs of array and planner in the queue"
@@ -84,7 +84,7 @@ def drive(
     backend: Backend,
     *,
     again: bool = False,
-    tell: Tell = silent,
+    log: Log = silent,
     clock: Clock = CLOCK,
 ) -> Step:
     """Runs the study to its end in this process: step, wait, step, …
@@ -101,12 +101,12 @@ def drive(
         except NotNowError as error:
             if backend.is_foreground:
                 raise
-            tell(f"not now: {error}")
+            log(f"not now: {error}")
             clock.sleep(_TRY_AGAIN_S)
             continue
         waits = step.awaited is not None and not (backend.is_foreground and mine.isdisjoint(step.awaited.arrays))
         for failure in step.unpublished if waits else ():
-            tell(f"note: {failure}")  # the next step tries it again
+            log(f"note: {failure}")  # the next step tries it again
         if step.kind == "busy" and not backend.is_foreground:
             clock.sleep(_TRY_AGAIN_S)
         elif step.awaited is not None and waits:

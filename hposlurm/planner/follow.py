@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
 from hposlurm.errors import HposlurmError, StudyError
-from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
+from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.drivers import drive, stays
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
@@ -38,7 +38,7 @@ def follow(
     *,
     again: bool = False,
     watch: Watch = unwatched,
-    tell: Tell = silent,
+    log: Log = silent,
     clock: Clock = CLOCK,
 ) -> History:
     """Returns the history once the study is over, or was cancelled; drives the study where a process has to stay.
@@ -51,7 +51,7 @@ def follow(
             monitor.finished.wait()
         return read_history(layout)
     with _sigterm_as_interrupt(), _monitored(layout, watch, _LOOK_EVERY_S):
-        step = drive(layout, spec, backend, again=again, tell=tell, clock=clock)
+        step = drive(layout, spec, backend, again=again, log=log, clock=clock)
     if step.kind == "waiting":
         status = f"hposlurm status {layout.root.name}"
         raise HposlurmError(f"{step.message}; another process drives this study ({status})")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
 from hposlurm.errors import NotNowError
-from hposlurm.planner.clock import CLOCK, Clock, Tell, silent
+from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.step import Step, advance
 from hposlurm.records.layout import StudyLayout
 
@@ -24,7 +24,7 @@ def advance_patiently(
     backend: Backend,
     *,
     behind: int | None = None,
-    tell: Tell = silent,
+    log: Log = silent,
     clock: Clock = CLOCK,
 ) -> Step:
     """Takes one step, again and again while it cannot be taken now; at last lets the job that it runs in start anew.
@@ -46,5 +46,5 @@ def advance_patiently(
             if not backend.run_again_later() and error is not None:
                 raise error
             return step if error is None else Step("busy", -1, f"{error}; this job starts again later")
-        tell(f"not now: {error or step.message}")
+        log(f"not now: {error or step.message}")
         clock.sleep(_TRY_AGAIN_S)

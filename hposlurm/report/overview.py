@@ -44,27 +44,27 @@ class StudyLine:
         return asdict(self)
 
 
-def study_lines(runs: Path, now: float, tell: Callable[[str], None]) -> list[StudyLine]:
+def study_lines(runs: Path, now: float, log: Callable[[str], None]) -> list[StudyLine]:
     """Returns the lines of the studies in `runs` at `now` (epoch seconds), newest first.
 
-    `tell` hears of a study that cannot be read, which is left out, and of a queue that does not answer.
+    `log` hears of a study that cannot be read, which is left out, and of a queue that does not answer.
     """
-    known = list(_readable(runs, tell))
+    known = list(_readable(runs, log))
     queues, errors = ask_queues(known)
     for error in errors:
-        tell(f"note: the queue did not answer ({error}); ? is what only it knows")
+        log(f"note: the queue did not answer ({error}); ? is what only it knows")
     found = [study_line(study, now, queues.get(study.layout.root, {})) for study in known]
     return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
 
 
-def _readable(runs: Path, tell: Callable[[str], None]) -> Iterator[StudyRecords]:
+def _readable(runs: Path, log: Callable[[str], None]) -> Iterator[StudyRecords]:
     for directory in sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []:
         layout = StudyLayout(directory)
         try:
             if layout.spec().is_file():
                 yield read_records(layout)
         except (HposlurmError, OSError) as error:
-            tell(f"note: {directory} cannot be read: {error}")
+            log(f"note: {directory} cannot be read: {error}")
 
 
 def study_line(study: StudyRecords, now: float, queue: QueueAnswer | None) -> StudyLine:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from hposlurm import backend as backends
 from hposlurm.backend import Backend, ElementState
-from hposlurm.errors import BackendError
+from hposlurm.errors import BackendError, HposlurmError
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.plan import read_plan
 from hposlurm.report.chain import GONE, asked_for, later_planners
@@ -39,6 +39,18 @@ def jobs_to_ask_for(layout: StudyLayout) -> list[str]:
 def answer(asked: Sequence[str], states: QueueAnswer) -> QueueAnswer:
     """Returns the state of every job that was asked for; one that the queue does not know is GONE."""
     return {job_id: states.get(job_id, GONE) for job_id in asked}
+
+
+def ask_queue(
+    layout: StudyLayout, states: Callable[[Sequence[str]], QueueAnswer], log: Callable[[str], None]
+) -> QueueAnswer | None:
+    """Asks about one study by its backend's `states`; {} if there is nothing to ask, None if there is no answer."""
+    try:
+        asked = jobs_to_ask_for(layout)
+        return answer(asked, states(asked)) if asked else {}
+    except HposlurmError as error:
+        log(f"note: the queue did not answer ({error}); this is what the files say")
+        return None
 
 
 def ask_queues(studies: Sequence[StudyRecords]) -> tuple[dict[Path, QueueAnswer | None], list[BackendError]]:

@@ -159,7 +159,7 @@ def test_a_study_in_the_foreground_outlasts_a_full_disk(
     create(layout, study)
     disk.is_full = True
     monkeypatch.setattr(cluster, "wait", lambda _arrays: cluster.run())
-    step = drive(layout, study, cluster, tell=told.append)
+    step = drive(layout, study, cluster, log=told.append)
     assert (step.kind, len(step.unpublished)) == ("finished", 2)
     assert [line.split(":")[:2] for line in told] == [["note", " sqlite"], ["note", " csv"]] * 2  # once per wave
 

@@ -203,7 +203,7 @@ def test_a_patient_planner_waits_for_room(layout, fake_slurm):
     create(layout, study)
     fake_slurm.set("limit", 0)
     told, clock = [], Clock(sleep=lambda _: fake_slurm.set("limit", 100))
-    step = advance_patiently(layout, study, SlurmBackend(), tell=told.append, clock=clock)
+    step = advance_patiently(layout, study, SlurmBackend(), log=told.append, clock=clock)
     assert step.kind == "submitted"
     assert [line.partition(":")[0] for line in told] == ["not now"]
 
