@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
+
 from hposlurm.search import Observation, SearchProblem
-from hposlurm.search.rung_correlation import rung_correlations
+from hposlurm.search.rung_correlation import rank_correlation, rung_correlations
 from hposlurm.space import FloatParameter, SearchSpace
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Objective, TrialState
@@ -22,3 +26,16 @@ def test_who_is_stopped_at_a_rung_was_not_sent_on_although_it_might_have_trained
     found = rung_correlations(SearchProblem(space, search, (Objective("loss"),), 3), trials)
     assert found is not None
     assert [(rung.step, rung.reached, rung.sent_on) for rung in found.rungs] == [(1, 3, 2), (3, 2, 1)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rank_correlation_is_spearmans(seed):
+    from scipy.stats import spearmanr
+
+    dice = Random(seed)
+    early, final = ([dice.choice((0.1, 0.2, 0.3, dice.random())) for _ in range(12)] for _ in range(2))
+    assert rank_correlation(early, final) == pytest.approx(float(spearmanr(early, final).statistic), abs=1e-12)
+
+
+def test_the_rank_correlation_of_a_constant_is_0():
+    assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) == 0.0
