@@ -1,4 +1,4 @@
-"""The words of the search and of the cluster as plain frozen data. Standard library only: the worker imports this."""
+"""The terms of the search and of the cluster as plain frozen data. Standard library only: the worker imports this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Params = Mapping[str, ParamValue]
 
 
 def param_text(value: object) -> str:
-    """A value as the text that a command receives: YAML's words for true, false and null, else Python's `str`."""
+    """Returns a value as the text that a command receives: true, false and null as in YAML, else Python's `str`."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -22,17 +22,20 @@ def param_text(value: object) -> str:
 
 
 def is_finite(value: object) -> TypeGuard[float]:
-    """True for a finite number. A reported value that is not one stays text: "nan", or what the training code gave."""
+    """True for a finite number.
+
+    Any other reported value is kept as text: "nan", "inf", "-inf", or the text that the training code reported.
+    """
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def has_diverged(value: object) -> bool:
-    """True for a reported value that was a number, but not a finite one."""
+    """True for the text of a reported number that was not finite."""
     return value in ("nan", "inf", "-inf")
 
 
 class TrialState(StrEnum):
-    """Life of a trial, in Optuna's words. PAUSED waits for promotion to a higher rung."""
+    """The states of a trial, with Optuna's names. A PAUSED trial waits for its promotion to a higher rung."""
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
@@ -47,7 +50,7 @@ class TrialState(StrEnum):
 
 
 class JobState(StrEnum):
-    """Life of a job, in sacct's words. UNKNOWN is never a failure: the cluster just did not say."""
+    """The states of a job, with sacct's names. UNKNOWN is never a failure: the cluster gave no state."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -66,28 +69,30 @@ class JobState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt ended. INTERRUPTED costs no retry; DROPPED means that a person took the trial out.
-
-    INFEASIBLE: this configuration does not fit into the memory. Trying it again would not help, and the search learns
-    it as a violated constraint, not as a bad value. PRUNED: the search has no further use for the trial.
-    """
+    """How one attempt ended."""
 
     COMPLETE = "complete"
+    #: The search has no further use for the trial.
     PRUNED = "pruned"
+    #: Costs one of the trial's retries.
     FAIL = "fail"
+    #: This configuration does not fit into the memory. A retry would not help. The search learns it as a violated
+    #: constraint, not as a bad value.
     INFEASIBLE = "infeasible"
+    #: Costs no retry.
     INTERRUPTED = "interrupted"
+    #: A person cancelled the trial.
     DROPPED = "dropped"
 
 
-#: What an attempt has done its work with: nothing is left to be run of its stage.
+#: The outcomes after which nothing of the attempt's stage is left to run.
 DONE = (Outcome.COMPLETE, Outcome.PRUNED)
 
 
 class Cause(StrEnum):
-    """Kinds of causes that end an attempt. Decisions compare these; `records.cause_text` makes sentences of them."""
+    """The kinds of causes that end an attempt. Decisions compare them; `records.cause_text` puts them into words."""
 
-    # What the worker saw of the command
+    # Found by the worker when the command ended
     COMMAND_NOT_STARTED = "command_not_started"
     COMMAND_FAILED = "command_failed"
     COMMAND_NOT_KILLABLE = "command_not_killable"
@@ -97,20 +102,20 @@ class Cause(StrEnum):
     TRIAL_TIMEOUT = "trial_timeout"
     MEMORY_GUARD = "memory_guard"
     OUT_OF_GPU_MEMORY = "out_of_gpu_memory"
-    #: It is complete, but ended at another step than assigned.
+    #: The attempt is complete, but ended at another step than assigned.
     OTHER_STEP = "other_step"
-    #: There was no checkpoint to begin with, or it could not be read.
+    #: The checkpoint that the attempt should start from was missing or could not be read.
     NOT_BEGUN = "not_begun"
 
-    # Why the worker asked the command to leave
-    #: A signal came: the job was cancelled or preempted, or somebody pressed Ctrl-C.
+    # Why the worker asked the command to exit
+    #: A signal came: the job was cancelled or preempted, or a person pressed Ctrl-C.
     TOLD_TO_STOP = "told_to_stop"
     #: A signal came: the job's time is nearly over.
     TIME_LIMIT_AHEAD = "time_limit_ahead"
     #: The search has no further use for the trial.
     PRUNED = "pruned"
 
-    # What became of the job
+    # How the job ended
     JOB_ENDED_SILENTLY = "job_ended_silently"
     JOB_FAILED = "job_failed"
     OUT_OF_HOST_MEMORY = "out_of_host_memory"
@@ -121,65 +126,69 @@ class Cause(StrEnum):
     DRIVER_ENDED = "driver_ended"
     CANCELLED = "cancelled"
     STUDY_CANCELLED = "study_cancelled"
-    #: There is no record of the end, and the cluster does not know the job any more.
+    #: There is no record of the end, and the cluster no longer knows the job.
     LOST = "lost"
     #: The job ended before its worker started.
     WORKER_NOT_STARTED = "worker_not_started"
-    #: The job started before the plan could be seen, and left.
+    #: The job started before it could see the plan, and ended.
     TOO_EARLY = "too_early"
-    #: An earlier attempt had ended the trial by then.
+    #: An earlier attempt had ended the trial before this job started.
     ALREADY_ENDED = "already_ended"
     #: Jobs of a refill wave found nothing to do.
     NOTHING_TO_DO = "nothing_to_do"
-    #: A settlement that tells only the state of the job.
+    #: The settlement gives only the state of the job.
     JOB_ENDED = "job_ended"
 
-    # What other attempts of the trial tell
+    # Concluded from the trial's other attempts
     #: Another attempt followed, and this one left no record of its end.
     REPLACED = "replaced"
-    #: Further attempts would get no further than those before.
+    #: Another attempt would get no further than the earlier ones.
     NO_PROGRESS = "no_progress"
 
-    #: An older version wrote a sentence that tells nothing else.
+    #: An older version wrote a sentence from which no other cause can be read.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class EndCause:
-    """The cause of one attempt's end: its kind, and those of the fields that this kind has.
+    """The cause of one attempt's end. Only the fields that the kind needs are set.
 
-    Attempts that ended in the same way have equal causes. `detail` holds what others said, never words of this package.
+    Attempts that ended in the same way have equal causes.
     """
 
     kind: Cause
-    # The number of the signal that told the worker to stop
+    #: The number of the signal that asked the worker to stop.
     signal: int | None = None
-    # The command's exit status, negative for a signal
+    #: The command's exit status, negative for a signal.
     exit_code: int | None = None
-    # How long the command was waited for before it was killed
+    #: How long the worker waited for the command before it killed it.
     killed_after_s: float | None = None
-    # The limit that was reached: trial.timeout, or the time of a part of the training
+    #: The limit that was reached: trial.timeout, or the time for a part of the training.
     limit_s: float | None = None
-    # The metric that is not a result, with its last value
+    #: The metric that is not a valid result.
     metric: str = ""
+    #: The last value of that metric.
     value: str = ""
-    # The last step, and the one that was assigned
+    #: The last step that was reached.
     step: int | None = None
+    #: The step that was assigned.
     to_step: int | None = None
-    # True if there was a checkpoint to go on from; None where that does not matter
+    #: True if there was a checkpoint to continue from; None where that does not matter.
     has_checkpoint: bool | None = None
-    # How the job ended, and its id where the sentence names it
+    #: The state in which the job ended.
     job_state: JobState | None = None
+    #: The job's id, where the sentence names it.
     job_id: str = ""
-    # How many: unreadable lines, jobs, attempts in a row
+    #: The number of unreadable lines, of jobs, or of attempts in a row.
     count: int = 0
-    # The numbers of the two attempts that ended in the same way, or of the last in the row
+    #: The numbers of the two attempts that ended in the same way, or of the last attempt in a row.
     attempts: tuple[int, ...] = ()
-    # An exception, an error of the system, the log's last words, the search's reason, the guard's code
+    #: Text from outside this package: an exception, a system error, the end of a log, the search's reason, the
+    #: memory guard's code.
     detail: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that are set; the others have their defaults."""
+        """Returns `kind` and every field that differs from its default."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         return {f.name: found[f.name] for f in fields(self) if f.name == "kind" or found[f.name] != f.default}
 
@@ -191,98 +200,96 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is optimised: the name of a reported metric, and which way is better.
-
-    `weight` is its share where several objectives are added up to one number.
-    """
+    """An objective: the name of a reported metric, and which direction is better."""
 
     metric: str
     direction: Direction = Direction.MINIMIZE
+    #: The objective's share where several objectives are added up to one number.
     weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Train this trial from here to there: one element of a wave's job array.
-
-    `to_step` None means the training code's own end. `command` is the rendered shell command line;
-    `command_resumed` is the one to use when an attempt finds a checkpoint (its `"$HPOSLURM_RESUME_FROM"` is expanded
-    by the shell), None where the study's command does not mention `resume_from`.
-
-    `stage` counts how often the trial was sent on: another try at the same stage has the same number. What completes a
-    stage that `is_final` completes the trial; else the trial is PAUSED then. `resume_from` is the checkpoint, relative
-    to the study, from which a trial starts that has none of its own. `why` is what the search said when it sent the
-    trial on. `time_limit_s` is how long its job may last, None as long as any of the wave.
-    """
+    """The order to train a trial from one step to another: one element of a wave's job array."""
 
     trial: int
     params: Params
     signature: str
     seed: int
+    #: The rendered shell command line.
     command: str
+    #: The command line for an attempt that finds a checkpoint; the shell expands its `"$HPOSLURM_RESUME_FROM"`. None
+    #: where the study's command does not mention `resume_from`.
     command_resumed: str | None = None
     attrs: Mapping[str, object] = field(default_factory=dict)
     from_step: int = 0
+    #: None means the training code's own end.
     to_step: int | None = None
+    #: The checkpoint, relative to the study, from which a trial without checkpoints of its own starts.
     resume_from: str | None = None
+    #: Counts how often the search continued the trial; a retry of a stage has the same number.
     stage: int = 0
+    #: True if the end of this stage completes the trial; otherwise the trial is PAUSED then.
     is_final: bool = True
+    #: The search's reason for continuing the trial.
     why: str = ""
+    #: How long the job may last; None means the wave's own limit.
     time_limit_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a trial's training, first assigned in `wave`; `to_step` None is the training code's own end.
-
-    `why` is what the search said when it sent the trial on, "" for a new trial.
-    """
+    """A part of a trial's training."""
 
     number: int
+    #: The wave in which it was first assigned.
     wave: int
     from_step: int = 0
+    #: None means the training code's own end.
     to_step: int | None = None
+    #: The checkpoint, relative to the study, from which a trial without checkpoints of its own starts.
     resume_from: str | None = None
     is_final: bool = True
+    #: The search's reason for continuing the trial; "" for a new trial.
     why: str = ""
 
 
-#: In place of a trial's number: array elements that had none.
+#: Stands for a trial's number where array elements ran no trial.
 NO_TRIAL = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What the planner decided about one attempt of an earlier wave, kept in the next wave's plan.
+    """The planner's decision about one attempt of an earlier wave. The next wave's plan records it."""
 
-    `attempt` is None for an array element that ended before its worker wrote anything. With NO_TRIAL it holds the time
-    of all elements of a wave that found nothing to do. `outcome` None leaves the
-    journal's own end record as it is and only settles the time. `elapsed_s` is the allocation's, from sacct, and so is
-    `node`, "" where it was not asked for: an attempt that has a journal tells its host itself. `cause` is None where
-    `outcome` is; `reason` is its sentence for people, and nothing is decided by it.
-    """
-
+    #: The trial's number. NO_TRIAL: the settlement holds the time of all elements of a wave that found nothing to do.
     trial: int
+    #: None for an array element that ended before its worker wrote anything, and with NO_TRIAL.
     attempt: int | None
     wave: int
     job_id: str
     state: JobState
+    #: The elapsed time of the allocation, from sacct.
     elapsed_s: float | None = None
     gpus: int = 0
+    #: None keeps the journal's own end record, so that only the time is settled.
     outcome: Outcome | None = None
+    #: The cause as a sentence for people. No decision depends on it.
     reason: str = ""
+    #: The node, from sacct; "" for an attempt with a journal, which names its host itself.
     node: str = ""
+    #: None where `outcome` is None.
     cause: EndCause | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, of the cause only those that are set."""
+        """Returns all fields; of the cause, only those that are set."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**found, "cause": None if self.cause is None else self.cause.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The metrics at one step. A value that is no finite number stays what the training code gave, as text."""
+    """The metrics at one step. A value that is not a finite number is kept as text."""
 
     step: int
     metrics: Mapping[str, float | str]
@@ -291,45 +298,65 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run of a trial's command, folded from one journal (and its settlement, where there is one).
+    """One run of a trial's command, folded from its journal and, where there is one, its settlement.
 
-    Times are seconds since the epoch on the attempt's own node. `offset` is how many bytes of the journal were read.
-    `cause` is why it ended, None while it has not and where it is complete as assigned; `reason` is the sentence for
-    people, and nothing is decided by it.
+    Times are seconds since the epoch on the attempt's own node.
     """
 
+    #: Counts the trial's journals from 0. An attempt without a journal has a negative number.
     number: int
     wave: int
+    #: The element of the wave's job array.
     index: int
     job_id: str
     host: str
     gpus: int
+    #: 0 for an attempt whose start was not recorded.
     started_at: float
     gpu_ids: str = ""
+    #: How many times Slurm had requeued the job.
     restart: int = 0
+    #: The number of the trial's stage that it ran.
     stage: int = 0
+    #: The commit of the training code.
     git_commit: str | None = None
+    #: The checkpoint from which it continued; None for a start from scratch.
     resumed_from: str | None = None
+    #: The path of its log.
     log: str = ""
     reports: tuple[Report, ...] = ()
+    #: (step, path) of every checkpoint that it saved.
     checkpoints: tuple[tuple[int, str], ...] = ()
+    #: The most host memory that it used, in GiB.
     peak_host_gb: float | None = None
+    #: The most memory of its fullest GPU that the training reported, in GiB.
     peak_gpu_gb: float | None = None
+    #: None while it runs.
     ended_at: float | None = None
+    #: None while it runs.
     outcome: Outcome | None = None
+    #: The cause as a sentence for people. No decision depends on it.
     reason: str = ""
+    #: The command's exit status.
     exit_code: int | None = None
+    #: The last value of each metric, from the end record.
     metrics: Mapping[str, float | str] = field(default_factory=dict)
+    #: The last lines of the log.
     tail: tuple[str, ...] = ()
+    #: The state in which the job ended, from the settlement.
     job_state: JobState | None = None
+    #: The elapsed time of the allocation, from the settlement.
     elapsed_s: float | None = None
+    #: How many bytes of the journal were read.
     offset: int = 0
+    #: How many lines of the journal could not be read.
     corrupt_lines: int = 0
+    #: Why it ended; None while it runs, and where it is complete as assigned.
     cause: EndCause | None = None
 
     @property
     def gpu_hours(self) -> float:
-        """GPU hours of the allocation: sacct's elapsed time where it is settled, the worker's own clock before."""
+        """The GPU hours of the allocation: by sacct's elapsed time once it is settled, before that by the worker's."""
         if self.elapsed_s is not None:
             return self.gpus * self.elapsed_s / 3600
         if self.ended_at is None:
@@ -339,27 +366,28 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One configuration and everything that is known about it.
-
-    `values` has one number per objective, in the study's order, once the trial is COMPLETE; of a PAUSED or PRUNED one
-    they are those of its last stage, if there are any. `reports` has one entry per step in ascending order; where
-    attempts overlap, the last one wins. `stages` has every part of the training that was assigned, in order.
-    `infeasible`: it is FAIL because its configuration does not fit into the memory.
-    """
+    """One configuration and everything that is known about it."""
 
     number: int
     params: Params
     signature: str
     seed: int
+    #: The wave in which it was first assigned.
     wave: int
     state: TrialState
     attrs: Mapping[str, object] = field(default_factory=dict)
+    #: One number per objective, in the study's order. A PAUSED or PRUNED trial has those of its last stage, if any.
     values: tuple[float, ...] | None = None
+    #: One report per step, in ascending order; where attempts overlap, the last one counts.
     reports: tuple[Report, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    #: Every part of the training that was assigned, in order.
     stages: tuple[Stage, ...] = ()
+    #: Why it failed, was pruned or waits again, as a sentence; "" otherwise.
     reason: str = ""
+    #: The last lines of the log of the attempt that `reason` is about.
     tail: tuple[str, ...] = ()
+    #: True if it is FAIL because its configuration does not fit into the memory.
     infeasible: bool = False
 
     @property
@@ -368,7 +396,7 @@ class Trial:
 
     @property
     def runtime_s(self) -> float | None:
-        """Wall time of all ended attempts in seconds; None before the first one ended."""
+        """The wall time of all ended attempts in seconds; None before the first one ends."""
         ended = [a for a in self.attempts if a.ended_at is not None]
         if not ended:
             return None
@@ -376,10 +404,10 @@ class Trial:
 
     @property
     def peak_host_gb(self) -> float | None:
-        """The most host memory in GiB that an attempt used, as far as it is known; None if it is not."""
+        """The most host memory in GiB that an attempt used; None if none is known."""
         return max((a.peak_host_gb for a in self.attempts if a.peak_host_gb is not None), default=None)
 
     @property
     def peak_gpu_gb(self) -> float | None:
-        """The most memory in GiB of its fullest GPU that the training reported; None if it reported none."""
+        """The most memory in GiB of an attempt's fullest GPU that the training reported; None if it reported none."""
         return max((a.peak_gpu_gb for a in self.attempts if a.peak_gpu_gb is not None), default=None)
