@@ -1,7 +1,7 @@
 """`trial.command` with a trial's values: Jinja2 (StrictUndefined) → one shell command line.
 
-Every value that a study puts into a shell is quoted here, once, by one rule: what `{{ … }}` gives becomes exactly one
-word of the shell. Where that rule cannot hold (inside quotes, say), the command is refused.
+Every value that a study passes to a shell is quoted here, once, by one rule: the value of `{{ … }}` becomes exactly one
+word of the shell. Where that is impossible (for example inside quotes), the command is refused.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def _template(text: str) -> jinja2.Template:
 
 
 def command_line(template: str, params: Params, facts: Mapping[str, ParamValue]) -> str:
-    """The shell command line of one trial. Parameters win over nothing: names never collide with facts.
+    """Returns the shell command line of one trial. The names of `params` and `facts` never collide.
 
-    A fact `resume_from` that is given becomes `"$HPOSLURM_RESUME_FROM"`, which the shell expands at the start.
-    Raises RequestError for everything that goes wrong while rendering (a name that is undefined here, a division by
-    zero), and for a placeholder where its value would not stay one word: inside quotes, in a comment, behind `<<` …
+    If the fact `resume_from` is given, it becomes `"$HPOSLURM_RESUME_FROM"`, which the shell expands at the start.
+    Raises RequestError for every error while rendering (an undefined name, a division by zero), and for a placeholder
+    whose value would not stay one word: inside quotes, in a comment, after `<<` …
     """
     flags = _Shell(" ".join(_flag(name, param_text(value)) for name, value in params.items()))
     values: dict[str, Any] = {**facts, **params, "flags": flags}
@@ -63,22 +63,22 @@ def command_line(template: str, params: Params, facts: Mapping[str, ParamValue])
 
 
 def _flag(name: str, text: str) -> str:
-    """`--name value`; with "=" where the value begins with a minus: argparse takes -9e-05 for an option."""
+    """Returns `--name value`; with "=" if the value begins with a minus, since argparse reads -9e-05 as an option."""
     return f"--{name}{'=' if text.startswith('-') else ' '}{quoted(text)}"
 
 
 def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) -> str:
-    """The first `{{ … }}` or `{% if … %}` that fails by itself with an error of that kind; "" if none does."""
+    """Returns the first `{{ … }}` or `{% if … %}` that fails by itself with an error of that kind; "" if none does."""
     for found in _EXPRESSION.finditer(template):
         text = found[0]
         if text.startswith("{%"):
             condition = re.fullmatch(r"\{%-?\s*(?:el)?if\b(.*?)-?%\}", text, re.DOTALL)
-            alone = f"{{% if {condition[1]} %}}{{% endif %}}" if condition else ""
+            part = f"{{% if {condition[1]} %}}{{% endif %}}" if condition else ""
         else:
-            alone = text
+            part = text
         try:
-            for_commands().from_string(alone).render(values)
-        except Exception as error:  # noqa: BLE001, RUF100  # that is what is looked for
+            for_commands().from_string(part).render(values)
+        except Exception as error:  # noqa: BLE001, RUF100  # this error is being looked for
             if isinstance(error, kind):
                 return " ".join(text.split())
     return ""

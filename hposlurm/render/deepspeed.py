@@ -1,7 +1,7 @@
-"""templates/deepspeed/zero.json.j2 → the DeepSpeed configuration as a dictionary. Pure; no DeepSpeed needed here.
+"""templates/deepspeed/zero.json.j2 → the DeepSpeed configuration as a dictionary. Pure; does not need DeepSpeed.
 
-Whatever a study may search (learning rate, weight decay, warm-up, batch size …) is "auto" in it, so that the Hugging
-Face Trainer fills in its own arguments: a value that the JSON named, or forgot, would silently win.
+Everything that a study may search (learning rate, weight decay, warm-up, batch size …) is "auto" in it, so that the
+Hugging Face Trainer fills in its own arguments. A value in the JSON, or a missing one, would silently override them.
 """
 
 from __future__ import annotations

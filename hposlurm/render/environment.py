@@ -1,6 +1,6 @@
 """The Jinja2 environments of the package, and files made from templates.
 
-All of them are sandboxed: a template of somebody else's can neither reach Python's own objects nor change a value. In
+All of them are sandboxed: a template from a third party can neither reach Python's own objects nor change a value. In
 all of them an undefined name is an error.
 """
 
@@ -22,7 +22,7 @@ def for_commands(finalize: Callable[[object], object] | None = None) -> jinja2.E
 
 
 def for_files() -> jinja2.Environment:
-    """Returns the environment of whole files: lines with nothing but `{% … %}` leave no trace, `quote` is a filter."""
+    """Returns the environment of whole files: lines with only `{% … %}` are removed, and `quote` is a filter."""
     environment = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -38,8 +38,8 @@ def shipped(name: str) -> str:
 def filled(text: str, source: str, values: Mapping[str, object], what: str) -> str:
     """Returns the text of a file's template with `values` in it.
 
-    Raises RequestError with the line of a mistake in the template. It calls the template `source`, and what is made
-    from it `what` ("a batch script").
+    Raises RequestError with the line of a mistake in the template. The message calls the template `source` and the
+    file `what` ("a batch script").
     """
     try:
         return for_files().from_string(text).render(values)
@@ -53,7 +53,7 @@ def filled(text: str, source: str, values: Mapping[str, object], what: str) -> s
 
 
 def _line(error: Exception) -> str:
-    """Returns where in the template an error came up: Jinja2 puts the template's own lines into the traceback."""
+    """Returns the place of an error in the template; Jinja2 puts the template's own lines into the traceback."""
     trace, line = error.__traceback__, ""
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<template>":

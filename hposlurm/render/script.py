@@ -10,7 +10,10 @@ from hposlurm.render.environment import filled, shipped
 
 
 def template_text(name: str, custom: Path | None = None) -> str:
-    """Returns the text of a template: of the user's own file, or of the one that ships with hposlurm."""
+    """Returns the text of the user's own template file, or of the one that ships with hposlurm.
+
+    Raises RequestError if the user's file cannot be read.
+    """
     if custom is None:
         return shipped(name)
     try:
@@ -20,5 +23,5 @@ def template_text(name: str, custom: Path | None = None) -> str:
 
 
 def script(text: str, source: str, values: Mapping[str, object]) -> str:
-    """Returns a batch script from a template's text; raises RequestError with the line of a mistake in it."""
+    """Returns the batch script from a template's text; raises RequestError with the line of a mistake in it."""
     return filled(text, source, values, what="a batch script")

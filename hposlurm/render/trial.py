@@ -1,4 +1,4 @@
-"""The commands of one trial, as the planner writes them into a plan and as a study file is tried out with them."""
+"""The commands of one trial. The planner writes them into a plan; the check of a study file tries them out."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from hposlurm.trial import Params, ParamValue
 
 @dataclass(frozen=True, slots=True)
 class CommandTemplate:
-    """A study's `trial.command`, and what it may mention that is the same for all trials."""
+    """A study's `trial.command`, with the values for it that are the same in all trials."""
 
     #: The Jinja2 text.
     text: str
     #: The resources of a trial by name: gpus, cpus_per_task, …
     resources: Mapping[str, ParamValue]
-    #: search.max_resource, None where it is not set.
+    #: search.max_resource; None where it is not set.
     max_resource: int | None = None
-    #: Whether the study has a DeepSpeed configuration of its own (trial.deepspeed).
+    #: True if the study has a DeepSpeed configuration (trial.deepspeed).
     has_ds_config: bool = False
 
 
 def commands(
     layout: StudyLayout, template: CommandTemplate, number: int, params: Params, seed: int, to_step: int | None = None
 ) -> tuple[str, str | None]:
-    """Returns the command of a start from scratch and the one with a checkpoint.
+    """Returns the command for a start from scratch and the command for a start from a checkpoint.
 
-    The second is None if the study's command does not tell them apart. Raises RequestError where the study's command
+    The second is None if the study's command does not distinguish them. Raises RequestError if the study's command
     cannot be rendered with these parameters.
     """
     known = _facts(layout, template, number, seed, to_step)
@@ -42,7 +42,7 @@ def commands(
 def _facts(
     layout: StudyLayout, template: CommandTemplate, number: int, seed: int, to_step: int | None
 ) -> dict[str, ParamValue]:
-    """What a command may mention besides the parameters; names without a value are empty strings."""
+    """Returns the values that a command may use besides the parameters; a missing value is an empty string."""
     trial = layout.trial(number)
     found: dict[str, ParamValue] = {
         **template.resources,

@@ -60,7 +60,7 @@ def test_any_values_arrive_as_they_are():
 
 @pytest.mark.parametrize("template", ["--x '{{ x }}'", '--x "{{ x }}"', '--x "a{{ x }}b"', 'echo "it\'s {{ x }}"'])
 def test_a_placeholder_inside_quotes_is_refused(template):
-    with pytest.raises(RequestError, match=r"inside . quotes.*leave the quotes around it out"):
+    with pytest.raises(RequestError, match=r"inside . quotes.*leave out the quotes around it"):
         command(template, {"x": "$(id)"}, {})
 
 

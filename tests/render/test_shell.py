@@ -52,7 +52,7 @@ def bash(line, cwd):
         ("cat <<EOF\nx: {{ x }}\nEOF", "after a here-document.*printf"),
         ("cat <<-'E' | tee a\n{{ x }}\nE", "after a here-document"),
         ("cat <<EOF\na\nEOF\ntrain {{ x }}", "after a here-document"),
-        (r"echo \{{ x }}", "after a backslash.*leave the backslash out"),
+        (r"echo \{{ x }}", "after a backslash.*leave out the backslash"),
         (r"echo a\\\{{ x }}", "after a backslash"),
         ("echo ${{ x }}", r"after a \$"),
         ("echo $'{{ x }}'", r"inside \$' quotes"),
@@ -84,7 +84,7 @@ def bash(line, cwd):
         ("[[ a =~ b ]] && show {{ x }}", "after =~"),
         ("[[ a # ]]\n && show {{ x }}", r"inside \[\["),
         ("{% macro m(a) %}--a {{ a }}{% endmacro %}train {{ m(x) }}", "a macro"),
-        ("{% filter truncate(3, true, '', 0) %}{{ x }} and more{% endfilter %}", "a filter cuts"),
+        ("{% filter truncate(3, true, '', 0) %}{{ x }} and more{% endfilter %}", "a filter splits"),
     ],
 )
 def test_where_a_value_would_not_stay_one_word_it_is_refused(template, message):
