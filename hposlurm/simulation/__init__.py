@@ -1,4 +1,4 @@
-"""A study on a virtual cluster in virtual time: the planner's own decisions, with a Python function as the trial.
+"""Runs a study on a virtual cluster in virtual time: the planner's own decisions, with a Python function as the trial.
 
 May import the planner and everything below it.
 """

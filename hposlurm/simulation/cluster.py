@@ -1,4 +1,4 @@
-"""The virtual cluster: how many GPUs there are, how long jobs wait, and what goes wrong. All of it by seed."""
+"""The virtual cluster: its GPUs, the waiting times of its jobs and its faults, all drawn from a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cluster_of(simulation: SimulationSpec) -> Cluster:
-    """The virtual cluster that a study file describes."""
+    """Returns the virtual cluster that a study file describes."""
     return Cluster(
         gpus=simulation.gpus,
         queue_s=simulation.queue_s or 0.0,
@@ -30,7 +30,7 @@ def cluster_of(simulation: SimulationSpec) -> Cluster:
 
 
 class Fault(StrEnum):
-    """What can end an element before its training does: the command's own crash, or the cluster."""
+    """The faults that can end an element before its training ends: a crash of the command, or one of the cluster."""
 
     CRASH = "crash"
     NODE_FAIL = "node failure"
@@ -41,42 +41,43 @@ class Fault(StrEnum):
 class Cluster:
     """A virtual cluster; times are in seconds.
 
-    `queue_s` is the mean (exponential) wait of every submitted array before its elements may start, `start_s` what an
-    element holds its GPUs for before it trains, `planner_s` how long the planner's job between two waves takes, its own
-    wait included. `crashes`, `node_failures` and `preemptions` are mean numbers per hour of one running element. No
-    element is requeued: what was interrupted is assigned again by the planner.
-
-    Everything is drawn from `seed` and from which attempt of which trial, or which wave, it happens to: never from the
-    order of events.
+    No element is requeued: the planner assigns an interrupted trial again. Every random number depends only on `seed`
+    and on the attempt of the trial, or the wave, that it is for, never on the order of events.
     """
 
     gpus: int = 8
+    #: The mean (exponential) wait of every submitted array before its elements may start.
     queue_s: float = 0.0
+    #: How long an element holds its GPUs before it trains.
     start_s: float = 0.0
+    #: How long the planner's job between two waves takes, its own wait included.
     planner_s: float = 0.0
+    #: The mean number of crashes per hour of one running element.
     crashes: float = 0.0
+    #: The mean number of node failures per hour of one running element.
     node_failures: float = 0.0
+    #: The mean number of preemptions per hour of one running element.
     preemptions: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.gpus < 1:
-            raise RequestError(f"a simulated cluster needs one GPU at least, {self.gpus} were asked for")
+            raise RequestError(f"a simulated cluster needs at least one GPU, but {self.gpus} were requested")
         for name in ("queue_s", "start_s", "planner_s", "crashes", "node_failures", "preemptions"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise RequestError(f"{name} of a simulated cluster is {value!r}; it is a finite number from 0 on")
+                raise RequestError(f"{name} of a simulated cluster is {value!r}; it must be a finite number, 0 or more")
 
     def slots(self, gpus_per_element: int) -> int:
-        """How many elements run at a time. One without GPUs takes the place of one GPU."""
+        """Returns how many elements run at a time. An element without GPUs takes the place of one GPU."""
         return self.gpus // max(1, gpus_per_element)
 
     def wait_s(self, wave: int) -> float:
-        """How long the array of a wave waits before its elements may start."""
+        """Returns how many seconds the array of a wave waits before its elements may start."""
         return self._random("queue", wave).expovariate(1 / self.queue_s) if self.queue_s else 0.0
 
     def fault(self, trial: int, attempt: int) -> tuple[float, Fault] | None:
-        """What goes wrong first with an attempt if it runs for ever, and after how many seconds; None: nothing."""
+        """Returns the first fault of an attempt that runs forever, as (seconds until then, fault); None if none."""
         rates = (
             (Fault.CRASH, self.crashes),
             (Fault.NODE_FAIL, self.node_failures),

@@ -1,4 +1,4 @@
-"""Stopping at a report in virtual time: what workers would read of each other is at hand at once."""
+"""Stops trials at a report in virtual time. The reports of all trials are known at once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hposlurm.pruning import Curve, Decider, PruningDecision, StopRule
 
 
 class Deciders:
-    """One for each trial of a study whose plans have a rule."""
+    """One decider for each trial of a study whose plans have a rule."""
 
     def __init__(self) -> None:
         self._deciders: dict[int, Decider] = {}
         self._curves: dict[int, Curve] = {}
 
     def take(self, rule: StopRule, trial: int, record: Mapping[str, Any]) -> None:
-        """Takes in a record of the trial's journal."""
+        """Adds a record of the trial's journal."""
         decider = self._deciders.get(trial)
         if decider is None:
             decider = self._deciders[trial] = Decider(rule, trial)
@@ -24,5 +24,5 @@ class Deciders:
         decider.take(record)
 
     def decisions(self, trial: int) -> Iterator[PruningDecision]:
-        """What is decided about the trial now."""
+        """Yields the decisions about the trial as of now."""
         yield from self._deciders[trial].decisions(self._curves)

@@ -1,4 +1,4 @@
-"""A simulated study as a study directory, which every verb that looks at studies reads as it reads a real one."""
+"""Writes a simulated study as a study directory, which every command reads like that of a real study."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _NO_FUNCTION = "{} does not say what was simulated (simulation.function)"
 
 
 def trainer_of(spec: StudySpec, layout: StudyLayout, beside: Path | None = None) -> Trainer:
-    """Returns the function that a study simulates; it is also looked for in `beside`.
+    """Returns the function that a study simulates; also searches the directory `beside` for it.
 
-    Raises RequestError if there is none of its name, or if the study's directory exists already.
+    Raises RequestError if there is no such function, or if the study's directory exists already.
     """
     if spec.simulation is None or spec.simulation.function is None:
         raise RequestError(_NO_FUNCTION.format(spec.name))
     if layout.root.exists() or layout.root.is_symlink():
-        raise RequestError(f"{layout.root} is there already; simulate under another name (--set name=…), or remove it")
+        raise RequestError(f"{layout.root} exists already; simulate under another name (--set name=…), or remove it")
     return load_function(spec.simulation.function, beside)
 
 
 def simulate_study(
     spec: StudySpec, layout: StudyLayout, trainer: Trainer, warm: WarmStart, *, watch: Watch | None = None
 ) -> Simulated:
-    """Simulates a study on the cluster that it asks for, and writes its directory whole; see `simulate`."""
+    """Simulates a study on the cluster that it describes, and writes its directory atomically; see `simulate`."""
     if spec.simulation is None:
         raise RequestError(_NO_FUNCTION.format(spec.name))
     found = simulate(spec, trainer, cluster_of(spec.simulation), layout=layout, warm=warm, watch=watch)
@@ -56,7 +56,7 @@ def simulate_study(
 
 
 def figures_of(found: Simulated) -> Figures:
-    """Returns what the study would have cost; raises RequestError of one that does not say what it simulates."""
+    """Returns what the study would have cost; raises RequestError if it names no function to simulate."""
     simulation = found.spec.simulation
     if simulation is None or simulation.function is None:
         raise RequestError(_NO_FUNCTION.format(found.spec.name))
@@ -74,9 +74,9 @@ def figures_of(found: Simulated) -> Figures:
 
 
 def write_study(found: Simulated, warm: WarmStart) -> Figures:
-    """Writes the study to where its layout says, whole or not at all; what it came to.
+    """Writes the study directory atomically and returns its figures.
 
-    Raises RequestError if something is there already, or the place cannot be written to.
+    Raises RequestError if the directory exists already, and StudyError if a published file cannot be written.
     """
     root, figures = found.layout.root, figures_of(found)
     if found.journals is None:
@@ -87,11 +87,11 @@ def write_study(found: Simulated, warm: WarmStart) -> Figures:
         _write(beside.simulated, to_json(figures.to_json()))
         _write_waves(beside, found.history)
         _write_trials(beside, found.history, found.journals)
-        # what is read back knows how far it was read, which the database must know
+        # the database needs the offsets up to which the journals were read: only a history read from files has them
         if failures := publish_files(Published(beside, found.spec, read_history(beside, use_database=False))):
             raise StudyError("; ".join(failures))
         if root.exists():
-            raise RequestError(f"{root} is there already")
+            raise RequestError(f"{root} exists already")
         beside.root.rename(root)
     finally:
         shutil.rmtree(beside.root, ignore_errors=True)
@@ -130,6 +130,6 @@ def _write_trials(
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Without waiting for the disk: nobody looks before the whole directory gets its name."""
+    """Writes a new file without fsync: no other process reads it before the whole directory gets its name."""
     path.touch(mode=PRIVATE)
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""One element of a wave in virtual time: from its start to its end, and what its worker would write on the way."""
+"""One element of a wave in virtual time, from its start to its end, with the records that its worker would write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hposlurm.trial import Assignment, Cause, EndCause, JobState, Outcome
 from hposlurm.worker.verdict import Ending, judge
 
 _TIME_LIMIT = EndCause(Cause.TIME_LIMIT_AHEAD, signal=int(signal.SIGUSR2))
-_CRASHED = "the command crashed, as the simulation wanted"
+_CRASHED = "the command crashed, as the simulation determined"
 _JOB_STATES = {Fault.NODE_FAIL: JobState.NODE_FAIL, Fault.PREEMPTION: JobState.PREEMPTED}
 
 Write = Callable[[str, float, Mapping[str, Any]], None]
@@ -24,23 +24,26 @@ Write = Callable[[str, float, Mapping[str, Any]], None]
 
 @dataclass(slots=True)
 class Element:
-    """A running element. `write(kind, time, fields)` appends to its journal; times are the virtual clock's.
-
-    It trains from `trains_at` on, and ends at `limit` for what `cut` says if its training has not ended by then.
-    """
+    """A running element. Times are those of the virtual clock."""
 
     plan: WavePlan
     index: int
     attempt: int
+    #: The slot of the cluster on which it runs.
     slot: int
     started_at: float
+    #: When its training starts.
     trains_at: float
     rows: Iterator[Row]
+    #: `write(kind, time, fields)` appends a record to its journal.
     write: Write
+    #: When it ends if its training has not ended before.
     limit: float
+    #: Why it ends at `limit`; None means the trial's own timeout.
     cut: Fault | JobState | None
     state: JobState = JobState.RUNNING
     trained_s: float = 0.0
+    #: Its newest report, which is also its newest checkpoint.
     saved: Row | None = None
     _ahead: Row | None = None
     _raised: BaseException | None = None
@@ -51,18 +54,18 @@ class Element:
         return self.plan.assignments[self.index]
 
     def begin(self) -> float:
-        """Starts the training; when something happens next."""
+        """Starts the training and returns the time of its next event."""
         self._look_ahead()
         return self.next_event
 
     @property
     def next_event(self) -> float:
-        """When it reports or ends next."""
+        """The time of its next report, or of its end."""
         seconds = self.trained_s if self._ahead is None else self._ahead.seconds
         return min(self.trains_at + seconds, self.limit)
 
     def proceed(self) -> bool:
-        """Lets happen what is next; whether that was a report. After anything else the element has ended."""
+        """Executes the next event. Returns True if it was a report; otherwise the element has ended."""
         now, row = self.next_event, self._ahead
         if row is not None and self.trains_at + row.seconds <= self.limit:
             self.trained_s = row.seconds
@@ -77,7 +80,7 @@ class Element:
         return False
 
     def stop(self, now: float, reason: str) -> None:
-        """Ends it after its last report, since the search has no further use for its trial."""
+        """Ends the element after its last report, since the search has no further use for its trial."""
         self._end(now, Outcome.PRUNED, EndCause(Cause.PRUNED, detail=reason), 0)
         self.state = JobState.COMPLETED
 
@@ -86,12 +89,12 @@ class Element:
             self._ahead = next(self.rows, None)
         except RequestError:
             raise
-        except Exception as error:  # what the training code would have died of
+        except Exception as error:  # the training code would have crashed with it
             self._ahead, self._raised = None, error
 
     def _finish(self, now: float, *, is_cut: bool) -> None:
         if is_cut and isinstance(self.cut, Fault) and self.cut is not Fault.CRASH:
-            self._save(now)  # the worker dies with its node, without a word
+            self._save(now)  # the worker dies with its node, without an end record
             self.state = _JOB_STATES[self.cut]
             return
         outcome, cause, exit_code = self._judged(is_cut=is_cut)
@@ -100,7 +103,7 @@ class Element:
         self.state = JobState.TIMEOUT if is_cut and self.cut is JobState.TIMEOUT else ended
 
     def _judged(self, *, is_cut: bool) -> tuple[Outcome, EndCause | None, int]:
-        """What the worker makes of the end of the command."""
+        """Returns how the worker would judge the end of the command: outcome, cause and exit status."""
         ending, exception, no_room = Ending(0), "", ""
         if is_cut and self.cut is Fault.CRASH:
             ending, exception = Ending(1), _CRASHED
@@ -122,5 +125,5 @@ class Element:
         self.write("end", now, end_fields(outcome, cause, exit_code=exit_code, metrics=last))
 
     def _save(self, now: float) -> None:
-        if self.saved is not None:  # every report is a checkpoint; only the newest is of use to anybody
+        if self.saved is not None:  # every report is a checkpoint; only the newest is ever used
             self.write("checkpoint", now, {"step": self.saved.step, "path": f"checkpoints/step-{self.saved.step}"})

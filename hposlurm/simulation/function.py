@@ -1,4 +1,4 @@
-"""The trial of a simulated study: a Python function of the parameters and the steps, asked row by row."""
+"""The trial of a simulated study: a Python function of the parameters and the steps that yields rows."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from hposlurm.errors import RequestError
 from hposlurm.records.journal import metric_value
 from hposlurm.trial import Params, is_finite
 
-#: `function(params, from_step, to_step)` gives the rows that training from one step to the other reports. `to_step`
-#: None means the function's own end. It may take `seed` (the trial's) and `checkpoint` (what the row that it goes on
-#: from carried, None at the beginning) by name as well.
+#: `function(params, from_step, to_step)` returns the rows that training from one step to the other reports. `to_step`
+#: None means the function's own end. The function may also take two arguments by name: `seed` is the trial's seed,
+#: `checkpoint` is that of the row from which training continues (None at the beginning).
 TrialFunction = Callable[..., Iterable[tuple[Any, ...]]]
 
 _EXTRAS = ("seed", "checkpoint")
 
 
 class Row(NamedTuple):
-    """One report: the step, its metrics, and the seconds of training since `from_step` (not those before it).
+    """One report. A function may also yield plain tuples (step, metrics, seconds)."""
 
-    A function may give plain tuples (step, metrics, seconds). Steps ascend, from behind `from_step` to `to_step` at
-    most. `checkpoint` is anything that the function wants back when training goes on behind this row.
-    """
-
+    #: Greater than `from_step` and the steps of earlier rows, and at most `to_step`.
     step: int
     metrics: Mapping[str, float | str]
+    #: The training time since `from_step`.
     seconds: float
+    #: Any object; the function gets it back if training continues after this row.
     checkpoint: object = None
 
 
 class Trainer:
-    """A trial function whose signature and answers are checked; `name` is what errors call it."""
+    """A trial function whose signature and answers are checked; `name` is its name in error messages."""
 
     def __init__(self, function: TrialFunction, name: str = "") -> None:
         self._function = function
@@ -47,9 +46,9 @@ class Trainer:
     def rows(
         self, params: Params, from_step: int, to_step: int | None, *, seed: int, checkpoint: object = None
     ) -> Iterator[Row]:
-        """The rows of one training, each asked for only when it is needed.
+        """Yields the rows of one training run, each computed only when it is needed.
 
-        Raises RequestError for an answer that breaks the contract, and whatever the function itself raises.
+        Raises RequestError for an answer that breaks the contract, and any error of the function itself.
         """
         extras = {"seed": seed, "checkpoint": checkpoint}
         answer = self._function(dict(params), from_step, to_step, **{name: extras[name] for name in self._extras})
@@ -61,31 +60,31 @@ class Trainer:
         for answered in given:
             row = self._row(params, answered)
             if row.step <= last.step:
-                raise self._wrong(params, f"step {row.step} behind step {last.step}; steps ascend")
+                raise self._wrong(params, f"step {row.step} after step {last.step}; steps must ascend")
             if to_step is not None and row.step > to_step:
-                raise self._wrong(params, f"step {row.step}, though it was to stop at step {to_step}")
+                raise self._wrong(params, f"step {row.step}, but it had to stop at step {to_step}")
             if row.seconds < last.seconds:
                 raise self._wrong(
-                    params, f"{row.seconds:g} s at step {row.step} behind {last.seconds:g} s: they add up"
+                    params, f"{row.seconds:g} s at step {row.step} after {last.seconds:g} s: they must not decrease"
                 )
             last = row
             yield row
 
     def _row(self, params: Params, answered: object) -> Row:
         if not isinstance(answered, tuple | list) or not 3 <= len(answered) <= 4:
-            raise self._wrong(params, f"{answered!r:.80} as a row; it is (step, metrics, seconds)")
+            raise self._wrong(params, f"{answered!r:.80} as a row; it must be (step, metrics, seconds)")
         step, metrics, seconds = answered[:3]
         try:
             step = int(step.__index__())
         except (AttributeError, TypeError):
-            raise self._wrong(params, f"the step {step!r:.40}; it is a whole number") from None
+            raise self._wrong(params, f"the step {step!r:.40}; it must be a whole number") from None
         if not isinstance(metrics, Mapping) or not all(isinstance(name, str) for name in metrics):
             raise self._wrong(
-                params, f"the metrics {metrics!r:.80} at step {step}; they are a dict of names and numbers"
+                params, f"the metrics {metrics!r:.80} at step {step}; they must be a dict of names and numbers"
             )
         time = metric_value(seconds)
         if not is_finite(time) or time < 0:
-            raise self._wrong(params, f"{seconds!r:.40} s at step {step}; they are a number from 0 on")
+            raise self._wrong(params, f"{seconds!r:.40} s at step {step}; it must be a number, 0 or more")
         shown = {name: metric_value(value) for name, value in metrics.items()}
         return Row(step, shown, time, answered[3] if len(answered) > 3 else None)
 
@@ -95,7 +94,7 @@ class Trainer:
 
 
 def _check_signature(function: TrialFunction, name: str) -> tuple[str, ...]:
-    """Which of `seed` and `checkpoint` the function takes; raises RequestError if it cannot be called at all."""
+    """Returns which of `seed` and `checkpoint` the function takes; raises RequestError if it cannot be called."""
     if not callable(function):
         raise RequestError(f"{name} is {function!r:.60}, which cannot be called")
     try:
@@ -113,14 +112,15 @@ def _check_signature(function: TrialFunction, name: str) -> tuple[str, ...]:
 
 
 def load_function(place: str, beside: Path | None = None) -> Trainer:
-    """The function that `MODULE:NAME` or `FILE.py:NAME` names; raises RequestError with the reason where it is not.
+    """Returns the function that `MODULE:NAME` or `FILE.py:NAME` names.
 
-    It is looked for in the working directory, then in `beside`, then where Python finds modules.
+    Searches the working directory, then `beside`, then Python's own module path. Raises RequestError with the reason
+    if the function cannot be loaded.
     """
     directories = [Path.cwd(), *([] if beside is None else [beside.absolute()])]
     module_name, _, name = place.rpartition(":")
     if not module_name or not name:
-        raise RequestError(f"{place!r} names no function; it is MODULE:FUNCTION or FILE.py:FUNCTION")
+        raise RequestError(f"{place!r} does not name a function; write MODULE:FUNCTION or FILE.py:FUNCTION")
     try:
         module = (_from_file if module_name.endswith(".py") else _imported)(module_name, directories)
     except ModuleNotFoundError as error:
@@ -130,7 +130,7 @@ def load_function(place: str, beside: Path | None = None) -> Trainer:
         raise RequestError(f"importing {module_name} failed: {error}") from error
     except RequestError:
         raise
-    except Exception as error:  # whatever somebody's module raises
+    except Exception as error:  # the user's module may raise anything
         raise RequestError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
     try:
         return Trainer(getattr(module, name), place)
@@ -154,8 +154,8 @@ def _from_file(name: str, directories: Sequence[Path]) -> Any:
     if spec is None or spec.loader is None:
         raise RequestError(f"{found} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    with _searched([found.parent]):  # it may import what lies beside it, as a script may
+    sys.modules[spec.name] = module  # dataclasses look up their module
+    with _searched([found.parent]):  # it may import its neighbours, as a script may
         spec.loader.exec_module(module)
     return module
 

@@ -1,4 +1,4 @@
-"""The virtual cluster at work: elements that start on free slots, report and end, in the order of virtual time."""
+"""Runs the virtual cluster: elements start on free slots, report and end, in the order of virtual time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 Action = Callable[[], None]
 _GPUS_PER_NODE = 8
-_STILL = 1000  # trials that end at one and the same moment, beyond what all slots together can
+# How many trials more than two per slot may end at one moment before the study counts as endless
+_STILL = 1000
 
 
 class Machine:
-    """Its `now` is the virtual clock; `ended` are the elements that ended and that nobody took from it yet.
+    """The virtual cluster while a study runs on it.
 
-    `left` has for every wave that is not over how many of its elements have not ended; `over` are the waves that ended
-    and that nobody took from it yet.
+    `now` is the virtual clock. `ended` holds the ended elements, and `over` the ended waves, that the caller has not
+    removed yet. `left` maps every other wave to the number of its elements that have not ended.
     """
 
     def __init__(
@@ -60,17 +61,17 @@ class Machine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing more will happen: nothing runs, and nothing was put off."""
+        """True if no event is left: nothing runs, and no action is scheduled."""
         return not self._events
 
     @property
     def is_over(self) -> bool:
-        """Whether the time to which the simulation runs has come."""
+        """True once the end of the simulated time is reached."""
         return self.now >= self._until
 
     @property
     def has_room(self) -> bool:
-        """Whether one more element could start now."""
+        """True if one more element could start now."""
         return bool(self._free) and not self.is_over
 
     @property
@@ -78,13 +79,13 @@ class Machine:
         return [event for _, _, event in self._events if isinstance(event, Element)]
 
     def put_off(self, seconds: float, action: Action) -> None:
-        """Does something when so much time has passed."""
+        """Schedules an action to run after `seconds`."""
         self._push(action, self.now + seconds)
 
     def submit(self, plan: WavePlan, after_s: float = 0.0) -> None:
-        """Queues the wave's elements behind those of earlier waves, or before them by their `--nice`.
+        """Queues the wave's elements after those of earlier waves, or before them if their `--nice` is lower.
 
-        They may start when so much time has passed.
+        They may start after `after_s` seconds.
         """
         self.left[plan.wave] = len(plan.assignments)
         if after_s:
@@ -131,7 +132,7 @@ class Machine:
         self._push(element, element.begin())
 
     def happen(self) -> bool:
-        """Lets happen what is next; False if the time to which the simulation runs is over before."""
+        """Executes the next event; False if the simulated time ends before it."""
         time, _, event = heapq.heappop(self._events)
         if time > self._until:
             self.now = self._until
@@ -148,7 +149,10 @@ class Machine:
         return True
 
     def _is_stopped(self, element: Element) -> bool:
-        """Whether the search ends the trial at its report. A worker looks only now and then, this one at once."""
+        """Returns True if the search ends the trial at this report.
+
+        A real worker checks only from time to time; this one checks at every report.
+        """
         if element.plan.stop is None:
             return False
         is_stopped = False
@@ -160,7 +164,7 @@ class Machine:
         return is_stopped
 
     def trained_s(self, until: float) -> float:
-        """Seconds that all elements together trained up to `until`."""
+        """Returns the seconds that all elements together trained up to `until`."""
         running = ((e.trains_at, max(e.trains_at, self.now)) for e in self.running)
         return sum(max(0.0, min(end, until) - start) for start, end in (*self._spans, *running))
 
@@ -184,7 +188,7 @@ class Machine:
     def _limit(
         self, plan: WavePlan, assignment: Assignment, attempt: int, trains_at: float
     ) -> tuple[float, Fault | JobState | None]:
-        """When the element ends at the latest, and as what: the job's time limit, the trial's timeout, or a fault."""
+        """Returns the latest end of the element and its reason: a time limit, a fault, or None for the timeout."""
         found: list[tuple[float, Fault | JobState | None]] = [(float("inf"), None)]
         limit_s = plan.time_limit_s if assignment.time_limit_s is None else assignment.time_limit_s
         if limit_s is not None:
@@ -197,7 +201,7 @@ class Machine:
         return min(found, key=lambda end: end[0])
 
     def _checkpoint(self, trial: int, resume_from: str | None) -> Row | None:
-        """The row to go on from: the trial's own newest, else the assigned one of another trial."""
+        """Returns the row to continue from: the trial's own newest, else the assigned one of another trial."""
         own = self._saved.get(trial)
         if own:
             return own[max(own)]
@@ -224,11 +228,11 @@ class Machine:
         if self._still > _STILL + 2 * self.slots and self._spec.budget.n_trials is None:
             shown = ", ".join(f"{name}={value}" for name, value in element.assignment.params.items())
             raise RequestError(
-                f"{self._still} trials took no time (the last one: {shown:.300}): nothing ends the study"
+                f"{self._still} trials took no time (the last one: {shown:.300}): the study would never end"
             )
         self._fill()
 
 
 def job_id(plan: WavePlan, index: int) -> str:
-    """What an element of the wave is called; the wave's array is what stands before the underscore."""
+    """Returns the job id of an element of the wave; the part before the underscore is the wave's array."""
     return f"{plan.wave + 1}_{index}"

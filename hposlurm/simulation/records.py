@@ -1,4 +1,4 @@
-"""Plans and journals of a simulated study, kept in memory and folded as those on a disk are, but only what is new."""
+"""Keeps the plans and journals of a simulated study in memory, and folds their new parts as those on a disk."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Record = Mapping[str, Any]
 
 
 class SimulatedRecords:
-    """What a study's files would hold. `history()` is what `read_history` would read from them at this moment."""
+    """The content of a study's files. `history()` returns what `read_history` would read from them."""
 
     def __init__(self, *, keep_journals: bool = True) -> None:
         self.plans: list[WavePlan] = []
         self.journals: dict[tuple[int, int], list[Record]] | None = {} if keep_journals else None
         self._trials: list[Trial] = []
         self._assigned: list[list[tuple[int, Assignment]]] = []
-        self._words: dict[int, tuple[Attempt, ...]] = {}
+        self._attempts: dict[int, tuple[Attempt, ...]] = {}
         self._settled: dict[int, list[list[Settlement]]] = {}
         self._unfolded: dict[tuple[int, int], list[Record]] = {}
         self._started: dict[int, int] = {}
         self._changed: set[int] = set()
 
     def plan(self, plan: WavePlan) -> None:
-        """Takes in the next plan. What it settled, but for the search's own verdicts, was told by `settle` before."""
+        """Adds the next plan. `settle` was called before with its settlements, those for pruned trials included."""
         self.plans.append(plan)
         for assignment in plan.assignments:
             while assignment.trial >= len(self._assigned):
@@ -39,7 +39,7 @@ class SimulatedRecords:
             self._changed.add(assignment.trial)
 
     def settle(self, settled: Sequence[Settlement]) -> None:
-        """Takes in what one plan settles, or will settle."""
+        """Adds the settlements of one plan, or of a plan to come."""
         mine: dict[int, list[Settlement]] = {}
         for settlement in settled:
             mine.setdefault(settlement.trial, []).append(settlement)
@@ -49,11 +49,11 @@ class SimulatedRecords:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last plan ended the study."""
+        """True if the last plan ended the study."""
         return bool(self.plans) and self.plans[-1].finished is not None
 
     def next_attempt(self, trial: int) -> int:
-        """The number of a new attempt of the trial."""
+        """Returns the number for a new attempt of the trial."""
         number = self._started.get(trial, 0)
         self._started[trial] = number + 1
         return number
@@ -65,12 +65,12 @@ class SimulatedRecords:
             self.journals.setdefault((trial, attempt), []).append(record)
 
     def history(self) -> History:
-        """The history as of now; costs what is new, and one copy of the lists of plans and trials."""
+        """Returns the history as of now. Folds only new records, and copies the lists of plans and trials."""
         for (trial, number), records in self._unfolded.items():
-            words = self._words.get(trial, ())
-            known = words[number] if number < len(words) else unread(number)
+            attempts = self._attempts.get(trial, ())
+            known = attempts[number] if number < len(attempts) else unread(number)
             folded = fold(known, records)
-            self._words[trial] = (*words[:number], folded, *words[number + 1 :])
+            self._attempts[trial] = (*attempts[:number], folded, *attempts[number + 1 :])
             self._changed.add(trial)
         self._unfolded.clear()
         for number in sorted(self._changed):
@@ -80,9 +80,9 @@ class SimulatedRecords:
             else:
                 self._trials.append(folded_trial)
         self._changed.clear()
-        return History(tuple(self.plans), tuple(self._trials), MappingProxyType(self._words))
+        return History(tuple(self.plans), tuple(self._trials), MappingProxyType(self._attempts))
 
     def _fold(self, number: int) -> Trial:
         last = self.plans[-1]
-        words, settled = self._words.get(number, ()), self._settled.get(number, ())
-        return fold_trial(self._assigned[number], words, settled, last.objectives, last.retries)
+        attempts, settled = self._attempts.get(number, ()), self._settled.get(number, ())
+        return fold_trial(self._assigned[number], attempts, settled, last.objectives, last.retries)

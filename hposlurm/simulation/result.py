@@ -1,4 +1,4 @@
-"""What a simulated study came to: its history, its best values over time, and what the real one would cost."""
+"""The result of a simulated study: its history, its best values over time, and the cost of the real study."""
 
 from __future__ import annotations
 
@@ -16,43 +16,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDecision:
-    """One decision of the planner: how many trials there were, what it assigned, and the CPU seconds that it took."""
+    """One decision of the planner."""
 
+    #: The number of trials before it.
     trials: int
+    #: The number of assignments that it made.
     assignments: int
+    #: The CPU time that it took.
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """A simulated study. Times are virtual seconds; `begin` is the virtual clock's epoch second of its start.
-
-    `slots` is how many elements run at a time, `wall_s` how long it all took, `trained_s` what all elements together
-    trained, `busy_s` when the last new trial started: from then on slots run empty because there is nothing left to
-    begin. `busy_trained_s` is what was trained up to then. `decisions` are all that the planner was asked for.
-    """
+    """A simulated study. Times are virtual seconds."""
 
     spec: StudySpec
     layout: StudyLayout
     mode: str
+    #: How many elements run at a time.
     slots: int
+    #: The start of the study on the virtual clock, in seconds since the epoch.
     begin: float
+    #: How long the whole study took.
     wall_s: float
+    #: When the last new trial started. After that, slots become empty because no trial is left to start.
     busy_s: float
+    #: How long all elements together trained.
     trained_s: float
+    #: How long all elements together trained until `busy_s`.
     busy_trained_s: float
     history: History
+    #: The records of each journal by (trial, attempt); None if they were not kept.
     journals: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]] | None
+    #: All decisions of the planner, in order.
     decisions: tuple[SimulatedDecision, ...] = ()
 
     @property
     def training_share(self) -> float:
-        """Which part of the slots' time was spent training, from the first second to the last."""
+        """The part of the slots' time that was spent training, from the start of the study to its end."""
         return self.trained_s / (self.slots * self.wall_s) if self.wall_s else 0.0
 
     @property
     def busy_share(self) -> float:
-        """The same until the last new trial started; 0.0 where all started at once."""
+        """The same until the last new trial started; 0.0 if all started at once."""
         return self.busy_trained_s / (self.slots * self.busy_s) if self.busy_s else 0.0
 
     @property
@@ -60,7 +66,10 @@ class Simulated:
         return best(self.history, self.spec.objectives)
 
     def incumbents(self, metric: str | None = None) -> list[tuple[float, float]]:
-        """(seconds, value) of every report of the first objective that was better than all before it."""
+        """Returns (seconds, value) of every report of the first objective that was better than all before it.
+
+        `metric` names another metric, which is compared in the first objective's direction.
+        """
         objective = self.spec.objectives[0]
         name = metric or objective.metric
         sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0

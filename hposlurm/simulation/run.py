@@ -1,4 +1,4 @@
-"""simulate(): the planner's own decisions, and between them what happens on the virtual cluster."""
+"""simulate(): alternates between the planner's own decisions and the events of the virtual cluster."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 Mode = Literal["barrier", "overlap", "refill"]
-#: What is told before every decision: the virtual seconds so far, the number of trials.
+#: Called before every decision with the virtual seconds so far and the number of trials.
 Watch = Callable[[float, int], None]
 
-#: Epoch second at which a simulated study begins unless told otherwise: the same study is the same to the byte.
+#: Default start of a simulated study, in seconds since the epoch. It is fixed, so that a repetition is identical to
+#: the byte.
 BEGIN = 1_767_225_600.0
 
 
@@ -49,10 +50,10 @@ def simulate(
 ) -> Simulated:
     """Runs the study to its end in virtual time, or up to `until_s` virtual seconds; writes nothing.
 
-    `function` is what a trial is (see TrialFunction), `mode` the study's own `waves.mode` unless given. The plans are
-    those of the planner; commands are rendered for `layout`, which need not exist. With `keep_journals` the result can
-    be written as a study directory. `warm` is what was taken from other studies; `watch` is called with the virtual
-    seconds and the number of trials before every decision. Raises RequestError where the function breaks its contract.
+    `function` computes a trial (see TrialFunction). `mode` overrides the study's own `waves.mode`. The plans are those
+    of the planner; commands are rendered for `layout`, which need not exist. With `keep_journals` the result can be
+    written as a study directory. `warm` holds the trials taken from other studies. Raises RequestError if the function
+    breaks its contract.
     """
     trainer = function if isinstance(function, Trainer) else Trainer(function)
     layout = layout or StudyLayout(Path("/simulated") / spec.name)
@@ -60,7 +61,7 @@ def simulate(
     cluster = cluster or Cluster()
     records = SimulatedRecords(keep_journals=keep_journals)
     until = float("inf") if until_s is None else begin + until_s
-    # what the planner sees: with refill every assignment is a wave of its own, planned when a slot is free for it
+    # the planner sees these modes: with refill every assignment is a separate wave, planned once a slot is free for it
     seen = "overlap" if mode == "overlap" else "barrier"
     planned = spec.model_copy(update={"waves": spec.waves.model_copy(update={"mode": seen})})
     machine = Machine(planned, trainer, cluster, begin, until, records)
@@ -90,7 +91,7 @@ class _Run:
     # ---- modes
 
     def barrier(self) -> None:
-        """Wave by wave: the next one is planned once every element of the last one has ended."""
+        """Runs wave by wave: plans the next wave once every element of the last one has ended."""
         machine = self._machine
         while (plan := self._decide(machine.slots, self._spec)).assignments and not machine.is_over:
             machine.submit(plan, self._cluster.wait_s(plan.wave))
@@ -100,7 +101,7 @@ class _Run:
             machine.now += self._cluster.planner_s
 
     def overlap(self) -> None:
-        """Several waves in flight: when one has ended, its planner queues what may follow behind the others."""
+        """Keeps several waves in flight: when one has ended, its planner queues the next after the others."""
         machine = self._machine
         self._plan_ahead()
         while not machine.is_idle and machine.happen():
@@ -112,19 +113,19 @@ class _Run:
         machine = self._machine
         most = waves_in_flight(self._spec, machine.slots)
         while len(machine.left) < most and not self._records.is_finished and not machine.is_over:
-            plan = self._decide(machine.slots, self._spec, is_alone=not machine.left)
+            plan = self._decide(machine.slots, self._spec, records_empty=not machine.left)
             if not plan.assignments:
                 return
             machine.submit(plan, self._cluster.wait_s(plan.wave))
 
     def refill(self) -> None:
-        """Every free slot takes one assignment when it is free, and nothing waits for anything else."""
+        """Gives every slot one assignment as soon as it is free; no assignment waits for another."""
         machine = self._machine
         machine.now += self._cluster.wait_s(0)
         spec = self._of_size(1)
         while True:
             while machine.has_room:
-                plan = self._decide(1, spec, is_alone=not machine.left)
+                plan = self._decide(1, spec, records_empty=not machine.left)
                 if not plan.assignments:
                     break
                 machine.submit(plan)
@@ -133,8 +134,8 @@ class _Run:
 
     # ---- decisions
 
-    def _decide(self, size: int, spec: StudySpec, *, is_alone: bool = True) -> WavePlan:
-        """The next plan, taken into the records; not so one without assignments while others run (not `is_alone`)."""
+    def _decide(self, size: int, spec: StudySpec, *, records_empty: bool = True) -> WavePlan:
+        """Returns the next plan and records it; a plan without assignments only if `records_empty`."""
         self._settle()
         history, machine = self._records.history(), self._machine
         if self._watch is not None:
@@ -154,14 +155,14 @@ class _Run:
         )
         took = time.thread_time() - asked
         self._decisions.append(SimulatedDecision(len(history.trials), len(plan.assignments), took))
-        if plan.assignments or is_alone:
+        if plan.assignments or records_empty:
             self._records.settle(plan.settled[len(self._settled) :])
             self._records.plan(plan)
             self._settled = []
         return plan
 
     def _settle(self) -> None:
-        """The planner's verdicts on what ended since the last time, from what the cluster says of its jobs."""
+        """Settles the elements that ended since the last call, by the cluster's states of their jobs."""
         machine = self._machine
         over = [element for element in machine.ended if element.plan.wave not in machine.left]
         machine.ended = [element for element in machine.ended if element.plan.wave in machine.left]
@@ -187,7 +188,10 @@ class _Run:
         return self._sized[size]
 
     def result(self, mode: Mode) -> Simulated:
-        """What came of it. What still runs when the time is over has trained so far."""
+        """Returns the result.
+
+        Elements that still run at the end of the simulated time count with their training so far.
+        """
         machine = self._machine
         wall_s = (machine.last_end if machine.is_idle else machine.now) - machine.begin
         busy_s = machine.last_start - machine.begin

@@ -70,7 +70,7 @@ def test_nothing_is_ever_put_in_the_place_of_something_else(tmp_path):
     root = tmp_path / "virtual"
     found = simulated(root)
     root.mkdir()
-    with pytest.raises(RequestError, match="is there already"):
+    with pytest.raises(RequestError, match="exists already"):
         write_study(found, NOTHING)
     assert list(tmp_path.iterdir()) == [root] and not list(root.iterdir())
 

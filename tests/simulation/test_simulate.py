@@ -212,11 +212,11 @@ def test_incumbents_are_the_best_so_far():
     [
         (5, "5 instead of rows"),
         ([(1, {"loss": 1.0})], "as a row"),
-        ([(1, {"loss": 1.0}, 1.0), (1, {"loss": 1.0}, 2.0)], "step 1 behind step 1"),
-        ([(1, {"loss": 1.0}, 2.0), (2, {"loss": 1.0}, 1.0)], "they add up"),
+        ([(1, {"loss": 1.0}, 1.0), (1, {"loss": 1.0}, 2.0)], "step 1 after step 1"),
+        ([(1, {"loss": 1.0}, 2.0), (2, {"loss": 1.0}, 1.0)], "they must not decrease"),
         ([(1.5, {"loss": 1.0}, 1.0)], "whole number"),
         ([(1, 0.5, 1.0)], "dict of names and numbers"),
-        ([(1, {"loss": 1.0}, float("nan"))], "a number from 0 on"),
+        ([(1, {"loss": 1.0}, float("nan"))], "a number, 0 or more"),
     ],
 )
 def test_a_wrong_answer_is_named(answer, said):
@@ -227,7 +227,7 @@ def test_a_wrong_answer_is_named(answer, said):
 def test_a_function_that_cannot_be_called_is_refused_before_anything_runs():
     with pytest.raises(RequestError, match=r"cannot be called as \(params, from_step, to_step\)"):
         simulate(study(2), lambda _params: [], Cluster(gpus=1))
-    with pytest.raises(RequestError, match="one GPU at least"):
+    with pytest.raises(RequestError, match="at least one GPU"):
         Cluster(gpus=0)
 
 
