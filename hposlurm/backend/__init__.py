@@ -1,7 +1,7 @@
-"""Where waves run: one seam, `Backend`, and its sides `slurm` and `local`. Slurm is asked here and nowhere else.
+"""Runs waves: one interface, `Backend`, with the implementations `slurm` and `local`. Only this room asks Slurm.
 
-May import worker (which variables of an environment leak), decisions, spec, render and records; the planner, refill and
-the doctor use it. A simulated study has no jobs: `SimulatedCapacity` says only how large its virtual cluster is.
+May import worker (which environment variables leak), decisions, spec, render and records; the planner, refill and the
+doctor use it. A simulated study has no jobs: `SimulatedCapacity` gives only the size of its virtual cluster.
 """
 
 from hposlurm.backend.base import (

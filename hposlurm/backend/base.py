@@ -1,4 +1,4 @@
-"""The Backend seam: what the planner asks of a cluster. tests/backend/contract.py holds every side to it."""
+"""The Backend interface: what the planner needs of a cluster. tests/backend/contract.py tests every implementation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The next `count` elements of a wave, which become arrays of their own: their time limit, their `--nice`."""
+    """The next `count` elements of a wave, which become separate arrays, with their time limit and their `--nice`."""
 
     count: int
     time_min: int
@@ -29,43 +29,42 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class WaveRequest:
-    """What is to be submitted: elements 0 … count-1 of a recorded wave.
-
-    `token` is unique to this wave of this study and becomes part of the jobs' names, so that a submission whose answer
-    was lost can be found again. Jobs keep away from the nodes in `exclude`.
-
-    `is_late` (driver: chain): the wave need not be planned yet, and may turn out smaller. `after` is the job that has
-    to end before it starts, the planner of the wave before. `groups` cover the elements in order, () is one group of
-    all; `lane` tells apart the waves in flight, which share what `waves.max_concurrent` allows.
-    """
+    """A request to submit elements 0 … count-1 of a recorded wave."""
 
     layout: StudyLayout
     spec: StudySpec
     wave: int
     count: int
+    #: Unique to this wave of this study. It becomes part of the jobs' names, so that a submission whose answer was
+    #: lost can be found again.
     token: str
+    #: The nodes that the jobs must avoid.
     exclude: tuple[str, ...] = ()
+    #: True if the wave may not be planned yet, and may become smaller (driver: chain).
     is_late: bool = False
+    #: The job that must end before the wave starts: the planner of the wave before.
     after: str | None = None
+    #: Cover the elements in order; () is one group of all.
     groups: tuple[Group, ...] = ()
+    #: Distinguishes the waves in flight, which share what `waves.max_concurrent` allows.
     lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ElementState:
-    """Where an array element is: its state, and the cluster's own word for why it waits."""
+    """The state of an array element, and the cluster's own word for why it waits."""
 
     state: JobState
     detail: str = ""
 
 
-#: A local element's detail once its driver is gone: nothing failed, and `resume` goes on with it
+#: A local element's detail once its driver is gone: nothing failed, and `resume` continues it
 DRIVER_ENDED: str = Cause.DRIVER_ENDED.value
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the accounting says of one run of one element; a requeued element has several, in order of time."""
+    """The accounting of one run of one element. A requeued element has several runs, in order of time."""
 
     state: JobState
     elapsed_s: float
@@ -75,21 +74,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A batch script that would be submitted, with the file name that it gets in the wave's directory."""
+    """A batch script for submission, with its file name in the wave's directory."""
 
     name: str
     text: str
 
 
 class Capacity(Protocol):
-    """What a study can be given, real or virtual. Every method may raise BackendError."""
+    """What a real or virtual cluster can give to a study. Every method may raise BackendError."""
 
     name: str
     #: True if elements run only while this process waits for them, so that no planner job is needed.
     is_foreground: bool
 
     def problems(self, spec: StudySpec) -> list[Problem]:
-        """Returns what the study asks for and cannot get here; [] if nothing is known against it."""
+        """Returns what the study requests and cannot get here; [] if no problem is known."""
         ...
 
     def wave_size(self, spec: StudySpec) -> int:
@@ -97,51 +96,51 @@ class Capacity(Protocol):
         ...
 
     def gpus(self, spec: StudySpec) -> int:
-        """Returns how many GPUs one element is given; a budget of GPU hours reserves these."""
+        """Returns how many GPUs one element gets; a budget of GPU hours reserves these."""
         ...
 
     def scripts(self, request: WaveRequest) -> list[Script]:
-        """Returns what a submission would send, without sending or writing anything; [] where nothing is ever sent."""
+        """Returns the scripts that a submission would send; sends and writes nothing. [] where nothing is ever sent."""
         ...
 
 
 class Backend(Capacity, Protocol):
-    """What runs waves. Every method may raise BackendError; none keeps state that a new process would miss.
+    """Runs waves. Every method may raise BackendError; none keeps state that a new process would miss.
 
     Job ids of elements are "ARRAY_INDEX". The order of a submission is submit (nothing runs yet) → submit_planner →
     release, with the ids recorded in between.
     """
 
     def nodes(self, spec: StudySpec) -> tuple[str, ...]:
-        """Returns the names of the nodes that have what one element asks for; () where that is not known."""
+        """Returns the names of the nodes that have what one element requests; () where that is not known."""
         ...
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
         """Submits the wave, held: nothing starts before `release`.
 
-        Arrays that an interrupted submission of the same request left behind are found and used, not doubled. Where
-        the cluster's limits leave room for a part of the wave only, the arrays cover its first elements; LimitError
-        means that there is room for none. After any error no array of the request is left.
+        Finds and uses arrays that an interrupted submission of the same request left, instead of submitting them
+        again. If the cluster's limits allow only a part of the wave, the arrays cover its first elements. Raises
+        LimitError if they allow none. After any error no array of the request is left.
         """
         ...
 
     def submit_planner(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> str | None:
         """Submits the job that plans the next wave after `arrays`. Returns its job id, None where none is needed.
 
-        One that already waits for the same wave is found and used, not doubled.
+        Finds and uses a planner job that already waits for the same wave, instead of submitting another one.
         """
         ...
 
     def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
-        """Cancels all arrays of the request except `arrays`: those of submissions whose answer was lost."""
+        """Cancels all other arrays of the request than `arrays`: they are from submissions whose answer was lost."""
         ...
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
-        """Lets held arrays start; harmless for arrays that run or have ended."""
+        """Lets held arrays start; has no effect on arrays that run or have ended."""
         ...
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Ends jobs, arrays or elements; those that have ended already are no error."""
+        """Ends jobs, arrays or elements; ignores those that have ended already."""
         ...
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
@@ -149,35 +148,37 @@ class Backend(Capacity, Protocol):
         ...
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
-        """Returns every run of each ended element with what it was allocated; None where there is no accounting."""
+        """Returns every run of each ended element with its allocation; None where there is no accounting."""
         ...
 
     def own_job(self) -> OwnJob | None:
-        """Returns the cluster's job that this process runs in; None outside of one."""
+        """Returns the cluster's job that this process runs in; None outside a job."""
         ...
 
     def run_again_later(self) -> bool:
-        """Puts the job that this process runs in back into the queue, which ends the process; False outside of one."""
+        """Requeues the job that this process runs in, which ends the process; returns False outside a job."""
         ...
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        """Awaits the end of the arrays; a foreground backend runs them, and whatever else was released, meanwhile."""
+        """Waits until the arrays have ended; a foreground backend runs all released arrays meanwhile."""
         ...
 
 
 def capacity_of(kind: str) -> Backend | SimulatedCapacity:
-    """Returns the backend of that name, or what a simulated cluster has. Raises RequestError."""
+    """Returns the backend of that name, or the capacity of a simulated cluster.
+
+    Raises RequestError for an unknown name.
+    """
     if kind == "simulated":
         return SimulatedCapacity()
     return choose(kind)
 
 
 def choose(kind: str, patience_s: float = 60.0) -> Backend:
-    """Returns the backend of that name; `auto` is Slurm where its commands are, else local.
+    """Returns the backend of that name; `auto` is Slurm where its commands exist, else local.
 
-    Raises RequestError; for a simulated study as well, which has no jobs.
-
-    Each question to the cluster is given up after `patience_s` seconds, with NotNowError.
+    The backend waits at most `patience_s` seconds for each answer of the cluster, then raises NotNowError. Raises
+    RequestError for an unknown name, and for "simulated": a simulated study has no jobs.
     """
     if kind == "auto":
         kind = "slurm" if shutil.which("sbatch") else "local"
@@ -190,5 +191,5 @@ def choose(kind: str, patience_s: float = 60.0) -> Backend:
 
         return LocalBackend()
     if kind == "simulated":
-        raise RequestError("a simulated study has no jobs: only `hposlurm launch` runs it, whole")
-    raise RequestError(f"no backend {kind!r}; there are auto, slurm, local and simulated")
+        raise RequestError("a simulated study has no jobs: only `hposlurm launch` runs it, in one go")
+    raise RequestError(f"there is no backend {kind!r}; choose auto, slurm, local or simulated")

@@ -1,4 +1,4 @@
-"""What the nodes of a study's partition have, against what its trials ask for."""
+"""Compares what the nodes of a study's partition have with what its trials request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def problems(spec: StudySpec) -> list[Problem]:
-    """Returns what no node of the study's partition has, and partitions that do not exist.
+    """Returns the requests that no node of the study's partition can fulfil, and the partitions that do not exist.
 
     Raises BackendError if sinfo gives no answer.
     """
@@ -32,7 +32,10 @@ def problems(spec: StudySpec) -> list[Problem]:
 
 
 def fitting_nodes(spec: StudySpec) -> tuple[str, ...]:
-    """Returns the nodes of the study's partition that have what one trial asks for. Raises as `problems`."""
+    """Returns the nodes of the study's partition that have what one trial requests.
+
+    Raises BackendError if sinfo gives no answer.
+    """
     nodes = _in_partition(spec, _node_facts())
     return tuple(sorted({n.node for n in nodes if not _too_much(spec, [n])}))
 
@@ -42,7 +45,7 @@ def _node_facts() -> list[queries.NodeFacts]:
 
 
 def _in_partition(spec: StudySpec, facts: Sequence[queries.NodeFacts]) -> list[queries.NodeFacts]:
-    """Returns the nodes of the study's partitions, of the default one where it names none."""
+    """Returns the nodes of the study's partitions; those of the default partition if it names none."""
     wanted = spec.slurm.partition
     return [f for f in facts if f.partition in wanted.split(",")] if wanted else [f for f in facts if f.is_default]
 
@@ -67,7 +70,7 @@ def _too_much(spec: StudySpec, nodes: Sequence[queries.NodeFacts]) -> list[Probl
     return [
         Problem(
             f"resources.{name}",
-            f"{asked:g} asked for, but the largest node of {where} has {most:g} {unit}",
+            f"{asked:g} requested, but the largest node of {where} has {most:g} {unit}",
             "see sinfo -N -l",
         )
         for name, asked, most, unit in checks

@@ -1,7 +1,7 @@
-"""The one home of submitit: an executor whose whole array script is ours.
+"""The only module that uses submitit: an executor that submits our own array scripts.
 
-submitit 1.5 builds a plain SlurmExecutor for every array, so that a subclass's script text is silently ignored there,
-and makes no array at all of one element. This class submits the array itself and starts a command instead of a pickle.
+submitit 1.5 builds a plain SlurmExecutor for every array, so that it silently ignores a subclass's script text, and it
+makes no array of a single element. This class submits the array itself and starts a command instead of a pickle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hposlurm.errors import BackendError
 
 
 class ScriptExecutor(SlurmExecutor):
-    """Submits ready-made batch scripts; submitit names the submission file, parses the answer and keeps the folder."""
+    """Submits complete batch scripts; submitit names the submission file, parses the answer and manages the folder."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -33,14 +33,14 @@ class ScriptExecutor(SlurmExecutor):
         return "slurm"  # else submitit looks for another job environment
 
     def submit_script(self, text: str) -> str:
-        """Submits a script with sbatch; its job id. Raises BackendError with sbatch's own words."""
+        """Submits a script with sbatch and returns its job id. Raises BackendError with sbatch's own message."""
         self._text = text
         try:
-            # submitit prints sbatch's words as well as raising them
+            # submitit both prints sbatch's message and raises it
             with scrubbed_environment(), contextlib.redirect_stderr(io.StringIO()):
                 return str(self._submit_command("").job_id)
         except (FailedSubmissionError, FailedJobError) as error:
-            raise refusal(f"sbatch refused: {_sbatch_words(str(error))}") from error
+            raise refusal(f"sbatch refused: {_sbatch_message(str(error))}") from error
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:  # noqa: ARG002 - submitit's signature
         return self._text
@@ -53,11 +53,11 @@ class ScriptExecutor(SlurmExecutor):
         text = string.decode() if isinstance(string, bytes) else string
         found = re.search(r"^(\d+)(?:;\S+)?\s*$", text, re.MULTILINE)  # id[;cluster], sbatch(1) --parsable
         if not found:
-            raise FailedSubmissionError(f"sbatch answered {text!r}, which is no job id")
+            raise FailedSubmissionError(f"sbatch answered {text!r}, which is not a job id")
         return found.group(1)
 
 
-def _sbatch_words(message: str) -> str:
-    """What sbatch itself said, out of submitit's report on the failed command."""
+def _sbatch_message(message: str) -> str:
+    """Returns sbatch's own message, extracted from submitit's report on the failed command."""
     lines = [line.strip() for line in message.splitlines() if "sbatch: error" in line]
     return "; ".join(line.split("sbatch: error:", 1)[1].strip() for line in lines) or message.strip()

@@ -1,4 +1,4 @@
-"""Who a process is: the Slurm job that it runs in, and the time of its start, which tells it from a later process."""
+"""Identifies a process: by the Slurm job that it runs in, and by its start time, since process ids are reused."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 class OwnJob:
     """The Slurm job that a process runs in."""
 
-    #: Of an element of an array a plain number as well, not "ARRAY_INDEX" (sbatch(1), SLURM_JOB_ID)
+    #: A plain number, for an element of an array too, not "ARRAY_INDEX" (sbatch(1), SLURM_JOB_ID).
     job_id: str
-    #: The job id of its array; "" of a job that is not an element
+    #: The job id of its array; "" for a job that is not an element.
     array: str = ""
-    #: How many times it was requeued
+    #: How many times it was requeued.
     restart: int = 0
 
 
 def slurm_job(environment: Mapping[str, str] = os.environ) -> OwnJob | None:
-    """Returns the Slurm job that a process with this environment runs in, None outside of one.
+    """Returns the Slurm job that a process with this environment runs in; None outside a job.
 
-    A worker reads its own facts itself (worker/facts.py): it runs below this room, and without a backend.
+    A worker reads its own facts (worker/facts.py): it is in a lower layer than this room, and has no backend.
     """
     if not (job_id := environment.get("SLURM_JOB_ID")):
         return None
@@ -34,7 +34,7 @@ def slurm_job(environment: Mapping[str, str] = os.environ) -> OwnJob | None:
 def start_time(pid: int) -> str:
     """Returns when a process started, in clock ticks since boot (proc(5), field 22 of stat); "" if it has ended.
 
-    A zombie has ended: it does nothing any more, and waits only for its parent to take note.
+    A zombie has ended: it only waits until its parent reads its exit status.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,7 +1,7 @@
-"""The local side of the Backend seam: the same worker processes on this machine, while a process waits for them.
+"""The local backend: runs the same worker processes on this machine, while a process waits for them.
 
-Element ids carry the driver's identity (host, process, its start time), so that another process can tell whether the
-driver still lives. GPUs are dealt out by CUDA_VISIBLE_DEVICES, whole sets of them, one element each.
+Element ids contain the driver's identity (host, process id, start time), so that another process can find out whether
+the driver is alive. Each element gets its own set of GPUs, by CUDA_VISIBLE_DEVICES.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-# By the worker's exit status; 3 is "interrupted", and the driver's own interruptions are known otherwise
+# By the worker's exit status. 3 is "interrupted" by somebody else: the driver knows its own cancellations.
 _ENDS = {0: JobState.COMPLETED, 3: JobState.CANCELLED}
 
 
@@ -41,14 +41,19 @@ class _Element:
 
     job_id: str
     command: list[str]
+    #: The directory for its logs.
     logs: Path
     gpus_wanted: int
+    #: How many elements may run at the same time as this one, itself included.
     cap: int
+    #: Elements with a lower value start first.
     nice: int
     state: JobState = JobState.PENDING
     is_cancelled: bool = False
     process: subprocess.Popen[bytes] | None = None
+    #: The GPUs that it got.
     gpus: tuple[str, ...] = ()
+    #: The open log files.
     files: list[IO[bytes]] = field(default_factory=list)
 
     @property
@@ -57,7 +62,7 @@ class _Element:
 
 
 class LocalBackend:
-    """Runs waves in the foreground: `wait` starts and reaps workers, at most `waves.max_concurrent` at a time."""
+    """Runs waves in the foreground: `wait` starts the workers and awaits them, `waves.max_concurrent` at a time."""
 
     name = "local"
     is_foreground = True
@@ -73,9 +78,9 @@ class LocalBackend:
         wanted = spec.resources.gpus_per_node
         if self._gpu_ids and wanted > len(self._gpu_ids):
             have = f"{len(self._gpu_ids)} ({', '.join(self._gpu_ids)})"
-            return [Problem("resources.gpus_per_node", f"{wanted} asked for, but this machine shows {have}")]
+            return [Problem("resources.gpus_per_node", f"{wanted} requested, but this machine shows {have}")]
         if not self._gpu_ids and spec.ends_by == {"gpu_hours"}:
-            message = "this machine shows no GPUs, so it would never be used up and nothing else ends the study"
+            message = "this machine shows no GPUs, so the budget is never used up and nothing else ends the study"
             return [Problem("budget.gpu_hours", message, "set budget.n_trials or budget.wall_time as well")]
         return []
 
@@ -113,14 +118,14 @@ class LocalBackend:
         return None
 
     def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
-        """Nothing outlives the process that submitted it."""
+        """Does nothing: no element outlives the process that submitted it."""
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
-        """They run from the next `wait` on."""
+        """Lets the arrays start at the next `wait`."""
         self._released.update(array.job_id for array in arrays)
 
     def wait(self, arrays: Sequence[ArrayJob]) -> None:
-        """Runs the arrays to their end; on Ctrl-C or SIGTERM asks every worker to save and leave first."""
+        """Runs the arrays to their end; on Ctrl-C or SIGTERM first asks every worker to save and exit."""
         wanted = {array.job_id for array in arrays}
         everything = [e for e in self._elements.values() if e.array in wanted | self._released]
         everything.sort(key=lambda element: element.nice)
@@ -161,7 +166,7 @@ class LocalBackend:
         return False
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:  # noqa: ARG002
-        return None  # no accounting here: the workers' own records hold
+        return None  # there is no accounting here: the workers' own records count
 
     def _start_what_fits(self, elements: Sequence[_Element]) -> None:
         running = sum(e.state is JobState.RUNNING for e in elements)
@@ -192,7 +197,7 @@ class LocalBackend:
                 stdin=subprocess.DEVNULL,
                 stdout=element.files[0],
                 stderr=element.files[1],
-                start_new_session=True,  # Ctrl-C reaches only this process, which then asks the workers to leave
+                start_new_session=True,  # Ctrl-C reaches only this process, which then asks the workers to exit
                 preexec_fn=_end_with_parent,
             )
         except OSError as error:
@@ -211,7 +216,7 @@ class LocalBackend:
 
 
 def visible_gpus() -> list[str]:
-    """Returns the GPUs that processes here may use: $CUDA_VISIBLE_DEVICES, else what nvidia-smi lists."""
+    """Returns the GPUs that processes on this machine may use: $CUDA_VISIBLE_DEVICES, else those in nvidia-smi."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         return [gpu.strip() for gpu in listed.split(",") if gpu.strip() not in ("", "-1")]
@@ -228,7 +233,7 @@ def _worker_command(request: WaveRequest, index: int) -> list[str]:
 
 
 def _end_with_parent() -> None:
-    """Asks the kernel, in the new process, for SIGTERM when the driver dies, so that the worker saves and leaves."""
+    """Asks the kernel, in the new process, for SIGTERM when the driver dies, so that the worker saves and exits."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -241,19 +246,22 @@ def _driver_id(pid: int) -> str:
 
 
 def _driver_of(job_id: str) -> str:
-    """Returns HOST.PID.START of an array's id HOST.PID.START.N or an element's HOST.PID.START.N_INDEX."""
+    """Returns HOST.PID.START from an array's id HOST.PID.START.N or an element's id HOST.PID.START.N_INDEX."""
     return job_id.partition("_")[0].rpartition(".")[0]
 
 
 def _driver_pid(driver: str) -> int | None:
-    """Returns the process of a driver that lives on this host; None if it has ended or lives elsewhere."""
+    """Returns the process id of a driver that runs on this host; None if it has ended or runs elsewhere."""
     host, pid, started = driver.split(".") if driver.count(".") == 2 else ("", "", "")
     is_here = host == _host() and pid.isdigit() and bool(started)
     return int(pid) if is_here and start_time(int(pid)) == started else None
 
 
 def _foreign_process(job_id: str) -> int | None:
-    """Returns the process that ends an array or element of another driver: the driver, or the element's worker."""
+    """Returns the id of the process to signal in order to end an array or element of another driver.
+
+    That is the driver for an array, the worker for an element; None if it is not found on this host.
+    """
     driver = _driver_of(job_id)
     pid = None if driver == _driver_id(os.getpid()) else _driver_pid(driver)
     if pid is None or "_" not in job_id:
@@ -267,7 +275,7 @@ def _foreign_process(job_id: str) -> int | None:
 
 
 def _foreign_state(driver: str) -> ElementState:
-    """Returns the state of an element that another process drives, or drove: its elements end with a driver."""
+    """Returns the state of an element that another process drives, or drove: elements end with their driver."""
     if _driver_pid(driver) is not None:
         return ElementState(JobState.RUNNING, f"driven by process {driver.split('.')[1]} on this machine")
     if driver.partition(".")[0] != _host():

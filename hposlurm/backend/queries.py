@@ -1,6 +1,6 @@
-"""Asking Slurm: one batched call per question, and pure parsers of the answers.
+"""Queries Slurm: one batched call per question, and pure parsers of the answers.
 
-Formats are asked for with explicit separators, not as JSON: the JSON schemas change between Slurm's releases.
+The formats have explicit separators and are not JSON: the JSON schemas change between Slurm's releases.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hposlurm.errors import BackendError, LimitError, NotNowError
 from hposlurm.trial import JobState
 from hposlurm.worker.environment_leaks import is_leak
 
-# Slurm's words (squeue(1), sacct(1), section JOB STATE CODES) → ours. A word that is not here is UNKNOWN.
+# Slurm's states (squeue(1), sacct(1), section JOB STATE CODES) → ours. A state that is not here is UNKNOWN.
 SLURM_STATES: dict[str, JobState] = {
     "PENDING": JobState.PENDING,
     "CONFIGURING": JobState.PENDING,
@@ -51,7 +51,7 @@ _ASK_TIMEOUT_S = 60
 
 @contextlib.contextmanager
 def scrubbed_environment() -> Iterator[None]:
-    """Keeps out of os.environ, inside, what would leak into a submitted job."""
+    """Removes from os.environ, while the body runs, the variables that would leak into a submitted job."""
     before = dict(os.environ)
     for name in before:
         if is_leak(name):
@@ -64,8 +64,12 @@ def scrubbed_environment() -> Iterator[None]:
 
 
 def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
-    """Returns what a Slurm command prints; raises BackendError with its own words if it fails or is not there."""
-    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else lists of indices are cut at 64 characters, unmarked
+    """Returns the output of a Slurm command.
+
+    Raises BackendError with the command's own message if it fails or does not exist, and NotNowError, one of its
+    subclasses, after `timeout_s`.
+    """
+    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else lists of indices are silently cut at 64 characters
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment)
     except FileNotFoundError:
@@ -79,7 +83,7 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
     return done.stdout
 
 
-# Slurm's words (slurm_errno.h, and what sites have of them in their logs) for a limit on jobs, and for no answer
+# Slurm's messages (slurm_errno.h, and logs of several sites) for a limit on jobs, and for a missing answer
 _LIMIT_WORDS = re.compile(
     r"accounting/QOS policy|MaxSubmitJob|MaxJobCount|SubmitJobLimit|Reached \S+ .*limit|job array specification"
     r"|Resource temporarily unavailable|unable to accept job",
@@ -93,14 +97,14 @@ _NO_ANSWER_WORDS = re.compile(
 
 
 def refusal(message: str) -> BackendError:
-    """Returns the error that a Slurm command's words mean: LimitError, NotNowError, or a plain refusal."""
+    """Returns the error that a Slurm command's message means: LimitError, NotNowError or a plain BackendError."""
     if _LIMIT_WORDS.search(message):
         return LimitError(message)
     return NotNowError(message) if _NO_ANSWER_WORDS.search(message) else BackendError(message)
 
 
 def is_array_too_long(error: BackendError) -> bool:
-    """True if a limit holds for each array by itself, so that another array may follow."""
+    """True if the limit applies to each array separately, so that another array may follow."""
     return "job array specification" in str(error)
 
 
@@ -115,21 +119,22 @@ def is_forgotten(error: BackendError) -> bool:
 
 
 def job_state(slurm_word: str) -> JobState:
-    """Translates a state from Slurm's word ("CANCELLED by 1000", "COMPLETED+")."""
+    """Returns the state for Slurm's own word ("CANCELLED by 1000", "COMPLETED+")."""
     words = slurm_word.split()
     return SLURM_STATES.get(words[0].rstrip("+"), JobState.UNKNOWN) if words else JobState.UNKNOWN
 
 
 def parse_squeue(text: str) -> dict[str, ElementState]:
-    """`squeue -h -r -o %i|%T|%r` → state by job id."""
+    """Parses the output of `squeue -h -r -o %i|%T|%r` into the state by job id."""
     rows = (line.strip().split("|", 2) for line in text.splitlines() if line.count("|") >= 2)
     return {job_id: ElementState(job_state(state), reason) for job_id, state, reason in rows}
 
 
 def parse_sacct(text: str) -> dict[str, list[Usage]]:
-    """`sacct -nPXD -o JobID,State,ElapsedRaw,AllocTRES,NodeList` → every run of each element, in order of time.
+    """Parses the output of `sacct -nPXD -o JobID,State,ElapsedRaw,AllocTRES,NodeList`.
 
-    Rows of jobs that still wait or run are left out: their elapsed time is not final.
+    Returns every run of each element, in order of time. Skips jobs that still wait or run: their elapsed time is not
+    final.
     """
     found: dict[str, list[Usage]] = {}
     for line in text.splitlines():
@@ -137,7 +142,7 @@ def parse_sacct(text: str) -> dict[str, list[Usage]]:
         if len(fields) != 5:
             continue
         job_ids, state, elapsed, tres, node = fields
-        # a run that ended by requeueing is REQUEUED here, and over
+        # a run that ended because the job was requeued has the state REQUEUED, and is over
         ended = job_state(state).is_terminal or state.startswith("REQUEUED")
         if ended and elapsed.isdigit():
             known = JobState.PREEMPTED if state.startswith("REQUEUED") else job_state(state)
@@ -147,7 +152,7 @@ def parse_sacct(text: str) -> dict[str, list[Usage]]:
 
 
 def expand(job_ids: str) -> list[str]:
-    """ "812_[0-2,7%4]" → 812_0, 812_1, 812_2, 812_7: elements that never ran share one row."""
+    """Expands "812_[0-2,7%4]" to 812_0, 812_1, 812_2, 812_7: elements that never ran share one row."""
     array, bracket, indices = job_ids.partition("_[")
     if not bracket:
         return [job_ids]
@@ -160,7 +165,10 @@ def expand(job_ids: str) -> list[str]:
 
 
 def as_ranges(job_ids: Sequence[str]) -> list[str]:
-    """812_0, 812_1, 812_2, 812_7, 813 → 812_[0-2], 812_7, 813: scancel sends the controller one message per word."""
+    """Joins 812_0, 812_1, 812_2, 812_7, 813 to 812_[0-2], 812_7, 813.
+
+    scancel sends the controller one message per argument.
+    """
     ranges: list[tuple[str, int, int]] = []
     for job_id in job_ids:
         array, bracket, index = job_id.partition("_")
@@ -180,7 +188,10 @@ def _range(array: str, first: int, last: int) -> str:
 
 
 def gpus_in_tres(tres: str) -> int:
-    """GPUs in "cpu=4,gres/gpu:v100=2,gres/gpu=2,mem=8G": the untyped count, or the sum of the typed ones."""
+    """Returns the number of GPUs in "cpu=4,gres/gpu:v100=2,gres/gpu=2,mem=8G".
+
+    That is the untyped count, or else the sum of the typed counts.
+    """
     counts = dict(part.split("=", 1) for part in tres.split(",") if "=" in part)
     if counts.get("gres/gpu", "").isdigit():
         return int(counts["gres/gpu"])
@@ -189,19 +200,25 @@ def gpus_in_tres(tres: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What one node of one partition has; `gpus` by type, untyped ones under ""."""
+    """The resources of one node in one partition."""
 
     partition: str
     node: str
+    #: True if the partition is the cluster's default.
     is_default: bool
     cpus: int
     mem_mb: int
+    #: The number of GPUs by type; "" for those without a type.
     gpus: dict[str, int]
+    #: The partition's time limit.
     time_limit_min: float = math.inf
 
 
 def parse_sinfo(text: str) -> list[NodeFacts]:
-    """`sinfo -h -N -o %P|%N|%c|%m|%G|%l` → facts per node and partition; the last field may be missing."""
+    """Parses the output of `sinfo -h -N -o %P|%N|%c|%m|%G|%l`: one entry per node and partition.
+
+    The last field may be missing.
+    """
     facts = []
     for line in text.splitlines():
         fields = line.strip().split("|")
@@ -216,7 +233,10 @@ def parse_sinfo(text: str) -> list[NodeFacts]:
 
 
 def slurm_minutes(text: str) -> float:
-    """Minutes of Slurm's own "[days-]hours:minutes:seconds" or "minutes:seconds"; infinity for "infinite" and "n/a"."""
+    """Returns the minutes in Slurm's "[days-]hours:minutes:seconds" or "minutes:seconds".
+
+    Returns infinity for "infinite" and "n/a".
+    """
     days, _, clock = text.rpartition("-")
     parts = clock.split(":")
     if not all(part.isdigit() for part in parts) or not (days or "0").isdigit():
@@ -226,7 +246,7 @@ def slurm_minutes(text: str) -> float:
 
 
 def gpus_in_gres(gres: str) -> dict[str, int]:
-    """GPUs by type in "gpu:v100:4(S:0-1),gpu:a100:2,nic:1"."""
+    """Returns the number of GPUs by type in "gpu:v100:4(S:0-1),gpu:a100:2,nic:1"."""
     found: dict[str, int] = {}
     for part in re.sub(r"\([^)]*\)", "", gres).split(","):
         fields = part.split(":")
@@ -237,26 +257,26 @@ def gpus_in_gres(gres: str) -> dict[str, int]:
 
 
 def max_array_size(config: str) -> int:
-    """MaxArraySize in `scontrol show config`; 1001, Slurm's default, where it is not shown. It caps index + 1."""
+    """Returns MaxArraySize, the limit for index + 1, from `scontrol show config`; 1001, the default, if not shown."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
     return int(found.group(1)) if found else 1001
 
 
 def kill_wait_s(config: str) -> int:
-    """KillWait in `scontrol show config`, from SIGTERM to SIGKILL; 30 s, Slurm's default, where it is not shown."""
+    """Returns KillWait, the seconds from SIGTERM to SIGKILL, in `scontrol show config`; 30, the default, if absent."""
     found = re.search(r"^KillWait\s*=\s*(\d+)", config, re.MULTILINE)
     return int(found.group(1)) if found else 30
 
 
 def chunks(count: int, limit: int) -> list[tuple[int, int]]:
-    """(offset, count) of arrays of nearly equal size, none above `limit` elements."""
+    """Returns (offset, count) of arrays of nearly equal size, none with more than `limit` elements."""
     number = -(-count // limit)
     bounds = [round(i * count / number) for i in range(number + 1)]
     return [(a, b - a) for a, b in itertools.pairwise(bounds)]
 
 
 def shares(total: int | None, parts: int) -> Sequence[int | None]:
-    """`%K` divided over the chunks: at least 1 each, `total` together where that is possible."""
+    """Divides `total` (Slurm's `%K`) among the arrays: at least 1 each, together `total` if possible."""
     if total is None:
         return [None] * parts
     return [max(1, (total * (i + 1)) // parts - (total * i) // parts) for i in range(parts)]

@@ -1,16 +1,16 @@
-"""Slurm's words for why a job waits (squeue(1), JOB REASON CODES), and what helps where waiting does not."""
+"""Slurm's reasons why a job waits (squeue(1), JOB REASON CODES), and the remedy where waiting does not help."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Of a job that waits for ever, as an ElementState's detail
+#: The reason of a job that will wait forever, as an ElementState's detail
 NEVER_SATISFIED = "DependencyNeverSatisfied"
-#: Of a job that waits for the end of others
+#: The reason of a job that waits for the end of others
 DEPENDENCY = "Dependency"
 
 _RELEASE_AGAIN = "scontrol release {job}"
-# In lower case with blanks, since releases differ in that → what helps
+# The reason in lower case with blanks, since Slurm's releases differ in that → the remedy
 _HELD: Mapping[str, str] = {
     "jobhelduser": _RELEASE_AGAIN,
     "jobheldadmin": "an administrator holds it: ask for its release",
@@ -34,5 +34,5 @@ def release_advice(reason: str, job_id: str) -> str | None:
 
 
 def asks_too_much(reason: str) -> str | None:
-    """Returns the key of the study file that asks for too much, if waiting does not end `reason`; None otherwise."""
+    """Returns the key of the study file that requests too much if waiting does not end `reason`; None otherwise."""
     return _TOO_MUCH.get(reason)

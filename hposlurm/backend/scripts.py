@@ -1,4 +1,4 @@
-"""The batch scripts of a wave as text. Pure: nothing is written or asked."""
+"""Renders the batch scripts of a wave as text. Pure: writes nothing and asks nothing."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 # A job that ends by itself before its limit can save; USR2 may come up to 60 s early (sbatch(1), --signal).
 _SIGNAL_S = 120
-# What a worker needs between the end of its command and SIGKILL, to write its record
+# The time that a worker needs between the end of its command and SIGKILL to write its record
 _RECORD_S = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One array of a wave: elements `offset` … `offset + count - 1`, at most `max_concurrent` at a time.
+    """One array of a wave: elements `offset` … `offset + count - 1`."""
 
-    `time_min` None is all of `resources.time`.
-    """
-
+    #: Counts the arrays of the wave from 0.
     number: int
     offset: int
     count: int
+    #: How many of its elements may run at a time; None means all.
     max_concurrent: int | None
+    #: None means `resources.time`.
     time_min: int | None = None
     nice: int = 0
 
@@ -65,7 +65,7 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "cpus_per_task": spec.resources.cpus_per_task,
         "mem_gb": spec.resources.mem_gb,
         "time_min": time_min,
-        # a run that Slurm itself starts again would use what nobody has reserved: the planner asks the budget first
+        # a run that Slurm itself starts again would use GPU hours that are not reserved: the planner checks the budget
         "requeue": spec.budget.gpu_hours is None,
         "grace_s": max(1, kill_wait_s - _RECORD_S),
         "signal_s": min(_SIGNAL_S, max(10, time_min * 6)),
@@ -85,7 +85,7 @@ def _nice(spec: StudySpec, part: Part) -> list[tuple[str, object]]:
 def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
     """Returns the script of the planner that waits for the arrays `after`."""
     planner = request.spec.slurm.planner
-    # a partition of its own may have no node but one on which trials fail
+    # a separate partition may have only nodes on which trials fail
     exclude = () if planner.partition else request.exclude
     partition = planner.partition or request.spec.slurm.partition
     options = _sbatch_options(request.spec, partition, exclude, for_planner=True)
@@ -105,19 +105,19 @@ def planner_script(request: WaveRequest, after: Sequence[str]) -> str:
 
 
 def job_name(request: WaveRequest, offset: int, count: int) -> str:
-    """Returns the name of the array of elements from `offset` on, by which it is found if sbatch's answer is lost."""
+    """Returns the name of an array; a submission whose answer was lost is found by it."""
     return f"{request.spec.name}-w{request.wave:04d}-{request.token}-{offset}-{count}"
 
 
 def planner_name(request: WaveRequest) -> str:
-    """Returns one name for all planners of a study directory: `singleton` lets one of them run at a time."""
-    root = os.path.realpath(request.layout.root)  # however somebody spelt the path
+    """Returns the one name of all planners of a study directory: `singleton` lets only one of them run at a time."""
+    root = os.path.realpath(request.layout.root)  # the same for every spelling of the path
     directory = hashlib.sha1(root.encode(), usedforsecurity=False).hexdigest()[:8]
     return f"{request.spec.name}-planner-{directory}"
 
 
 def planner_comment(request: WaveRequest) -> str:
-    """Returns what tells the planner jobs of one wave from those of others, which have the same name."""
+    """Returns the comment that identifies the planner jobs of one wave: those of all waves have the same name."""
     return f"hposlurm:{request.token}"
 
 
@@ -135,9 +135,9 @@ def _common_values(request: WaveRequest) -> dict[str, object]:
 def _sbatch_options(
     spec: StudySpec, partition: str | None, exclude: Sequence[str], *, for_planner: bool = False
 ) -> list[tuple[str, object]]:
-    """Returns options that the study passes on; an empty value makes a bare flag. `extra` is only for trials.
+    """Returns the sbatch options from the study file; an empty value makes a bare flag. `extra` is only for trials.
 
-    `exclude` are nodes that are to be kept away from besides those that the study itself names.
+    `exclude` are the nodes to avoid besides those that the study file names.
     """
     slurm = spec.slurm
     named = {"partition": partition, "account": slurm.account, "qos": slurm.qos}
@@ -152,20 +152,20 @@ def _sbatch_options(
 
 
 def _as_pattern(directory: Path) -> str:
-    """Returns the path for sbatch's patterns of file names; raises RequestError for what it would misread.
+    """Returns the path for sbatch's file name patterns; raises RequestError for a path that would be misread.
 
-    Slurm keeps a % that is doubled. submitit replaces its own four tags whatever is around them, and a backslash
-    anywhere makes Slurm leave %A and %a as they are.
+    Slurm reads %% as %. submitit replaces its own four tags even after a %. A backslash anywhere in the path makes
+    Slurm leave %A and %a as they are.
     """
     if found := re.search(r"\\|%[jtAa]", str(directory)):
         raise RequestError(
-            f"Slurm's logs cannot be written below {directory}: {found[0]} in a path has a meaning of its own there; "
+            f"Slurm's logs cannot be written below {directory}: {found[0]} in a path has a special meaning there; "
             "choose a directory without it (HPOSLURM_RUNS names one for all studies)"
         )
     return str(directory).replace("%", "%%")
 
 
 def _sbatch_word(value: object) -> str:
-    """Returns a value for an #SBATCH line, in which sbatch's own parser reads double quotes and backslashes."""
+    """Returns a value as one word of an #SBATCH line; sbatch's parser reads double quotes and backslashes there."""
     text = str(value)
     return text if re.fullmatch(r"[\w@%+=:,./\[\]&|()*-]+", text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

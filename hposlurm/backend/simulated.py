@@ -1,7 +1,7 @@
-"""How large the virtual cluster of a simulated study is. It has no jobs.
+"""The size of the virtual cluster of a simulated study. Such a study has no jobs.
 
-Such a study is run from its first wave to its end by `hposlurm.simulation`, in virtual time and in one process; nothing
-of it is ever submitted, found in a queue or waited for.
+`hposlurm.simulation` runs it from the first wave to its end, in virtual time and in one process. Nothing of it is ever
+submitted, found in a queue or awaited.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SimulatedCapacity:
-    """What fits onto the virtual cluster."""
+    """The capacity of the virtual cluster."""
 
     name = "simulated"
     is_foreground = True
@@ -24,10 +24,10 @@ class SimulatedCapacity:
     def problems(self, spec: StudySpec) -> list[Problem]:
         wanted, there = self.gpus(spec), _gpus(spec)
         if wanted > there:
-            message = f"{wanted} GPUs for a trial, but the simulated cluster has {there}"
+            message = f"a trial requests {wanted} GPUs, but the simulated cluster has {there}"
             return [Problem("simulation.gpus", message, f"--gpus {wanted} or more")]
         if not wanted and spec.ends_by == {"gpu_hours"}:
-            message = "trials without GPUs would never use it up, and nothing else ends the study"
+            message = "trials without GPUs would never use up the budget, and nothing else ends the study"
             return [Problem("budget.gpu_hours", message, "set resources.gpus_per_node or budget.n_trials")]
         return []
 

@@ -1,4 +1,4 @@
-"""The Slurm side of the Backend seam: job arrays from our templates, through submitit; questions in one batch each."""
+"""The Slurm backend: submits job arrays from our templates through submitit, and asks each question in one batch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from hposlurm.trial import JobState
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-# How long a job is looked for after its submission got no answer: the controller may still be working on it
+# How long to look for a job whose submission got no answer: the controller may still be processing it
 LOOK_AFTER_S = 20
 _LOOK_EVERY_S = 2
-# How often a process that waits for a wave asks the queue, which is everybody's
+# How often a process that waits for a wave asks the queue, which all users of the cluster share
 _WAIT_FIRST_S, _WAIT_MOST_S = 2.0, 30.0
 
 
 class SlurmBackend:
-    """Waves as job arrays, planner jobs on `afterany`; nothing of it lives on the login node."""
+    """Runs waves as job arrays, and planner jobs on `afterany`; no process stays on the login node."""
 
     name = "slurm"
     is_foreground = False
@@ -45,7 +45,7 @@ class SlurmBackend:
 
     @cached_property
     def _config(self) -> str:
-        """The answer of `scontrol show config`; "" where there is none (--dry-run): Slurm's defaults hold then."""
+        """The answer of `scontrol show config`; "" if there is none (--dry-run): Slurm's defaults apply then."""
         try:
             return self._ask("scontrol", "show", "config")
         except BackendError:
@@ -53,11 +53,11 @@ class SlurmBackend:
 
     @cached_property
     def max_array_size(self) -> int:
-        """How many elements one array can have here."""
+        """The most elements that one array can have on this cluster."""
         return queries.max_array_size(self._config)
 
     def problems(self, spec: StudySpec) -> list[Problem]:
-        """Returns what no node of the study's partition has. Raises BackendError if sinfo gives no answer."""
+        """Returns the requests that no node can fulfil. Raises BackendError if sinfo gives no answer."""
         return capacity.problems(spec)
 
     def nodes(self, spec: StudySpec) -> tuple[str, ...]:
@@ -70,12 +70,16 @@ class SlurmBackend:
         return spec.waves.max_concurrent or 4
 
     def _parts(self, request: WaveRequest, begun: int = 0, offset: int = 0, limit: int | None = None) -> list[Part]:
-        """Returns the arrays from element `offset` on, after `begun` earlier ones; none above `limit` elements."""
-        is_open = is_refill(request.spec)  # as many elements as the study may need wait there: it sets no limit itself
+        """Returns the arrays for the elements from `offset` on, after `begun` earlier arrays.
+
+        No array has more than `limit` elements (default: the cluster's own limit).
+        """
+        # a refill wave has as many elements as the study may ever need, so that its size is no limit
+        is_open = is_refill(request.spec)
         most = self.wave_size(request.spec) if is_open else request.spec.waves.max_concurrent
-        if most is not None:  # %K is one array's, and each wave in flight has its own
+        if most is not None:  # %K limits one array, and each wave in flight has its own
             waves = waves_in_flight(request.spec, self.wave_size(request.spec))
-            shares = queries.shares(most, waves)[::-1]  # the larger first: all others wait for the oldest one's end
+            shares = queries.shares(most, waves)[::-1]  # the larger first: all others wait for the oldest wave
             most = shares[request.lane % waves]
         is_bound = most is not None and most < request.count
         groups = _as_one(request) if is_bound else request.groups or _as_one(request)
@@ -106,14 +110,14 @@ class SlurmBackend:
         arrays = self._adopted(request) if wave.script().exists() else []
         try:
             self._submit_rest(request, arrays)
-        except BackendError:  # half a wave that nobody knows of is no wave
+        except BackendError:  # no record names the arrays submitted so far
             with contextlib.suppress(BackendError):
                 self.cancel([array.job_id for array in arrays])
             raise
         return arrays
 
     def _submit_rest(self, request: WaveRequest, arrays: list[ArrayJob]) -> None:
-        """Appends to `arrays` until they cover the wave or the cluster takes no more: halves what does not fit."""
+        """Appends to `arrays` until they cover the wave or the cluster accepts no more; halves a refused array."""
         covered, is_full = sum(array.count for array in arrays), False
         ahead = self._parts(request, len(arrays), covered) if covered < request.count else []
         while ahead:
@@ -128,7 +132,7 @@ class SlurmBackend:
                     raise
                 ahead = self._parts(request, len(arrays), part.offset, part.count // 2)
             else:
-                ahead = [] if is_full else ahead[1:]  # the room that may be left is the planner's
+                ahead = [] if is_full else ahead[1:]  # any room that is left is for the planner
 
     def _submit_array(self, request: WaveRequest, part: Part) -> str:
         wave = request.layout.wave(request.wave)
@@ -139,7 +143,10 @@ class SlurmBackend:
         return self._sbatch(wave, text, lambda: [j for j, n in self._queue_of(request) if n == name])
 
     def _sbatch(self, wave: WaveLayout, text: str, find: Callable[[], list[str]]) -> str:
-        """Submits; looks with `find` for the job even if sbatch failed: a lost answer is not a refusal."""
+        """Submits a script and returns its job id; if sbatch fails, first looks for the job with `find`.
+
+        The answer may have been lost although the job was accepted.
+        """
         from hposlurm.backend.executor import ScriptExecutor
 
         try:
@@ -157,13 +164,13 @@ class SlurmBackend:
                 time.sleep(_LOOK_EVERY_S)
 
     def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
-        """Returns id and name of the request's arrays in the queue, lowest id first, found by the token in the name."""
+        """Returns (id, name) of the request's arrays in the queue, lowest id first; their names contain its token."""
         text = self._ask("squeue", "-h", "--me", "-o", "%F|%j")
         rows = {tuple(line.strip().split("|", 1)) for line in text.splitlines() if f"-{request.token}-" in line}
         return sorted(((job_id, name) for job_id, name in rows), key=lambda row: int(row[0]))
 
     def _adopted(self, request: WaveRequest) -> list[ArrayJob]:
-        """Returns what an interrupted submission left: arrays that cover the wave from its start without a gap."""
+        """Returns the arrays of an interrupted submission that cover the wave from its start without a gap."""
         left = {}
         for job_id, name in reversed(self._queue_of(request)):
             offset, count = (int(word) for word in name.rsplit("-", 2)[1:])
@@ -189,12 +196,12 @@ class SlurmBackend:
         fail_point("planner scripted")
         mine = self._sbatch(wave, text, lambda: self._waiting_planners(request))
         first = next(iter(self._waiting_planners(request)), mine) if is_repeated else mine
-        if first != mine:  # two mended the chain at once: the first one's stays
+        if first != mine:  # two processes repaired the chain at the same time: the first planner stays
             self.cancel([mine])
         return first
 
     def _waiting_planners(self, request: WaveRequest) -> list[str]:
-        """Returns the wave's planner jobs that wait and will start, lowest id first, without the one that asks."""
+        """Returns the wave's planner jobs that wait and will start, lowest id first, without this process's own job."""
         text = self._ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
         rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
         me = self.own_job()
@@ -210,7 +217,7 @@ class SlurmBackend:
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         if job_ids:
-            # with --state as well, scancel takes all waiting elements of the array, not only the named ones
+            # with --state, scancel cancels all waiting elements of the array, not only the named ones
             self._ask("scancel", "--quiet", *queries.as_ranges(job_ids))
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
@@ -233,11 +240,11 @@ class SlurmBackend:
         if not array_ids:
             return {}
         try:
-            # -D: without it only the last run of a requeued job is shown, and earlier GPU hours vanish
+            # without -D, sacct shows only the last run of a requeued job, and earlier GPU hours are lost
             form = ("-n", "-P", "-X", "-D", "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList")
             return queries.parse_sacct(self._ask("sacct", "-j", ",".join(array_ids), *form))
         except BackendError:
-            return None  # switched off or out of reach: the workers' own records hold
+            return None  # switched off or not reachable: the workers' own records count
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()
@@ -253,7 +260,7 @@ class SlurmBackend:
         ids = [f"{array.job_id}_{i}" for array in arrays for i in range(array.count)]
         pause_s = _WAIT_FIRST_S
         while True:
-            with contextlib.suppress(NotNowError):  # a controller that is away comes back
+            with contextlib.suppress(NotNowError):  # a controller that gives no answer may do so later
                 known = self.states(ids).values()
                 if not any(found.state in (JobState.PENDING, JobState.RUNNING) for found in known):
                     return
@@ -265,13 +272,13 @@ class SlurmBackend:
 
 
 def _as_one(request: WaveRequest) -> list[Group]:
-    """Returns one group of all elements: nothing caps several arrays together."""
+    """Returns one group of all elements: Slurm has no limit for several arrays together."""
     minutes = [group.time_min for group in request.groups] or [request.spec.resources.time_min]
     return [Group(request.count, max(minutes), min((group.nice for group in request.groups), default=0))]
 
 
 def _ranges(groups: Sequence[Group], offset: int, end: int) -> Iterator[tuple[int, int, Group]]:
-    """Yields first element and count of each group, as far as it lies between `offset` and `end`."""
+    """Yields the first element and the count of each group, limited to the elements from `offset` to `end`."""
     first = 0
     for group in groups:
         begin, until = max(first, offset), min(first + group.count, end)

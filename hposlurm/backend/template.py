@@ -1,4 +1,4 @@
-"""What a trial script must have, whatever template it comes from, so that its wave runs and the next one follows."""
+"""Checks a trial script from any template for the lines that its wave and the next one need."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ _FLAGS = ("--hold",)
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """`logs` is the logs folder as sbatch is to read it: %% for a % in it."""
+    """The values that the script must contain."""
 
     job_name: str
+    #: The number of elements of its array.
     count: int
+    #: The logs folder in sbatch's notation: %% for a % in it.
     logs: str
     study_dir: Path
     wave: int
+    #: The wave's element that is the array's element 0.
     offset: int
+    #: The job that must end before it starts.
     after: str | None = None
 
 
 def require(text: str, source: str, needs: Needs) -> None:
-    """Raises RequestError with every line that the script `text`, made from the template `source`, lacks."""
+    """Raises RequestError with every necessary line that the script `text`, made from the template `source`, lacks."""
     given = _options(text)
     lacking = [
         f"#SBATCH {line}"
@@ -57,7 +61,10 @@ def require(text: str, source: str, needs: Needs) -> None:
 
 
 def _options(text: str) -> Mapping[str, str]:
-    """The long options on the #SBATCH lines that sbatch reads: those above the first command. The last one counts."""
+    """Returns the long options on the #SBATCH lines that sbatch reads: those above the first command.
+
+    The last one of a name counts.
+    """
     words: list[str] = []
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -65,7 +72,7 @@ def _options(text: str) -> Mapping[str, str]:
         if line.startswith("#SBATCH"):
             try:
                 words += shlex.split(line.removeprefix("#SBATCH"))
-            except ValueError:  # a lone quote: sbatch itself says that
+            except ValueError:  # an unmatched quote: sbatch itself reports it
                 words += line.removeprefix("#SBATCH").split()
     options: dict[str, str] = {}
     while words:
@@ -80,15 +87,15 @@ def _options(text: str) -> Mapping[str, str]:
 
 def _runs_worker(text: str, needs: Needs) -> bool:
     for line in text.replace("\\\n", " ").splitlines():
-        before, _, behind = line.partition(" -m hposlurm.worker ")
-        if not behind or before.lstrip().startswith("#"):
+        before, _, arguments = line.partition(" -m hposlurm.worker ")
+        if not arguments or before.lstrip().startswith("#"):
             continue
         try:
-            directory, wave, index, *_ = shlex.split(behind)
+            directory, wave, index, *_ = shlex.split(arguments)
         except ValueError:
             continue
-        # the element's place in the wave: arrays above MaxArraySize come in several parts, each from 0 on
-        is_counted = "SLURM_ARRAY_TASK_ID" in behind and str(needs.offset) in re.findall(r"\d+", index)
+        # the element's index in the wave: a wave above MaxArraySize has several arrays, and each counts from 0
+        is_counted = "SLURM_ARRAY_TASK_ID" in arguments and str(needs.offset) in re.findall(r"\d+", index)
         if (directory, wave) == (str(needs.study_dir), str(needs.wave)) and is_counted:
             return True
     return False

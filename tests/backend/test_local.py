@@ -48,7 +48,7 @@ def test_a_machine_without_gpus_runs_the_same_study_on_its_cpus(tmp_path):
 def test_more_gpus_than_the_machine_has_is_a_problem(tmp_path):
     _, spec, _ = study(tmp_path, ["true"], gpus_per_node=4)
     problems = LocalBackend(gpu_ids=["0", "1"]).problems(spec)
-    assert [str(p) for p in problems] == ["resources.gpus_per_node: 4 asked for, but this machine shows 2 (0, 1)"]
+    assert [str(p) for p in problems] == ["resources.gpus_per_node: 4 requested, but this machine shows 2 (0, 1)"]
 
 
 def test_another_process_sees_whether_the_driver_lives(tmp_path):

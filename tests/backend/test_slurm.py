@@ -140,7 +140,7 @@ class TestSlurm(QueueContract, BackendContract):
     @pytest.mark.parametrize(
         ("resources", "slurm", "message"),
         [
-            ({"gpus_per_node": 5}, {}, "resources.gpus_per_node: 5 asked for, but the largest node of .* has 4 GPUs"),
+            ({"gpus_per_node": 5}, {}, "resources.gpus_per_node: 5 requested, but the largest node of .* has 4 GPUs"),
             ({"gpus_per_node": 1, "gpu_type": "a100"}, {}, "no GPUs of type 'a100'; it has v100"),
             ({"cpus_per_task": 999}, {}, "has 8 CPUs"),
             ({"mem_gb": 5000}, {}, "GiB of memory"),

@@ -88,7 +88,7 @@ def test_the_real_study_keeps_its_name(run):
 def test_it_is_simulated_once_under_a_name(run):
     run(*COMMAND)
     again = run(*COMMAND)
-    assert again.status == 2 and "is there already; simulate under another name" in again.err
+    assert again.status == 2 and "exists already; simulate under another name" in again.err
     assert run(*COMMAND, "--set", "name=more", "--set", "simulation.queue=5m").status == 0
     assert {path.name for path in run.runs.iterdir()} == {"bloom-simulated", "more-simulated"}
 
@@ -125,7 +125,7 @@ def test_the_function_may_lie_beside_the_study(run, place):
         (["--simulate", "trial.py:train"], "has no 'train'; functions there: trial"),
         (["--simulate", "trial.py:trial", "--backend", "local"], "--simulate is for --backend simulated"),
         (["--gpus", "4"], "--gpus is how large a simulated cluster is"),
-        (["--simulate", "trial.py:trial", "--gpus", "1"], "2 GPUs for a trial, but the simulated cluster has 1"),
+        (["--simulate", "trial.py:trial", "--gpus", "1"], "a trial requests 2 GPUs, but the simulated cluster has 1"),
         (["--simulate", "trial.py:trial", "--set", "simulation.crashes=-1"], "simulation.crashes: must be at least 0"),
         (["--simulate", "trial.py:trial", "--set", "simulation.quue=1"], "did you mean queue?"),
         (["--simulate", "trial.py:bad"], "answered 7 instead of rows"),

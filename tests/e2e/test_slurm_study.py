@@ -172,7 +172,7 @@ def test_more_gpus_than_any_node_has_is_a_wrong_request(shell, write_study):
         done = shell.run(verb, str(study))
         assert done.returncode == 2
         assert (
-            "resources.gpus_per_node: 9 asked for, but the largest node of partition 'batch' has 4 GPUs" in done.stderr
+            "resources.gpus_per_node: 9 requested, but the largest node of partition 'batch' has 4 GPUs" in done.stderr
         )
     assert not (shell.cwd / "runs").exists()
 
