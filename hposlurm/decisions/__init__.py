@@ -1,15 +1,14 @@
-"""From the spec and the history to assignments: which trials are trained next, and from where to where.
+"""Turns the spec and the history into assignments: which trials are trained next, from which step to which.
 
-May import search, spec, render and records. Pure functions of a study file and a history; nothing here asks a
-cluster.
+May import search, spec, render and records. Pure functions of a study file and a history, without a cluster.
 """
 
 from hposlurm.decisions.again import Decision, Moment, decide_again, moments
+from hposlurm.decisions.assigned import assigned_trials
 from hposlurm.decisions.choice import Choice, choose, problem_of
 from hposlurm.decisions.ended import pruned
 from hposlurm.decisions.extent import Population, jobs_wanted, population_of, trials_wanted
 from hposlurm.decisions.forecast import waves_ahead
-from hposlurm.decisions.held import held
 from hposlurm.decisions.modes import (
     Mode,
     elements_wanted,
@@ -33,12 +32,12 @@ __all__ = [
     "Observer",
     "Population",
     "WarmStart",
+    "assigned_trials",
     "choose",
     "decide_again",
     "elements_wanted",
     "freeze",
     "gather",
-    "held",
     "is_refill",
     "jobs_wanted",
     "may_differ",

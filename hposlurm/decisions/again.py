@@ -1,4 +1,4 @@
-"""What the search decided once, decided again from the records: it must come to the same."""
+"""Makes the search's past decisions again from the records: the result must be the same."""
 
 from __future__ import annotations
 
@@ -23,52 +23,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When the search was asked: at `time` by the clock of whoever asked, with `plans` made before.
+    """One call of the search that led to something, and what was known then."""
 
-    It led to `assignments`. `settled` was known by then, `verdicts` are what it said of trials that it ended.
-    `in_flight` are the waves that were running.
-    """
-
+    #: the wave that the assignments belong to
     wave: int
+    #: by the clock of the process that asked, in epoch seconds
     time: float
+    #: the plans that were made before
     plans: tuple[WavePlan, ...]
+    #: the settlements that were known by then
     settled: tuple[Settlement, ...]
+    #: the waves that were running
     in_flight: frozenset[int]
+    #: what the call led to
     assignments: tuple[Assignment, ...]
+    #: of the trials that the search ended
     verdicts: tuple[Settlement, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The search's answer at a moment, as it follows from the records.
-
-    `is_exact`: nothing was running then. Else what was known of the running waves is only what the clocks of their
-    nodes say, and the answer may differ from the one that was given.
-    """
+    """The search's answer at a moment, as it follows from the records."""
 
     answer: Answer
+    #: True if nothing was running then. Else only the clocks of the nodes say what was known of the running waves, and
+    #: the answer may differ from the one that was given.
     is_exact: bool
 
     def sends(self, assignment: Assignment) -> bool:
-        """Whether it has this assignment: the same configuration, as far, for the same reason."""
+        """True if it has this assignment: the same configuration, trained to the same step.
+
+        The reasons are not compared: another version may have worded them differently.
+        """
         return any(
             request.to_step == assignment.to_step
             and request.is_final == assignment.is_final
-            and request.why == assignment.why
             and (request.trial == assignment.trial if assignment.stage else request.trial is None)
             and request.params == assignment.params
             for request in self.answer.requests
         )
 
     def ends(self, settlement: Settlement) -> bool:
-        """True if it ends this trial for the same reason."""
-        said = None if settlement.cause is None else settlement.cause.detail
-        return any(v.trial == settlement.trial and v.reason == said for v in self.answer.verdicts)
+        """True if it ends this trial, whatever the wording of the reason."""
+        return any(verdict.trial == settlement.trial for verdict in self.answer.verdicts)
 
 
 def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
-    """Every time that the search was asked and something came of it, in order."""
-    ends: dict[int, float] = {}  # when each wave's last attempt ended, as its node's clock says
+    """Yields every call of the search that led to something, in order."""
+    ends: dict[int, float] = {}  # when each wave's last attempt ended, by its node's clock
     for attempt in chain.from_iterable(history.journals.values()):
         ends[attempt.wave] = max(ends.get(attempt.wave, 0.0), attempt.ended_at or 0.0)
     for plan in history.plans:
@@ -79,24 +81,24 @@ def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
         in_flight = frozenset({*plan.in_flight, *outlasting})
         own = plan.assignments[: batches[0].position] if batches else plan.assignments
         yield Moment(plan.wave, plan.created_at, before, known[0], in_flight, own, known[1])
-        said = known[0] + known[1]
+        settled = known[0] + known[1]
         for batch in batches:
-            so_far = replace(plan, assignments=plan.assignments[: batch.position], settled=said)
+            so_far = replace(plan, assignments=plan.assignments[: batch.position], settled=settled)
             running, (freed, ended) = in_flight | {plan.wave}, _split(batch.settled)
             yield Moment(plan.wave, batch.created_at, (*before, so_far), freed, running, batch.assignments, ended)
-            said += batch.settled
+            settled += batch.settled
 
 
 def decide_again(
     spec: StudySpec, history: History, moment: Moment, warm: WarmStart, memory: DecisionMemory | None = None
 ) -> Decision:
-    """The search's answer at a moment, asked for anew. `spec` is the revision that the wave's plan names."""
+    """Asks the search again and returns its answer at a moment. `spec` is the revision that the wave's plan names."""
     before = as_of(history, moment.plans, moment.settled, moment.time, moment.in_flight)
     given = {(assignment.trial, assignment.stage) for p in before.plans for assignment in p.assignments}
     new = sum((a.trial, a.stage) not in given for a in moment.assignments)
     memory = memory or DecisionMemory()
     observations = memory.observer.observe(before, spec.objectives)
-    # one more than were given: where there were fewer than wanted, that shows why
+    # one more than were assigned: where the search gave fewer than were wanted, its answer says why
     answer = next_requests(problem_of(spec, warm.trials, memory.search), observations, new + 1)
     return Decision(answer, is_exact=not moment.in_flight)
 
@@ -106,6 +108,6 @@ def _first(layout: StudyLayout, plan: WavePlan) -> int:
 
 
 def _split(settled: tuple[Settlement, ...]) -> tuple[tuple[Settlement, ...], tuple[Settlement, ...]]:
-    """What was known of attempts, and the search's verdicts."""
+    """Returns the settlements of attempts, and the search's verdicts."""
     known = tuple(s for s in settled if s.outcome is not Outcome.PRUNED)
     return known, tuple(s for s in settled if s.outcome is Outcome.PRUNED)

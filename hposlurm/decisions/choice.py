@@ -1,4 +1,4 @@
-"""The next assignments: what is open again, then what the search wants, within the budget."""
+"""Chooses the next assignments: trials that are open again, then what the search wants, within the budget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm.decisions.held import held
+from hposlurm.decisions.assigned import assigned_trials
 from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is assigned next. Without assignments, `finished` is the reason why the study is over.
-
-    `affordable` is how many the budget of GPU hours pays for, these included, if each uses all that it may (None: it
-    sets no limit).
-    """
+    """The assignments that come next."""
 
     assignments: tuple[Assignment, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    #: for people
     notes: tuple[str, ...] = ()
+    #: why the study is over; set only if there are no assignments
     finished: str | None = None
+    #: how many assignments the budget of GPU hours pays for, these included, if each uses all of its time; None: no
+    #: limit
     affordable: int | None = None
 
 
@@ -63,17 +63,17 @@ def choose(
     warm: WarmStart | None = None,
     memory: DecisionMemory | None = None,
 ) -> Choice:
-    """The next assignments: trials that are open again first, then what the search wants, up to a wave's size.
+    """Returns the next assignments, at most a wave's size: trials that are open again, then what the search wants.
 
-    With a budget of GPU hours there are no more than what is left pays for, each with all that it may use. What goes on
-    from somewhere comes before what begins, and jobs of one time limit stand together. `gpus` is what one element is
-    given, `now` in epoch seconds. `still_open` are the waves in flight whose jobs have not all
-    ended: what they may yet use is reserved, and their trials are left to them. `warm` is what was taken from other
-    studies (None: what is frozen), `memory` what is kept from decision to decision.
+    A budget of GPU hours limits them to what it pays for if each uses all of its time. Assignments that continue a
+    training come before those that begin one, and jobs with the same time limit are adjacent. `gpus` is the number of
+    GPUs of one element, `now` is in epoch seconds. `still_open` are the waves in flight with jobs that have not ended:
+    the time that they may still use is reserved, and their trials are not assigned. `warm` is what was taken from other
+    studies (None: what is frozen), `memory` what is kept between decisions.
     """
-    taken = held(history, still_open)
+    taken = assigned_trials(history, still_open)
     waiting = [t for t in history.trials if t.state is TrialState.WAITING and t.number not in taken]
-    # adding up costs as much as all attempts, and refill asks for every single assignment
+    # the sum takes time for every attempt, and refill asks for each assignment separately
     so_far = Spent(0, 0.0, 0.0, 0.0, 0)
     if is_limited(spec.budget):
         so_far = spent(history, spec.objectives, now, still_open=still_open, limits=spec.limits)
@@ -102,7 +102,7 @@ def choose(
         return Choice(in_order(spec, found[:count]), answer.verdicts, answer.notes, affordable=most)
     if found:
         over = reason_to_end(spec.budget, so_far, gpu_hours[0])
-    beyond = next_requests(problem, observations, 1) if over else answer  # what the budget alone leaves out
+    beyond = next_requests(problem, observations, 1) if over else answer  # what only the budget rules out
     if over and (waiting or beyond.requests):
         left = "1 trial was" if len(waiting) == 1 else f"{len(waiting)} trials were"
         over = f"{over}; {left} left to be tried again" if waiting else over
@@ -111,7 +111,7 @@ def choose(
 
 
 def problem_of(spec: StudySpec, prior: tuple[Observation, ...], memory: SearchMemory | None = None) -> SearchProblem:
-    """Returns what the search is asked, of this study; `prior` are trials of other ones."""
+    """Returns the problem that the search is asked to solve for this study; `prior` are trials of other studies."""
     kept = memory or SearchMemory()
     return SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable, kept)
 
@@ -131,7 +131,7 @@ def _assignments(
 
 def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, request: TrainingRequest) -> Assignment:
     parent = None if request.copy_of is None else history.trial(request.copy_of)
-    # a copy goes on with its parent's seed: so its line of ancestors is what one run with that seed would do
+    # a copy keeps its parent's seed: a line of ancestors then equals one run with that seed
     seed = derive_seed(spec.search.seed, "trial", number) if parent is None else parent.seed
     begin, resumed = commands(layout, spec.command_template, number, request.params, seed, request.to_step)
     return Assignment(
@@ -179,7 +179,7 @@ def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) ->
 
 
 def _newest_checkpoint(layout: StudyLayout, trial: Trial, step: int) -> str | None:
-    """The newest checkpoint that the trial reported up to `step`, relative to the study; None if there is none."""
+    """Returns the newest checkpoint that the trial reported up to `step`, relative to the study; None if none."""
     saved = [c for attempt in trial.attempts for c in attempt.checkpoints if c[0] <= step]
     if not saved:
         return None

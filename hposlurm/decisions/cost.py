@@ -1,4 +1,4 @@
-"""Bounds what a study may cost, before it is launched: GPU hours and disk in the worst case."""
+"""Bounds the cost of a study before it is launched: GPU hours and disk in the worst case."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 
-#: Sets how many GPU hours a study may cost without a question, where its own file does not.
+#: Sets how many GPU hours a study may cost without confirmation, unless its own file does.
 CONFIRM_VARIABLE = "HPOSLURM_CONFIRM_GPU_HOURS"
 _CONFIRM_DEFAULT = 1000.0
 
@@ -30,26 +30,26 @@ class Cost:
     trial: float
     #: of all trials of wave 0
     first_wave: float
-    #: of the whole study with all attempts that retries allow; None if nothing bounds it
+    #: of the whole study with all attempts that retries allow; None if it has no bound
     study: float | None
-    #: each step at which a trial may pause, and the last: the minutes of the job that trains up to there
+    #: (step, minutes of the job that trains up to it) for each step at which a trial may pause, and for the last one
     stages: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CostQuestion:
-    """A study that is launched only if a person says yes."""
+    """A study that is launched only if a person confirms it."""
 
     #: its name
     study: str
     #: what it may cost
     cost: Cost
-    #: the GPU hours up to which nobody is asked
+    #: the GPU hours up to which no confirmation is needed
     limit: float
 
 
 def cost_question(spec: StudySpec, cost: Cost) -> CostQuestion | None:
-    """Returns what a person has to be asked before the study is launched; None if it is small enough.
+    """Returns the question to ask before the study is launched; None if it is small enough.
 
     Raises RequestError if the environment's limit is not a number of GPU hours.
     """
@@ -80,7 +80,7 @@ def study_cost(spec: StudySpec, first: WavePlan, *, wave_size: int, gpus: int) -
     if not may_differ(spec, max(size, len(first.assignments)), wave_size):
         stages = [(step, whole_min) for step, _ in stages]
     trial_min = sum(minutes for _, minutes in stages) or whole_min
-    # a population's jobs are counted, one for each part of the training; else trials, each with all its parts
+    # of a population each job is counted, one per part of the training; else each trial, with all its parts
     counted_min = max(minutes for _, minutes in stages) if spec.search.in_generations else trial_min
     whole_s = 60.0 * whole_min
     saved_s = sum(whole_s - a.time_limit_s for a in first.assignments if a.time_limit_s is not None)
@@ -99,7 +99,7 @@ def study_cost(spec: StudySpec, first: WavePlan, *, wave_size: int, gpus: int) -
 def disk_gb(spec: StudySpec, wave: int) -> float | None:
     """Returns the GB that checkpoints use at most, if a wave has `wave` trials; None if unknown or unbounded.
 
-    It is sure that something is taken away when a wave has ended, and one of refill mode has many trials.
+    Checkpoints are deleted for certain only when a wave has ended, and a wave in refill mode has many trials.
     """
     one, keep = spec.trial.checkpoint_gb, spec.trial.keep_checkpoints
     trials = trials_wanted(spec)
@@ -110,7 +110,7 @@ def disk_gb(spec: StudySpec, wave: int) -> float | None:
 
 
 def _leaves_paused(spec: StudySpec) -> bool:
-    """True if any trial may be sent on at any time, so that all that wait for it keep their checkpoints."""
+    """True if any trial may be promoted at any time, so that all paused trials keep their checkpoints."""
     search = spec.search
     has_rungs = search.pruner_traits.rungs == "always" or (search.has_rungs and len(spec.objectives) == 1)
     return search.pruner_traits.promotes_any_time and has_rungs

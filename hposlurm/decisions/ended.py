@@ -1,4 +1,4 @@
-"""What the search says of trials that it ends, as the records keep it."""
+"""Turns the search's verdicts on trials that it ends into settlements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hposlurm.trial import Cause, EndCause, JobState, Outcome, Settlement
 
 
 def pruned(history: History, verdict: Verdict) -> Settlement:
-    """The search's verdict on a trial that is paused, over the attempt that brought it there."""
+    """Returns the settlement for the search's verdict on a paused trial; it names the trial's last attempt."""
     last = history.trial(verdict.trial).attempts[-1]
     cause = EndCause(Cause.PRUNED, detail=verdict.reason)
     return Settlement(

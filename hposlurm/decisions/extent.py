@@ -1,4 +1,4 @@
-"""How large a study may become: its trials, and the jobs that train them."""
+"""Computes how large a study may become: its trials, and the jobs that train them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from hposlurm.search.population import copies_each, generation_ends
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-_COUNTED = 10_000  # configurations of a space that may end a study by itself
+_COUNTED = 10_000  # a space with at most so many configurations is counted: it may end a study by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """A population: `ends` are the steps at which its generations end, `trials` how many it has if none fails."""
+    """The size of a population."""
 
     members: int
+    #: the steps at which its generations end
     ends: tuple[int, ...]
+    #: how many trials it has if none fails
     trials: int
 
     @property
     def jobs(self) -> int:
-        """Every member is a job in every generation, whichever trial it is there."""
+        """How many jobs train it: one per member and generation, whichever trial the member is then."""
         return self.members * len(self.ends)
 
 
 def population_of(spec: StudySpec) -> Population | None:
-    """What pbt trains; None where there are no generations."""
+    """Returns the population that pbt trains; None without generations."""
     search = spec.search
     if not search.in_generations:
         return None
@@ -39,7 +41,7 @@ def population_of(spec: StudySpec) -> Population | None:
 
 
 def trials_wanted(spec: StudySpec) -> int | None:
-    """How many trials the study has at its end if none fails; None if nothing tells."""
+    """Returns how many trials the study has at its end if none fails; None if that is unknown."""
     if population := population_of(spec):
         return population.trials
     known = [n for n in (spec.budget.n_trials, spec.space.cardinality(_COUNTED)) if n is not None]
@@ -47,6 +49,6 @@ def trials_wanted(spec: StudySpec) -> int | None:
 
 
 def jobs_wanted(spec: StudySpec) -> int | None:
-    """How many jobs train those trials if each is tried once; None if nothing tells."""
+    """Returns how many jobs train those trials if each is tried once; None if that is unknown."""
     population = population_of(spec)
     return population.jobs if population else trials_wanted(spec)

@@ -1,4 +1,4 @@
-"""How many waves a study still has: its schedule played ahead with imagined results. Pure."""
+"""Estimates how many waves a study still has: simulates its schedule with imagined results. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) -> tuple[int, int] | None:
-    """How many waves are left, the present one included, if no trial has to be tried again, and how large the largest
-    of them is; no more than `most` are looked at.
+    """Returns how many waves are left, including the present one, and the size of the largest.
 
-    None where every trial is trained in one go, so that trials are all there is to count.
+    Assumes that no trial is retried, and stops after `most` waves. Returns None if every trial is trained in one go:
+    then only trials can be counted.
     """
     problem = SearchProblem(spec.space, _imagined(spec.search), spec.objectives, spec.budget.n_trials)
     if all(request.is_final for request in next_requests(problem, (), 1).requests):
@@ -52,7 +52,7 @@ def _imagined(search: SearchSpec) -> SearchSpec:
     if search.pruner_traits.played_as and search.has_rungs:
         pruner = search.pruner_traits.played_as
         search = search.model_copy(update={"min_resource": levels_of(search)[0]})
-    # how many trials go on does not depend on how they were found
+    # the number of promotions does not depend on the sampler
     sampler = sampler if search.sampler_traits.is_cheap else CHEAPEST
     return search.model_copy(update={"algorithm": None, "sampler": sampler, "pruner": pruner})
 
@@ -68,7 +68,10 @@ def _ended(
     pool: Sequence[tuple[float, ...]],
     objectives: int,
 ) -> list[Observation]:
-    """Everyone arrives where he was sent, with values drawn from `pool`, the same ones at every step."""
+    """Returns the observations after every request reached its step, with values drawn from `pool`.
+
+    A trial has the same values at every step.
+    """
     found = list(known)
     for request in requests:
         number = len(found) if request.trial is None else request.trial

@@ -1,4 +1,4 @@
-"""Trials of other studies as observations: from a study's directory, or from a table as `collect -o` writes it."""
+"""Reads trials of other studies as observations, from a study's directory or a table as `collect -o` writes it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from hposlurm.trial import Objective, ParamValue, TrialState, is_finite, param_t
 Found = tuple[list[Observation], Counter[str]]
 
 _NOT_COMPLETED = "not completed"
-_LARGEST_FIELD = 1_000_000  # characters; a reason may be long
+_LARGEST_FIELD = 1_000_000  # characters; a reason may exceed the csv module's default of 131,072
 
 
 def read_study(layout: StudyLayout, objectives: Sequence[Objective]) -> Found:
-    """The trials with a value for each of `objectives`, which need not be those of the study, and why others are not.
+    """Returns the trials with a value for each of `objectives`, and counts why others were left out.
 
-    One that was stopped early, or waits for a promotion, is PRUNED with its last values.
+    The objectives need not be those of the study. A trial that was stopped early, or waits for a promotion, is PRUNED
+    with its last values.
     """
     found: list[Observation] = []
     left_out: Counter[str] = Counter()
@@ -40,9 +41,9 @@ def read_study(layout: StudyLayout, objectives: Sequence[Objective]) -> Found:
 
 
 def read_csv(path: Path, where: str, space: SearchSpace, objectives: Sequence[Objective]) -> Found:
-    """The completed trials of the table at `path`; without a column `state` every row with values is one.
+    """Returns the completed trials of the table at `path`; without a column `state` every row with values is one.
 
-    `where` is the key of the study file that names it. Raises RequestError if it is no such table.
+    `where` is the key of the study file that names it. Raises RequestError if it is not such a table.
     """
     header, rows = _table(path, where)
     for objective in objectives:
@@ -85,7 +86,7 @@ def _table(path: Path, where: str) -> tuple[list[str], list[dict[str, str]]]:
     except OSError as error:
         raise RequestError(f"{where}: {path} cannot be read: {error.strerror or error}") from None
     except (csv.Error, ValueError) as error:
-        raise RequestError(f"{where}: {path} is no table of comma-separated values: {error}") from None
+        raise RequestError(f"{where}: {path} is not a table of comma-separated values: {error}") from None
 
 
 def _number(text: str) -> float | None:
@@ -97,7 +98,7 @@ def _number(text: str) -> float | None:
 
 
 def _params(space: SearchSpace, row: Mapping[str, str]) -> dict[str, ParamValue]:
-    """The values in a row; an empty cell is an inactive parameter, or the choice null or the empty text."""
+    """Returns the values in a row; an empty cell is an inactive parameter, or the choice null or the empty text."""
     params: dict[str, ParamValue] = {}
     for parameter in space.parameters:
         column = f"param.{parameter.name}" if f"param.{parameter.name}" in row else parameter.name
@@ -109,7 +110,7 @@ def _params(space: SearchSpace, row: Mapping[str, str]) -> dict[str, ParamValue]
 
 
 def _read(parameter: Parameter, text: str) -> ParamValue:
-    """The value that `text` stands for; None if for none. Of a choice it may be written otherwise: 1e-4 for 0.0001."""
+    """Returns the value that `text` stands for, or None; the text of a choice may differ: 1e-4 for 0.0001."""
     number = _number(text)
     if isinstance(parameter, CategoricalParameter):
         equal = [c for c in parameter.choices if c is not None and text in (str(c), param_text(c))]

@@ -1,4 +1,4 @@
-"""Shows the history to the search."""
+"""Turns the trials of the history into the search's observations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, has_di
 
 
 class Observer:
-    """Sees trials as observations, again and again.
+    """Turns trials into observations and keeps them: an unchanged trial gives the same observation object again.
 
-    The very same trial, which never changes, is the very same observation again: only what is new costs time. Trials
-    themselves are kept, not their identities, so that none can be taken for another one.
+    It keeps the trials themselves, not their ids, which Python may reuse.
     """
 
     def __init__(self) -> None:
@@ -38,7 +37,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class DecisionMemory:
-    """What was worked out for a study's earlier decisions, for speed only; whoever makes many of them owns it."""
+    """Results kept from a study's earlier decisions, for speed only; a caller that makes many decisions owns it."""
 
     observer: Observer = field(default_factory=Observer)
     search: SearchMemory = field(default_factory=SearchMemory)

@@ -1,7 +1,7 @@
-"""How long the job of one assignment may last: a part of the training gets its part of `resources.time`.
+"""Sets the time limit of one assignment's job: a part of the training gets its part of `resources.time`.
 
 Pure. A stage that trains s of max_resource steps gets 10 minutes and s / max_resource of the time, in whole minutes and
-never more than all of it; whatever has no end, or trains to it from the beginning, gets all of it.
+never more than all of it. A stage without an end, or from the beginning to the end, gets all of it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hposlurm.trial import Assignment, Attempt, Cause, JobState
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-#: What every job needs beside its steps: to start, to load model and data, to save before its time is over.
+#: Every job needs it in addition to its steps: to start, to load model and data, to save before its time limit.
 ALLOWANCE_MIN = 10
 
 
 def limit_min(spec: StudySpec, from_step: int, to_step: int | None) -> int:
-    """Minutes for a job that trains from `from_step` to `to_step` (None: to the training code's own end)."""
+    """Returns the minutes for a job that trains from `from_step` to `to_step` (None: to the training code's end)."""
     whole, end = spec.resources.time_min, spec.search.max_resource
     if end is None or to_step is None:
         return whole
@@ -33,19 +33,19 @@ def limit_min(spec: StudySpec, from_step: int, to_step: int | None) -> int:
 
 
 def stage_limits(spec: StudySpec) -> list[tuple[int, int]]:
-    """For each step at which a trial may pause the minutes of a job that trains there from the one before.
+    """Returns (step, minutes) for each step at which a trial may pause: of the job that trains there from the last one.
 
-    The last one is where training ends; [] where trials are trained in one go.
+    The last step is the end of training; [] if trials are trained in one go.
     """
     ends = stage_ends(spec.search)
     return [(step, limit_min(spec, before, step)) for before, step in zip((0, *ends), ends, strict=False)]
 
 
 def may_differ(spec: StudySpec, count: int, wave_size: int) -> bool:
-    """Whether the jobs of a wave of `count` elements may have time limits of their own, in arrays of their own.
+    """True if the jobs of a wave of `count` elements may have different time limits, in separate arrays.
 
-    They may not where the arrays are submitted before it is known what runs in them (chain, refill), nor where
-    `max_concurrent` binds: Slurm's %K is one array's, and nothing caps several together.
+    They may not if the arrays are submitted before their assignments are known (chain, refill), nor if `max_concurrent`
+    is a limit: Slurm's %K caps one array, and nothing caps several together.
     """
     most = spec.waves.max_concurrent
     is_bound = most is not None and count > most // waves_in_flight(spec, wave_size)
@@ -53,9 +53,9 @@ def may_differ(spec: StudySpec, count: int, wave_size: int) -> bool:
 
 
 def with_limits(spec: StudySpec, history: History, assignments: Sequence[Assignment]) -> list[Assignment]:
-    """The assignments, each with the time limit of its own job, None for all of `resources.time`.
+    """Returns the assignments, each with the time limit of its job; None means all of `resources.time`.
 
-    What was not saved is trained again, and a stage that ran into its limit once gets all the time there is.
+    Steps that were not saved are trained again. A stage that ran into its limit once gets all of the time.
     """
     known = len(history.trials)
     attempts = (history.trial(a.trial).attempts if a.trial < known else () for a in assignments)
@@ -76,9 +76,9 @@ def _ran_out(attempt: Attempt) -> bool:
 
 
 def in_order(spec: StudySpec, assignments: Sequence[Assignment]) -> tuple[Assignment, ...]:
-    """A wave's elements: what goes on before what begins, each of these with the longest time limits first.
+    """Returns a wave's elements: continued trainings before new ones, in each group the longest time limits first.
 
-    Copies stay before the trials that they are copies of: these go on, and may then delete the checkpoint.
+    Copies stay before their parents: a parent trains on, and may then delete the checkpoint.
     """
 
     def place(a: Assignment) -> tuple[bool, float]:

@@ -1,4 +1,4 @@
-"""What a study learns from others before its first trial: gathered once, frozen in its directory, the same for ever."""
+"""Gathers the trials of other studies that a study learns from: once, then frozen in its directory."""
 
 from __future__ import annotations
 
@@ -28,36 +28,35 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of one source: `taken` of `found` trials, why the others were left out and how many.
-
-    `unknown` are parameters of the taken trials that this study does not have, and of how many trials.
-    """
+    """Counts the trials that were taken from one source."""
 
     source: str
     found: int
     taken: int
+    #: how many trials were left out, by the reason
     left_out: Mapping[str, int] = field(default_factory=dict)
+    #: how many of the taken trials have a parameter that this study does not have, by its name
     unknown: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-        words = f"{self.taken} of {self.found} trials of {self.source}{f' (left out: {reasons})' if reasons else ''}"
+        text = f"{self.taken} of {self.found} trials of {self.source}{f' (left out: {reasons})' if reasons else ''}"
         names = ", ".join(self.unknown)
-        return f"{words}; this study has no {names}, so that was left out of them" if names else words
+        return f"{text}; this study has no {names}, so their values of it were left out" if names else text
 
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """Trials of other studies, numbered -1, -2, …: no trial of this study is called so."""
+    """Trials of other studies, numbered -1, -2, …, so that none has the number of a trial of this study."""
 
     sources: tuple[Taken, ...] = ()
     trials: tuple[Observation, ...] = ()
 
 
 def gather(layout: StudyLayout, spec: StudySpec) -> WarmStart:
-    """What `search.warm_start` names, read now; what was frozen when the study was launched holds instead.
+    """Reads what `search.warm_start` names; returns what was frozen if the study was launched already.
 
-    A relative path counts from the working directory. What is not there is looked for by its name beside the study.
+    A relative path counts from the working directory. A missing path is looked for by its name beside the study.
     Raises RequestError or StudyError where a source cannot be read.
     """
     if layout.spec().exists():
@@ -72,13 +71,13 @@ def gather(layout: StudyLayout, spec: StudySpec) -> WarmStart:
 
 
 def freeze(layout: StudyLayout, warm: WarmStart) -> None:
-    """Keeps `warm` in the study's directory, unless something is kept there already."""
+    """Writes `warm` to the study's directory, unless it was written already."""
     if warm.sources:
         create_once(layout.warm_start, to_json({"format": _FORMAT, **asdict(warm)}))
 
 
 def read_warm_start(layout: StudyLayout) -> WarmStart:
-    """What was frozen when the study was launched; nothing if that was nothing. Raises StudyError if it is damaged."""
+    """Returns what was frozen when the study was launched, empty if nothing was. Raises StudyError if it is damaged."""
     return _read(layout.warm_start) if layout.warm_start.exists() else WarmStart()
 
 
@@ -87,7 +86,7 @@ def _read(path: Path) -> WarmStart:
     try:
         data = from_json(path.read_bytes())
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         return structure(WarmStart, data)
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} is damaged: {error}; restore it from a backup (nothing was changed)") from error
@@ -118,7 +117,7 @@ def _from_source(layout: StudyLayout, spec: StudySpec, entry: Source, where: str
 
 
 def _best(found: Sequence[Observation], most: int, spec: StudySpec) -> set[int]:
-    """Numbers of the best completed ones; those that break limits of this study only where there are too few others."""
+    """Returns the numbers of the best completed trials; those that break this study's limits come last."""
     complete = [o for o in found if o.state is TrialState.COMPLETE]
     order: list[Trial] = []
     for is_wanted in (True, False):
@@ -128,7 +127,7 @@ def _best(found: Sequence[Observation], most: int, spec: StudySpec) -> set[int]:
 
 
 def fitted(space: SearchSpace, params: Params) -> tuple[dict[str, ParamValue], str]:
-    """Those in `params` that are active in `space`, and why they are no configuration of it ("" if they are)."""
+    """Returns the values of `params` that are active in `space`, and why they are not a configuration of it, or ""."""
     point: dict[str, ParamValue] = {}
     for parameter in space.parameters:
         name = parameter.name
@@ -156,4 +155,4 @@ def _study(layout: StudyLayout, place: str, where: str) -> StudyLayout:
     known = sorted(entry.parent.name for entry in runs.glob("*/study.yaml"))
     near = difflib.get_close_matches(path.name, known, n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(known[:10]) or 'none yet'}"
-    raise RequestError(f"{where}: there is no study {path}, nor one called {path.name} in {runs}; {hint}")
+    raise RequestError(f"{where}: there is no study {path}, nor {path.name} in {runs}; {hint}")

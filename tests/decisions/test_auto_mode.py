@@ -1,4 +1,4 @@
-"""What `waves.mode: auto` is for a study, and why."""
+"""Which mode `waves.mode: auto` chooses for a study, and why."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def study(**changes: Any) -> StudySpec:
 @pytest.mark.parametrize(
     ("changes", "name", "why"),
     [
-        ({}, "overlap", "take the GPUs that it leaves"),
+        ({}, "overlap", "take the GPUs that it frees"),
         ({"search": {"algorithm": "auto"}}, "overlap", ""),
         ({"search": {"algorithm": "asha", **RUNGS}}, "overlap", ""),
         ({"search": {"algorithm": "hyperband", **RUNGS}, "waves": {}}, "overlap", ""),
         ({"slurm": {"driver": "chain"}}, "barrier", "driver: chain"),
         ({"slurm": {"driver": "foreground"}}, "overlap", ""),
-        ({"waves": {}}, "refill", "a job that starts takes what is best"),
+        ({"waves": {}}, "refill", "takes the best assignment known when it starts"),
         ({"waves": {"max_concurrent": 4}, "search": {"algorithm": "asha", **RUNGS}}, "refill", ""),
         ({"waves": {}, "budget": {"n_trials": 12}}, "refill", ""),
         ({"waves": {}, "search": {"algorithm": "random"}, "budget": {"gpu_hours": 50}}, "refill", ""),
         ({"waves": {}, "slurm": {"driver": "foreground"}}, "overlap", ""),
         ({"waves": {}, "slurm": {"driver": "chain"}}, "barrier", "driver: chain"),
         ({"search": PBT, "parameters": MUTABLE}, "barrier", "a generation begins"),
-        ({"search": {"algorithm": "cmaes"}}, "barrier", "cmaes breeds"),
-        ({"search": {"algorithm": "nsga2"}}, "barrier", "nsga2 breeds"),
-        ({"search": {"algorithm": "random"}, "waves": {}}, "barrier", "all is one wave"),
+        ({"search": {"algorithm": "cmaes"}}, "barrier", "cmaes makes a generation"),
+        ({"search": {"algorithm": "nsga2"}}, "barrier", "nsga2 makes a generation"),
+        ({"search": {"algorithm": "random"}, "waves": {}}, "barrier", "all trials are one wave"),
         ({"search": {"algorithm": "random"}}, "overlap", ""),
-        ({"budget": {"n_trials": 12}}, "barrier", "of 12 trials in waves of 4 all would be planned"),
+        ({"budget": {"n_trials": 12}}, "barrier", "12 trials in waves of 4 would all be planned"),
         ({"budget": {"n_trials": 13}}, "overlap", ""),
         ({"budget": {"n_trials": 12}, "search": {"algorithm": "random"}}, "overlap", ""),
-        ({"waves": {"size": 4, "max_concurrent": 4}}, "overlap", "without waves.size refill would use more of it"),
-        ({"waves": {"size": 4, "max_concurrent": 4}, "backend": "local"}, "overlap", "that it leaves"),
+        ({"waves": {"size": 4, "max_concurrent": 4}}, "overlap", "refill (without waves.size) would use more of it"),
+        ({"waves": {"size": 4, "max_concurrent": 4}, "backend": "local"}, "overlap", "that it frees"),
         ({"waves": {"size": 7, "max_concurrent": 7}}, "barrier", "parts of max_concurrent: 7 are too unequal"),
         ({"waves": {"size": 7, "max_concurrent": 7}, "backend": "local"}, "overlap", ""),
         ({"waves": {"max_concurrent": 7}, "search": {"algorithm": "hyperband", **RUNGS}}, "overlap", ""),
@@ -55,7 +55,7 @@ def study(**changes: Any) -> StudySpec:
         ),
     ],
 )
-def test_auto_is_what_the_search_can_use(changes: dict[str, Any], name: str, why: str) -> None:
+def test_auto_chooses_the_mode_that_suits_the_search(changes: dict[str, Any], name: str, why: str) -> None:
     found = mode_of(study(**changes))
     assert found.name == name and why in found.why
     slots = changes.get("waves", {}).get("max_concurrent", 4)

@@ -97,7 +97,7 @@ def test_what_does_not_fit_this_space_is_left_out_and_counted(tmp_path: Path) ->
         "with lr out of its range": 1,
         "without lr": 1,
     }
-    assert str(source).endswith("; this study has no wd, so that was left out of them")
+    assert str(source).endswith("; this study has no wd, so their values of it were left out")
 
 
 def test_what_is_inactive_here_is_no_part_of_the_configuration(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_table_without_the_objective_or_that_is_none_is_said_to_be_so(tmp_path
     with pytest.raises(RequestError, match=r"warm_start.0.csv: .* has no column eval_loss; did you mean evalloss"):
         taken(tmp_path, table(tmp_path, "bs,lr,evalloss\n1,0.1,1\n"))
     (tmp_path / "table.csv").write_bytes(b"eval_loss\n\xff\n")
-    with pytest.raises(RequestError, match="is no table of comma-separated values"):
+    with pytest.raises(RequestError, match="is not a table of comma-separated values"):
         taken(tmp_path, [{"csv": str(tmp_path / "table.csv")}])
     with pytest.raises(RequestError, match="cannot be read: No such file"):
         taken(tmp_path, [{"csv": str(tmp_path / "none.csv")}])
