@@ -1,6 +1,6 @@
-"""Publishing: the history, written where other programs read it. Every file here can be deleted and made again.
+"""Publishing: writes the history where other programs read it. Each published file can be deleted and built again.
 
-A publisher is a class (base.py) and a row in the table of spec/publishing.py.
+A publisher is a class that follows the protocol in base.py, and a row in the table of spec/publishing.py.
 
 May import report (rows and columns), spec and records.
 """
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Cursor", "Published", "Publisher", "TrialNews", "publish_files", "publish_outside", "rebuild"]
 
-# Of an error's text: some libraries quote whole web pages
+# characters of an error's text: some libraries quote whole web pages
 _LONGEST_FAILURE = 300
 
 
 def publish_files(study: Published) -> tuple[str, ...]:
     """Writes the local files that the study file asks for, each by rename.
 
-    One that fails does not keep the others from being written. Returns a sentence for each failure; `status` shows it
-    until the next time.
+    A failure does not prevent the other files from being written. Returns one sentence per failure; `status` shows it
+    until the next time that the study is published.
     """
     return _publish(study, is_local=True)
 
 
 def publish_outside(study: Published) -> tuple[str, ...]:
-    """Sends what is new to the outside services that the study file names; failures as in `publish_files`.
+    """Sends new results to the outside services that the study file names; returns failures as `publish_files` does.
 
-    A failure ends nothing: the next time catches up. A simulated study is not sent.
+    A failure does not end the study: the next call sends what is missing. A simulated study is not sent.
     """
     if study.layout.simulated.exists():
         return ()
@@ -51,9 +51,9 @@ def publish_outside(study: Published) -> tuple[str, ...]:
 
 
 def rebuild(layout: StudyLayout, spec: StudySpec) -> History:
-    """Deletes everything published and makes it again from the plans and journals only; returns their history.
+    """Deletes everything published, builds it again from the plans and journals only, and returns their history.
 
-    Outside services are sent everything again. Nothing is deleted if the plans cannot be read. Raises StudyError if a
+    Outside services receive everything again. Nothing is deleted if the plans cannot be read. Raises StudyError if a
     local file cannot be written.
     """
     history = read_history(layout, use_database=False)
@@ -81,12 +81,12 @@ def _publish(study: Published, *, is_local: bool) -> tuple[str, ...]:
 
 
 def _publish_one(study: Published, entry: PublisherEntry) -> str:
-    """Publishes to `entry`; returns why it failed, "" if it did not."""
+    """Publishes to `entry`. Returns the reason for a failure, "" for none."""
     known = read_publication(study.layout, entry.name)
     target = digest_of(entry.options.model_dump(mode="json"))
     cursor = Cursor(known.sent if known.target == target else {})
     failure = ""
-    # what a service's library raises is nobody's to list; an error in a file is one of ours, if it is no other
+    # a service's library may raise any error; a local publisher raises only these two
     expected = (StudyError, OSError) if entry.kind.is_local else (Exception,)
     try:
         _build(entry).publish(study, cursor)
@@ -94,7 +94,7 @@ def _publish_one(study: Published, entry: PublisherEntry) -> str:
         failure = shorten(printable(str(error)), _LONGEST_FAILURE) or type(error).__name__
     record = Publication(target if cursor.sent else "", cursor.sent, failure)
     if record != known:
-        with contextlib.suppress(OSError):  # a full disk: then what is sent is sent again
+        with contextlib.suppress(OSError):  # a full disk: the same results are sent again next time
             write_publication(study.layout, entry.name, record)
     return failure
 

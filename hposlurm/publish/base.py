@@ -1,4 +1,4 @@
-"""The seam of publishing: what a publisher is given, and what it has to do."""
+"""The interface of publishers: what a publisher receives and what it must do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A study as publishers are given it."""
+    """A study as a publisher receives it."""
 
     layout: StudyLayout
     spec: StudySpec
@@ -23,15 +23,15 @@ class Published:
 
 
 class Publisher(Protocol):
-    """Writes a study somewhere else, again and again while it grows.
+    """Writes a study somewhere else, repeatedly while the study grows.
 
-    It is built with its options from the study file. Two processes may publish the same study at the same moment, and
-    everything may be sent a second time: publishing must be idempotent. An outside service must not be waited for
-    without a limit, since a planner's job, or a study on this machine, waits as well.
+    A publisher is constructed with its options from the study file. Publishing must be idempotent: two processes may
+    publish the same study at the same moment, and everything may be sent twice. Each wait for an outside service needs
+    a limit, because a planner's job, or a study on this machine, waits as well.
     """
 
     def publish(self, study: Published, cursor: Cursor, /) -> None:
-        """Writes whole files, or sends what `cursor.news(study.history)` says.
+        """Writes whole files, or sends what `cursor.news(study.history)` yields.
 
         Raises StudyError or OSError; an outside service may raise anything.
         """

@@ -1,4 +1,4 @@
-"""`results.csv` and `reports.csv`, for spreadsheets; published by rename."""
+"""Writes `results.csv` and `reports.csv` for spreadsheets; published by rename."""
 
 from __future__ import annotations
 

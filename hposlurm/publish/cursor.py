@@ -1,4 +1,4 @@
-"""What is new in a history since an outside service was last sent something."""
+"""Finds what is new in a history since the last results that an outside service received."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from hposlurm.trial import Attempt, Report, Trial
 
 @dataclass(frozen=True, slots=True)
 class TrialNews:
-    """What is new of one trial."""
+    """The new results of one trial."""
 
     trial: Trial
-    #: False if nothing but reports is new.
+    #: False if only reports are new.
     is_changed: bool
     #: The new reports in the order in which they were made, each with its attempt.
     reports: tuple[tuple[Attempt, Report], ...]
 
 
 class Cursor:
-    """How far an outside service is. `sent` is what it was sent, by the trial's number."""
+    """The position of an outside service in the history.
+
+    `sent` has what the service received, by the trial's number.
+    """
 
     def __init__(self, sent: Mapping[str, Sent]) -> None:
         self.sent = dict(sent)
 
     def news(self, history: History) -> Iterator[TrialNews]:
-        """Yields the trials with something new; each counts as sent once the next one is asked for."""
+        """Yields the trials with new results; a trial counts as sent when the next one is requested."""
         for trial in history.trials:
             before = self.sent.get(str(trial.number), Sent(""))
             now = _sent(trial)
@@ -57,6 +60,6 @@ def _new_reports(trial: Trial, sent: Mapping[str, int]) -> Iterator[tuple[Attemp
 
 
 def digest_of(value: object) -> str:
-    """Returns a text that differs for values whose JSON differs, whatever the order of their keys."""
+    """Returns 16 hex digits that differ for values whose JSON differs; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

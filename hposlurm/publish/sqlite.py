@@ -1,4 +1,4 @@
-"""`study.db`: built on node-local disk, where SQLite's locks work, then published by rename."""
+"""Writes `study.db`: built on a node-local disk, where SQLite's locks work, then published by rename."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Row = Sequence[Cell]
 
 
 class Database:
-    """Replaces `study.db`. Raises StudyError if SQLite fails, OSError if the disk does."""
+    """Replaces `study.db`. Raises StudyError if SQLite fails, OSError if writing the file fails."""
 
     def __init__(self, _options: Section) -> None:
         pass
@@ -42,10 +42,10 @@ class Database:
 
 
 def build(path: Path, layout: StudyLayout, history: History) -> None:
-    """Creates the database of `history` at `path`, which must not exist; `layout` tells the job ids."""
+    """Creates the database of `history` at `path`, which must not exist; the job ids are read from `layout`."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")  # a WAL file would be left beside what is published
-        connection.execute("PRAGMA synchronous = OFF")  # a half-built file is thrown away anyway
+        connection.execute("PRAGMA journal_mode = DELETE")  # a WAL file would stay beside the published file
+        connection.execute("PRAGMA synchronous = OFF")  # an unfinished file is discarded anyway
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("BEGIN")
@@ -92,14 +92,14 @@ def _jobs(layout: StudyLayout, history: History) -> Iterator[Row]:
 
 def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History) -> None:
     number = trial.number
-    words = {attempt.number: attempt for attempt in history.journals.get(number, ())}
+    journalled = {attempt.number: attempt for attempt in history.journals.get(number, ())}
     names = history.objectives
     _insert(connection, "trials", [_trial(trial)])
     _insert(connection, "trial_params", [(number, name, _param(value)) for name, value in trial.params.items()])
     values = enumerate(zip(names, trial.values or (), strict=False))
     _insert(connection, "trial_values", [(number, i, name, value) for i, (name, value) in values])
     for attempt in trial.attempts:
-        _insert(connection, "attempts", [_attempt(number, attempt, words.get(attempt.number))])
+        _insert(connection, "attempts", [_attempt(number, attempt, journalled.get(attempt.number))])
         _insert(connection, "trial_intermediate_values", _intermediate_values(number, attempt))
 
 
@@ -118,7 +118,7 @@ def _cause(cause: EndCause | None) -> Cell:
 
 
 def _param(value: ParamValue) -> Cell:
-    """SQLite keeps 64 bits of an integer; a longer one is kept as its digits."""
+    """Returns `value`; an integer beyond the 64 bits of SQLite's integers is returned as its digits."""
     return str(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
@@ -130,12 +130,12 @@ def _intermediate_values(number: int, attempt: Attempt) -> Iterator[Row]:
             yield number, attempt.number, report.step, name, *cells, report.time
 
 
-def _attempt(trial: int, attempt: Attempt, words: Attempt | None) -> Row:
-    """The attempt as it counts, and beside it what its journal says (`words`; None where there is no journal)."""
+def _attempt(trial: int, attempt: Attempt, journalled: Attempt | None) -> Row:
+    """Returns the attempt as it counts, then the same facts from its journal (`journalled`; None without a journal)."""
     own: Row = (None,) * 5
-    own_cause = None if words is None else words.cause
-    if words is not None:
-        own = (words.outcome, words.reason, words.ended_at, words.gpus, words.offset)
+    own_cause = None if journalled is None else journalled.cause
+    if journalled is not None:
+        own = (journalled.outcome, journalled.reason, journalled.ended_at, journalled.gpus, journalled.offset)
     return (
         *(trial, attempt.number, attempt.wave, attempt.index, attempt.job_id, attempt.job_state, attempt.host),
         *(attempt.gpus, attempt.gpu_ids, attempt.restart, attempt.stage, attempt.started_at, attempt.ended_at),
