@@ -174,7 +174,7 @@ def test_the_queue_is_asked_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -
     asked: list[float] = []
     launched()
     study = Study.open("square", clock=Clock(monotonic=lambda: passed))
-    monkeypatch.setattr("hposlurm.report.queue.jobs_to_ask_for", lambda _: asked.append(passed) or [])
+    monkeypatch.setattr("hposlurm.report.queue.jobs_to_query", lambda _: asked.append(passed) or [])
     views = study.watch()
     for _ in range(7):
         next(views)

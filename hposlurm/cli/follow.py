@@ -32,7 +32,7 @@ def _say_step(study: Study, step: Step) -> None:
 
     print(step.message)
     for failure in step.unpublished:
-        say(f"note: {failure}; the next step tries it again")
+        say(f"note: {failure}; the next step retries")
     if step.jobs is not None:
         jobs = read_jobs(study.layout.wave(step.wave))  # again: the planner's id came after the arrays'
         arrays = (f"{array.job_id} ({counted(array.count, 'element')})" for array in step.jobs.arrays)

@@ -1,4 +1,4 @@
-"""Reports: what people see of a history. Everything here only reads.
+"""Reports: shows people a study's history. Everything here only reads records.
 
-May import backend, decisions, search, spec and records, and writes nothing.
+May import backend, decisions, search, spec and records, and writes no records.
 """

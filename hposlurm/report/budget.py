@@ -1,4 +1,4 @@
-"""How much of each of its budgets a study has used."""
+"""Computes how much of each budget a study has used."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """Of one budget: trials, GPU hours or seconds. `reserved` is what submitted jobs may use beyond `used`.
+    """The use of one budget, in trials, GPU hours or seconds."""
 
-    Of a target, `used` is the best value so far (None: there is none yet) and `limit` the one to reach.
-    """
-
+    #: of a target: the best value so far; None if there is none yet
     used: float | None
+    #: of a target: the value to reach
     limit: float
+    #: the amount that submitted jobs may use beyond `used`
     reserved: float = 0.0
 
 
 def budget_use(
     budget: BudgetSpec, history: History, objectives: Sequence[Objective], now: float, limits: Limits = NO_LIMITS
 ) -> Mapping[str, BudgetUse]:
-    """By name as in the study file, those alone that are set; a study that is over is shown as it ended."""
+    """Returns the use of each budget that is set, by its name in the study file; a finished study's as it ended."""
     so_far = spent(history, objectives, history.plans[-1].created_at if history.finished else now, limits=limits)
     found = {
         "n_trials": (so_far.trials, budget.n_trials, 0.0),
@@ -43,7 +43,10 @@ def budget_use(
 
 
 def budget_text(budget: Mapping[str, BudgetUse]) -> str:
-    """All of it in one line, without the number of trials, which is shown elsewhere; empty if there is nothing else."""
+    """Returns all budgets in one line; the number of trials is left out, because it is shown elsewhere.
+
+    May be empty.
+    """
     return ", ".join(_text(name, use) for name, use in budget.items() if name != "n_trials")
 
 

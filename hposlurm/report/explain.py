@@ -1,4 +1,4 @@
-"""Why a trial is what it is, and why the study did what it did: from the records alone, and decided again from them."""
+"""Explains why a trial and the study's search went as they did: from the records, with each decision recomputed."""
 
 from __future__ import annotations
 
@@ -25,85 +25,97 @@ if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords
     from hposlurm.spec import StudySpec
 
-# Where points come from that no sampler proposed
+# the origins of points that no sampler proposed
 _ORIGINS = {
     "enqueue": "given by search.enqueue",
     "default": "the defaults of the parameters",
-    "copy": "copied from another member of the population, and changed",
+    "copy": "copied from another member of the population and changed",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StageStory:
-    """A part of the training. `values` are the objectives' at its end, {} before.
-
-    `agrees` tells whether the search, asked again with the records of that time, decides the same; None where other
-    waves were running, of which nobody knows exactly what was known then.
-    """
+    """A stage of a trial's training."""
 
     wave: int
     from_step: int
+    #: None: the training code's own end
     to_step: int | None
+    #: why the search assigned it; may be ""
     why: str
+    #: the outcomes of its attempts
     outcome: str
+    #: the objectives' values at its end; {} before
     values: Mapping[str, float]
+    #: True if the search, recomputed from the records of that time, decides the same; None if other waves were running,
+    #: because the records do not show exactly what was known of them
     agrees: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One trial. `standing` says where it waits, `verdict` why the search ended it and in which wave's plan.
-
-    `verdict_agrees` is as `StageStory.agrees`. `decisions` are those of a stopping rule at its reports. `lineage` has
-    the trials of which it is a copy, and itself, with where each began; of one that is no copy itself alone.
-    """
+    """The explanation of one trial."""
 
     study: str
     trial: int
     state: TrialState
     params: Params
+    #: where its point comes from
     origin: str
+    #: True if it is trained to its end regardless of its rungs
     is_let_through: bool
     stages: tuple[StageStory, ...]
+    #: a paused trial's place among the trials that it is compared with, else ""
     standing: str
+    #: why the search ended it, else ""
     verdict: str
+    #: the wave in whose plan the search ended it
     verdict_wave: int | None
+    #: as `StageStory.agrees`
     verdict_agrees: bool | None
+    #: why it ended otherwise, else ""
     reason: str
+    #: the limits that it breaks
     broken: tuple[str, ...]
+    #: the decisions of the stopping rule at its reports
     decisions: tuple[PruningStory, ...]
+    #: the trials of which it is a copy, then the trial itself, each with the step at which it began
     lineage: tuple[Leg, ...]
     attempts: int
     runtime_s: float | None
     gpu_hours: float
 
     def to_json(self) -> dict[str, Any]:
-        """The same with stable keys for programs."""
+        """Returns the same data with stable keys, for programs."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class StudyExplanation:
-    """The study: how its points were found, what its rungs are worth, and what the search said, by wave."""
+    """The explanation of a study's search."""
 
     study: str
     algorithm: str
+    #: the number of trials by the origin of their points
     origins: Mapping[str, int]
+    #: how well the rungs predict the end; None without rungs
     premise: RungCorrelations | None
+    #: the search's notes by wave
     notes: Mapping[int, tuple[str, ...]]
+    #: why the study ended; None before
     finished: str | None
     gpu_hours: float
 
     def to_json(self) -> dict[str, Any]:
-        """The same with stable keys for programs."""
+        """Returns the same data with stable keys, for programs."""
         return {**asdict(self), "premise_text": self.premise.text if self.premise else None}
 
 
 class Replay:
-    """Decides again what a study's records say was decided; each decision is made again once."""
+    """Recomputes the decisions that a study's records contain, each at most once."""
 
     def __init__(self, records: StudyRecords) -> None:
-        """Raises StudyError if what was taken from other studies cannot be read."""
+        """Raises StudyError if the results taken from other studies cannot be read."""
         self.layout, self.spec, self.history = records.layout, records.spec, records.history
         self.warm = read_warm_start(self.layout)
         self.observations = observe(self.history, self.spec.objectives)
@@ -113,7 +125,7 @@ class Replay:
         self._memory = DecisionMemory()
 
     def agrees(self, trial: int, stage: int) -> bool | None:
-        """Whether the search decides so again that a stage of a trial is trained (see StageStory)."""
+        """Returns True if the recomputed search trains that stage of the trial as well (see `StageStory.agrees`)."""
         for index, moment in enumerate(self._moments):
             for assignment in moment.assignments:
                 if (assignment.trial, assignment.stage) == (trial, stage):
@@ -121,7 +133,10 @@ class Replay:
         return None
 
     def ended(self, trial: int) -> tuple[int, Settlement, bool | None] | None:
-        """The wave in which the search ended a trial, its verdict, and whether it decides so again; None if none."""
+        """Returns the wave in which the search ended a trial, its settlement, and `agrees`;
+
+        None if the search did not.
+        """
         for index, moment in enumerate(self._moments):
             for verdict in moment.verdicts:
                 if verdict.trial == trial:
@@ -139,7 +154,7 @@ class Replay:
 
 
 def explain_study(study: Replay) -> StudyExplanation:
-    """What the records say about the study's search."""
+    """Explains the study's search from its records."""
     spec, history = study.spec, study.history
     return StudyExplanation(
         study=spec.name,
@@ -153,7 +168,7 @@ def explain_study(study: Replay) -> StudyExplanation:
 
 
 def explain_trial(study: Replay, number: int) -> Explanation:
-    """What the records say about one trial. Raises RequestError if there is none of that number."""
+    """Explains one trial from the records. Raises RequestError if there is no trial of that number."""
     trial = study.history.trial(number)
     ended = study.ended(number)
     return Explanation(
@@ -179,7 +194,7 @@ def explain_trial(study: Replay, number: int) -> Explanation:
 
 
 def what_rungs_are_worth(records: StudyRecords) -> str:
-    """Returns in one line whether early values predict late ones; "" where they are not compared, or too few yet."""
+    """Returns in one line whether early values predict late ones; "" without rungs, or with too few trials yet."""
     found = rung_correlations(problem_of(records.spec, ()), observe(records.history, records.spec.objectives))
     return found.text if found and any(rung.correlation is not None for rung in found.rungs) else ""
 
@@ -235,7 +250,7 @@ def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:
 
 
 def _standing(study: Replay, number: int) -> str:
-    """Where a paused trial stands among those that it is compared with, as of now."""
+    """Returns a paused trial's current place among the trials that it is compared with; "" if it is at no rung."""
     mine, search, objectives = study.observations[number], study.spec.search, study.spec.objectives
     step, levels = mine.to_step, levels_of(search)
     if step not in levels[:-1]:
@@ -248,6 +263,7 @@ def _standing(study: Replay, number: int) -> str:
         rung = standings(study.observations, levels, score, limits)[k]
         there = [study.observations[s.number] for s in rung]
         is_open = any(is_sent_to(o, levels[k + 1]) and not o.attrs.get("through") for o in there)
-        goers = quota(len(rung), search.reduction_factor) or int(is_open)  # where nobody else comes, one of few may
+        # a rung too small for a quota sends one trial on if no more trials will come; `is_open` shows that it did
+        goers = quota(len(rung), search.reduction_factor) or int(is_open)
         placing = placings(rung, step, goers, lambda n: value_at(study.observations[n], step)).get(number)
     return told(placing, study.problem, mine, is_decided=False) if placing else ""

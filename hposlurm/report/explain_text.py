@@ -1,4 +1,4 @@
-"""Explanations as text for a terminal."""
+"""Writes explanations as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from hposlurm.search import RungCorrelations
 from hposlurm.trial import param_text
 
 _AGREES = {
-    True: "decided again from the records: the same",
-    False: "decided again from the records: NOT the same",
-    None: "not decided again: other waves were running, and what was known of them is not recorded exactly",
+    True: "recomputed from the records: the same decision",
+    False: "recomputed from the records: NOT the same decision",
+    None: "not recomputed: other waves were running, and the records do not show exactly what was known of them",
 }
 
-_LABEL = 9  # columns, with the space behind it
+_LABEL = 9  # columns, including the space after it
 
-Line = tuple[str, str]  # what it is about, and what is said
+Line = tuple[str, str]  # the label and the text
 
 
 def text_of(about: Explanation | StudyExplanation) -> str:
-    """Returns what is known of a trial, or of a study, as text for a person."""
+    """Returns an explanation of a trial or of a study as text for a person."""
     return study_text(about) if isinstance(about, StudyExplanation) else trial_text(about)
 
 
 def trial_text(found: Explanation) -> str:
-    """Several lines about one trial."""
+    """Returns several lines about one trial."""
     return _text([("", f"trial {found.trial} of {found.study}: {found.state}"), *_trial_lines(found)])
 
 
 def study_text(found: StudyExplanation) -> str:
-    """Several lines about the study's search."""
+    """Returns several lines about the study's search."""
     count = counted(sum(found.origins.values()), "trial")
     return _text([("", f"{found.study}: {found.algorithm}, {count}"), *_study_lines(found)])
 
@@ -48,7 +48,7 @@ def _trial_lines(found: Explanation) -> Iterator[Line]:
     yield "point:", found.origin
     yield "", _pairs(found.params)
     if found.is_let_through:
-        yield "", "let through to the end whatever its rungs say: what the rungs are judged by"
+        yield "", "trained to its end regardless of its rungs, to measure how well the rungs predict"
     for leg in found.lineage if len(found.lineage) > 1 else ():
         yield "", f"trained from step {leg.step} on as trial {leg.trial}: {_pairs(leg.params)}"
     for stage in found.stages:
@@ -81,7 +81,7 @@ def _decision_lines(story: PruningStory) -> Iterator[Line]:
     decision = story.decision
     against = f" (against {counted(len(decision.others), 'trial')})" if decision.others else ""
     yield f"step {decision.step}:", f"{'stopped' if decision.stops else 'went on'}: {decision.reason}{against}"
-    again = "not made again: a journal is gone" if story.agrees is None else _AGREES[story.agrees]
+    again = "not recomputed: a journal is missing" if story.agrees is None else _AGREES[story.agrees]
     yield "", again
 
 
@@ -105,7 +105,7 @@ def _premise_lines(premise: RungCorrelations) -> Iterator[Line]:
         went = f"{rung.sent_on} {'went on' if premise.at_reports else 'were sent on'}"
         yield (
             f"{'step' if premise.at_reports else 'rung'} {rung.step}:",
-            f"{rung.reached} got there, {went}; rank correlation with the end {worth} "
+            f"{rung.reached} reached it, {went}; rank correlation with the end {worth} "
             f"({counted(rung.pairs, 'trial')} {premise.judged.removeprefix('were ')})",
         )
     if premise.lowest is None:

@@ -1,4 +1,4 @@
-"""The best configurations as plain data, and their export as a YAML file that other tools read."""
+"""Builds the best configurations as plain data, and exports them as YAML files that other tools read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hposlurm.trial import Params, Trial, TrialState
 
 
 def best_trials(results: StudyResults, top: int) -> list[Trial]:
-    """The `top` best completed trials. Raises StudyError if none has completed."""
+    """Returns the `top` best completed trials. Raises StudyError if none has completed."""
     order = ranked(results.history.trials, results.objectives, results.limits)
     if not order:
         raise StudyError(f"study {results.name!r} has no completed trial yet ({_counted(results.history)})")
@@ -31,31 +31,32 @@ def _counted(history: History) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A completed trial as people pass it on: `values` by objective, `metrics` the last of each, `runtime` in s.
-
-    `broken` are the limits on measured metrics that it breaks; then no completed trial keeps them all. `schedule` says
-    how a copy of another trial came about: the parameters from each step on; it is empty where they never changed.
-    """
+    """The result of a completed trial."""
 
     study: str
     trial: int
     params: Params
+    #: by objective
     values: Mapping[str, float]
+    #: the last reported value of each
     metrics: Mapping[str, float | str]
     signature: str
     seed: int
+    #: seconds
     runtime: float | None
     gpu_hours: float
+    #: the limits on measured metrics that it breaks; not empty only if no completed trial keeps all limits
     broken: tuple[str, ...] = ()
+    #: of a copy of another trial: the parameters from each step on; empty if they never changed
     schedule: tuple[Leg, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The same with stable keys for programs."""
+        """Returns the same data with stable keys, for programs."""
         return asdict(self)
 
 
 def configuration(results: StudyResults, trial: Trial) -> Configuration:
-    """What is passed on of a completed trial."""
+    """Returns the configuration of a completed trial."""
     line = legs(results.history, trial)
     return Configuration(
         study=results.name,
@@ -73,10 +74,10 @@ def configuration(results: StudyResults, trial: Trial) -> Configuration:
 
 
 def export(path: Path, found: Configuration, *, force: bool = False) -> None:
-    """Writes `found` to `path` as YAML, a file whole or not at all.
+    """Writes `found` to `path` as YAML, atomically.
 
-    An earlier export of the same study is replaced: more trials may have found a better one. Raises RequestError if
-    anything else is there, unless `force`, or if the directory is not.
+    An earlier export of the same study is replaced, because later trials may be better. Raises RequestError if any
+    other file exists at `path` and `force` is not given, or if the directory does not exist.
     """
     import yaml
 
@@ -85,7 +86,7 @@ def export(path: Path, found: Configuration, *, force: bool = False) -> None:
     if force or output.is_special(path) or _is_export_of(path, found.study):
         output.write(path, text)
     elif not output.create(path, text):
-        raise RequestError(f"{path} exists and is no export of study {found.study!r}; --force replaces it")
+        raise RequestError(f"{path} exists and is not an export of study {found.study!r}; --force replaces it")
 
 
 def _is_export_of(path: Path, study: str) -> bool:

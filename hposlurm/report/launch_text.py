@@ -1,4 +1,4 @@
-"""Says what a study would train and cost, before it is launched."""
+"""Describes what a study would train and cost, before its launch."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 _DRIVERS = {
-    "planner": "a planner job behind each wave submits the next one",
+    "planner": "after each wave a planner job submits the next one",
     "chain": "all waves are submitted at launch; jobs submit nothing",
-    "foreground": "`hposlurm launch` stays and submits each wave; jobs submit nothing",
+    "foreground": "`hposlurm launch` keeps running and submits each wave; jobs submit nothing",
 }
 
 
 def cost_line(spec: StudySpec, cost: Cost) -> str:
-    """Returns the cost in one line: of the study, of its first wave, of one trial."""
+    """Returns the cost of the study, of its first wave and of one trial, in one line."""
     if not cost.trial:
         return "cost: no GPU hours"
     resources = spec.resources
     minutes = sum(minutes for _, minutes in cost.stages) or resources.time_min
     one = f"one trial: {resources.facts['gpus']} GPUs for up to {minutes} min = {_hours(cost.trial)}"
-    return f"cost: {_bound(cost)}, wave 0 alone {_hours(cost.first_wave)} ({one})"
+    return f"cost: {_bound(cost)}; wave 0: {_hours(cost.first_wave)} ({one})"
 
 
 def time_line(spec: StudySpec, cost: Cost) -> str:
-    """Returns the time limits of jobs that train one part of a trial each; "" where one job does all."""
+    """Returns the time limits of jobs that each train one stage of a trial; "" if one job trains all of it."""
     if not cost.stages:
         return ""
     steps = ", ".join(f"{step}: {minutes}" for step, minutes in cost.stages)
@@ -40,13 +40,13 @@ def time_line(spec: StudySpec, cost: Cost) -> str:
 
 
 def question_text(question: CostQuestion) -> str:
-    """Returns why a person is asked."""
+    """Returns why a confirmation is needed."""
     what = f"{question.study} may cost {_bound(question.cost)}"
-    return f"{what}; more than {_hours(question.limit)} are launched only if somebody says yes"
+    return f"{what}; more than {_hours(question.limit)} need a confirmation"
 
 
 def refusal_text(question: CostQuestion) -> str:
-    """Returns the question, and what to do where nobody can be asked."""
+    """Returns the question, and what to do where no terminal can answer it."""
     enough = question.limit >= question.cost.trial
     bound = f"bound it with --set budget.gpu_hours={question.limit:g}"
     smaller = bound if enough else "make it smaller (resources.time)"
@@ -64,15 +64,15 @@ def _hours(hours: float) -> str:
 
 
 def disk_line(spec: StudySpec, first_wave: int) -> str:
-    """Returns in one line what checkpoints may use of the disk."""
+    """Returns in one line how much disk space checkpoints may use."""
     trial = spec.trial
     if trial.checkpoint_gb is None:
-        return "disk: unknown; trial.checkpoint_gb would tell how much the checkpoints of one trial use"
+        return "disk: unknown; set trial.checkpoint_gb to the space that all checkpoints of one trial use"
     at_most = disk_gb(spec, first_wave)
     one = f"{size_text(trial.checkpoint_gb * 1e9)} a trial"
     if at_most is None:
         bound = "trial.keep_checkpoints" if trial.keep_checkpoints is None else "budget.n_trials"
-        return f"disk: {one}, and no budget bounds the trials; {bound} would bound it"
+        return f"disk: {one}, and no budget bounds the number of trials; set {bound} to bound it"
     kept = "all trials' checkpoints are kept"
     if trial.keep_checkpoints is not None:
         kept = "as trial.keep_checkpoints says" + (", once a wave of many has ended" if is_refill(spec) else "")
@@ -80,12 +80,12 @@ def disk_line(spec: StudySpec, first_wave: int) -> str:
 
 
 def driver_line(spec: StudySpec) -> str:
-    """Returns who submits the waves after the first one, of a study that runs on a cluster."""
+    """Returns how the waves after the first one are submitted, for a study on a cluster."""
     return f"driver: {spec.slurm.driver}: {_DRIVERS[spec.slurm.driver]}"
 
 
 def training_lines(spec: StudySpec) -> Iterator[str]:
-    """Yields the rungs or the population, and what would be trained; nothing if the end of a training is not known."""
+    """Yields the rungs or the population, and the training; nothing if the length of a training is unknown."""
     n_trials = trials_wanted(spec)
     problem = SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
     found = training(problem, n_trials or 0)

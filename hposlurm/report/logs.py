@@ -1,4 +1,4 @@
-"""The output of a trial's attempts, whole or as it grows."""
+"""Reads the output of a trial's attempts, all at once or as it grows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _TAIL_BYTES = 8192
 
 
 def choose_attempt(trial: Trial, number: int | None) -> Attempt:
-    """The attempt of that number, or the last one. Raises RequestError for a wrong one, StudyError before the first."""
+    """Returns attempt `number`, or the last one for None.
+
+    Raises RequestError if there is no such attempt, StudyError if there is none at all.
+    """
     if not trial.attempts:
         raise StudyError(f"trial {trial.number} has not started yet, so it has no log")
     if number is None:
@@ -31,15 +34,15 @@ def choose_attempt(trial: Trial, number: int | None) -> Attempt:
 
 
 def log_path(layout: StudyLayout, trial: Trial, attempt: Attempt, stream: str = "out") -> Path:
-    """Where the output (stream "out") or the error output ("err") of the attempt lies. Raises StudyError if unknown."""
+    """Returns the file of the attempt's output (stream "out") or error output ("err"). Raises StudyError if unknown."""
     if not attempt.log:
-        raise StudyError(f"attempt {attempt.number} of trial {trial.number} left no record of where its log is")
+        raise StudyError(f"attempt {attempt.number} of trial {trial.number} has no record of where its log is")
     path = layout.root / attempt.log
     return path if stream == "out" else path.with_suffix(".err")
 
 
 def content(path: Path, position: int = 0) -> Iterator[bytes]:
-    """What is in the file from byte `position` on, in pieces; nothing if it is not there."""
+    """Yields the file from byte `position` on, in pieces; nothing if the file does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(position)
@@ -50,12 +53,12 @@ def content(path: Path, position: int = 0) -> Iterator[bytes]:
 
 
 def is_own(line: bytes) -> bool:
-    """Whether the worker itself said this in an error log, which it shares with its command."""
+    """True if the worker wrote this line of an error log, which it shares with its command."""
     return line.startswith(b"hposlurm: ")
 
 
 def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
-    """The last lines of a command's output, from the error stream if there is any; empty if there is no log."""
+    """Returns the last lines of a command's output, from the error stream if it has any; empty without a log."""
     if not attempt.log:
         return ()
     out = layout.root / attempt.log
@@ -76,27 +79,27 @@ def _last_bytes(path: Path) -> bytes:
 
 
 def whose(errors: Path) -> str:
-    """What to add to the name of an error log where not all of it is the command's; empty if it is."""
+    """Returns what to add to an error log's name if the worker wrote some of its lines, else ""."""
     try:
         with errors.open("rb") as file:
             found = {is_own(line) for line in file if line.strip()}
     except FileNotFoundError:
         return ""
     if found == {True}:
-        return ", the worker's own words"
-    return ', with the worker\'s own words behind "hposlurm:"' if True in found else ""
+        return ", lines of the worker"
+    return ', with lines of the worker that start with "hposlurm:"' if True in found else ""
 
 
 def follow(
     layout: StudyLayout, trial: Trial, attempt: Attempt, path: Path, pause: Callable[[], None]
 ) -> Iterator[bytes]:
-    """What is in the file and what is added to it, until the attempt has ended; calls `pause` between two looks.
+    """Yields the file and what is appended to it, until the attempt has ended; calls `pause` between two reads.
 
-    An attempt has ended by its own word, or by the planner's: its process may have been killed.
+    The end is recorded by the attempt's journal, or by the planner if its process was killed.
     """
     position, waves = 0, len(layout.waves())
     while True:
-        ended = attempt.outcome is not None  # looked at before the file, so that its last lines are not missed
+        ended = attempt.outcome is not None  # checked before the file is read, so that its last lines are not missed
         for piece in content(path, position):
             position += len(piece)
             yield piece

@@ -1,4 +1,4 @@
-"""Numbers as people read them: few digits, units, no more than the eye can use."""
+"""Formats numbers for people: few digits, with units."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hposlurm.trial import ParamValue
 
 
 def shown(value: ParamValue) -> str:
-    """`value` with four significant digits; a dash for what is missing."""
+    """Returns `value` with four significant digits; a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
@@ -15,7 +15,7 @@ def shown(value: ParamValue) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """42s, 12m03s, 1h02m, 2d03h; a dash if unknown."""
+    """Returns a duration as 42s, 12m03s, 1h02m or 2d03h; a dash for None."""
     if seconds is None:
         return "–"
     whole = round(max(0.0, seconds))
@@ -29,17 +29,17 @@ def duration(seconds: float | None) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` cut to `width` characters, with an ellipsis where something is missing."""
+    """Returns `text` cut to `width` characters, with an ellipsis if it was cut."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def counted(number: int, noun: str) -> str:
-    """1 trial, 2 trials."""
+    """Returns "1 trial", "2 trials"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def size_text(count: float) -> str:
-    """Returns bytes in the largest unit that fits: "1.5 GB"."""
+    """Returns a number of bytes in the largest unit that fits: "1.5 GB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

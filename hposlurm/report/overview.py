@@ -1,4 +1,4 @@
-"""The studies of a directory in one table: where each is, its best value, how old it is."""
+"""Lists the studies of a directory: phase, best value and age of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hposlurm.decisions import trials_wanted
 from hposlurm.errors import HposlurmError
 from hposlurm.records.history import best
 from hposlurm.records.layout import StudyLayout
-from hposlurm.report.progress import find_phase
+from hposlurm.report.phase import find_phase
 from hposlurm.report.queue import QueueAnswer, ask_queues
 from hposlurm.report.records import StudyRecords, read_records
 from hposlurm.trial import TrialState
@@ -19,40 +19,40 @@ from hposlurm.trial import TrialState
 
 @dataclass(frozen=True, slots=True)
 class StudyLine:
-    """One study. `best` is the first objective's value; `age_s` counts from the first plan, None before it and of
-    a simulated study, whose time is virtual.
-
-    `phase` is as in Progress, or "unknown" where only the queue knows and did not answer. `total` is how many trials
-    the study will have, None if unknown.
-    """
+    """One study."""
 
     study: str
+    #: as in Progress, or "unknown" if it depends on the queue and the queue did not answer
     phase: str
     trials: int
+    #: the number of trials that the study will have; None if unknown
     total: int | None
     counts: Mapping[TrialState, int]
+    #: the name of the first objective
     objective: str
+    #: the first objective's value of the best trial
     best: float | None
     best_trial: int | None
     gpu_hours: float
+    #: seconds since the first plan; None before it, and for a simulated study, whose time is virtual
     age_s: float | None
     tags: Mapping[str, str]
     directory: str
 
     def to_json(self) -> dict[str, Any]:
-        """The same with stable keys for programs."""
+        """Returns the same data with stable keys, for programs."""
         return asdict(self)
 
 
 def study_lines(runs: Path, now: float, log: Callable[[str], None]) -> list[StudyLine]:
     """Returns the lines of the studies in `runs` at `now` (epoch seconds), newest first.
 
-    `log` hears of a study that cannot be read, which is left out, and of a queue that does not answer.
+    `log` receives a note for each study that cannot be read and is left out, and for each queue that does not answer.
     """
     known = list(_readable(runs, log))
     queues, errors = ask_queues(known)
     for error in errors:
-        log(f"note: the queue did not answer ({error}); ? is what only it knows")
+        log(f"note: the queue did not answer ({error}); ? marks what only the queue knows")
     found = [study_line(study, now, queues.get(study.layout.root, {})) for study in known]
     return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
 
@@ -70,7 +70,7 @@ def _readable(runs: Path, log: Callable[[str], None]) -> Iterator[StudyRecords]:
 def study_line(study: StudyRecords, now: float, queue: QueueAnswer | None) -> StudyLine:
     """Returns the line of one study at `now` (epoch seconds).
 
-    `queue` is what it says of the last wave, {} if there was nothing to ask, None if it did not answer.
+    `queue` is its answer about the last wave: {} if there was no job to query, None if it did not answer.
     """
     layout, history, objectives = study.layout, study.history, study.spec.objectives
     phase = find_phase(layout, history, queue)[0]

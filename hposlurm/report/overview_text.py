@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def overview(lines: Sequence[StudyLine], width: int) -> Table:
-    """Returns the table for a terminal; tags only where there is room for them."""
+    """Returns the table for a terminal; it has tags if `width` is at least 100 columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

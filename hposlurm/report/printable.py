@@ -1,4 +1,4 @@
-"""Text of programs and people, made safe for a terminal and for one line of a table."""
+"""Makes text of programs and people safe for a terminal and for one line of a table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[
 
 
 def printable(text: str) -> str:
-    """Returns `text` as one line that neither moves the cursor nor colours the screen.
+    """Returns `text` as one line without control sequences, which would move the cursor or change colours.
 
-    Of a progress bar, which overwrites its line, only the last state is kept.
+    A progress bar overwrites its line; only its last state is kept.
     """
     if not text.isprintable():
         text = _ESCAPE.sub("", text).rstrip().rpartition("\r")[2]

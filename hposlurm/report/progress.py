@@ -1,4 +1,4 @@
-"""Where a study is: phase, counts, best so far, what runs, what failed, what is left. Reads files only."""
+"""Computes the progress of a study: phase, counts, best so far, running and failed trials. Reads files only."""
 
 from __future__ import annotations
 
@@ -6,63 +6,65 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.backend import DRIVER_ENDED, ElementState
+from hposlurm.backend import ElementState
 from hposlurm.decisions import trials_wanted
 from hposlurm.records.bad_nodes import bad_nodes
-from hposlurm.records.cause_text import sentence
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, best, metrics_with_peaks, pareto_front
-from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import publishing_failures
 from hposlurm.report.budget import BudgetUse, budget_use
-from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much, why_blocked, why_broken
+from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much
 from hposlurm.report.logs import TAIL_LINES, output_tail
+from hposlurm.report.phase import find_phase, open_trials
 from hposlurm.report.printable import printable
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.space.metric_constraints import Limits
-from hposlurm.trial import Cause, EndCause, JobState, Objective, Outcome, Params, Trial, TrialState
+from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords
 
-# Output of more trials than these is not read from their logs: a status must stay fast when everything fails.
+# the number of failed trials whose logs are read: a status must stay fast when every trial fails
 _TAILS_READ = 20
 _FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE, Outcome.DROPPED)
 
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """A trial at work. `job_state` is the queue's word (None: not asked), `running_s` goes by this machine's clock."""
+    """A running trial."""
 
     trial: int
     attempt: int
     node: str
     job_id: str
+    #: the queue's state of its job; None if the queue was not queried
     job_state: JobState | None
+    #: seconds by this machine's clock
     running_s: float
+    #: the last reported step
     step: int | None
     metrics: Mapping[str, float | str]
 
 
 @dataclass(frozen=True, slots=True)
 class FailedTrial:
-    """A trial that will not be tried again; `log` is relative to the study's directory, empty if there is none.
-
-    `infeasible`: its configuration does not fit into the memory.
-    """
+    """A trial that failed and is not retried."""
 
     trial: int
     attempts: int
     reason: str
+    #: the last lines of its output
     tail: tuple[str, ...]
+    #: relative to the study's directory; "" if there is none
     log: str
+    #: True if its configuration does not fit into the memory
     infeasible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ExcludedNode:
-    """A node that the study's jobs keep away from."""
+    """A node that is excluded for the study's jobs."""
 
     node: str
     reason: str
@@ -70,20 +72,19 @@ class ExcludedNode:
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The best completed trial. `broken` are the limits that it breaks: then all completed ones break some.
-
-    `front` is how many trials no other one beats in every objective; with several objectives it is one of those.
-    """
+    """The best completed trial."""
 
     trial: int
     values: Mapping[str, float]
     params: Params
+    #: the limits that it breaks; not empty only if all completed trials break a limit
     broken: tuple[str, ...] = ()
+    #: the number of trials on the Pareto front; with several objectives this trial is one of them
     front: int = 1
 
     @property
     def remark(self) -> str:
-        """What else there is to say of it; "" for the one best trial that keeps all limits."""
+        """Returns what to add after its values; "" for the only best trial if it keeps all limits."""
         if self.broken:
             return f"; infeasible: {'; '.join(self.broken)}"
         return f"; one of {self.front} on the Pareto front" if len(self.values) > 1 else ""
@@ -91,52 +92,64 @@ class BestTrial:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What `status` shows. `total` is how many trials the study will have, `eta_s` seconds; None means unknown.
+    """The progress of a study, as `status` shows it.
 
-    `phase` is one of: not submitted, running, finished, simulated (finished, and nothing was trained: `simulated` says
-    what it would have cost), stopped, interrupted (the process that drove it on this machine has ended), stalled (not
-    over, and nothing would follow). `queue` counts the elements of the last wave that the
-    queue knows, `waiting` why how many of them wait; `advice` is what to do about reasons that do not go away.
-    `gpu_hours` include the running attempts so far. `exclude_note` says why no node is excluded although some are bad,
-    `notes` is what the search said when it decided last.
-    `unreadable` counts the damaged lines in the journals of a trial; they were left out.
+    `phase` is one of:
+
+    - not submitted, running, stopped, finished
+    - simulated: finished, and nothing was trained; `simulated` has the figures
+    - interrupted: the process that drove the study on this machine has ended
+    - stalled: not over, and no wave would follow by itself
     """
 
     study: str
     directory: str
     phase: str
+    #: the reason for the phase, or the wave
     detail: str
     counts: Mapping[TrialState, int]
+    #: the number of trials that the study will have; None if unknown
     total: int | None
     waves: int
     waves_done: int
     best: BestTrial | None
+    #: includes the running attempts so far
     gpu_hours: float
     budget: Mapping[str, BudgetUse]
+    #: seconds; None if unknown
     eta_s: float | None
+    #: the number of elements of the last wave that the queue knows, by state
     queue: Mapping[JobState, int]
+    #: the number of pending elements, by the reason that the queue gives
     waiting: Mapping[str, int]
+    #: None if there is no planner, or the queue does not know it
     planner: JobState | None
+    #: what to do about reasons for waiting that do not disappear by themselves
     advice: Mapping[str, str]
+    #: held jobs
     stuck: tuple[StuckJob, ...]
     running: tuple[RunningTrial, ...]
     failed: tuple[FailedTrial, ...]
     excluded: tuple[ExcludedNode, ...]
+    #: why no node is excluded although some are bad; may be ""
     exclude_note: str
+    #: the search's notes on its last decision
     notes: tuple[str, ...]
+    #: the number of damaged journal lines by trial; they were left out
     unreadable: Mapping[int, int]
+    #: the command to type next
     next: str
     simulated: Figures | None = None
-    #: Why publishers failed last, by their names; the next step tries them again.
+    #: why publishers failed last, by their names; the next step retries them
     unpublished: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
-        """True if nothing more will happen by itself."""
+        """True if nothing will change by itself."""
         return self.phase in ("finished", "simulated", "stopped", "interrupted", "stalled") and not self.running
 
     def to_json(self) -> dict[str, Any]:
-        """The same with stable keys for programs."""
+        """Returns the same data with stable keys, for programs."""
         return asdict(self)
 
 
@@ -147,10 +160,10 @@ def progress(
     queue: Mapping[str, ElementState] | None = None,
     handle: str | None = None,
 ) -> Progress:
-    """Returns where the study is at `now` (epoch seconds).
+    """Returns the progress of the study at `now` (epoch seconds).
 
-    `queue` is what the queue says of the last wave's elements and its planner (None: it was not asked), `handle` how
-    commands name the study.
+    `queue` is the queue's answer about the last wave's elements and its planner; None if it was not queried. `handle`
+    names the study in commands.
     """
     layout, spec, history = records.layout, records.spec, records.history
     total = trials_wanted(spec)
@@ -197,39 +210,11 @@ def _stuck(
     return tuple(job for plan in history.in_flight for job in stuck_jobs(layout, plan, queue, handle))
 
 
-def find_phase(
-    layout: StudyLayout, history: History, queue: Mapping[str, ElementState] | None = None
-) -> tuple[str, str]:
-    """The study's phase and a detail, as in Progress. The queue is believed only where it names jobs of the study."""
-    if not history.plans:
-        return "not submitted", "no wave was planned"
-    if history.finished:
-        return "simulated" if layout.simulated.exists() else "finished", history.finished
-    if layout.stop.exists():
-        return "stopped", "it was cancelled; no further wave will be submitted"
-    last = history.plans[-1]
-    before = read_jobs(layout.wave(last.wave - 1))
-    if read_jobs(layout.wave(last.wave)) is None and before and before.is_late:
-        return "stalled", f"wave {last.wave} is planned, and the chain of arrays has run out"
-    if read_jobs(layout.wave(last.wave)) is None:
-        return "not submitted", f"wave {last.wave} is planned, its jobs are not submitted"
-    if queue and (why := why_broken(layout, last, queue)):
-        is_left = all(found.detail == DRIVER_ENDED for found in queue.values())
-        return ("interrupted", sentence(EndCause(Cause.DRIVER_ENDED))) if is_left else ("stalled", why)
-    if not _open(history, last.wave):
-        mine = [a for trial in history.trials for a in trial.attempts if a.wave == last.wave]
-        ended_at = max((a.ended_at or a.started_at for a in mine), default=0.0)
-        others = any(_open(history, plan.wave) for plan in history.in_flight)
-        if queue and not others and (why := why_blocked(layout, last, queue, ended_at)):
-            return "stalled", why
-        return "running", f"wave {last.wave} has ended; its planner is next"
-    return "running", f"wave {last.wave}"
-
-
 def eta(history: History, total: int | None, now: float) -> float | None:
-    """Seconds until the last trial ends, if as many run at a time as now and each takes the mean; None if unknown.
+    """Returns the seconds until the last trial ends; None if unknown.
 
-    Unknown while nothing has completed, nothing runs (a queue says nothing about its future) or the budget is unknown.
+    Assumes that as many trials run at a time as now, and that each takes the mean runtime. Unknown while no trial has
+    completed, no trial runs (the queue does not predict starts), or the total is unknown.
     """
     runtimes = [t.runtime_s for t in history.trials if t.state is TrialState.COMPLETE and t.runtime_s is not None]
     active = _active(history)
@@ -246,31 +231,17 @@ def _active(history: History) -> list[Trial]:
     return [trial for trial in history.trials if trial.state is TrialState.RUNNING]
 
 
-def _open(history: History, wave: int) -> list[int]:
-    """Trials of `wave` that run, or wait without having had their attempt in it."""
-    mine = {a.trial for plan in history.plans if plan.wave == wave for a in plan.assignments}
-    return [
-        t.number
-        for t in history.trials
-        if t.number in mine
-        and (
-            t.state is TrialState.RUNNING
-            or (t.state is TrialState.WAITING and not any(a.wave == wave for a in t.attempts))
-        )
-    ]
-
-
 def _waves_done(history: History) -> int:
-    """Waves with a later plan behind them, and the last one if all its elements have ended."""
+    """Returns the number of waves that a later plan follows, plus the last wave if all its elements have ended."""
     waves = [plan.wave for plan in history.plans if plan.assignments]
     if not waves:
         return 0
-    is_last_done = history.plans[-1].wave > waves[-1] or not _open(history, waves[-1])
+    is_last_done = history.plans[-1].wave > waves[-1] or not open_trials(history, waves[-1])
     return len(waves) - 1 + is_last_done
 
 
 def best_trial(history: History, objectives: Sequence[Objective], limits: Limits) -> BestTrial | None:
-    """The best completed trial, None if none has completed."""
+    """Returns the best completed trial; None if none has completed."""
     trial = best(history, objectives, limits)
     if trial is None:
         return None
@@ -303,7 +274,7 @@ def _unreadable(history: History) -> dict[int, int]:
 
 
 def _excluded(history: History) -> tuple[ExcludedNode, ...]:
-    """What the last plan keeps away from, with what the trials tell of it by now."""
+    """Returns the nodes that the last plan excludes, with the reasons that the trials show by now."""
     why = {bad.node: bad.why for bad in bad_nodes(history.trials)}
     names = history.plans[-1].exclude if history.plans else ()
     return tuple(ExcludedNode(name, why.get(name, "trials failed there")) for name in names)

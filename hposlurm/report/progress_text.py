@@ -1,4 +1,4 @@
-"""The progress of a study as a person sees it on a terminal of 80 columns."""
+"""Shows the progress of a study on a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _METRICS_SHOWN = 3
 
 
 def screen(view: Progress) -> RenderableType:
-    """Header, counts, best, running trials, failures with the last lines of their output, and the next command."""
+    """Returns header, counts, best trial, running trials, failures with the end of their output, next command."""
     parts: list[RenderableType] = [_header(view)]
     if view.running:
         parts += [Text(), _running(view.running, is_driven=view.phase != "interrupted")]
@@ -47,7 +47,7 @@ def screen(view: Progress) -> RenderableType:
 
 
 def summary(view: Progress) -> str:
-    """The progress in one line, for logs and pipes."""
+    """Returns the progress in one line, for logs and pipes."""
     words = [view.phase, _counts(view)]
     if view.best is not None:
         words.append(f"best {_pairs(view.best.values)} (trial {view.best.trial})")
@@ -55,11 +55,11 @@ def summary(view: Progress) -> str:
 
 
 def progress_line(history: History, spec: StudySpec) -> str:
-    """Returns one line on a study that is followed: wave, counts, best so far."""
+    """Returns wave, counts and best value so far in one line, for a study that is followed."""
     counts = history.counts()
     words = [f"{number} {state.lower()}" for state, number in counts.items() if number]
     planned, most = len(history.trials), spec.budget.n_trials or 0
-    total = f" of {most}" if most >= planned else ""  # a budget that was lowered later takes nothing back
+    total = f" of {most}" if most >= planned else ""  # a budget that was lowered later may be below what is planned
     line = f"wave {max(0, len([p for p in history.plans if not p.finished]) - 1)}: "
     line += f"{planned}{total} trials planned: {', '.join(words)}"
     leader = best(history, spec.objectives, spec.limits)
@@ -100,8 +100,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     for reason, advice in view.advice.items():
         yield "waiting", Text(f"{reason}: {advice}", style="yellow")
     for stuck in view.stuck[:_STUCK_SHOWN]:
-        nobody = "a job without a trial yet" if "_" in stuck.job_id else "the planner"
-        who = nobody if stuck.trial is None else f"trial {stuck.trial}"
+        other = "a job without a trial yet" if "_" in stuck.job_id else "the planner"
+        who = other if stuck.trial is None else f"trial {stuck.trial}"
         yield "held", Text(f"{who} (job {stuck.job_id}, {stuck.reason}): {stuck.advice}", style="yellow")
     if len(view.stuck) > _STUCK_SHOWN:
         yield "held", Text(f"… and {len(view.stuck) - _STUCK_SHOWN} more: hposlurm status --format json")
@@ -112,16 +112,16 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     for note in view.notes:
         yield "note", Text(printable(note))
     for publisher, failure in view.unpublished.items():
-        yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; the next step tries it again")
+        yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; the next step retries")
     if view.unreadable:
         yield "damaged", Text(_damage(view.unreadable), style="yellow")
 
 
 def _queue(view: Progress) -> str:
-    """How many elements are in which state, why those that wait do, and where the planner is."""
+    """Returns the number of elements in each state, why pending ones wait, and the planner's state."""
     reasons = ", ".join(f"{count} {printable(reason)}" for reason, count in view.waiting.items())
     if list(view.waiting.values()) == [view.queue.get(JobState.PENDING)]:
-        reasons = printable(next(iter(view.waiting)))  # all for the same one
+        reasons = printable(next(iter(view.waiting)))  # all wait for the same reason
     parts = [
         f"{count} {state}" + (f" ({reasons})" if state is JobState.PENDING and reasons else "")
         for state, count in view.queue.items()
@@ -170,12 +170,12 @@ def _running_cells(trial: RunningTrial, *, is_driven: bool) -> tuple[str, ...]:
 
 
 def _last_report(trial: RunningTrial, *, is_driven: bool) -> str:
-    said = _pairs(dict(list(trial.metrics.items())[:_METRICS_SHOWN])) or "nothing reported yet"
+    reported = _pairs(dict(list(trial.metrics.items())[:_METRICS_SHOWN])) or "nothing reported yet"
     if not is_driven:
-        return f"it ended with the process that drove it. {said}"
+        return f"it ended with the process that drove it. {reported}"
     if trial.job_state is not None and trial.job_state.is_terminal:
-        return f"its job ended {trial.job_state}; the planner will settle it. {said}"
-    return said
+        return f"its job ended {trial.job_state}; the planner will settle it. {reported}"
+    return reported
 
 
 def _failures(view: Progress) -> Iterator[RenderableType]:

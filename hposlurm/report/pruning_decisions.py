@@ -1,4 +1,4 @@
-"""The decisions of stopping rules at reports, as the journals keep them, and each made again from the journals."""
+"""Reads the decisions of stopping rules at reports from the journals, and recomputes each of them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PruningStory:
-    """One decision. `agrees`: made again from the journals it is the same; None where one of these is gone."""
+    """One decision of a stopping rule."""
 
     decision: PruningDecision
+    #: True if the decision recomputed from the journals is the same; None if a journal is missing
     agrees: bool | None
 
 
 def decisions(layout: StudyLayout, plans: Sequence[WavePlan], trial: Trial) -> tuple[PruningStory, ...]:
-    """All decisions about a trial, in the order in which they were made."""
+    """Returns all decisions about a trial, in the order in which they were made."""
     found = []
     curves: dict[tuple[int, tuple[Objective, ...]], Curve] = {}
     for attempt in trial.attempts:

@@ -1,4 +1,4 @@
-"""Asks the queue about studies, with one question for all of a backend."""
+"""Queries the queues about studies, with one query per backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hposlurm.backend import Backend, ElementState
 from hposlurm.errors import BackendError, HposlurmError
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.plan import read_plan
-from hposlurm.report.chain import GONE, asked_for, later_planners
+from hposlurm.report.chain import GONE, later_planners, queried_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,51 +20,55 @@ if TYPE_CHECKING:
     from hposlurm.records.layout import StudyLayout
     from hposlurm.report.records import StudyRecords
 
-#: What the queue says of the elements of the waves in flight and of their planners, by job id.
+#: The queue's states of the elements of the waves in flight and of their planners, by job id.
 QueueAnswer = Mapping[str, ElementState]
 
 
-def jobs_to_ask_for(layout: StudyLayout) -> list[str]:
-    """Returns the jobs of the waves in flight; none of a study that is over."""
+def jobs_to_query(layout: StudyLayout) -> list[str]:
+    """Returns the job ids of the waves in flight to query; [] for a study that is over."""
     waves = layout.waves()
     plan = read_plan(layout.wave(waves[-1])) if waves else None
     if plan is None or plan.finished or layout.stop.exists():
         return []
     plans = [*(read_plan(layout.wave(wave)) for wave in plan.in_flight), plan]
     found = ((read_jobs(layout.wave(flying.wave)), flying) for flying in plans)
-    asked = [job_id for jobs, flying in found if jobs for job_id in asked_for(jobs, flying)]
+    asked = [job_id for jobs, flying in found if jobs for job_id in queried_jobs(jobs, flying)]
     return [*asked, *later_planners(layout, plan)] if asked else []
 
 
 def answer(asked: Sequence[str], states: QueueAnswer) -> QueueAnswer:
-    """Returns the state of every job that was asked for; one that the queue does not know is GONE."""
+    """Returns the state of each queried job; GONE for a job that the queue does not know."""
     return {job_id: states.get(job_id, GONE) for job_id in asked}
 
 
 def ask_queue(
     layout: StudyLayout, states: Callable[[Sequence[str]], QueueAnswer], log: Callable[[str], None]
 ) -> QueueAnswer | None:
-    """Asks about one study by its backend's `states`; {} if there is nothing to ask, None if there is no answer."""
+    """Queries the queue about one study.
+
+    `states` is the method of the study's backend. Returns {} if there is no job to query, None if the queue did not
+    answer.
+    """
     try:
-        asked = jobs_to_ask_for(layout)
+        asked = jobs_to_query(layout)
         return answer(asked, states(asked)) if asked else {}
     except HposlurmError as error:
-        log(f"note: the queue did not answer ({error}); this is what the files say")
+        log(f"note: the queue did not answer ({error}); this is the state in the files")
         return None
 
 
 def ask_queues(studies: Sequence[StudyRecords]) -> tuple[dict[Path, QueueAnswer | None], list[BackendError]]:
-    """Asks about many studies, with one question per backend.
+    """Queries the queues about many studies, once per backend.
 
-    Returns the answers by the studies' directories, {} where there was nothing to ask and None where the queue did not
-    answer, and the errors of those that did not.
+    Returns the answers by the studies' directories, and the errors of the queues that did not answer. An answer is {}
+    for a study with no job to query, and None for a study whose queue did not answer.
     """
     found: dict[Path, QueueAnswer | None] = {}
     errors: list[BackendError] = []
     known: dict[str, Backend] = {}
     wanted: defaultdict[str, dict[Path, list[str]]] = defaultdict(dict)
     for study in studies:
-        if asked := jobs_to_ask_for(study.layout):
+        if asked := jobs_to_query(study.layout):
             backend = backends.choose(study.spec.backend)
             known[backend.name] = backend
             wanted[backend.name][study.layout.root] = asked

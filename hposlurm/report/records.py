@@ -1,4 +1,4 @@
-"""Reads the records of a study, once for all that is shown of it."""
+"""Reads the records of a study, once for everything that is shown of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StudyRecords:
-    """What the files of a study say at one moment."""
+    """The contents of a study's files at one moment."""
 
-    #: where they lie
+    #: their paths
     layout: StudyLayout
     #: the newest revision of the frozen spec
     spec: StudySpec
@@ -26,12 +26,12 @@ class StudyRecords:
 
     @property
     def results(self) -> StudyResults:
-        """Returns what a result table needs of them."""
+        """Returns the part that a result table needs."""
         return StudyResults(self.spec.name, self.history, tuple(self.spec.objectives), self.spec.limits)
 
 
 def read_records(layout: StudyLayout, spec: StudySpec | None = None) -> StudyRecords:
-    """Reads a study's records as they are now; a `spec` that the caller has is not read again.
+    """Reads a study's records as they are now. Give `spec` if it is already known; it is then not read again.
 
     Raises StudyError or SpecError if they cannot be read.
     """

@@ -1,6 +1,6 @@
-"""Result and report rows: the history as flat records with stable column names, for tables and published files.
+"""Builds result and report rows: flat records with stable column names, for tables and published files.
 
-Pure functions.
+All functions are pure.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Row = dict[str, ParamValue]
 
 FIRST = ("trial", "state", "wave", "attempts", "step")
 LAST = ("runtime", "gpu_hours", "node", "reason")
-_PEAKS = ("peak_host_gb", "peak_gpu_gb")  # before the node
-_QUOTED = 100  # characters of a line that are enough to recognise it in the reason that quotes it
+_PEAKS = ("peak_host_gb", "peak_gpu_gb")  # placed before the node
+_QUOTED = 100  # characters; enough to recognise a line of output in the reason that quotes it
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -29,24 +29,25 @@ _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 class Columns:
     """The column of each parameter and of each metric.
 
-    Both keep their own names. Where one is taken, by a fixed column or a metric's by a parameter, it gets a prefix:
-    `param.wave`, `metric.runtime`. `peaks` are the memory columns: what training scripts report by their names counts
-    in there, unless a parameter or an objective is called so.
+    Both keep their own names. A name that is taken, by a fixed column or by a parameter, gets a prefix: `param.wave`,
+    `metric.runtime`.
     """
 
     params: Mapping[str, str]
     metrics: Mapping[str, str]
+    #: The memory columns. A metric of the same name is included in them, unless a parameter or an objective has the
+    #: name.
     peaks: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All columns of a result row, in order."""
+        """Returns all columns of a result row, in order."""
         metrics = (column for column in self.metrics.values() if column not in self.peaks)
         return (*FIRST, *self.params.values(), *metrics, *LAST[:2], *self.peaks, *LAST[2:])
 
 
 def columns(histories: Sequence[History]) -> Columns:
-    """The columns for one table of these studies: parameters as first seen, objectives, other metrics as first seen."""
+    """Returns the columns for one table: parameters as first seen, objectives, other metrics as first seen."""
     taken = set(_RESERVED)
     params = _named((name for h in histories for t in h.trials for name in t.params), "param", taken)
     objectives = [name for history in histories for name in history.objectives]
@@ -68,12 +69,11 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
 
 
 def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS) -> Row:
-    """One row: the last reported `step`, `runtime` in seconds, `gpu_hours`, the peaks of memory in GiB, the last node.
+    """Returns the row of a trial; None stands for a value that does not apply (an inactive parameter) or is unknown.
 
-    None is what does not apply (an inactive parameter) or is not known.
-
-    A metric has its last reported value, one that was no finite number as text. `reason` says why the trial failed or
-    was interrupted, with the last line of its output, or which of the `limits` a completed one breaks.
+    `step` is the last reported one, `runtime` is in seconds, the peaks of memory are in GiB, `node` is the last one. A
+    metric has its last reported value; a value that is not a finite number is text. `reason` says why the trial failed
+    or was interrupted, with the last line of its output, or which of the `limits` a completed trial breaks.
     """
     latest = latest_metrics(trial.attempts)
     row: Row = {
@@ -99,7 +99,7 @@ def _reason(trial: Trial) -> str | None:
     last_line = next((plain for line in reversed(trial.tail) if (plain := printable(line))), "")
     reason = printable(trial.reason)
     if reason == last_line or f": {last_line[:_QUOTED]}" in reason:
-        last_line = ""  # the reason quotes it, a long one perhaps shortened
+        last_line = ""  # the reason already quotes it, perhaps shortened
     kind = "infeasible" if trial.infeasible else ""
     return ": ".join(part for part in (kind, reason, last_line) if part) or None
 
@@ -112,7 +112,7 @@ def _broken(trial: Trial, limits: Limits) -> str | None:
 
 
 def report_rows(history: History, names: Columns) -> Iterator[Row]:
-    """One row per trial, attempt and step; a resumed attempt's steps stand beside those that it repeated."""
+    """Yields one row per trial, attempt and step; steps that a resumed attempt repeated have a row for each attempt."""
     for trial in history.trials:
         for attempt in trial.attempts:
             for report in sorted(attempt.reports, key=lambda r: r.step):

@@ -1,4 +1,4 @@
-"""The names of the table formats, apart from what writes them: the command line needs only the names to start."""
+"""The names of the output formats. They are apart from the writers, because the command line needs only the names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """What `--format` takes for a table."""
+    """The values of `--format` for a table."""
 
     TABLE = "table"
     CSV = "csv"
@@ -16,7 +16,7 @@ class Format(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """What `--format` takes where there is no table to export: for a person or for a program."""
+    """The values of `--format` for other output: for a person or for a program."""
 
     TABLE = "table"
     JSON = "json"

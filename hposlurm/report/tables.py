@@ -1,4 +1,4 @@
-"""The result table of one or several studies, best first: a pure function of their histories."""
+"""Builds the result table of one or several studies, best first: a pure function of their histories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AFTER_COMPLETE = (TrialState.PRUNED, TrialState.RUNNING, TrialState.PAUSED, Tri
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
-    """A study as a table needs it."""
+    """The part of a study that a result table needs."""
 
     name: str
     history: History
@@ -30,17 +30,20 @@ class StudyResults:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows with the same columns. `params`, `objectives` and `metrics` (the other ones) say what a column is."""
+    """Rows with the same columns."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    #: the columns of parameters
     params: tuple[str, ...] = ()
+    #: the columns of objectives
     objectives: tuple[str, ...] = ()
+    #: the columns of all other metrics
     metrics: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The same rows for notebooks and plots; an inactive parameter is missing.
+        """Returns the rows as a DataFrame, for notebooks and plots; an inactive parameter is missing.
 
         `Study.open("bloom-squad").collect().frame` is what `hposlurm collect` shows.
         """
@@ -50,10 +53,10 @@ class Table:
 
 
 def collect(studies: Sequence[StudyResults]) -> Table:
-    """One row per trial: COMPLETE best first, infeasible ones last; then PRUNED, RUNNING, PAUSED, WAITING and FAIL.
+    """Returns one row per trial: COMPLETE ones best first, then PRUNED, RUNNING, PAUSED, WAITING and FAIL.
 
-    Several studies get a column `study`; they are ranked together if they have the same objectives, else one after
-    the other.
+    Infeasible trials are the last of the COMPLETE ones. A table of several studies has a column `study`. The studies
+    are ranked together if they have the same objectives, else one after the other.
     """
     names = columns([study.history for study in studies])
     several = len(studies) > 1
@@ -84,7 +87,7 @@ def _ordered(studies: Sequence[StudyResults]) -> list[Trial]:
 
 
 def _ranked(studies: Sequence[StudyResults]) -> list[Trial]:
-    """Completed trials of studies with the same objectives; each study's own limits say which are feasible."""
+    """Ranks the completed trials of studies with the same objectives; those that break their study's limits last."""
     objectives = studies[0].objectives if studies else ()
     trials = [trial for study in studies for trial in study.history.trials]
     infeasible = {id(t) for study in studies for t in study.history.trials if not keeps(t, study.limits)}

@@ -1,7 +1,7 @@
 """Writes a result table as text: for the terminal, csv, json, Markdown, LaTeX.
 
-csv and json are for programs: full precision, every column. The others are for people: sensible digits, and on the
-terminal only the columns that fit, the least important ones dropped first and named below.
+csv and json are for programs: full precision, all columns. The other formats are for people: few digits. The terminal
+shows only the columns that fit; the least important ones are dropped first, and their names are listed below the table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PEAKS = ("peak_gpu_gb", "peak_host_gb")
 
 
 def render(table: Table, style: Format, width: int = 80) -> str:
-    """`table` as text ending with a newline; `width` (columns) is that of a terminal table only."""
+    """Returns `table` as text that ends with a newline; `width` (in characters) matters for a terminal table only."""
     match style:
         case Format.CSV:
             return to_csv(table.columns, table.rows)
@@ -50,7 +50,7 @@ def _plain(table: Table, width: int) -> str:
 
 
 def show(table: Table, console: Console) -> None:
-    """Prints the table within the console's width; why trials failed stands below it, not in a column."""
+    """Prints the table within the console's width. The reasons of failures are printed below it, not in a column."""
     from rich.text import Text
 
     names, hidden = fitting(table, console.width)
@@ -62,7 +62,7 @@ def show(table: Table, console: Console) -> None:
 
 
 def _lines(table: Table, names: Sequence[str]) -> list[str]:
-    """Header, rule and rows, in columns."""
+    """Returns header, rule and rows, in columns."""
     columns = [_aligned(_column(table, name), is_numeric=_is_numeric(table, name)) for name in names]
     lines = [(" " * _GAP).join(cells).rstrip() for cells in zip(*columns, strict=True)]
     rule = (" " * _GAP).join("─" * cell_len(cells[0]) for cells in columns)
@@ -80,7 +80,7 @@ def _aligned(cells: Sequence[str], *, is_numeric: bool) -> list[str]:
 
 
 def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
-    """The columns that fit into `width` and those that do not; trial, state, study and the first objective stay."""
+    """Returns the columns that fit into `width`, and the others; trial, state, study and first objective stay."""
     empty = [n for n in (*_PEAKS, "node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
     names = [name for name in table.columns if name != "reason" and name not in empty]
     widths = {name: max(map(cell_len, _column(table, name))) for name in names}
@@ -89,7 +89,7 @@ def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     droppable = [name for name in droppable if name in names]
     room = width + _GAP - sum(widths[name] + _GAP for name in names if name not in droppable)
     kept = set()
-    for name in reversed(droppable):  # the most important first; a narrow one may still fit where a wide one did not
+    for name in reversed(droppable):  # the most important first; a narrow column may fit where a wide one did not
         if widths[name] + _GAP <= room:
             room -= widths[name] + _GAP
             kept.add(name)
@@ -108,16 +108,16 @@ def _cell(name: str, value: ParamValue) -> str:
 
 
 def _is_numeric(table: Table, name: str) -> bool:
-    """Whether most of the column are numbers: a diverged trial's "nan" makes it no column of words."""
+    """True if most of the column are numbers; a diverged trial's "nan" does not make it a column of text."""
     values = [row.get(name) for row in table.rows if row.get(name) is not None]
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     return 2 * len(numbers) > len(values)
 
 
 def _reasons(table: Table, width: int) -> list[str]:
-    told = [row for row in table.rows if row.get("reason")]
-    lines = [shorten(f"{_label(row)} {row['state']}: {row['reason']}", 2 * width) for row in told[:_REASONS_SHOWN]]
-    more = len(told) - _REASONS_SHOWN
+    failed = [row for row in table.rows if row.get("reason")]
+    lines = [shorten(f"{_label(row)} {row['state']}: {row['reason']}", 2 * width) for row in failed[:_REASONS_SHOWN]]
+    more = len(failed) - _REASONS_SHOWN
     return [*lines, f"… and {more} more reasons (--format csv)"] if more > 0 else lines
 
 
@@ -160,7 +160,7 @@ _LATEX = {
 
 
 def latex_escaped(text: str) -> str:
-    """`text` so that LaTeX prints it as it is."""
+    """Returns `text` so that LaTeX prints it literally."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 

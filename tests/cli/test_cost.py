@@ -1,4 +1,4 @@
-"""What a study may cost is shown before it is launched, and a large one is launched only if somebody says yes."""
+"""What a study may cost is shown before it is launched, and a large one needs a confirmation."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def write(run: Run, **sections: Any) -> str:
 @pytest.mark.parametrize("words", [["check"], ["launch", "--dry-run"]])
 def test_the_worst_case_is_shown(run: Run, words: list[str]) -> None:
     said = run(*words, write(run)).out
-    assert "cost: at most 36 GPU hours, wave 0 alone 4 (one trial: 2 GPUs for up to 30 min = 1)\n" in said
+    assert "cost: at most 36 GPU hours; wave 0: 4 (one trial: 2 GPUs for up to 30 min = 1)\n" in said
     assert not list(run.runs.iterdir())
 
 
 @pytest.mark.parametrize(
     ("sections", "line"),
     [
-        ({"budget": {"n_trials": 12, "gpu_hours": 8}}, "cost: at most 8 GPU hours, wave 0 alone 4"),
-        ({"budget": {"gpu_hours": 3}}, "cost: at most 3 GPU hours, wave 0 alone 3"),
+        ({"budget": {"n_trials": 12, "gpu_hours": 8}}, "cost: at most 8 GPU hours; wave 0: 4"),
+        ({"budget": {"gpu_hours": 3}}, "cost: at most 3 GPU hours; wave 0: 3"),
         ({"budget": {"wall_time": "1:00:00"}}, "cost: at most 12 GPU hours"),
-        ({"budget": {"patience": 3}}, "cost: any number of GPU hours (no budget bounds them), wave 0 alone 4"),
+        ({"budget": {"patience": 3}}, "cost: any number of GPU hours (no budget bounds them); wave 0: 4"),
         ({"parameters": {"x": {"choices": [1, 2]}}, "search": {"algorithm": "grid"}}, "cost: at most 6 GPU hours"),
         ({"resources": {"time": "00:30:00"}}, "cost: no GPU hours\n"),
     ],
@@ -78,7 +78,7 @@ def test_a_population_is_counted_in_jobs_and_trials(run: Run) -> None:
     herd = "population: 8 members, 3 generations to the steps 3, 6, 8: 24 jobs"
     whole = run("check", write(run, **sections, budget={})).out
     assert f"{herd}; 12 trials, 4 of them copies, if none fails\ntraining: 64 steps, 8 full trainings of 8\n" in whole
-    assert "cost: at most 52.8 GPU hours, wave 0 alone 5.87 (" in whole
+    assert "cost: at most 52.8 GPU hours; wave 0: 5.87 (" in whole
     assert f"{herd}; 9 trials, 1 of them copies" in run("check", write(run, **sections, budget={"n_trials": 9})).out
 
 
@@ -104,7 +104,7 @@ def test_a_large_one_is_refused_where_nobody_can_be_asked(
     file = write(run, budget={"n_trials": 12, **({"confirm_gpu_hours": 35.5} if way == "key" else {})})
     result = run("launch", file)
     assert result.status == 2
-    assert "dear may cost at most 36 GPU hours; more than 35.5 are launched only if somebody says yes" in result.err
+    assert "dear may cost at most 36 GPU hours; more than 35.5 need a confirmation" in result.err
     assert "--yes, or bound it with --set budget.gpu_hours=35.5" in result.err
     assert not launched and not list(run.runs.iterdir())
     assert run("launch", file, "--yes").status == 0
@@ -115,7 +115,7 @@ def test_a_large_one_is_refused_where_nobody_can_be_asked(
 def test_the_default_is_a_thousand(run: Run, launched: list[str]) -> None:
     assert run("launch", write(run, budget={"n_trials": 333})).status == 0
     result = run("launch", write(run, budget={"n_trials": 334}))
-    assert "at most 1,002 GPU hours; more than 1,000 are" in result.err
+    assert "at most 1,002 GPU hours; more than 1,000 need" in result.err
     assert launched == ["dear"]
 
 

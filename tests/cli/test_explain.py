@@ -25,7 +25,7 @@ def test_a_trial_is_explained_for_people_and_for_programs(run: Run, halved: Path
 
 
 def test_a_study_is_explained_for_people_and_for_programs(run: Run, halved: Path) -> None:
-    assert "rung 1:  20 got there" in run("explain", "played").out
+    assert "rung 1:  20 reached it" in run("explain", "played").out
     data = json.loads(run("explain", str(halved), "--format", "json").out)
     assert [rung["step"] for rung in data["premise"]["rungs"]] == [1, 3]
     assert data["origins"] == {"random": 20}

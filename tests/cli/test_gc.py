@@ -58,7 +58,7 @@ def test_gc_keeps_as_many_as_the_study_says(demo: StudyLayout, run: Run) -> None
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ([], "disk: unknown; trial.checkpoint_gb would tell how much the checkpoints of one trial use"),
+        ([], "disk: unknown; set trial.checkpoint_gb to the space that all checkpoints of one trial use"),
         (
             ["trial.checkpoint_gb=7"],
             "disk: at most 84 GB of checkpoints (7 GB a trial, all trials' checkpoints are kept)",

@@ -40,7 +40,8 @@ def test_the_cost_is_told_before_it_is_paid(run):
         "bloom-simulated: 6 of 6 trials are done",
         "by trial.py:trial on 4 virtual GPUs (barrier): nothing was trained",
         "1h30m of virtual time",
-        "100.0% of the time of the GPUs that it may use at once; 100.0% until the last new trial started (at 1h00m)",
+        "100.0% of the time of the GPUs that the study may use at once; "
+        "100.0% until the last new trial started (at 1h00m)",
         "6 of the 6 that the cluster has in this time",
         "6: 6 complete",
         "next:      hposlurm collect bloom-simulated",
@@ -97,7 +98,7 @@ def test_its_decisions_are_explained_from_its_records(run):
     rungs = ("--set", "search.algorithm=asha", "--set", "search.min_resource=1", "--set", "search.max_resource=3")
     assert run(*COMMAND, *rungs, "--set", "waves.mode=refill", "--set", "budget.n_trials=9").status == 0
     told = "".join(run("explain", "bloom-simulated", str(trial)).out for trial in range(9))
-    assert told.count("decided again from the records: the same") > 9
+    assert told.count("recomputed from the records: the same decision") > 9
     assert "NOT the same" not in told and "sent on" in run("explain", "bloom-simulated").out
 
 

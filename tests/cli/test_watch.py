@@ -319,8 +319,8 @@ def test_logs_prints_the_output_and_below_it_the_errors(run: Run, demo: StudyLay
 @pytest.mark.parametrize(
     ("errors", "whose"),
     [
-        ("hposlurm: trial 2, attempt 0: complete\n", ", the worker's own words"),
-        ("a warning\nhposlurm: trial 2, attempt 0: complete", ', with the worker\'s own words behind "hposlurm:"'),
+        ("hposlurm: trial 2, attempt 0: complete\n", ", lines of the worker"),
+        ("a warning\nhposlurm: trial 2, attempt 0: complete", ', with lines of the worker that start with "hposlurm:"'),
         ("a warning of hposlurm: no\n", ""),
     ],
 )

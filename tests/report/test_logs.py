@@ -77,7 +77,7 @@ def test_an_attempt_that_did_not_say_where_its_log_is_has_none(tmp_path: Path) -
     add_wave(layout, [0])
     write_journal(layout, 0, [start(0, log="")])
     trial = read_history(layout).trial(0)
-    with pytest.raises(StudyError, match="attempt 0 of trial 0 left no record"):
+    with pytest.raises(StudyError, match="attempt 0 of trial 0 has no record"):
         log_path(layout, trial, trial.attempts[0])
 
 

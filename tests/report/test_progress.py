@@ -120,7 +120,7 @@ def test_a_planner_that_an_earlier_one_keeps_waiting_is_not_waited_for_for_ever(
         (ElementState(JobState.FAILED), "its planner (job 150) is FAILED"),
         (ElementState(JobState.CANCELLED), "its planner (job 150) is CANCELLED"),
         (GONE, "its planner (job 150) is not in the queue"),
-        (ElementState(JobState.PENDING, "DependencyNeverSatisfied"), "waits for ever"),
+        (ElementState(JobState.PENDING, "DependencyNeverSatisfied"), "will never start"),
     ],
 )
 @pytest.mark.parametrize("element", [JobState.RUNNING, JobState.COMPLETED])
@@ -155,7 +155,7 @@ def test_a_wave_that_was_recorded_and_never_released_is_stalled(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("reason", "advice"),
     [
-        ("JobHeldUser", "scontrol release 100_1, or take the trial out: hposlurm cancel demo 1"),
+        ("JobHeldUser", "scontrol release 100_1, or cancel the trial: hposlurm cancel demo 1"),
         ("JobHeldAdmin", "ask for its release"),
         ("launch failed requeued held", "scontrol release 100_1"),
         ("launch_failed_requeued_held", "scontrol release 100_1"),
@@ -354,7 +354,7 @@ def test_a_publisher_that_failed_is_a_note_until_it_caught_up(tmp_path: Path) ->
     write_publication(layout, "csv", Publication(failure="No space\x1b[2J left"))
     view = look(layout)
     assert view.to_json()["unpublished"] == {"csv": "No space\x1b[2J left"}
-    assert "csv: not published: No space left; the next step tries it again" in printed(view)
+    assert "csv: not published: No space left; the next step retries" in printed(view)
     write_publication(layout, "csv", Publication())
     assert look(layout).unpublished == {}
 
