@@ -34,7 +34,7 @@ def find_study(name_or_dir: str | Path, runs: Path) -> StudyLayout:
         if directory.is_file():
             raise RequestError(f"{str(name_or_dir)!r} is a file; a study is a directory with a study.yaml in it")
         if directory.is_dir():
-            raise RequestError(f"{directory} has no study.yaml in it, so it is no study directory")
+            raise RequestError(f"{directory} has no study.yaml, so it is not a study directory")
     raise RequestError(f"no study {str(name_or_dir)!r} here or in {runs}{_nearest(str(name_or_dir), runs)}")
 
 

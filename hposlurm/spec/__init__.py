@@ -1,9 +1,9 @@
-"""The study file: YAML → a validated, frozen StudySpec, and back.
+"""Reads the study file from YAML into a validated, frozen StudySpec, and writes it back.
 
 May import render (to try a command out), space, pruning and errors.
 
-All problems of a file are found at once and raised as one SpecError. Laid over the study file, in this order: a search
-space file (its sections take the place of the study file's), overlay files (merged), `--set` settings.
+All problems of a file are found at once and raised as one SpecError. Three things override the study file, in this
+order: a search space file (its sections replace those of the study file), overlay files (merged), `--set` settings.
 """
 
 from __future__ import annotations
@@ -77,16 +77,16 @@ def load(
     *,
     frozen: bool = False,
 ) -> StudySpec:
-    """The study in the file at `path` with everything laid over it; raises SpecError with all problems.
+    """Returns the study in the file at `path`, with all overrides applied. Raises SpecError with all problems.
 
-    `settings` are "a.b.c=value". Relative paths (`slurm.template`, `search.warm_start`) count from the file that has
-    them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out again, and a template that is gone by
-    now does not matter.
+    `settings` are "a.b.c=value". Relative paths (`slurm.template`, `search.warm_start`) are relative to the file that
+    contains them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out again, and its template may be
+    missing by now.
     """
     data, problems = document.read(path)
     if data is None:
         raise SpecError(str(path), problems)
-    data, found = _lay_over(_anchored(data, path.parent), overlays, settings, search_space)
+    data, found = _overridden(_anchored(data, path.parent), overlays, settings, search_space)
     problems += found
     if data is None:
         raise SpecError(str(path), problems)
@@ -99,10 +99,10 @@ def load(
     return spec
 
 
-def _lay_over(
+def _overridden(
     data: dict[str, Any], overlays: Sequence[Path], settings: Sequence[str], search_space: Path | None
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """`data` with everything laid over it and the problems of that; None where a file has nothing to lay over it."""
+    """Returns `data` with all overrides applied, and their problems; None if a file could not be read."""
     problems: list[Problem] = []
     if search_space is not None:
         sections, problems = _search_space(search_space)
@@ -124,7 +124,7 @@ def _search_space(file: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
     if sections is None:
         return None, [_within(file, problem) for problem in found]
     for key in sorted(sections.keys() - set(_SEARCH_SPACE_KEYS)):
-        hint = suggestion(key, _SEARCH_SPACE_KEYS, "a search space file has")
+        hint = suggestion(key, _SEARCH_SPACE_KEYS, "allowed in a search space file")
         found.append(Problem(key, f"unknown key {key!r}", hint))
     kept = {key: value for key, value in sections.items() if key in _SEARCH_SPACE_KEYS}
     return kept, [_within(file, problem) for problem in found]
@@ -135,7 +135,7 @@ def _within(file: Path, problem: Problem) -> Problem:
 
 
 def _anchored(data: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """`data` with relative paths (`slurm.template`, `search.warm_start`) made absolute, as seen from `directory`."""
+    """Returns `data` with relative paths (`slurm.template`, `search.warm_start`) made absolute, from `directory`."""
     slurm, search = data.get("slurm"), data.get("search")
     if isinstance(slurm, dict) and isinstance(slurm.get("template"), str) and slurm["template"]:
         data = {**data, "slurm": {**slurm, "template": str((directory / slurm["template"]).absolute())}}
@@ -146,7 +146,7 @@ def _anchored(data: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False) -> StudySpec:
-    """The study in `data`, which is made of dict, list and single values; raises SpecError with all problems.
+    """Returns the study in `data`, which consists of dict, list and single values. Raises SpecError with all problems.
 
     `source` names the data in messages. `frozen` as in `load`.
     """
@@ -176,9 +176,9 @@ def _template(data: Mapping[str, Any]) -> Path | None:
 
 
 def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` without keys that are null, in sections too: an overlay unsets a key by `key: null`.
+    """Returns `data` without keys that are null, in sections too: an overlay unsets a key by `key: null`.
 
-    Inside of definitions and of `slurm.extra` null is a value and stays.
+    In definitions and in `slurm.extra` null is a value and is kept.
     """
     cleaned = {str(key): value for key, value in data.items() if value is not None}
     for name in ("search", "budget", "waves", "trial", "resources", "slurm", "simulation"):
@@ -192,7 +192,7 @@ def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dump(spec: StudySpec) -> str:
-    """YAML that `load` reads back as an equal spec, with every default written out."""
+    """Returns YAML that `load` reads back as an equal spec, with all defaults written out."""
     data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     data["parameters"] = _definitions(spec.parameters)
     data["conditionals"] = [_conditional(conditional) for conditional in spec.conditionals]
@@ -209,7 +209,7 @@ def _conditional(conditional: Conditional) -> dict[str, Any]:
 
 
 def _definitions(definitions: Mapping[str, Definition]) -> dict[str, Any]:
-    """As they were given, and `type` where it was inferred; a default of null is not the same as none."""
+    """Returns the definitions as given, plus an inferred `type`; `default: null` is not the same as no default."""
     return {
         name: {"type": definition.type} | definition.model_dump(mode="json", exclude_unset=True)
         for name, definition in definitions.items()

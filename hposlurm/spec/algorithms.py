@@ -1,7 +1,7 @@
-"""The one table of algorithms: each fact about a sampler or a pruner that other modules decide by.
+"""The table of algorithms: the only place for facts about a sampler or a pruner that other modules depend on.
 
-An algorithm is a pair of a sampler, which says what points are tried, and a pruner, which says how far each is trained.
-What runs them stands in two registries by the same names: `hposlurm.search.sampler.BUILDERS` and
+An algorithm is a pair: the sampler chooses the points to try, and the pruner decides how far each is trained. Two
+registries have the code under the same names: `hposlurm.search.sampler.BUILDERS` and
 `hposlurm.search.requests.SCHEDULES`. Standard library only.
 """
 
@@ -14,88 +14,88 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class SamplerTraits:
-    """States the facts of one sampler; the defaults are those of a model of the objectives."""
+    """The facts about one sampler. The defaults are those of a sampler that models the objectives."""
 
     name: str
-    #: Where one of its points comes from, for people.
+    #: The origin of its points, as text for people.
     origin: str
-    #: The keys of `search` that it reads and not every sampler does.
+    #: The keys of `search` that this sampler reads and some others do not.
     keys: tuple[str, ...] = ()
-    #: Never looks at the value of a trial.
+    #: True if it never uses the values of trials.
     is_blind: bool = False
-    #: Lists every point of the space once, in an order of its own; so the study ends by itself.
+    #: True if it lists each point of the space once, in a fixed order; so the study ends by itself.
     lists_all: bool = False
-    #: Learns from a whole generation at once, which a wave has to be.
+    #: True if it learns from a whole generation at once; a wave must be a generation.
     by_generations: bool = False
-    #: Learns from completed trials only: one that was stopped at a report has to be shown as completed.
+    #: True if it learns from completed trials only: trials stopped at a report must be passed to it as completed.
     completed_only: bool = False
-    #: Costs next to nothing to ask, so that a forecast may play it.
+    #: True if a proposal costs almost nothing, so that a forecast may simulate it.
     is_cheap: bool = False
-    #: Moves numbers only; what to use where there is none.
+    #: Not empty if it needs numeric parameters: what to use if there are none.
     instead_of_numbers: str = ""
-    #: Has one objective only; what to use with several.
+    #: Not empty if it supports only one objective: what to use with several.
     instead_of_one_objective: str = ""
-    #: The Python package that it needs beside those that hposlurm depends on, and what to do without it.
+    #: A Python package that it needs and that hposlurm does not depend on, and what to do without it.
     package: str = ""
     package_hint: str = ""
-    #: The pruner that an algorithm of its name stands for.
+    #: The pruner of the algorithm with this name.
     pruner: str = "none"
-    #: False for one half of a pair that works with its own other half only.
+    #: False if it works only with the pruner of its own name.
     is_free: bool = True
-    #: The origin, of those that it gives its points, whose model learns from all rungs at once.
+    #: The origin among those of its points whose model learns from all rungs at once.
     over_rungs: str = ""
 
     @property
     def has_startup(self) -> bool:
-        """Whether its first points are drawn at random."""
+        """True if its first points are drawn at random."""
         return "startup_trials" in self.keys
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A key of `search` that a pruner cannot do without."""
+    """A key of `search` that a pruner requires."""
 
     key: str
-    #: What follows "is missing; ".
+    #: The text after "is missing; ".
     why: str
     hint: str = ""
-    #: A key that does instead.
+    #: A key that is sufficient instead.
     other: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PrunerTraits:
-    """States the facts of one pruner; the defaults are those of one that trains every trial to its end."""
+    """The facts about one pruner. The defaults are those of a pruner that trains each trial to its end."""
 
     name: str
-    #: The sampler that an algorithm of its name stands for; "" if there is no such algorithm.
+    #: The sampler of the algorithm with this name; "" if there is no such algorithm.
     sampler: str
-    #: The keys of `search` that it reads and not every pruner does.
+    #: The keys of `search` that this pruner reads and some others do not.
     keys: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
-    #: Compares trials at rungs; "with max_resource": where the study file says where the highest one is.
+    #: When it compares trials at rungs; "with max_resource": if the study file gives the highest rung.
     rungs: Literal["never", "always", "with max_resource"] = "never"
-    #: Is asked by the worker at every report (see hposlurm.pruning.RULES), and waits for nobody.
+    #: True if the worker applies it at each report (see hposlurm.pruning.RULES), without waiting for other trials.
     at_reports: bool = False
-    #: Compares a whole generation before anyone goes on, and ends by itself.
+    #: True if it compares a whole generation before any trial continues; it ends a study by itself.
     in_generations: bool = False
-    #: A wave is a rung, and is decided when everyone in it has got there.
+    #: True if a wave is a rung, decided when all its trials have reached it.
     by_rungs: bool = False
-    #: May send a paused trial on at any time, however long ago it was paused.
+    #: True if it may send a paused trial on at any later time.
     promotes_any_time: bool = False
-    #: Looks at one number per report, which a comparison by domination does not give.
+    #: True if it needs one number per report, which a comparison by domination does not provide.
     one_number: bool = False
-    #: Looks at the first objective only.
+    #: True if it uses only the first objective.
     first_objective: bool = False
-    #: `search.percentile` where it is not given.
+    #: The default of `search.percentile`.
     percentile: float = 50.0
-    #: The pruner that a forecast plays in its place where it has rungs.
+    #: The pruner that a forecast simulates instead of it if there are rungs.
     played_as: str = ""
     is_free: bool = True
 
     @property
     def in_one_go(self) -> bool:
-        """Whether a trial is never paused: it is trained to its end, or stopped for good."""
+        """True if a trial is never paused: it is trained to its end, or stopped for good."""
         return not (self.in_generations or (self.rungs != "never" and not self.at_reports))
 
     def has_rungs(self, max_resource: int | None) -> bool:
@@ -107,7 +107,7 @@ _RUNGS = ("min_resource", "reduction_factor")
 _POPULATION = ("population_size",)
 _SEVERAL = "with several use tpe, gp, nsga2, nsga3, qmc or random"
 
-# The order of the rows is that in which messages list the names.
+# Messages list the names in the order of the rows.
 SAMPLERS: Mapping[str, SamplerTraits] = {
     row.name: row
     for row in (
@@ -129,7 +129,7 @@ SAMPLERS: Mapping[str, SamplerTraits] = {
             keys=("startup_trials",),
             completed_only=True,
             package="torch",
-            package_hint="gp needs PyTorch wherever waves are planned, on the login node as in jobs; "
+            package_hint="gp needs PyTorch wherever waves are planned, on the login node and in jobs; "
             "install torch there, or use tpe",
         ),
         SamplerTraits("nsga2", "proposed by NSGA-II", keys=_POPULATION, by_generations=True),
@@ -177,7 +177,7 @@ PRUNERS: Mapping[str, PrunerTraits] = {
             "patient",
             "tpe",
             keys=("compare_by", "warmup_steps"),
-            needs=(Need("patience", "patient stops a trial that has not improved in so many reports"),),
+            needs=(Need("patience", "patient stops a trial that has not improved in this number of reports"),),
             at_reports=True,
             one_number=True,
         ),
@@ -193,11 +193,11 @@ PRUNERS: Mapping[str, PrunerTraits] = {
                 "perturb_factors",
             ),
             needs=(
-                Need("population_size", "pbt needs it: how many models are trained side by side"),
+                Need("population_size", "pbt needs it: the number of models that are trained in parallel"),
                 Need("max_resource", "pbt needs it: the step at which training ends"),
                 Need(
                     "perturbation_interval",
-                    "pbt needs it: after how many steps the worst become copies of the best",
+                    "pbt needs it: the number of steps after which the worst become copies of the best",
                 ),
             ),
             in_generations=True,
@@ -208,27 +208,27 @@ PRUNERS: Mapping[str, PrunerTraits] = {
             keys=_RUNGS,
             rungs="with max_resource",
             promotes_any_time=True,
-            # its rungs are those of asha while early results predict late ones; otherwise there are fewer
+            # its rungs are those of asha as long as early results predict late ones; otherwise it has fewer
             played_as="asha",
             is_free=False,
         ),
     )
 }
 
-#: What an algorithm stands for that is named after neither its sampler nor its pruner.
+#: The pairs of the algorithms that are named after neither their sampler nor their pruner.
 PAIRS: Mapping[str, tuple[str, str]] = {"bohb": ("tpe", "hyperband")}
 
 DEFAULT = "auto"
 DEFAULT_SAMPLER = "tpe"
 DEFAULT_PRUNER = "none"
-#: The rule that `search.patience` brings without a pruner.
+#: The stopping rule of a study that has `search.patience` and no pruner.
 PATIENCE_RULE = "patient"
-#: The sampler that a forecast plays in place of one that is not cheap.
+#: The sampler that a forecast simulates instead of one that is not cheap.
 CHEAPEST = "random"
 
 
 def pair_of(algorithm: str) -> tuple[str, str]:
-    """Returns the sampler and the pruner that an algorithm of that name stands for; raises KeyError for no such one."""
+    """Returns the sampler and the pruner of the algorithm with that name. Raises KeyError if there is none."""
     if sampler := SAMPLERS.get(algorithm):
         return algorithm, sampler.pruner
     if (pruner := PRUNERS.get(algorithm)) and pruner.sampler:
@@ -237,17 +237,17 @@ def pair_of(algorithm: str) -> tuple[str, str]:
 
 
 def sampler_names() -> tuple[str, ...]:
-    """Returns what `search.sampler` may be."""
+    """Returns the allowed values of `search.sampler`."""
     return tuple(row.name for row in SAMPLERS.values() if row.is_free)
 
 
 def pruner_names() -> tuple[str, ...]:
-    """Returns what `search.pruner` may be."""
+    """Returns the allowed values of `search.pruner`."""
     return (DEFAULT_PRUNER, *sorted(row.name for row in PRUNERS.values() if row.is_free and row.name != DEFAULT_PRUNER))
 
 
 def algorithm_names() -> tuple[str, ...]:
-    """Returns what `search.algorithm` may be."""
+    """Returns the allowed values of `search.algorithm`."""
     pruners = (row.name for row in PRUNERS.values() if row.sampler and row.name not in SAMPLERS)
     return (DEFAULT, *sampler_names(), *sorted((*pruners, *PAIRS)))
 
@@ -264,9 +264,9 @@ def users(key: str) -> tuple[str, ...]:
 
 
 def refusals(sampler: SamplerTraits, n_objectives: int, *, has_numbers: bool) -> Iterator[tuple[str, str]]:
-    """Yields why the sampler cannot search for so many objectives, or without a number; each with what to do."""
+    """Yields why the sampler cannot search for `n_objectives`, or without numeric parameters, each with a hint."""
     if sampler.instead_of_one_objective and n_objectives > 1:
-        yield f"{sampler.name} has one objective only", sampler.instead_of_one_objective
+        yield f"{sampler.name} supports only one objective", sampler.instead_of_one_objective
     if sampler.instead_of_numbers and not has_numbers:
-        what = f"{sampler.name} moves numbers (float and int parameters outside of conditionals), and there is none"
+        what = f"{sampler.name} needs numeric parameters (float or int, outside conditionals), and there are none"
         yield what, sampler.instead_of_numbers

@@ -1,4 +1,4 @@
-"""Checks of the budget, on the raw data: does anything end the study, and can it begin at all?"""
+"""Checks the budget, on the raw data: does it end the study, and does it allow at least one trial?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hposlurm.spec.ends import ends_by
 
 
 def budget_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
-    """Yields what is wrong with `budget` in `data`."""
+    """Yields the problems of `budget` in `data`."""
     budget, search = data.get("budget", {}), section(data, "search")
     if not isinstance(budget, dict):
         return  # the model reports it
@@ -27,7 +27,7 @@ def budget_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
     elif not ends_by(budget, algorithms):
         hint = "or set budget.gpu_hours, budget.wall_time or budget.patience"
         if open_end := next((key for key in ("target", "terminator") if key in budget), None):
-            hint = f"a {open_end} may never be reached: beside it " + hint.removeprefix("or ")
+            hint = f"a {open_end} may never be reached; also " + hint.removeprefix("or ")
         yield Problem(
             "budget.n_trials",
             f"is missing; only search.algorithm: {' and '.join(self_ending())} end by themselves",
@@ -35,7 +35,7 @@ def budget_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
         )
     objectives = data.get("objectives")
     if budget.get("terminator") and isinstance(objectives, list | tuple) and len(objectives) > 1:
-        yield Problem("budget.terminator", f"works with one objective, there are {len(objectives)}", "take it out")
+        yield Problem("budget.terminator", f"works only with one objective; there are {len(objectives)}", "remove it")
     yield from _gpu_hour_problems(budget, draft.resources)
 
 
@@ -57,8 +57,8 @@ def _gpu_hour_problems(budget: Mapping[str, Any], asked: model.ResourcesSpec | N
     if not asked.gpu_hours:
         yield Problem(
             "budget.gpu_hours",
-            "the trials ask for no GPUs, so none of it would ever be used",
-            "set resources.gpus_per_node, or use budget.wall_time (in an overlay, `gpu_hours: null` takes it out)",
+            "the trials request no GPUs, so it would never be used",
+            "set resources.gpus_per_node, or use budget.wall_time (in an overlay, `gpu_hours: null` removes it)",
         )
     elif asked.gpu_hours > limit * (1 + 1e-9):
         yield Problem(

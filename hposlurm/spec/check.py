@@ -1,4 +1,4 @@
-"""Checks across the sections of a study file, on the raw data: one broken section must not hide another's problems."""
+"""Checks a study file across its sections, on the raw data: an invalid section must not hide problems of others."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from hposlurm.spec.simulation import simulation_problems
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LENGTH = 64
-# Names that Jinja2 gives a meaning of its own, or that are columns of the result table
+# Names that have a meaning in Jinja2, and names of columns of the result table
 _JINJA_NAMES = frozenset({"true", "false", "none", "loop", "self", "super", "varargs", "kwargs", "caller"})
 _JINJA_GLOBALS = frozenset({"cycler", "dict", "joiner", "lipsum", "namespace", "range"})
 _COLUMNS = frozenset({"state", "wave", "attempts", "runtime", "gpu_hours", "node", "reason"})
 
 
 def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong in `data` beyond what the model says about single values."""
+    """Returns all problems in `data` that the model does not find in single values."""
     draft = read_draft(data)
     metrics = {entry["name"] for _, entry in mappings(data.get("objectives"), "") if isinstance(entry.get("name"), str)}
     metrics |= {name for name in entries(data.get("metrics")) if isinstance(name, str)}
@@ -44,7 +44,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
         draft.problems += definition_problems(draft.where[name], definition)
     if cycle := dependency_order(draft.needs)[1]:
         chain = " → ".join([*cycle, cycle[0]])
-        draft.problems.append(Problem(draft.where[cycle[0]], f"its condition goes in a circle: {chain}"))
+        draft.problems.append(Problem(draft.where[cycle[0]], f"its condition is circular: {chain}"))
     draft.problems += _objective_problems(data)
     draft.problems += search_problems(data, draft)
     draft.problems += _metric_problems(data, draft)
@@ -71,15 +71,15 @@ def _name_problems(name: str, where: str, metrics: set[str]) -> Iterator[Problem
         rule = f"letters, digits and _, not a digit first, at most {_NAME_LENGTH}"
         yield Problem(where, f"{quoted(name)} cannot be a parameter's name: {rule}")
     elif keyword.iskeyword(name) or name.lower() in _JINJA_NAMES | _JINJA_GLOBALS:
-        yield Problem(where, f"{name} means something else in expressions or templates; choose another name")
+        yield Problem(where, f"{name} has another meaning in expressions or templates; choose another name")
     elif name in COMMAND_FACTS or name in UNSET:
-        yield Problem(where, f"{name} is a fact that every command has already; choose another name")
+        yield Problem(where, f"{name} is already defined in every command; choose another name")
     elif name in _COLUMNS or name in metrics:
-        yield Problem(where, f"{name} is another column of the result table already; choose another name")
+        yield Problem(where, f"{name} is already another column of the result table; choose another name")
 
 
 def definition_problems(where: str, definition: Definition) -> Iterator[Problem]:
-    """What is wrong between the values of one parameter's definition."""
+    """Yields the problems between the values of one parameter's definition."""
     if isinstance(definition, CategoricalDefinition):
         yield from _choice_problems(where, definition)
         return
@@ -89,7 +89,7 @@ def definition_problems(where: str, definition: Definition) -> Iterator[Problem]
     if definition.log and definition.min <= 0:
         yield Problem(f"{where}.min", f"must be more than 0 with log: true, not {definition.min!r}")
     if definition.log and definition.step not in (None, 1):
-        yield Problem(f"{where}.step", "cannot be used with log: true; take one of them out")
+        yield Problem(f"{where}.step", "cannot be used with log: true; remove one of them")
     elif definition.step is not None and definition.step > definition.max - definition.min > 0:
         width = f"{definition.max!r} - {definition.min!r}"
         yield Problem(f"{where}.step", f"{definition.step!r} is larger than the whole range ({width})")
@@ -97,7 +97,7 @@ def definition_problems(where: str, definition: Definition) -> Iterator[Problem]
         return
     if not definition.min <= definition.default <= definition.max:
         allowed = f"{definition.min!r} to {definition.max!r}"
-        yield Problem(f"{where}.default", f"{definition.default!r} is outside of the range {allowed}")
+        yield Problem(f"{where}.default", f"{definition.default!r} is outside the range {allowed}")
     elif not definition.parameter("", None).contains(definition.default):
         steps = f"{definition.min!r} in steps of {definition.step!r}"
         yield Problem(f"{where}.default", f"{definition.default!r} is not on the grid from {steps}")
@@ -109,7 +109,7 @@ def _choice_problems(where: str, definition: CategoricalDefinition) -> Iterator[
         yield Problem(f"{where}.choices", "must not be empty")
         return
     for index, choice in enumerate(choices):
-        if choice in choices[:index]:  # also true beside 1, which samplers cannot tell apart
+        if choice in choices[:index]:  # true equals 1 here: samplers cannot distinguish the two
             first = choices[choices.index(choice)]
             yield Problem(f"{where}.choices.{index}", f"{quoted(choice)} is the same choice as {quoted(first)}")
     default = definition.default
@@ -125,9 +125,9 @@ def _objective_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
         if not isinstance(name, str) or not name:
             continue
         if name in seen:
-            yield Problem(f"{path}.name", f"{name!r} is an objective already at {seen[name]}")
+            yield Problem(f"{path}.name", f"{name!r} is already an objective at {seen[name]}")
         elif not is_metric_name(name):
-            yield Problem(f"{path}.name", f"{name!r} is no metric's name: letters, digits and _ . / @ : - only")
+            yield Problem(f"{path}.name", f"{name!r} is not a metric name; allowed: letters, digits and _ . / @ : -")
         seen.setdefault(name, f"{path}.name")
 
 
@@ -155,14 +155,14 @@ def _pattern_problems(pattern: str) -> Iterator[Problem]:
     try:
         groups = re.compile(pattern).groupindex
     except (re.error, RecursionError, OverflowError) as error:
-        yield Problem(path, f"{quoted(pattern)} is no regular expression: {error}")
+        yield Problem(path, f"{quoted(pattern)} is not a regular expression: {error}")
         return
     if not groups:
         yield Problem(path, f"{quoted(pattern)} has no named group", r"such as (?P<eval_loss>[\d.]+)")
 
 
 def resort(problems: Sequence[Problem]) -> list[Problem]:
-    """Without repetitions, in the order of the study file's sections; what has no section comes first."""
+    """Returns `problems` without duplicates, in the order of the file's sections; those without a section first."""
     order = [info.alias or name for name, info in model.StudySpec.model_fields.items()]
     rank = {section: index for index, section in enumerate(order)}
     return sorted(dict.fromkeys(problems), key=lambda problem: rank.get(problem.path.split(".")[0], -1))

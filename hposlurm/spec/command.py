@@ -1,4 +1,4 @@
-"""Checks of Jinja2 texts before anything runs: the trial's command and a script template of the user's own."""
+"""Checks Jinja2 texts before any trial runs: the trial's command, and the user's script template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hposlurm.space import SearchSpace
 from hposlurm.spec.problems import suggestion
 from hposlurm.trial import ParamValue
 
-# What every command may use besides parameters; the facts that must be set first are in UNSET
+# The facts that every command may use besides parameters; UNSET has those that must be set first
 COMMAND_FACTS = frozenset(
     {
         "checkpoint_dir",
@@ -30,7 +30,7 @@ COMMAND_FACTS = frozenset(
         "trial_dir",
     }
 )
-# Facts that are known only when something is set in the study file, and what that is
+# Facts that exist only if a key of the study file is set, each with that key
 UNSET: Mapping[str, str] = {
     "ds_config": "trial.deepspeed",
     "gpu_memory_gb": "resources.gpu_memory_gb",
@@ -40,7 +40,7 @@ _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 
 
 def command_problems(command: str, names: set[str]) -> list[Problem]:
-    """What is wrong with `trial.command` as a template in which `names` are defined: its syntax, unknown names."""
+    """Returns the problems of `trial.command` as a template in which `names` are defined: syntax, unknown names."""
     import jinja2
     from jinja2 import meta, nodes
 
@@ -57,20 +57,20 @@ def command_problems(command: str, names: set[str]) -> list[Problem]:
         return [Problem(path, f"not a template: {type(error).__name__}")]
     tests = [test for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
     asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
-    # `{% if ds_config is defined %}` lets one command serve studies with and without it
+    # `{% if ds_config is defined %}` lets one command serve studies with and without DeepSpeed
     unknown = sorted(used - names - environment.globals.keys() - (asked & UNSET.keys()))
     return [Problem(path, f"{name!r} is not defined", name_hint(name, names)) for name in unknown]
 
 
 def name_hint(name: str, names: Iterable[str]) -> str:
-    """What to write or set instead of the unknown `name`."""
+    """Returns what to write instead of the unknown `name`, or what to set."""
     if name in UNSET:
-        return f"set {UNSET[name]} to have it"
-    return suggestion(name, names, "defined are")
+        return f"set {UNSET[name]} to define it"
+    return suggestion(name, names, "defined")
 
 
 def template_problems(path: Path, where: str) -> list[Problem]:
-    """Whether the file at `path` is there and is a Jinja2 template; `where` is the key that names it."""
+    """Returns a problem unless the file at `path` is a readable Jinja2 template; `where` is the key that names it."""
     import jinja2
 
     from hposlurm.render.environment import for_files
@@ -92,9 +92,9 @@ def template_problems(path: Path, where: str) -> list[Problem]:
 def inactive_problems(
     command: str, space: SearchSpace, facts: Iterable[str], configurations: Iterable[Mapping[str, ParamValue]]
 ) -> list[Problem]:
-    """Conditional parameters that `command` needs in one of `configurations` in which they are inactive.
+    """Returns a problem for each conditional parameter that `command` uses in a configuration in which it is inactive.
 
-    Found by rendering: the same names in a later wave would stop the planner when nobody is looking.
+    They are found by rendering. Without this check, the planner would fail at a later wave, unattended.
     """
     import jinja2
 
@@ -113,13 +113,13 @@ def inactive_problems(
             match = _UNDEFINED.search(str(error))
             if match and match[1] in conditions:
                 needed[match[1]] = None
-                stand_ins[match[1]] = "1"  # so that the next rendering gets to the next one
-        except Exception:  # noqa: BLE001, S112, RUF100  # a stand-in that is no real value proves nothing
+                stand_ins[match[1]] = "1"  # so that the next rendering finds the next one
+        except Exception:  # noqa: BLE001, S112, RUF100  # the error may come from a stand-in value
             continue
     return [
         Problem(
             "trial.command",
-            f"{name!r} is inactive, so undefined, where {conditions[name]} is false",
+            f"{name!r} is inactive and therefore undefined where {conditions[name]} is false",
             f"write {{% if {name} is defined %}}…{{% endif %}} around it, or use {{{{ flags }}}}",
         )
         for name in needed

@@ -1,4 +1,4 @@
-"""What one parameter may be, and parameters that are there only under a condition."""
+"""The definitions of parameters, and conditionals: parameters that exist only under a condition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hposlurm.spec.fields import (
     Whole,
 )
 
-# Whole numbers of a search space stay exact as floats, which samplers and SQLite readers turn them into
+# Samplers and readers of SQLite convert whole numbers to floats, which are exact up to this number
 _INT_LIMIT = 2**53
 
 
@@ -52,7 +52,7 @@ class IntDefinition(Section):
 
 
 class CategoricalDefinition(Section):
-    """`default` UNSET is none at all; `default: null` is the choice null."""
+    """A categorical parameter. `default` UNSET means no default; `default: null` is the choice null."""
 
     type: Literal["categorical"] = "categorical"
     choices: tuple[Scalar, ...]
@@ -67,7 +67,7 @@ class CategoricalDefinition(Section):
 
 
 def _definition_type(value: Any) -> str | None:
-    """Which definition `value` is meant to be: its `type`, and categorical where only `choices` says so."""
+    """Returns the type of the definition `value`: its `type`, or "categorical" if it has `choices` but no `type`."""
     if not isinstance(value, Mapping):
         return getattr(value, "type", None)
     if "type" in value:
@@ -89,7 +89,7 @@ DEFINITIONS: Mapping[str, type[Section]] = {
 
 
 class Conditional(Section):
-    """Parameters that are there where `if` is true, and `conditionals` that count only there."""
+    """Parameters that exist where `if` is true, and `conditionals` that apply only there."""
 
     condition: Text = Field(alias="if")
     then: dict[str, Definition] = Field(min_length=1)
@@ -97,7 +97,7 @@ class Conditional(Section):
 
 
 def conditional_parameters(conditional: Conditional, outer: str) -> dict[str, Parameter]:
-    """The parameters of `conditional`, which lies within the condition `outer` ("": in none)."""
+    """Returns the parameters of `conditional`, which is nested in the condition `outer` ("": not nested)."""
     text = f"({outer}) and ({conditional.condition})" if outer else conditional.condition
     condition = parse_expression(text)
     parameters = {name: d.parameter(name, condition) for name, d in conditional.then.items()}
@@ -107,7 +107,7 @@ def conditional_parameters(conditional: Conditional, outer: str) -> dict[str, Pa
 
 
 def mutable_names(definitions: Mapping[str, Definition], conditionals: Iterable[Conditional]) -> Iterator[str]:
-    """The parameters that may change while a model is trained, those under conditions included."""
+    """Yields the parameters that may change while a model is trained, including those under conditions."""
     yield from (name for name, definition in definitions.items() if definition.mutable)
     for conditional in conditionals:
         yield from mutable_names(conditional.then, conditional.conditionals)

@@ -1,7 +1,8 @@
-"""YAML in and out: reading with positions and without YAML's traps, writing with all digits.
+"""Reads YAML with positions and by the rules of YAML 1.2, and writes it with all digits.
 
-YAML 1.1, which PyYAML reads, takes `1e-5` for a text, `1:30:00` for 5400 and `no` for false. Study files are read by
-the rules of YAML 1.2 (plus `<<` merge keys): what looks like a number is one, only true and false are truth values.
+YAML 1.1, which PyYAML reads, takes `1e-5` for text, `1:30:00` for 5400 and `no` for false. Study files are read by the
+rules of YAML 1.2 (plus `<<` merge keys): text that looks like a number is a number, and only true and false are truth
+values.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hposlurm.errors import Problem
 if TYPE_CHECKING:
     import yaml
 
-MAX_NODES = 100_000  # of one file with its aliases written out: a few lines of nested aliases can stand for billions
+MAX_NODES = 100_000  # of one file with its aliases expanded: a few lines of nested aliases can expand to billions
 
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
@@ -37,7 +38,10 @@ _RESOLVERS = (
 
 
 def read(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """The mapping in the YAML file at `path`, and what is wrong with it; None where there is nothing to go on with."""
+    """Returns the mapping in the YAML file at `path`, and its problems;
+
+    None if there is no mapping to continue with.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -54,7 +58,7 @@ def read(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
 
 
 def parse_text(text: str) -> tuple[Any, list[Problem]]:
-    """The value that `text` stands for, made of dict, list, str, int, float, bool and None only, and its problems."""
+    """Returns the value of `text`, of dict, list, str, int, float, bool and None only, and its problems."""
     import yaml
 
     builder = _Builder()
@@ -100,7 +104,7 @@ def _loader() -> type[yaml.SafeLoader]:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Raises _TooLargeError where aliases make the document endless or huge."""
+    """Raises _TooLargeError if aliases make the document endless or too large."""
     sizes: dict[int, int | None] = {}
 
     def size(node: yaml.Node) -> int:
@@ -123,7 +127,7 @@ def _check_size(root: yaml.Node) -> None:
 
 
 class _Builder:
-    """Builds plain values from nodes and collects what is wrong, so that one file's problems come all at once."""
+    """Builds plain values from nodes and collects the problems, so that all problems of a file are found at once."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -158,7 +162,7 @@ class _Builder:
                 continue
             if key_node.tag != _STR:
                 what = _short(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "here"
-                self._problem(path, key_node, f"the key {what} is no text; put it in quotes")
+                self._problem(path, key_node, f"the key {what} is not text; put it in quotes")
                 continue
             key = str(key_node.value)
             if key in lines:
@@ -205,7 +209,7 @@ _SCALARS: Mapping[str, Callable[[str], Any]] = {
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """YAML text which both this module and YAML 1.1 readers read back as `data`; floats keep all their digits."""
+    """Returns YAML that both this module and YAML 1.1 readers read back as `data`; floats keep all digits."""
     import yaml
 
     return str(yaml.dump(data, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=10_000))
@@ -216,7 +220,7 @@ def _dumper() -> type[yaml.SafeDumper]:
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes what YAML 1.1 would misread (`no`, `1:30`) by inheritance, and what 1.2 would (`1e-5`) by this."""
+        """Quotes text that YAML 1.1 (`no`, `1:30`; inherited) or YAML 1.2 (`1e-5`; added here) would misread."""
 
         def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # a list used twice is written twice
             return True

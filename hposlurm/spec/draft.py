@@ -1,4 +1,4 @@
-"""What can be read of a search space in a study file, whatever else is wrong in it: names, definitions, expressions."""
+"""Reads the valid parts of a search space from a study file with problems: names, definitions, expressions."""
 
 from __future__ import annotations
 
@@ -22,47 +22,50 @@ from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import ParamValue
 
 _ADAPTER: TypeAdapter[Definition] = TypeAdapter(Definition)
-_MAX_LEVELS = 10  # of conditionals within conditionals
+_MAX_LEVELS = 10  # of nested conditionals
 
 
 @dataclass(frozen=True, slots=True)
 class SearchDraft:
-    """The section `search`, as far as it can be read; what cannot is reported by the model."""
+    """The valid parts of the section `search`; the model reports the others."""
 
-    #: Its algorithm, whatever else is wrong in it.
+    #: Only its algorithm; other keys may be invalid.
     named: SearchSpec | None = None
-    #: All keys that are known; None where the value of one is wrong.
+    #: All known keys; None if one of them has an invalid value.
     known: SearchSpec | None = None
-    #: All of it; None where a key is unknown as well.
+    #: The whole section; None also if a key is unknown.
     whole: SearchSpec | None = None
 
 
 @dataclass(slots=True)
 class Draft:
-    """`where` is the path of every defined name, `definitions` has those that are valid.
+    """The valid parts of a search space, and the problems found while reading it."""
 
-    `needs` are the names in each one's condition, `metrics` those that a constraint may name; `expressions` are all
-    that could be parsed, by path.
-    """
-
+    #: The path of each defined name.
     where: dict[str, str] = field(default_factory=dict)
+    #: The valid definitions by name.
     definitions: dict[str, Definition] = field(default_factory=dict)
+    #: The names in each parameter's condition.
     needs: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: The facts of the resources that expressions may name.
     facts: dict[str, ParamValue] = field(default_factory=dict)
+    #: The metrics that a constraint may name.
     metrics: set[str] = field(default_factory=set)
+    #: The expressions that could be parsed, by path.
     expressions: dict[str, Expression] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     search: SearchDraft = SearchDraft()
-    #: The section `resources`; None where something in it is wrong.
+    #: The section `resources`; None if a part of it is invalid.
     resources: model.ResourcesSpec | None = None
 
     @property
     def known(self) -> set[str]:
+        """Returns the names that every expression may use."""
         return {*self.where, *self.facts}
 
 
 def read_draft(data: Mapping[str, Any]) -> Draft:
-    """The search space in `data`, with the problems that were found on the way."""
+    """Returns the search space in `data`, with the problems found while reading it."""
     draft = Draft(metrics=_metrics(data), search=_search(data.get("search", {})))
     draft.resources = _resources(data.get("resources", {}))
     draft.facts = _facts(data, draft.resources)
@@ -78,18 +81,18 @@ def read_draft(data: Mapping[str, Any]) -> Draft:
 
 
 def section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The mapping `name` in `data`; empty if there is none."""
+    """Returns the mapping `name` in `data`; {} if there is none."""
     value = data.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def entries(value: Any) -> list[Any]:
-    """The entries of a list; none of anything else."""
+    """Returns the entries of a list; [] for any other value."""
     return list(value) if isinstance(value, list | tuple) else []
 
 
 def mappings(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The mappings in a list, each with its path."""
+    """Yields the mappings in a list, each with its path."""
     for index, entry in enumerate(entries(value)):
         if isinstance(entry, dict):
             yield f"{path}.{index}", entry
@@ -126,7 +129,7 @@ def _facts(data: Mapping[str, Any], resources: model.ResourcesSpec | None) -> di
     given = section(data, "resources")
     if not given:
         return model.ResourcesSpec().facts
-    # which facts are set is still known, and that is all that the checks of names need
+    # the names of the set facts are still known, and the checks of names need no more
     return dict.fromkeys({*model.ResourcesSpec().facts, *(key for key in UNSET if key in given)}, 1)
 
 
@@ -156,7 +159,7 @@ def _define(definitions: Mapping[Any, Any], path: str, needs: frozenset[str], dr
         name = str(key)
         where = f"{path}.{name}"
         if name in draft.where:
-            message = f"{name} is defined already at {draft.where[name]}; give one of the two another name"
+            message = f"{name} is already defined at {draft.where[name]}; rename one of the two"
             draft.problems.append(Problem(where, message))
             continue
         draft.where[name] = where
@@ -190,11 +193,11 @@ def _forbidden(clause: Any, path: str, draft: Draft) -> None:
 
 
 def value_problems(path: str, values: Mapping[Any, Any], draft: Draft) -> Iterator[Problem]:
-    """What is wrong with `values` as values of parameters: an unknown name, a value that its parameter cannot have."""
+    """Yields the problems of `values` as values of parameters: unknown names, values that a parameter cannot have."""
     for name, value in values.items():
         where = f"{path}.{name}"
         if name not in draft.where:
-            yield Problem(where, f"{name} is no parameter", suggestion(str(name), draft.where, "parameters are"))
+            yield Problem(where, f"{name} is not a parameter", suggestion(str(name), draft.where, "parameters"))
         elif name in draft.definitions and not isinstance(value, dict | list):
             definition = draft.definitions[name]
             if not definition.parameter("", None).contains(value):
@@ -202,12 +205,12 @@ def value_problems(path: str, values: Mapping[Any, Any], draft: Draft) -> Iterat
 
 
 def lack_of(definition: Definition) -> str:
-    """Why a value that it does not contain cannot be a parameter's."""
+    """Returns why a parameter cannot have a value that its definition does not contain."""
     if isinstance(definition, CategoricalDefinition):
         return f"is not one of the choices: {', '.join(map(quoted, definition.choices[:20]))}"
     what = "whole numbers" if isinstance(definition, IntDefinition) else "numbers"
     steps = "" if definition.step in (None, 1) else f" in steps of {definition.step!r}"
-    return f"is outside of the range: {what} from {definition.min!r} to {definition.max!r}{steps}"
+    return f"is outside the range: {what} from {definition.min!r} to {definition.max!r}{steps}"
 
 
 def _unknown_names(where: str, expression: Expression, draft: Draft) -> Iterator[Problem]:
@@ -217,7 +220,9 @@ def _unknown_names(where: str, expression: Expression, draft: Draft) -> Iterator
         if name in UNSET and name != "ds_config":
             yield Problem(where, f"{name} is not known in {text}", f"set {UNSET[name]}")
         elif name in draft.metrics:
-            yield Problem(where, f"{name} in {text} is a metric, known only when a trial ran", "use it in constraints")
+            yield Problem(
+                where, f"{name} in {text} is a metric, known only after a trial has run", "use it in constraints"
+            )
         elif may_measure:
             what = f"{name} in {text} is neither a parameter, a fact of the resources nor a metric"
             yield Problem(where, what, _metric_hint(name, expression, draft))
@@ -228,7 +233,7 @@ def _unknown_names(where: str, expression: Expression, draft: Draft) -> Iterator
 
 def _metric_hint(name: str, expression: Expression, draft: Draft) -> str:
     if odd := next((m for m in sorted(draft.metrics) if not m.isidentifier() and m in expression.text), None):
-        return f"{odd} cannot stand in an expression; report it under a name of letters, digits and _ as well"
+        return f"{odd} cannot be used in an expression; also report it under a name of letters, digits and _"
     known = draft.known | draft.metrics
     near = nearest(name, known)
     return f"did you mean {near}?" if near else f"if training reports it, declare it: metrics: [{name}]"

@@ -1,4 +1,4 @@
-"""Checks of `search.enqueue`: each configuration to try first must be one of the space, or be completed to one."""
+"""Checks `search.enqueue`: each entry must be a configuration of the space, or a part of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATH = "search.enqueue"
 
 
 def enqueue_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
-    """What is wrong with the names and values of the entries, and with how many there are."""
+    """Yields the problems of the names and values of the entries, and of their number."""
     queue = entries(section(data, "search").get("enqueue"))
     seen: dict[str, str] = {}
     for index, entry in enumerate(queue):
@@ -31,17 +31,17 @@ def enqueue_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]
     n_trials = section(data, "budget").get("n_trials")
     if isinstance(n_trials, int) and 0 < n_trials < len(queue):
         what = f"has {len(queue)} configurations, but budget.n_trials is {n_trials}"
-        yield Problem(_PATH, what, "raise it, or take some out")
+        yield Problem(_PATH, what, "raise it, or remove some")
 
 
 def unreachable(space: SearchSpace, queue: tuple[Params, ...]) -> Iterator[Problem]:
-    """Entries that no completion makes a configuration of `space`, as far as their own values show it."""
+    """Yields a problem for each entry whose values show that it cannot be completed to a configuration of `space`."""
     for index, entry in enumerate(queue):
         path = f"{_PATH}.{index}"
         for parameter in space.parameters:
             if parameter.name in entry and not _may_be_active(space, parameter, entry):
                 why = f"{parameter.name} is inactive here: {parameter.condition} is false"
-                yield Problem(f"{path}.{parameter.name}", why, "take it out")
+                yield Problem(f"{path}.{parameter.name}", why, "remove it")
         values: dict[str, ParamValue] = {**space.facts, **entry}
         for constraint in space.constraints:
             if constraint.names <= values.keys() and not space.keeps(constraint, entry):

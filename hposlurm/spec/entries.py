@@ -1,4 +1,4 @@
-"""Entries of a study file's lists: forbidden clauses, configurations to try first, studies to learn from."""
+"""Validates entries of a study file's lists: forbidden clauses, configurations to try first, studies to learn from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./@:-]*")
 
 
 def _configuration(value: Any) -> dict[str, ParamValue]:
-    """A mapping of parameters to single values; each wrong one is reported with its own path by the checks across."""
+    """Returns a mapping of parameters to single values. `check` reports values that do not fit their parameters."""
     if not isinstance(value, Mapping):
         raise complaint(f"must be a mapping such as {{lr: 1e-4, bs: 2}}, not {quoted(value)}")
     return {str(name): _value(str(name), entry) for name, entry in value.items()}
@@ -37,16 +37,16 @@ def _forbidden(value: Any) -> str | dict[str, ParamValue]:
     if isinstance(value, str) and value.strip() and control_character(value, "\t") is None:
         return value
     example = "\"optimizer == 'sgd' and lr > 0.01\" or {optimizer: sgd, bs: 2}"
-    raise complaint(f"must be what may not be, such as {example}, not {quoted(value)}")
+    raise complaint(f"must be a forbidden combination, such as {example}, not {quoted(value)}")
 
 
 def forbidding(clause: str | Mapping[str, ParamValue]) -> str:
-    """The constraint, as an expression's text, that `clause` never comes true."""
+    """Returns the text of the constraint that `clause` is never true."""
     return f"not ({clause_text(clause)})"
 
 
 def clause_text(clause: str | Mapping[str, ParamValue]) -> str:
-    """A forbidden clause as an expression's text, whichever way it was written."""
+    """Returns a forbidden clause, an expression or a mapping, as the text of an expression."""
     if isinstance(clause, str):
         return clause
     return " and ".join(f"{name} == {value!r}" for name, value in clause.items())
@@ -54,12 +54,12 @@ def clause_text(clause: str | Mapping[str, ParamValue]) -> str:
 
 def _metric_name(value: Any) -> str:
     if not isinstance(value, str) or not is_metric_name(value):
-        raise complaint(f"must be a metric's name (letters, digits and _ . / @ : - only), not {quoted(value)}")
+        raise complaint(f"must be a metric name (only letters, digits and _ . / @ : -), not {quoted(value)}")
     return value
 
 
 def is_metric_name(text: str) -> bool:
-    """Whether a metric can be called so."""
+    """True if `text` can be the name of a metric."""
     return _METRIC.fullmatch(text) is not None
 
 
@@ -76,10 +76,13 @@ def _as_mapping(value: Any) -> Any:
 
 
 class Source(Section):
-    """Where to learn from before the first trial: a study, or a table as `collect -o` writes it; `best` None: all."""
+    """A source to learn from before the first trial: a study or a table."""
 
+    #: the directory of a study
     study: Text | None = None
+    #: a table as `collect -o` writes it
     csv: Text | None = None
+    #: the number of best trials to take; None: all trials
     best: PositiveWhole | None = None
 
     @model_validator(mode="after")
@@ -90,12 +93,12 @@ class Source(Section):
 
     @property
     def place(self) -> str:
-        """The path as the study file has it."""
+        """Returns the path of the study or the table."""
         return self.study or self.csv or ""
 
 
 def anchored(entry: Any, directory: Path) -> Any:
-    """A warm start's entry with a relative path made absolute, as seen from `directory`; anything else as it is."""
+    """Returns an entry of `warm_start` with its relative path made absolute, based on `directory`."""
     if isinstance(entry, str) and entry.strip():
         return str((directory / entry).absolute())
     if isinstance(entry, dict):

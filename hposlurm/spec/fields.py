@@ -1,4 +1,4 @@
-"""Single values of a study file: numbers, texts and times, each with its own clear complaint."""
+"""Validates single values of a study file: numbers, texts and times, each with its own message."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from hposlurm.space import Unset
 from hposlurm.trial import ParamValue
 
-COMPLAINT = "complaint"  # the pydantic error type of messages that are whole sentences already
-LATER = "later"  # the same, for what this version does not do yet
+COMPLAINT = "complaint"  # the pydantic error type of messages that are complete
+LATER = "later"  # the same, for features that this version does not support yet
 
 _MAX_TIME_S = 366 * 86400
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -25,7 +25,7 @@ _NAME_LENGTH = 64
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys, no infinities, `partition: 1` is the text "1"."""
+    """The base of all sections: frozen, without unknown keys and infinities; `partition: 1` is the text "1"."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False, validate_default=False
@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 def quoted(value: Any) -> str:
-    """`value` as a person would find it in the file, cut to a readable length."""
+    """Returns `value` as it looks in the file, cut to a readable length."""
     if isinstance(value, dict | list | tuple):
         return "a mapping" if isinstance(value, dict) else "a list"
     names: dict[Any, str] = {True: "true", False: "false", None: "null"}
@@ -42,19 +42,19 @@ def quoted(value: Any) -> str:
 
 
 def complaint(message: str) -> PydanticCustomError:
-    """An error whose text reaches the person as it is."""
+    """Returns an error with a text that is shown unchanged."""
     return PydanticCustomError(COMPLAINT, "{message}", {"message": message})
 
 
 def _not_a_truth_value(value: Any) -> Any:
-    # pydantic would take true for 1
+    # pydantic would accept true as 1
     if isinstance(value, bool):
         raise complaint(f"must be a number, not {quoted(value)}")
     return value
 
 
 def control_character(text: str, allowed: str = "") -> str | None:
-    """The first character in `text` that no command line, script or table should contain; None if there is none."""
+    """Returns the first character in `text` that a command line, script or table should not contain; None if none."""
     for character in text:
         if character not in allowed and unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
             return character
@@ -82,14 +82,14 @@ def _command(value: str) -> str:
 def _study_name(value: str) -> str:
     if len(value) > _NAME_LENGTH or not _NAME.fullmatch(value):
         raise complaint(
-            f"names a directory and Slurm jobs: at most {_NAME_LENGTH} of the characters A-Z a-z 0-9 . _ -, "
-            f"the first a letter or digit, not {quoted(value)}"
+            f"names a directory and Slurm jobs: must be at most {_NAME_LENGTH} of the characters A-Z a-z 0-9 . _ -, "
+            f"starting with a letter or digit, not {quoted(value)}"
         )
     return value
 
 
 def single_value(value: Any) -> ParamValue:
-    """A number, text, truth value or null, of just the type that was given."""
+    """Returns `value` if it is a number, text, truth value or null; its type does not change."""
     if isinstance(value, str):
         return _without_control(value, allowed="")
     if isinstance(value, float) and not math.isfinite(value):
@@ -100,9 +100,9 @@ def single_value(value: Any) -> ParamValue:
 
 
 def duration_s(value: Any, unit_s: int) -> float:
-    """Seconds meant by "30m", "1h30m", "90s", Slurm's "1:30:00", "30:00" (min:s), "1-00:00:00", or a plain number.
+    """Returns the seconds of "30m", "1h30m", "90s", Slurm's "1:30:00", "30:00" (min:s), "1-00:00:00" or a plain number.
 
-    A plain number counts `unit_s` seconds each. Raises ValueError for anything else, and below or equal 0.
+    The unit of a plain number is `unit_s` seconds. Raises ValueError for any other value, and for 0 or less.
     """
     seconds = _parse_duration(value, unit_s)
     if seconds is None or not 0 < seconds <= _MAX_TIME_S:
@@ -152,7 +152,7 @@ def _minutes(value: Any) -> int:
 
 
 def _switch(value: Any) -> str:
-    """Only true and false are truth values in a study file, but people write on and off."""
+    """Returns "on" or "off". YAML 1.2 reads on and off as text, and people may write true or false."""
     words = {True: "on", False: "off", "on": "on", "off": "off"}
     if not isinstance(value, bool | str) or value not in words:
         raise complaint(f"must be on or off, not {quoted(value)}")
@@ -161,14 +161,14 @@ def _switch(value: Any) -> str:
 
 def _one_node(value: int) -> int:
     if value > 1:
-        raise PydanticCustomError(LATER, "more than one node per trial is not yet in this version")
+        raise PydanticCustomError(LATER, "more than one node per trial is not supported in this version")
     if value < 1:
         raise complaint(f"must be at least 1, not {value}")
     return value
 
 
 def _memory_gb(value: float) -> float:
-    if value * 1024 < 1:  # hardly more than --mem=0, which Slurm takes for all of a node's memory
+    if value * 1024 < 1:  # would round to --mem=0, which is all of a node's memory in Slurm
         raise complaint(f"must be at least 1 MiB (0.001), not {quoted(value)}")
     return value
 

@@ -1,4 +1,4 @@
-"""What is laid over a study file before it is validated: overlay files and `--set` settings."""
+"""Applies overlay files and `--set` settings to a study file, before it is validated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hposlurm.spec import document
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `overlay` laid over it: mappings are merged, lists and single values replaced.
+    """Returns `base` with `overlay` applied: mappings are merged, lists and single values are replaced.
 
-    A parameter's definition is replaced as a whole where the overlay changes its kind: an old `min` beside new
-    `choices` would mean nothing.
+    A parameter's definition is replaced as a whole if the overlay changes its kind: an old `min` has no meaning beside
+    new `choices`.
     """
     return _merge(base, overlay, ())
 
@@ -41,9 +41,9 @@ def _changes_kind(old: Any, new: Any) -> bool:
 
 
 def apply_setting(data: dict[str, Any], setting: str) -> Problem | None:
-    """Sets one `a.b.c=value` in `data`, or says why not.
+    """Sets one `a.b.c=value` in `data`. Returns the problem if that is impossible.
 
-    The value is YAML; a number in the path is a place in a list, from 0. Unknown keys are left to the validation.
+    The value is YAML. A number in the path is an index of a list, from 0. The validation reports unknown keys.
     """
     path, equals, text = setting.partition("=")
     keys = path.strip().split(".")
@@ -59,7 +59,7 @@ def apply_setting(data: dict[str, Any], setting: str) -> Problem | None:
         if isinstance(target, list):
             if not key.isascii() or not key.isdigit() or int(key[:9]) >= len(target):
                 return Problem(
-                    f"--set {path}", f"{where} is a list of {len(target)}; {key!r} is no place in it (from 0)"
+                    f"--set {path}", f"{where} is a list of {len(target)}; {key!r} is not an index of it (from 0)"
                 )
             index = int(key)
             if is_last:

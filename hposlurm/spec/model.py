@@ -1,4 +1,4 @@
-"""The study file as frozen, validated data. Checks of single values are here, those across sections in `check`."""
+"""The study file as frozen, validated data. Single values are checked here, the sections together in `check`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ObjectiveEntry(Section):
     weight: PositiveNumber = 1.0
 
 
-# Validated as the section above, kept as the search's own word
+# Validated as the section above, kept as the search's type
 _ObjectiveField = Annotated[
     Objective,
     GetPydanticSchema(
@@ -69,19 +69,22 @@ _ObjectiveField = Annotated[
 
 
 class BudgetSpec(Section):
-    """What ends a study, whichever comes first; nothing at all means the whole grid, and is allowed for a grid only.
+    """The limits of a study; the first one that is reached ends it.
 
-    `wall_time` in the file: "6:00:00", "2d" or a number of minutes; it counts from the first wave's plan. `patience` is
-    in trials, `target` a value of the first objective, `terminator` Optuna's rule (true, or an evaluation's noise).
-    More than `confirm_gpu_hours` are launched only when somebody says yes.
+    Only an algorithm that ends by itself needs none.
     """
 
     n_trials: PositiveWhole | None = None
     gpu_hours: PositiveNumber | None = None
+    #: In the file: "6:00:00", "2d" or a number of minutes; counts from the first wave's plan.
     wall_time_min: Minutes | None = Field(default=None, alias="wall_time")
+    #: A number of trials without improvement.
     patience: PositiveWhole | None = None
+    #: A value of the first objective.
     target: Number | None = None
+    #: Optuna's terminator: true, or the noise of an evaluation.
     terminator: Terminator | None = None
+    #: Launching a study that may cost more needs a confirmation.
     confirm_gpu_hours: Annotated[Number, Field(ge=0)] | None = None
 
     @property
@@ -92,10 +95,13 @@ class BudgetSpec(Section):
 
 
 class WavesSpec(Section):
-    """`size` None leaves the size of a wave to the planner. How waves follow each other: see assignments/modes.py."""
+    """The size of waves, and how they follow each other."""
 
+    #: None: the planner chooses.
     size: PositiveWhole | None = None
+    #: The number of trials that run at a time; None: no limit.
     max_concurrent: PositiveWhole | None = None
+    #: See decisions/modes.py.
     mode: Literal["auto", "barrier", "overlap", "refill"] = "auto"
 
 
@@ -105,20 +111,20 @@ class DeepSpeedSpec(Section):
 
 
 class TrialSpec(Section):
-    """`timeout` in the file: "30m", "1:30:00" or a number of seconds.
-
-    `memory_warning_pct` is a share, 0.95; `memory_grace_steps` are looks at the memory, one a second. With
-    `keep_checkpoints` the planner deletes those of finished trials, except of so many best ones; without, it deletes
-    none. `checkpoint_gb` is what all checkpoints of one trial use, for the estimate of the disk alone.
-    """
+    """How a trial runs."""
 
     command: Command
+    #: In the file: "30m", "1:30:00" or a number of seconds.
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     retries: Annotated[Whole, Field(ge=0)] = 0
     memory_guard: Switch = "on"
+    #: A share, not a percentage.
     memory_warning_pct: Annotated[Number, Field(gt=0, le=1)] = 0.95
+    #: Measurements of the memory, one per second.
     memory_grace_steps: Annotated[Whole, Field(ge=0, le=3600)] = 5
+    #: The number of best trials whose checkpoints the planner keeps when trials have finished; None: it deletes none.
     keep_checkpoints: Annotated[Whole, Field(ge=0)] | None = None
+    #: The space that all checkpoints of one trial use; only for the estimate of the disk.
     checkpoint_gb: PositiveNumber | None = None
     metric_pattern: Text | None = None
     workdir: Text | None = None
@@ -126,7 +132,7 @@ class TrialSpec(Section):
 
 
 class ResourcesSpec(Section):
-    """Of one trial. `time` in the file: "00:30:00", "30m" or a number of minutes, as in Slurm; rounded up."""
+    """The resources of one trial."""
 
     nodes: NodeCount = 1
     gpus_per_node: Annotated[Whole, Field(ge=0)] = 0
@@ -134,16 +140,17 @@ class ResourcesSpec(Section):
     gpu_memory_gb: PositiveNumber | None = None
     cpus_per_task: PositiveWhole = 1
     mem_gb: MemoryGb | None = None
+    #: In the file: "00:30:00", "30m" or a number of minutes, as in Slurm; rounded up.
     time_min: Minutes = Field(default=60, alias="time")
 
     @property
     def gpu_hours(self) -> float:
-        """GPU hours of one trial's job that runs to its time limit."""
+        """Returns the GPU hours of one trial's job that runs to its time limit."""
         return self.nodes * self.gpus_per_node * self.time_min / 60
 
     @property
     def facts(self) -> dict[str, ParamValue]:
-        """What conditions, constraints and the command may use; what is not set in the file is not there."""
+        """Returns the values that conditions, constraints and the command may use, without those that are not set."""
         facts: dict[str, ParamValue] = {
             "gpus": self.nodes * self.gpus_per_node,
             "nodes": self.nodes,
@@ -156,7 +163,7 @@ class ResourcesSpec(Section):
 
 
 class PlannerSpec(Section):
-    """What the tiny job between two waves asks for."""
+    """The resources of the planner's small job between two waves."""
 
     partition: Text | None = None
     time_min: Minutes = Field(default=10, alias="time")
@@ -165,10 +172,13 @@ class PlannerSpec(Section):
 
 
 class SlurmSpec(Section):
-    """How the study's jobs are submitted; `driver` is who submits the waves behind the first one.
+    """How the study's jobs are submitted.
 
-    planner: a small job behind each wave. chain: nobody, all are submitted at once and learn late what they run.
-    foreground: the process that launched the study, which stays.
+    `driver` submits the waves after the first one:
+
+    - planner: a small job after each wave
+    - chain: all waves are submitted at once; each job learns at its start what to run
+    - foreground: the process that launched the study, which keeps running
     """
 
     partition: Text | None = None
@@ -184,7 +194,7 @@ class SlurmSpec(Section):
 
 
 class StudySpec(Section):
-    """A whole study file. `space` is its search space, ready to be sampled, `limits` are those on measured metrics."""
+    """A whole study file."""
 
     name: StudyName
     tags: dict[Text, Text] = Field(default={})
@@ -206,8 +216,8 @@ class StudySpec(Section):
 
     @property
     def command_template(self) -> CommandTemplate:
-        """What the trials' commands are rendered from."""
-        from hposlurm.render.trial import CommandTemplate  # Jinja2, which a reader of the spec does not need
+        """Returns the template of the trials' commands."""
+        from hposlurm.render.trial import CommandTemplate  # imports Jinja2, which a reader of the spec does not need
 
         return CommandTemplate(
             self.trial.command, self.resources.facts, self.search.max_resource, self.trial.deepspeed is not None
@@ -215,23 +225,23 @@ class StudySpec(Section):
 
     @property
     def ends_by(self) -> frozenset[str]:
-        """What ends the study for certain: keys of `budget`, and algorithms that end by themselves."""
+        """Returns what is certain to end the study: keys of `budget`, and algorithms that end by themselves."""
         budget = self.budget.model_dump(by_alias=True, exclude_none=True)
         return ends_by(budget, self.search.pair)
 
     @property
     def has_one_queue(self) -> bool:
-        """True if one process gives each free slot to whatever waits; each wave on Slurm has its share of the slots."""
+        """True if one process gives free slots to trials of any wave; on Slurm each wave has its own slots."""
         return self.backend in ("local", "simulated")
 
     @property
     def mutable(self) -> frozenset[str]:
-        """The parameters that may change while a model is trained."""
+        """Returns the parameters that may change while a model is trained."""
         return frozenset(mutable_names(self.parameters, self.conditionals))
 
     @property
     def space(self) -> SearchSpace:
-        """The search space, parameters in an order in which every condition's names come first."""
+        """Returns the search space; each parameter comes after those that its condition names."""
         parameters = {name: d.parameter(name, None) for name, d in self.parameters.items()}
         for conditional in self.conditionals:
             parameters |= conditional_parameters(conditional, "")
@@ -248,12 +258,12 @@ class StudySpec(Section):
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        """All of them, conditional ones included, in the order of the study file."""
+        """Returns all parameters, including conditional ones, in the order of the study file."""
         return (*self.parameters, *(name for c in self.conditionals for name in conditional_parameters(c, "")))
 
     @property
     def limits(self) -> Limits:
-        """The constraints that name a metric."""
+        """Returns the limits on measured metrics: the constraints that name a metric."""
         expressions = (parse_expression(text) for text in self.constraints)
         limits = tuple(expression for expression in expressions if self._is_limit(expression))
         known = {*self.parameter_names, *self.resources.facts}
@@ -263,6 +273,6 @@ class StudySpec(Section):
 
 
 def metric_names(named: Iterable[str], pattern: str | None) -> set[str]:
-    """The metrics that a constraint may name: measured ones, `named` ones, the groups of the output's pattern."""
+    """Returns the metrics that a constraint may name: measured ones, `named` ones, and the groups of `pattern`."""
     groups = re.compile(pattern).groupindex.keys() - {"step"} if pattern else set()
     return {*MEASURED, *named, *groups}

@@ -1,4 +1,4 @@
-"""In which order conditional parameters can be given values. Standard library only."""
+"""Orders conditional parameters by their dependencies. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 
 def dependency_order(needs: Mapping[str, frozenset[str]]) -> tuple[list[str], list[str]]:
-    """The names of `needs`, each behind those that it needs, else in the given order; and one cycle, if there is any.
+    """Returns the names of `needs`, each after those that it needs, else in the given order; and one cycle, if any.
 
-    Names that are needed but not in `needs` do not count. A cycle [a, b] means that a needs b and b needs a.
+    Names that are needed but are not in `needs` are ignored. A cycle [a, b] means that a needs b and b needs a.
     """
     ordered: list[str] = []
     placed: set[str] = set()
@@ -17,7 +17,7 @@ def dependency_order(needs: Mapping[str, frozenset[str]]) -> tuple[list[str], li
         ready = [name for name in waiting if all(n in placed or n not in needs for n in needs[name])]
         if not ready:
             return ordered, _cycle(waiting, needs, placed)
-        # only the first, so that the file's order stays wherever it may
+        # only the first, to keep the file's order wherever possible
         ordered.append(ready[0])
         placed.add(ready[0])
         waiting.remove(ready[0])

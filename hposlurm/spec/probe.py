@@ -1,6 +1,6 @@
-"""Checks that try a valid study out: expressions and the command on a few hundred drawn configurations.
+"""Tries a valid study out: evaluates its expressions and renders its command for a few hundred random configurations.
 
-What these find would otherwise stop a planner in the middle of the night.
+The problems that this finds would otherwise stop a planner later, unattended.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from hposlurm.spec.model import StudySpec
 from hposlurm.trial import Params, ParamValue
 
 _DRAWS = 300
-_COUNTED = 2000  # configurations: larger spaces are not searched for one that the constraints allow
+_COUNTED = 2000  # configurations; larger spaces are not searched for one that the constraints allow
 
 Drawn = Sequence[dict[str, ParamValue]]
 
 
 def probe_problems(spec: StudySpec) -> list[Problem]:
-    """What goes wrong with configurations of the space: expressions without a value, constraints, the command."""
+    """Returns the problems with configurations of the space: expressions without a value, constraints, the command."""
     space = spec.space
     drawn = [_draw(space, random.Random(index)) for index in range(_DRAWS)]
     problems = _expression_problems(spec, space, drawn)
@@ -45,7 +45,7 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
 
 
 def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
-    """The first configuration for which the planner could not write the trial's command."""
+    """Returns a problem for the first configuration for which the planner could not write the trial's command."""
     from hposlurm.render.trial import commands
 
     layout, template = StudyLayout(Path("runs", spec.name).absolute()), spec.command_template
@@ -64,17 +64,17 @@ def _draw(space: SearchSpace, rng: random.Random) -> dict[str, ParamValue]:
 def _value(parameter: Parameter, rng: random.Random) -> ParamValue:
     if isinstance(parameter, CategoricalParameter | IntParameter):
         return rng.choice(parameter.values())
-    # the ends on purpose: that is where a division by zero or a bound shows
+    # also the ends of the range: they reveal a division by zero or a wrong bound
     return parameter.snap(rng.choice((parameter.low, parameter.high, rng.uniform(parameter.low, parameter.high))))
 
 
 def _expression_problems(spec: StudySpec, space: SearchSpace, drawn: Drawn) -> list[Problem]:
-    """Expressions that have a value for no drawn configuration (a text compared with a number), or are never true."""
+    """Returns a problem for each expression that has a value for no configuration (text < number), or is never true."""
     problems: list[Problem] = []
     limits = {limit.text for limit in space.limits.expressions}
     written = {**_conditions(spec.conditionals, "conditionals"), **_clauses(spec)}
     for path, text in written.items():
-        if text in limits:  # nobody knows yet what will be measured
+        if text in limits:  # metrics are not measured yet
             continue
         expression = parse_expression(text)
         if reason := _never_a_value(expression, space.facts, drawn):
@@ -94,15 +94,15 @@ def _conditions(conditionals: Sequence[Conditional], path: str) -> dict[str, str
 
 
 def _clauses(spec: StudySpec) -> dict[str, str]:
-    """Constraints and forbidden clauses by their paths."""
+    """Returns constraints and forbidden clauses by their paths."""
     constraints = {f"constraints.{i}": text for i, text in enumerate(spec.constraints)}
     return constraints | {f"forbidden.{i}": clause_text(clause) for i, clause in enumerate(spec.forbidden)}
 
 
 def _never_true(expression: Expression, space: SearchSpace) -> str:
-    """The values of the parameters in `expression` if it is false for all of them: a misspelt choice. Else empty.
+    """Returns the values of the parameters in `expression` if it is false for all of them (a misspelt choice), else "".
 
-    Where a fact is in it nothing is said: an overlay for a smaller machine may well switch a conditional off.
+    Expressions with a fact are not checked: an overlay for a smaller machine may disable a conditional on purpose.
     """
     named = [parameter for parameter in space.parameters if parameter.name in expression.names]
     sizes = [parameter.size for parameter in named]

@@ -1,4 +1,4 @@
-"""What pydantic found, as problems that a person can act on: path, what was given, what is allowed, nearest name."""
+"""Turns pydantic's errors into problems that a person can act on: path, given value, allowed values, nearest name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hposlurm.spec.publishing import options_of
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
 
-# Known, and not in this version: values of the study file that must not be answered with "not allowed"
+# Planned values of the study file: they are answered with "not supported", not with "not allowed"
 LATER_VALUES: Mapping[str, frozenset[str]] = {
     "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
 }
@@ -42,7 +42,7 @@ _Location = tuple[int | str, ...]
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be; None if it resembles none of them."""
+    """Returns the one of `names` that `name` most resembles; None if it resembles none of them."""
     names = sorted(names)
     lowered = {n.lower(): n for n in names}
     found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
@@ -50,7 +50,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, names: Iterable[str], what: str = "allowed") -> str:
-    """A hint with the nearest of `names`, else with all of them; empty if there are none."""
+    """Returns a hint with the nearest of `names`, else with all of them; "" if there are none."""
     names = sorted(names)
     if near := nearest(name, names):
         return f"did you mean {near}?"
@@ -58,9 +58,9 @@ def suggestion(name: str, names: Iterable[str], what: str = "allowed") -> str:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """One problem for each thing that pydantic found."""
+    """Returns one problem for each error that pydantic found."""
     found = error.errors(include_url=False)
-    # pydantic calls a list empty whose only entry is wrong
+    # pydantic also reports "too short" for a list whose only entry is invalid
     wrong = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
     return [_problem(details) for details in found if details["type"] != "too_short" or details["loc"] not in wrong]
 
@@ -109,7 +109,7 @@ _MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _without_tag(location: _Location) -> tuple[_Location, str]:
-    """`location` without the kind of a parameter that pydantic puts into it, and that kind ("" elsewhere)."""
+    """Returns `location` without the type of a parameter that pydantic inserts, and that type ("" if there is none)."""
     depth = 2 if location[:1] == ("parameters",) else len(location)
     if location[:1] == ("conditionals",) and "then" in location:
         depth = location.index("then") + 2
@@ -119,9 +119,9 @@ def _without_tag(location: _Location) -> tuple[_Location, str]:
 
 
 def pattern_of(location: _Location) -> str:
-    """`location` with a star for places in lists and for names that the user chose: "conditionals.*.then.*.min".
+    """Returns `location` with a star for list indices and for names that the user chose: "conditionals.*.then.*.min".
 
-    Conditionals within conditionals are like those at the top.
+    Nested conditionals have the pattern of those at the top.
     """
     while len(location) > 2 and location[0] == location[2] == "conditionals":
         location = location[2:]
@@ -150,7 +150,7 @@ def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
 
 
 def _elsewhere(key: str) -> str | None:
-    """The path at which `key` would be right, where it is right at all: n_trials belongs into budget."""
+    """Returns the path at which `key` is valid, such as budget.n_trials for n_trials; None if there is none."""
     found = [f"{path}.{key}" for path, section in _SECTIONS.items() if path and key in _keys(section)]
     return next((path for path in found if "*" not in path), None)
 
@@ -159,6 +159,6 @@ def _unknown_value(location: _Location, path: str, value: Any, expected: str) ->
     allowed = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
     text = str(value)
     if text in LATER_VALUES.get(pattern_of(location), ()):
-        return Problem(path, f"{quoted(value)} is not yet in this version", f"allowed: {', '.join(allowed)}")
+        return Problem(path, f"{quoted(value)} is not supported in this version yet", f"allowed: {', '.join(allowed)}")
     hint = f"did you mean {near}? " if (near := nearest(text, allowed)) else ""
     return Problem(path, f"{quoted(value)} is not allowed", f"{hint}allowed: {', '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""What does not go together in the section `search`, and with the objectives, on the raw data."""
+"""Checks the keys of `search` against each other and against the objectives, on the raw data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from hposlurm.spec.search import SearchSpec
 
 
 def search_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
-    """Yields what does not go together in `search`, and with the objectives."""
+    """Yields contradictions in `search`, and between `search` and the objectives."""
     search = section(data, "search")
     for key in ("sampler", "pruner"):
         if key in search and "algorithm" in search:
             yield Problem(
-                f"search.{key}", "cannot stand beside search.algorithm, which names both", "take one of the two out"
+                f"search.{key}",
+                "cannot be used together with search.algorithm, which names both",
+                "remove one of the two",
             )
     spec = draft.search.known
     if spec is None:
@@ -33,9 +35,13 @@ def _resource_problems(spec: SearchSpec) -> Iterator[Problem]:
     if most is None:
         if needs_rungs:
             what = f"is missing; {spec.name} compares trials on their way to it"
-            yield Problem("search.max_resource", what, "the step of a whole training's last report: its epochs, say")
+            yield Problem(
+                "search.max_resource",
+                what,
+                "the step of the last report of a whole training, such as its number of epochs",
+            )
         elif spec.min_resource is not None:
-            yield Problem("search.min_resource", "means nothing without search.max_resource", "set that as well")
+            yield Problem("search.min_resource", "has no meaning without search.max_resource", "set both")
     elif (needs_rungs or spec.min_resource is not None) and least * 3 >= most * 2:
         what = f"{least} is too close to max_resource {most}: there is no rung between them"
         yield Problem(
@@ -43,7 +49,7 @@ def _resource_problems(spec: SearchSpec) -> Iterator[Problem]:
         )
     if spec.brackets is not None and "brackets" not in spec.keys_read:
         what = f"is for {' and '.join(_algorithms('brackets'))}, not for {spec.name}"
-        yield Problem("search.brackets", what, "take it out")
+        yield Problem("search.brackets", what, "remove it")
 
 
 def _algorithms(key: str) -> list[str]:
@@ -53,7 +59,7 @@ def _algorithms(key: str) -> list[str]:
 
 
 def missing_keys(spec: SearchSpec) -> Iterator[Problem]:
-    """Yields the keys that its pruner cannot do without and that are not given."""
+    """Yields a problem for each missing key that the pruner requires."""
     for need in spec.pruner_traits.needs:
         if all(getattr(spec, key) is None for key in (need.key, need.other) if key):
             yield Problem(f"search.{need.key}", f"is missing; {need.why}", need.hint)
@@ -65,13 +71,13 @@ def _rule_problems(spec: SearchSpec) -> Iterator[Problem]:
     if not spec.in_generations:
         yield from missing_keys(spec)
     if spec.patience is not None and spec.stop_by == PATIENCE_RULE and not _is_in_one_go(spec):
-        hint = "take it out, or name a pruner such as asha_stopping or median"
-        what = f"is for trials that are trained in one go; {spec.name} decides itself how far each goes"
+        hint = "remove it, or name a pruner such as asha_stopping or median"
+        what = f"is for trials that are trained in one go; {spec.name} decides itself how far each is trained"
         yield Problem("search.patience", what, hint)
     for key in _OF_RULES:
         is_given = getattr(spec, key) != SearchSpec.model_fields[key].default  # frozen specs name all defaults
         if is_given and key not in spec.keys_read:
-            yield Problem(f"search.{key}", f"is for {' and '.join(users(key))}, not for {spec.name}", "take it out")
+            yield Problem(f"search.{key}", f"is for {' and '.join(users(key))}, not for {spec.name}", "remove it")
 
 
 def _is_in_one_go(spec: SearchSpec) -> bool:
@@ -79,23 +85,25 @@ def _is_in_one_go(spec: SearchSpec) -> bool:
     return pruner.in_one_go or (pruner.rungs != "never" and not spec.has_rungs)
 
 
-# The keys of single rules at a report, an error beside any other one
+# The keys of single stopping rules; an error with any other rule
 _OF_RULES = ("percentile", "lower", "upper", "p_value", "warmup_steps", "warmup_trials")
 
 
 def _objective_problems(spec: SearchSpec, objectives: Any) -> Iterator[Problem]:
     entries = [entry for entry in objectives if isinstance(entry, dict)] if isinstance(objectives, list | tuple) else []
     if spec.compare_by != "first" and len(entries) == 1:
-        yield Problem("search.compare_by", f"{spec.compare_by} needs several objectives, there is one", "take it out")
+        yield Problem(
+            "search.compare_by", f"{spec.compare_by} needs several objectives; there is only one", "remove it"
+        )
     rule = None if spec.stop_by is None else PRUNERS[spec.stop_by]
     looks_at_one = rule is not None and rule.one_number
     if spec.compare_by == "domination" and (looks_at_one or spec.patience is not None):
         by = spec.stop_by if looks_at_one else "patience"
-        what = f"{by} looks at one number per report, which domination does not give"
+        what = f"{by} needs one number per report, which domination does not provide"
         yield Problem("search.compare_by", what, "use first or weighted")
     if spec.compare_by == "weighted" and rule is not None and rule.first_objective:
-        yield Problem("search.compare_by", f"{rule.name} looks at the first objective alone", "take it out")
+        yield Problem("search.compare_by", f"{rule.name} uses only the first objective", "remove it")
     if spec.compare_by != "weighted":
         for index, entry in enumerate(entries):
             if "weight" in entry:
-                yield Problem(f"objectives.{index}.weight", "is used with search.compare_by: weighted alone")
+                yield Problem(f"objectives.{index}.weight", "is used only with search.compare_by: weighted")

@@ -1,4 +1,4 @@
-"""The section `publish`: where a study's results are written to, and the table of the publishers that there are."""
+"""The section `publish`: where a study's results are written, and the table of publishers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ class NoOptions(Section):
 
 @dataclass(frozen=True, slots=True)
 class PublisherKind:
-    """What the study file and the order of publishing need to know of a publisher."""
+    """The facts about a publisher."""
 
-    #: "module:Class", imported when something is published. The class is called with the options (publish/base.py).
+    #: "module:Class", imported when the study is published. The class is constructed with the options
+    #: (publish/base.py).
     implementation: str
     #: True for files in the study directory, False for a service outside of it.
     is_local: bool
-    #: What may stand below the publisher's name in the study file.
+    #: The keys below the publisher's name in the study file.
     options: type[Section] = NoOptions
 
 
-#: A new publisher is a row here and its class.
+#: A new publisher needs a row here and its class.
 PUBLISHERS: dict[str, PublisherKind] = {
     "sqlite": PublisherKind("hposlurm.publish.sqlite:Database", is_local=True),
     "csv": PublisherKind("hposlurm.publish.csv:Tables", is_local=True),
@@ -44,18 +45,18 @@ class PublisherEntry:
 
     @property
     def kind(self) -> PublisherKind:
-        """The publisher's row in the table."""
+        """Returns the publisher's row in the table."""
         return PUBLISHERS[self.name]
 
 
 def options_of(pattern: str) -> type[Section] | None:
-    """Returns the options that stand at `pattern` ("publish.*.csv"), None at any other place."""
+    """Returns the options of the publisher at `pattern` ("publish.*.csv"); None for any other pattern."""
     name = pattern.removeprefix("publish.*.")
     return PUBLISHERS[name].options if name != pattern and name in PUBLISHERS else None
 
 
 def _entry(value: Any) -> PublisherEntry:
-    """Reads "csv" or {"csv": {…}}; raises ValidationError with every problem, at its place below the entry."""
+    """Reads "csv" or {"csv": {…}}. Raises ValidationError with all problems, each at its path below the entry."""
     if isinstance(value, PublisherEntry):
         return value
     if isinstance(value, dict) and len(value) != 1:
@@ -80,11 +81,14 @@ def _dumped(entry: PublisherEntry) -> str | dict[str, Any]:
 
 
 def _each_once(entries: tuple[PublisherEntry, ...]) -> tuple[PublisherEntry, ...]:
-    """Drops what is repeated; a publisher has one set of options, since what it was sent is known by its name."""
+    """Returns `entries` without duplicates.
+
+    Options must not differ: what a publisher was sent is recorded by its name.
+    """
     found: dict[str, PublisherEntry] = {}
     for entry in entries:
         if found.setdefault(entry.name, entry) != entry:
-            raise complaint(f"{entry.name} is there twice, with different options")
+            raise complaint(f"{entry.name} is listed twice, with different options")
     return tuple(found.values())
 
 

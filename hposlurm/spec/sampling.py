@@ -1,4 +1,4 @@
-"""Checks of the sampler against the space and the objectives, on the raw data."""
+"""Checks the sampler against the space and the objectives, on the raw data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hposlurm.spec.draft import Draft, section
 
 
 def sampling_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
-    """Yields what the sampler that `search` names cannot do."""
+    """Yields a problem for each feature of the study that its sampler does not support."""
     spec, search = draft.search.named, section(data, "search")
     if spec is None:
         return
@@ -23,13 +23,13 @@ def sampling_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem
         yield Problem(f"search.{key}", what, how)
     if search.get("population_size") is not None and "population_size" not in spec.keys_read:
         what = f"is for {', '.join(users('population_size'))}, not for {spec.name}"
-        yield Problem("search.population_size", what, "take it out")
+        yield Problem("search.population_size", what, "remove it")
 
 
 def _may_have_numbers(draft: Draft) -> bool:
-    """False only where every parameter outside of conditionals is known to have no number to move."""
+    """False only if no parameter outside conditionals is numeric, or can be."""
     names = [name for name, where in draft.where.items() if where.startswith("parameters.")]
-    # a definition that is not valid is reported elsewhere, and may be a number
+    # an invalid definition is reported elsewhere, and may be meant as a number
     return not names or any(name not in draft.definitions or _is_number(draft.definitions[name]) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""The section `search`: which points are tried and how far each is trained."""
+"""The section `search`: how points are chosen, and how far each is trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
 
 
 def _one_of(names: Callable[[], tuple[str, ...]]) -> PlainValidator:
-    """Accepts the names in the table of algorithms only, and answers others as a Literal does."""
+    """Returns a validator that accepts only `names()`; its error is that of a Literal."""
 
     def check(value: Any) -> str:
         if isinstance(value, str) and value in names():
@@ -44,62 +44,67 @@ AlgorithmName = Annotated[str, _one_of(algorithm_names)]
 
 
 class SearchSpec(Section):
-    """`algorithm` names a pair of a sampler and a pruner; `sampler` and `pruner` name the two apart in its place.
+    """How points are chosen, and how far each is trained. Resources are steps, as the training reports them."""
 
-    `startup_trials` are drawn at random before tpe and gp begin. `population_size` is that of cmaes (None: at least
-    4 + 3 ln d for d parameters, in whole waves), nsga2 and nsga3 (None: 50).
-
-    Resources are steps as the training reports them. Rungs are at min_resource (1 if it is None) · reduction_factor^k
-    below `max_resource`, where training ends. `brackets` is how many of Hyperband's are used, all if it is None.
-    `compare_by` is how trials with several objectives are ranked at a rung.
-
-    For the pruners that are asked at every report: a trial must be among the best `percentile` % (25) of the completed
-    ones; `warmup_steps` of it and `warmup_trials` (5) completed trials come first; `lower` and `upper` are what may be
-    reported, `p_value` (0.1) is how sure wilcoxon must be. With `patience` a trial is stopped only if it has not
-    improved in so many reports; without a pruner that alone stops it.
-
-    `enqueue` are configurations to try first, `warm_start` is where to learn from before the first trial.
-
-    pbt trains `population_size` members to `max_resource`. Every `perturbation_interval` the worst `quantile` of them
-    become copies of the best, in which each mutable parameter is drawn anew with `resample_probability`, else
-    multiplied by one of `perturb_factors`.
-    """
-
+    #: Names a pair of a sampler and a pruner.
     algorithm: AlgorithmName | None = None
+    #: `sampler` and `pruner` name the two separately, instead of `algorithm`.
     sampler: SamplerName | None = None
     pruner: PrunerName | None = None
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    #: The number of random trials before tpe and gp begin.
     startup_trials: PositiveWhole = 10
+    #: Of cmaes (None: at least 4 + 3 ln d for d parameters, in whole waves), nsga2 and nsga3 (None: 50), and pbt, which
+    #: trains this number of members.
     population_size: Annotated[Whole, Field(ge=4)] | None = None
+    #: Rungs are at min_resource · reduction_factor^k below max_resource; None: 1.
     min_resource: PositiveWhole | None = None
+    #: The step at which training ends.
     max_resource: PositiveWhole | None = None
     reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3
+    #: The number of Hyperband's brackets; None: all.
     brackets: PositiveWhole | None = None
+    #: How trials with several objectives are ranked at a rung.
     compare_by: Literal["first", "weighted", "domination"] = "first"
+    # ---- of stopping rules at reports
+    #: A trial must be among the best `percentile` % of the completed trials; None: the pruner's default.
     percentile: Annotated[Number, Field(gt=0, lt=100)] | None = None
+    #: The steps of a trial before the rule applies.
     warmup_steps: Annotated[Whole, Field(ge=0)] = 0
+    #: The number of completed trials before the rule applies; None: 5.
     warmup_trials: PositiveWhole | None = None
+    #: Reported values below `lower` or above `upper` stop a trial.
     lower: Number | None = None
     upper: Number | None = None
+    #: The significance level of wilcoxon; None: 0.1.
     p_value: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    #: A trial is stopped only if it has not improved in this number of reports. Without a pruner, this is the only
+    #: rule.
     patience: PositiveWhole | None = None
+    # ---- of the first trials
+    #: Configurations to try first.
     enqueue: tuple[Configuration, ...] = ()
+    #: Studies and tables to learn from before the first trial.
     warm_start: tuple[WarmStart, ...] = ()
+    # ---- of pbt
+    #: The number of steps after which the worst members become copies of the best.
     perturbation_interval: PositiveWhole | None = None
+    #: The share of the members that become copies.
     quantile: Annotated[Number, Field(gt=0, le=0.5)] = 0.25
+    #: The probability that a mutable parameter of a copy is drawn again; else it is multiplied by a perturb factor.
     resample_probability: Annotated[Number, Field(ge=0, le=1)] = 0.25
     perturb_factors: tuple[Annotated[Number, Field(gt=0)], ...] = Field(default=(0.8, 1.2), min_length=1)
 
     @model_validator(mode="before")
     @classmethod
     def _with_algorithm(cls, data: Any) -> Any:
-        """A study that names nothing keeps the default of its day."""
+        """Names the default algorithm if the file names none: a frozen spec keeps the default of its version."""
         is_named = not isinstance(data, dict) or {"algorithm", "sampler", "pruner"} & data.keys()
         return data if is_named else {**data, "algorithm": DEFAULT}
 
     @property
     def pair(self) -> tuple[str, str]:
-        """Returns the sampler's name and the pruner's, "none" where every trial is trained to its end."""
+        """Returns the names of the sampler and of the pruner ("none" if each trial is trained to its end)."""
         if self.algorithm is not None:
             return pair_of(self.algorithm)
         return self.sampler or DEFAULT_SAMPLER, self.pruner or DEFAULT_PRUNER
@@ -116,7 +121,7 @@ class SearchSpec(Section):
 
     @property
     def in_generations(self) -> bool:
-        """True if everyone is compared before anyone goes on, so that waves have to be waited for."""
+        """True if all trials of a wave are compared before any of them continues."""
         return self.pruner_traits.in_generations
 
     @property
@@ -126,7 +131,7 @@ class SearchSpec(Section):
 
     @property
     def stop_by(self) -> str | None:
-        """Returns the rule of hposlurm.pruning by which trials are ended at a report; None if none is."""
+        """Returns the rule of hposlurm.pruning that stops trials at a report; None if there is none."""
         pruner = self.pruner_traits
         if pruner.at_reports:
             return pruner.name
@@ -134,7 +139,7 @@ class SearchSpec(Section):
 
     @property
     def keys_read(self) -> frozenset[str]:
-        """Returns the keys that this search looks at and not every search does."""
+        """Returns the keys that this search reads and some others do not."""
         pruner = self.pruner_traits
         keys = {*self.sampler_traits.keys}
         keys |= set() if pruner.rungs != "never" and not self.has_rungs else {*pruner.keys}
@@ -142,7 +147,7 @@ class SearchSpec(Section):
 
     @property
     def name(self) -> str:
-        """Returns the algorithm in one word for people: asha, or tpe + median where the two were named apart."""
+        """Returns the algorithm as text for people: asha, or tpe + median if the two were named separately."""
         if self.algorithm is not None:
             return self.algorithm
         sampler, pruner = self.pair

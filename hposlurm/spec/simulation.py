@@ -1,4 +1,4 @@
-"""The virtual cluster of `backend: simulated`, and what its study file must say."""
+"""The section `simulation`: the virtual cluster of `backend: simulated`."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ Rate = Annotated[Number, Field(ge=0, le=1e6)]
 
 
 class SimulationSpec(Section):
-    """What `backend: simulated` runs in virtual time, and on what; other backends do not look at it.
+    """The virtual cluster of `backend: simulated`, and the function that it runs; other backends ignore it."""
 
-    `function` is "MODULE:FUNCTION" or "FILE.py:FUNCTION". `queue` is the mean wait of an array, `start` what a job
-    holds its GPUs for before it trains, `planner` how long the planner between two waves takes. `crashes`,
-    `node_failures` and `preemptions` are mean numbers per hour of one running trial, drawn by `seed`.
-    """
-
+    #: "MODULE:FUNCTION" or "FILE.py:FUNCTION".
     function: Text | None = None
     gpus: PositiveWhole = 8
+    #: For the random failures below.
     seed: Whole = 0
+    #: The mean wait of an array.
     queue_s: Seconds | None = Field(default=None, alias="queue")
+    #: The time from a job's start, when it occupies its GPUs, to the start of its training.
     start_s: Seconds | None = Field(default=None, alias="start")
+    #: The duration of the planner between two waves.
     planner_s: Seconds | None = Field(default=None, alias="planner")
+    #: `crashes`, `node_failures` and `preemptions` are mean numbers per hour of one running trial.
     crashes: Rate = 0.0
     node_failures: Rate = 0.0
     preemptions: Rate = 0.0
 
 
 def simulation_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What a simulated study must have and `data` has not."""
+    """Yields a problem for each key that a simulated study requires and `data` lacks."""
     section = data.get("simulation")
     given = section if isinstance(section, dict) else {}
     if data.get("backend") == "simulated" and given.get("function") is None:
         yield Problem(
             "simulation.function",
-            "is missing: the Python function that takes the place of training",
+            "is missing: the Python function that replaces training",
             "--simulate MODULE:FUNCTION or --simulate FILE.py:FUNCTION",
         )

@@ -1,4 +1,7 @@
-"""What a study file says and this study's algorithm does not use. No error: the same file serves several of them."""
+"""Finds keys of a study file that its algorithm does not use.
+
+They are allowed: one file may serve several algorithms.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from hposlurm.spec.search import SearchSpec
 if TYPE_CHECKING:
     from hposlurm.spec.model import StudySpec
 
-# What does no harm in a study file that serves several algorithms; any other key beside the wrong one is an error
+# Keys that are allowed with every algorithm; each other key is an error with an algorithm that does not use it
 _SHARED = ("startup_trials", "min_resource", "reduction_factor", "compare_by")
 
 
 def unused(spec: StudySpec) -> tuple[str, ...]:
-    """Returns one sentence for each key that differs from its default, and that nothing in this study looks at."""
+    """Returns one sentence for each key that differs from its default and that this study does not use."""
     search = spec.search
     keys = [f"search.{key}" for key in _SHARED if key not in search.keys_read and _is_given(search, key)]
     if not search.in_generations:

@@ -87,5 +87,5 @@ def test_a_frame_has_the_tables_columns_and_rows(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_study_has_no_results(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no study directory"):
+    with pytest.raises(StudyError, match="not a study directory"):
         read_records(StudyLayout(tmp_path))

@@ -165,9 +165,9 @@ def test_around_a_best_point_that_was_taken_its_neighbours_come_next() -> None:
 @pytest.mark.parametrize(
     ("space", "objectives", "reason"),
     [
-        (SQUARE, [Objective("a"), Objective("b")], "one objective only; with several use tpe"),
-        (TINY_GRID, LOSS, "moves numbers"),
-        (SearchSpace((CategoricalParameter("c", (1, 2)), IntParameter("one", 3, 3))), LOSS, "moves numbers"),
+        (SQUARE, [Objective("a"), Objective("b")], "only one objective; with several use tpe"),
+        (TINY_GRID, LOSS, "needs numeric parameters"),
+        (SearchSpace((CategoricalParameter("c", (1, 2)), IntParameter("one", 3, 3))), LOSS, "needs numeric parameters"),
     ],
 )
 def test_what_it_cannot_do_is_said(space: SearchSpace, objectives: list[Objective], reason: str) -> None:

@@ -104,9 +104,9 @@ def test_its_row_says_how_waves_follow_each_other(
 
 def test_its_row_says_what_it_cannot_do(added: pytest.MonkeyPatch) -> None:
     added.setitem(SAMPLERS, ROW.name, replace(ROW, instead_of_numbers="use grid", package="no_such_package"))
-    with pytest.raises(RequestError, match=r"search: nearby moves numbers .*; use grid"):
+    with pytest.raises(RequestError, match=r"search: nearby needs numeric parameters .*; use grid"):
         suggest(TINY_GRID, "nearby", LOSS, [], 1, 0, 0)
-    with pytest.raises(SpecError, match=r"search\.algorithm: nearby moves numbers"):
+    with pytest.raises(SpecError, match=r"search\.algorithm: nearby needs numeric parameters"):
         study(search={"algorithm": "nearby"}, parameters={"x": {"choices": [1, 2]}, "y": {"choices": [1, 2]}})
     with pytest.raises(RequestError):
         suggest(SQUARE, "nearby", LOSS, [], 1, 0, 0)

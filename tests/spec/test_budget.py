@@ -29,7 +29,7 @@ def test_wall_time_is_a_time_or_minutes_as_resources_time_is(value: object, minu
         {"n_trials": 12, "gpu_hours": 8, "wall_time": "1d", "patience": 3, "confirm_gpu_hours": 0},
     ],
 )
-def test_each_budget_alone_is_enough_and_is_read_back_as_it_was(tmp_path: Path, budget: dict) -> None:
+def test_each_single_budget_is_enough_and_is_read_back_as_it_was(tmp_path: Path, budget: dict) -> None:
     spec = parse(changed(budget=budget), "x")
     assert load(write(tmp_path / "again.yaml", dump(spec))).budget == spec.budget
 
@@ -65,7 +65,7 @@ def test_a_wrong_value_is_said_clearly(changes: dict, line: str) -> None:
 
 def test_gpu_hours_of_trials_without_gpus_would_never_be_used() -> None:
     (problem,) = problems_of(changed(budget={"gpu_hours": 8}, resources__gpus_per_node=0))
-    assert problem.startswith("budget.gpu_hours: the trials ask for no GPUs, so none of it would ever be used")
+    assert problem.startswith("budget.gpu_hours: the trials request no GPUs, so it would never be used")
     assert "budget.wall_time" in problem and "gpu_hours: null" in problem
 
 

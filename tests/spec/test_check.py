@@ -1,4 +1,4 @@
-"""What is wrong with parameters, conditionals and constraints, each said clearly and alone."""
+"""What is wrong with parameters, conditionals and constraints, each reported clearly and only once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "log with step": (
         _definition(log=True, step=0.1),
-        ["parameters.lr.step: cannot be used with log: true; take one of them out"],
+        ["parameters.lr.step: cannot be used with log: true; remove one of them"],
     ),
     "step larger than the range": (
         _definition(step=3),
@@ -32,7 +32,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "negative step": (_definition(step=-1), ["parameters.lr.step: must be more than 0, not -1"]),
     "default outside the range": (
         _definition(default=2),
-        ["parameters.lr.default: 2.0 is outside of the range 0.1 to 1.0"],
+        ["parameters.lr.default: 2.0 is outside the range 0.1 to 1.0"],
     ),
     "default off the step grid": (
         _definition(step=0.3, default=0.5),
@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "parameter defined twice": (
         lambda: changed(conditionals=[{"if": "bs > 1", "then": {"lr": {"choices": [1]}}}], trial__command="true"),
-        ["conditionals.0.then.lr: lr is defined already at parameters.lr; give one of the two another name"],
+        ["conditionals.0.then.lr: lr is already defined at parameters.lr; rename one of the two"],
     ),
     "conditional on an unknown parameter": (
         lambda: changed(conditionals=[{"if": "optimiser == 'x'", "then": {"momentum": {"choices": [1]}}}]),
@@ -106,13 +106,13 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
                 {"if": "beta > 1", "then": {"momentum": {"type": "int", "min": 1, "max": 2}}},
             ]
         ),
-        ["conditionals.0.then.alpha: its condition goes in a circle: alpha → momentum → beta → alpha"],
+        ["conditionals.0.then.alpha: its condition is circular: alpha → momentum → beta → alpha"],
     ),
     "condition on itself": (
         lambda: changed(
             conditionals=[{"if": "momentum > 1", "then": {"momentum": {"type": "int", "min": 1, "max": 2}}}]
         ),
-        ["conditionals.0.then.momentum: its condition goes in a circle: momentum → momentum"],
+        ["conditionals.0.then.momentum: its condition is circular: momentum → momentum"],
     ),
     "conditional without then": (
         lambda: changed(conditionals=[{"if": "bs > 1"}], trial__command="true"),
@@ -175,29 +175,29 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "parameter named like a keyword": (
         lambda: changed(parameters__lambda={"choices": [1]}),
-        ["parameters.lambda: lambda means something else"],
+        ["parameters.lambda: lambda has another meaning"],
     ),
     "parameter named like a word of Jinja2": (
         lambda: changed(parameters__loop={"choices": [1]}),
-        ["parameters.loop: loop means something else"],
+        ["parameters.loop: loop has another meaning"],
     ),
     "parameter named like a fact": (
         lambda: changed(parameters__seed={"choices": [1]}),
-        ["parameters.seed: seed is a fact that every command has already"],
+        ["parameters.seed: seed is already defined in every command"],
     ),
     "parameter named like a column": (
         lambda: changed(parameters__state={"choices": [1]}),
-        ["parameters.state: state is another column of the result table"],
+        ["parameters.state: state is already another column of the result table"],
     ),
     "parameter named like an objective": (
         lambda: changed(parameters__f1={"choices": [1]}),
-        ["parameters.f1: f1 is another column of the result table"],
+        ["parameters.f1: f1 is already another column of the result table"],
     ),
 }
 
 
 @pytest.mark.parametrize(("study", "lines"), BAD.values(), ids=BAD.keys())
-def test_each_problem_is_said_clearly_and_alone(study: Callable[[], Any], lines: list[str]) -> None:
+def test_each_problem_is_reported_clearly_and_only_once(study: Callable[[], Any], lines: list[str]) -> None:
     found = problems_of(study())
     assert len(found) == len(lines), found
     for problem, line in zip(found, lines, strict=True):

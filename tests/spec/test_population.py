@@ -51,11 +51,11 @@ BAD = {
     ),
     "nobody would be copied": (
         {"search": {**PBT, "perturbation_interval": 8}},
-        ["search.perturbation_interval: 8 is not below max_resource 8: nobody would ever be copied (at most 7)"],
+        ["search.perturbation_interval: 8 is not below max_resource 8: no member would ever be copied (at most 7)"],
     ),
     "nothing can change": (
         {"parameters__lr": {**LR, "mutable": False}},
-        ["parameters: none is mutable, so a copy would be just like what it is copied from"],
+        ["parameters: none is mutable, so a copy would be identical to its original"],
     ),
     "fewer trials than members": (
         {"budget": {"n_trials": 3}},
@@ -75,13 +75,13 @@ BAD = {
     ),
     "its keys without it": (
         {"search": {"algorithm": "random", "quantile": 0.3}, "budget": {"n_trials": 3}},
-        ["search.quantile: is for pbt, not for random (take it out)"],
+        ["search.quantile: is for pbt, not for random (remove it)"],
     ),
 }
 
 
 @pytest.mark.parametrize(("changes", "lines"), BAD.values(), ids=BAD.keys())
-def test_each_problem_is_said_clearly_and_alone(changes: dict[str, Any], lines: list[str]) -> None:
+def test_each_problem_is_reported_clearly_and_only_once(changes: dict[str, Any], lines: list[str]) -> None:
     found = problems_of(changed(**{"budget": {}, "parameters__lr": LR, "search": PBT, **changes}))
     assert len(found) == len(lines), found
     for line in lines:

@@ -39,11 +39,11 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "objectives missing": (lambda: changed(objectives=...), ["objectives: is missing"]),
     "objective twice": (
         lambda: changed(objectives=[{"name": "f1"}, {"name": "f1"}]),
-        ["objectives.1.name: 'f1' is an objective already at objectives.0.name"],
+        ["objectives.1.name: 'f1' is already an objective at objectives.0.name"],
     ),
     "objective with a strange name": (
         lambda: changed(objectives=[{"name": "my loss"}]),
-        ["objectives.0.name: 'my loss' is no metric's name"],
+        ["objectives.0.name: 'my loss' is not a metric name"],
     ),
     "direction": (
         lambda: changed(objectives=[{"name": "f1", "direction": "maximise"}]),
@@ -51,7 +51,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "cmaes with several objectives": (
         lambda: changed(search__algorithm="cmaes", objectives=[{"name": "f1"}, {"name": "f2"}]),
-        ["search.algorithm: cmaes has one objective only (with several use tpe, gp, nsga2, nsga3, qmc or random)"],
+        ["search.algorithm: cmaes supports only one objective (with several use tpe, gp, nsga2, nsga3, qmc or random)"],
     ),
     "cmaes without a number": (
         lambda: changed(
@@ -62,15 +62,15 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
             constraints=[],
             trial__command="true",
         ),
-        ["search.algorithm: cmaes moves numbers (float and int parameters outside of conditionals), and there is none"],
+        ["search.algorithm: cmaes needs numeric parameters (float or int, outside conditionals), and there are none"],
     ),
     "cmaes as a sampler with several objectives": (
         lambda: changed(search={"sampler": "cmaes"}, objectives=[{"name": "f1"}, {"name": "f2"}]),
-        ["search.sampler: cmaes has one objective only"],
+        ["search.sampler: cmaes supports only one objective"],
     ),
     "a population for what has none": (
         lambda: changed(search__population_size=20),
-        ["search.population_size: is for cmaes, nsga2, nsga3, pbt, not for tpe (take it out)"],
+        ["search.population_size: is for cmaes, nsga2, nsga3, pbt, not for tpe (remove it)"],
     ),
     "a population of next to nobody": (
         lambda: changed(search__algorithm="nsga2", search__population_size=3),
@@ -88,12 +88,12 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: changed(trial__command="train --lr {{ lrr }} --x {{ nothing_like_it }}"),
         [
             "trial.command: 'lrr' is not defined (did you mean lr?)",
-            "trial.command: 'nothing_like_it' is not defined (defined are: ",
+            "trial.command: 'nothing_like_it' is not defined (defined: ",
         ],
     ),
     "ds_config without deepspeed": (
         lambda: changed(trial__deepspeed=...),
-        ["trial.command: 'ds_config' is not defined (set trial.deepspeed to have it)"],
+        ["trial.command: 'ds_config' is not defined (set trial.deepspeed to define it)"],
     ),
     "syntax of the command": (
         lambda: changed(trial__command="a\nb {{ lr }\n"),
@@ -105,7 +105,10 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "inactive parameter in the command": (
         lambda: changed(trial__command="train --momentum {{ momentum }}"),
-        ["trial.command: 'momentum' is inactive, so undefined, where optimizer == \"sgd\" is false (write {% if"],
+        [
+            "trial.command: 'momentum' is inactive and therefore undefined where optimizer == \"sgd\" is false "
+            "(write {% if"
+        ],
     ),
     "no command": (lambda: changed(trial__command=...), ["trial.command: is missing"]),
     "empty command": (lambda: changed(trial__command=" "), ["trial.command: must not be empty"]),
@@ -119,7 +122,10 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "pattern": (
         lambda: changed(trial__metric_pattern="loss=("),
-        ["trial.metric_pattern: 'loss=(' is no regular expression: missing ), unterminated subpattern at position 5"],
+        [
+            "trial.metric_pattern: 'loss=(' is not a regular expression: missing ), "
+            "unterminated subpattern at position 5"
+        ],
     ),
     "pattern without a named group": (
         lambda: changed(trial__metric_pattern="loss=(.*)"),
@@ -156,7 +162,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "two nodes": (
         lambda: changed(resources__nodes=2),
-        ["resources.nodes: more than one node per trial is not yet in this version"],
+        ["resources.nodes: more than one node per trial is not supported in this version"],
     ),
     "no nodes": (lambda: changed(resources__nodes=0), ["resources.nodes: must be at least 1, not 0"]),
     "setup that is a text": (
@@ -170,9 +176,10 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "sbatch option that is set elsewhere": (
         lambda: changed(slurm__extra={"cpus_per_task": 3, "array": "1-3"}),
         [
-            "slurm.extra.cpus_per_task: hposlurm sets --cpus-per-task itself, or counts on its not being set "
+            "slurm.extra.cpus_per_task: hposlurm sets --cpus-per-task itself, or relies on its absence "
             "(use resources.cpus_per_task)",
-            "slurm.extra.array: hposlurm sets --array itself, or counts on its not being set (this is how a wave",
+            "slurm.extra.array: hposlurm sets --array itself, or relies on its absence "
+            "(hposlurm uses it to submit waves",
         ],
     ),
     "beginning of an sbatch option": (
@@ -196,11 +203,11 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "sbatch option that is none": (
         lambda: changed(slurm__extra={"--qos": "x"}),
-        ["slurm.extra.--qos: '--qos' is no long option of sbatch"],
+        ["slurm.extra.--qos: '--qos' is not a long option of sbatch"],
     ),
     "sbatch option that is false": (
         lambda: changed(slurm__extra={"exclusive": False}),
-        ["slurm.extra.exclusive: an option that is false is not given at all; take it out"],
+        ["slurm.extra.exclusive: a false option is not passed to sbatch; remove it"],
     ),
     "template that is not there": (
         lambda: changed(slurm__template="/nowhere/my.sbatch.j2"),
@@ -225,7 +232,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("study", "lines"), BAD.values(), ids=BAD.keys())
-def test_each_problem_is_said_clearly_and_alone(study: Callable[[], Any], lines: list[str]) -> None:
+def test_each_problem_is_reported_clearly_and_only_once(study: Callable[[], Any], lines: list[str]) -> None:
     found = problems_of(study())
     assert len(found) == len(lines), found
     for problem, line in zip(found, lines, strict=True):
@@ -269,10 +276,10 @@ def test_the_message_counts_the_problems_and_names_the_file() -> None:
 )
 def test_known_values_of_later_versions_are_answered_not_yet(path: str, value: str) -> None:
     study = changed(publish=[value]) if path == "publish.*" else changed(**{path.replace(".", "__"): value})
-    if path == "search.pruner":  # which cannot stand beside an algorithm
+    if path == "search.pruner":  # which cannot be used together with an algorithm
         study = changed(search={"pruner": value})
     (problem,) = problems_of(study)
-    assert problem.startswith(f"{path.replace('*', '0')}: {value!r} is not yet in this version (allowed: ")
+    assert problem.startswith(f"{path.replace('*', '0')}: {value!r} is not supported in this version yet (allowed: ")
 
 
 CONTRADICTING = [
@@ -286,9 +293,7 @@ CONTRADICTING = [
 @pytest.mark.parametrize("option", CONTRADICTING)
 def test_an_sbatch_option_that_contradicts_the_study_is_refused_with_the_reason(option: str) -> None:
     (problem,) = problems_of(changed(slurm__extra={option: "x"}))
-    assert problem.startswith(
-        f"slurm.extra.{option}: hposlurm sets --{option} itself, or counts on its not being set ("
-    )
+    assert problem.startswith(f"slurm.extra.{option}: hposlurm sets --{option} itself, or relies on its absence (")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_options_are_validated_by_the_publisher_all_problems_at_once() -> None:
     [
         (["parquet"], "publish.0: 'parquet' is not allowed (allowed: sqlite, csv)"),
         ([{"parquet": {}}], "publish.0: 'parquet' is not allowed (allowed: sqlite, csv)"),
-        ([{"mlflow": {"uri": "x"}}], "publish.0: 'mlflow' is not yet in this version (allowed: sqlite, csv)"),
+        ([{"mlflow": {"uri": "x"}}], "publish.0: 'mlflow' is not supported in this version yet (allowed: sqlite, csv)"),
         ([3], "publish.0: 3 is not allowed (allowed: sqlite, csv)"),
         ([{"csv": 3}], "publish.0.csv: must be a mapping (key: value), not 3"),
         ("csv", "publish: must be a list, not 'csv'"),
@@ -78,7 +78,7 @@ def test_one_entry_names_one_publisher() -> None:
 @pytest.mark.usefixtures("toy")
 def test_a_publisher_has_one_set_of_options() -> None:
     assert problems([{"toy": {"uri": "a"}}, {"toy": {"uri": "b"}}]) == [
-        "publish: toy is there twice, with different options"
+        "publish: toy is listed twice, with different options"
     ]
 
 

@@ -32,8 +32,8 @@ def test_samplers_and_promotion_can(search: dict[str, Any]) -> None:
         ({"algorithm": "hyperband", **RUNGS}, "refill cannot compare a whole rung, which hyperband does"),
         ({"algorithm": "bohb", **RUNGS}, "refill cannot compare a whole rung, which bohb does"),
         ({"algorithm": "successive_halving", **RUNGS}, "refill cannot compare a whole rung"),
-        ({"algorithm": "cmaes"}, "refill has no waves, which are the generations of cmaes"),
-        ({"algorithm": "nsga2"}, "refill has no waves, which are the generations of nsga2"),
+        ({"algorithm": "cmaes"}, "refill has no waves, which cmaes needs as its generations"),
+        ({"algorithm": "nsga2"}, "refill has no waves, which nsga2 needs as its generations"),
         ({"sampler": "nsga3", "pruner": "asha", **RUNGS}, "refill has no waves"),
         (
             {"algorithm": "pbt", "population_size": 4, "max_resource": 9, "perturbation_interval": 3},

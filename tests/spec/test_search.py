@@ -61,21 +61,21 @@ def test_what_was_chosen_is_read_back_as_it_was(given: dict[str, Any], tmp_path:
     [
         (
             {"algorithm": "asha", "sampler": "tpe", "max_resource": 9},
-            "search.sampler: cannot stand beside search.algorithm, which names both (take one of the two out)",
+            "search.sampler: cannot be used together with search.algorithm, which names both (remove one of the two)",
         ),
         ({"algorithm": "asha"}, "search.max_resource: is missing; asha compares trials on their way to it"),
-        ({"algorithm": "tpe", "min_resource": 2}, "search.min_resource: means nothing without search.max_resource"),
+        ({"algorithm": "tpe", "min_resource": 2}, "search.min_resource: has no meaning without search.max_resource"),
         (
             {"algorithm": "asha", "min_resource": 6, "max_resource": 9},
             "search.min_resource: 6 is too close to max_resource 9: there is no rung between them (at most 5)",
         ),
         (
             {"algorithm": "asha", "max_resource": 9, "brackets": 2},
-            "search.brackets: is for hyperband and bohb, not for asha (take it out)",
+            "search.brackets: is for hyperband and bohb, not for asha (remove it)",
         ),
         (
             {"algorithm": "asha", "max_resource": 9, "compare_by": "domination"},
-            "search.compare_by: domination needs several objectives, there is one (take it out)",
+            "search.compare_by: domination needs several objectives; there is only one (remove it)",
         ),
         ({"algorithm": "asha_stopping"}, "search.max_resource: is missing; asha_stopping compares trials on their way"),
         (
@@ -89,17 +89,17 @@ def test_what_was_chosen_is_read_back_as_it_was(given: dict[str, Any], tmp_path:
         ({"algorithm": "patient"}, "search.patience: is missing; patient stops a trial that has not improved"),
         (
             {"algorithm": "asha", "max_resource": 9, "patience": 3},
-            "search.patience: is for trials that are trained in one go; asha decides itself how far each goes",
+            "search.patience: is for trials that are trained in one go; asha decides itself how far each is trained",
         ),
         ({"algorithm": "auto", "max_resource": 9, "patience": 3}, "search.patience: is for trials that are trained in"),
         (
             {"algorithm": "median", "percentile": 30},
-            "search.percentile: is for percentile, not for median (take it out)",
+            "search.percentile: is for percentile, not for median (remove it)",
         ),
-        ({"algorithm": "tpe", "p_value": 0.2}, "search.p_value: is for wilcoxon, not for tpe (take it out)"),
+        ({"algorithm": "tpe", "p_value": 0.2}, "search.p_value: is for wilcoxon, not for tpe (remove it)"),
         (
             {"algorithm": "asha_stopping", "max_resource": 9, "warmup_trials": 2},
-            "search.warmup_trials: is for median and percentile, not for asha_stopping (take it out)",
+            "search.warmup_trials: is for median and percentile, not for asha_stopping (remove it)",
         ),
         ({"algorithm": "percentile", "percentile": 100}, "search.percentile: must be less than 100"),
         (
@@ -155,11 +155,11 @@ def test_the_rule_that_workers_are_given(given: dict[str, Any], rule: StopRule |
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"algorithm": "patient", "patience": 2, "compare_by": "domination"}, "patient looks at one number per report"),
-        ({"algorithm": "median", "patience": 2, "compare_by": "domination"}, "patience looks at one number per report"),
+        ({"algorithm": "patient", "patience": 2, "compare_by": "domination"}, "patient needs one number per report"),
+        ({"algorithm": "median", "patience": 2, "compare_by": "domination"}, "patience needs one number per report"),
         (
             {"algorithm": "threshold", "upper": 2, "compare_by": "weighted"},
-            "threshold looks at the first objective alone",
+            "threshold uses only the first objective",
         ),
     ],
 )

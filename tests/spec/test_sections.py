@@ -86,17 +86,18 @@ def test_a_clause_on_an_inactive_parameter_forbids_nothing() -> None:
 BAD = {
     "forbidden name": (
         {"forbidden": [{"optimiser": "sgd"}]},
-        "forbidden.0.optimiser: optimiser is no parameter (did you mean optimizer?)",
+        "forbidden.0.optimiser: optimiser is not a parameter (did you mean optimizer?)",
     ),
     "forbidden value": (
         {"forbidden": [{"optimizer": "sdg"}]},
         "forbidden.0.optimizer: 'sdg' is not one of the choices: 'adamw', 'sgd'",
     ),
-    "forbidden list": ({"forbidden": [[1]]}, "forbidden.0: must be what may not be, such as"),
+    "forbidden list": ({"forbidden": [[1]]}, "forbidden.0: must be a forbidden combination, such as"),
     "never true": ({"forbidden": ["optimizer == 'sgdd'"]}, "forbidden.0: \"optimizer == 'sgdd'\" is never true ("),
     "forbidden metric": (
         {"forbidden": ["eval_loss > 3"]},
-        "forbidden.0: eval_loss in 'eval_loss > 3' is a metric, known only when a trial ran (use it in constraints)",
+        "forbidden.0: eval_loss in 'eval_loss > 3' is a metric, known only after a trial has run "
+        "(use it in constraints)",
     ),
     "defaults forbidden": (
         {"forbidden": [{"optimizer": "adamw"}]},
@@ -115,20 +116,20 @@ BAD = {
     "metric that is no name": (
         {"constraints": ["eval/acc <= 30"], "metrics": ["eval/acc", "eval"]},
         "constraints.0: acc in 'eval/acc <= 30' is neither a parameter, a fact of the resources nor a metric "
-        "(eval/acc cannot stand in an expression; report it under a name of letters, digits and _ as well)",
+        "(eval/acc cannot be used in an expression; also report it under a name of letters, digits and _)",
     ),
     "metric that is a fact": (
         {"metrics": ["gpus"]},
         "metrics.0: gpus is a fact of the resources or of the command, not a metric",
     ),
-    "metric with a blank": ({"metrics": ["a b"]}, "metrics.0: must be a metric's name"),
+    "metric with a blank": ({"metrics": ["a b"]}, "metrics.0: must be a metric name"),
     "enqueue name": (
         {"search__enqueue": [{"lrr": 1}]},
-        "search.enqueue.0.lrr: lrr is no parameter (did you mean lr?)",
+        "search.enqueue.0.lrr: lrr is not a parameter (did you mean lr?)",
     ),
     "enqueue range": (
         {"search__enqueue": [{"bs": 2}, {"lr": 1.0}]},
-        "search.enqueue.1.lr: 1.0 is outside of the range: numbers from 5e-06 to 0.0002",
+        "search.enqueue.1.lr: 1.0 is outside the range: numbers from 5e-06 to 0.0002",
     ),
     "enqueue twice": (
         {"search__enqueue": [{"bs": 2}, {"bs": 2}]},
@@ -136,7 +137,7 @@ BAD = {
     ),
     "enqueue inactive": (
         {"search__enqueue": [{"optimizer": "adamw", "momentum": 0.9}]},
-        'search.enqueue.0.momentum: momentum is inactive here: optimizer == "sgd" is false (take it out)',
+        'search.enqueue.0.momentum: momentum is inactive here: optimizer == "sgd" is false (remove it)',
     ),
     "enqueue against a constraint": (
         {"search__enqueue": [{"bs": 8}], "constraints": ["bs < gpus * 3"]},
@@ -144,7 +145,7 @@ BAD = {
     ),
     "more enqueued than trials": (
         {"search__enqueue": [{"bs": 1}, {"bs": 2}], "budget__n_trials": 1},
-        "search.enqueue: has 2 configurations, but budget.n_trials is 1 (raise it, or take some out)",
+        "search.enqueue: has 2 configurations, but budget.n_trials is 1 (raise it, or remove some)",
     ),
     "enqueue no mapping": ({"search__enqueue": ["x"]}, "search.enqueue.0: must be a mapping such as"),
     "two sources in one": (
@@ -159,7 +160,7 @@ BAD = {
         {"budget__terminator": -1, "objectives": [{"name": "loss"}]},
         "budget.terminator: must be true, false, or the noise of an evaluation (a number above 0), not -1",
     ),
-    "terminator of two objectives": ({"budget__terminator": True}, "budget.terminator: works with one objective"),
+    "terminator of two objectives": ({"budget__terminator": True}, "budget.terminator: works only with one objective"),
     "target alone": (
         {"budget": {"target": 0.1}},
         "budget.n_trials: is missing; only search.algorithm: grid and pbt end by themselves (a target may never",
@@ -168,7 +169,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("changes", "line"), BAD.values(), ids=BAD.keys())
-def test_each_problem_is_said_clearly_and_alone(changes: dict[str, Any], line: str) -> None:
+def test_each_problem_is_reported_clearly_and_only_once(changes: dict[str, Any], line: str) -> None:
     (problem,) = problems_of(changed(**changes))
     assert problem.startswith(line)
 

@@ -55,7 +55,7 @@ def test_patience_compares_objectives_without_a_pruner() -> None:
     assert told({"algorithm": "tpe", "patience": 3, "compare_by": "weighted"}, 2) == []
 
 
-def test_what_is_mutable_changes_in_a_population_alone() -> None:
+def test_mutable_parameters_change_only_in_a_population() -> None:
     assert told({"algorithm": "random"}, mutable=True) == ["parameters.x.mutable"]
     population = {"algorithm": "pbt", "population_size": 4, "perturbation_interval": 2, "max_resource": 8}
     assert told(population, mutable=True) == []
