@@ -1,8 +1,8 @@
-"""Folding: journal records into an Attempt, as its journal alone tells it. Pure and incremental.
+"""Folds the records of one journal into an Attempt, without any settlement. Pure and incremental.
 
-`fold(fold(a, x), y) == fold(a, x + y)`, so a reader may stop anywhere and go on later. `trial_state` lays the
-planner's settlements over the attempts. Only this lower layer is ever stored, since a journal may grow after it was
-settled.
+`fold(fold(a, x), y) == fold(a, x + y)`, so a reader may stop anywhere and continue later. `trial_state` then applies
+the planner's settlements to the attempts. Only this lower layer is ever stored, since a journal may grow after its
+attempt was settled.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Metrics = Mapping[str, float | str]
 
 
 def unread(number: int) -> Attempt:
-    """An attempt of whose journal nothing was read yet; wave and index are -1 until its start record is."""
+    """Returns an attempt whose journal is still to be read; wave and index are -1 until its start record is read."""
     return Attempt(number=number, wave=-1, index=-1, job_id="", host="", gpus=0, started_at=0.0)
 
 
 def fold(
     attempt: Attempt, records: Sequence[Mapping[str, Any]], *, offset: int | None = None, corrupt: int = 0
 ) -> Attempt:
-    """`attempt` after `records`; a malformed record is counted in `corrupt_lines`, an unknown kind is left alone.
+    """Returns `attempt` with `records` added; counts a malformed record in `corrupt_lines` and ignores unknown kinds.
 
-    `offset` is where in the journal the records end, `corrupt` how many lines among them could not be read at all.
+    `offset` is the end of the records in the journal, `corrupt` the number of lines among them that are not JSON.
     """
     offset = attempt.offset if offset is None else offset
     if not records and offset == attempt.offset:
@@ -77,13 +77,13 @@ def _report(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     metrics = _metrics(record["metrics"])
     step, time = int(record["step"]), float(record["t"])
     if abs(step) >= 2**63:
-        raise ValueError(f"step {step} is out of every database's range")
+        raise ValueError(f"step {step} is outside the range of a database's integers")
     if not metrics:
         return
     # one step may be reported in pieces: the loss by the trainer, the accuracy by the evaluation after it
     earlier = state["reports"].get(step)
     state["reports"][step] = Report(step, {**earlier.metrics, **metrics} if earlier else metrics, time)
-    _memory(state, metrics)  # the training knows its GPUs best, and a killed worker has no last word
+    _memory(state, metrics)  # only the training knows its GPU memory, and a killed worker writes no end record
 
 
 def _checkpoint(state: dict[str, Any], record: Mapping[str, Any]) -> None:
@@ -126,7 +126,7 @@ _CHANGES: Mapping[str, Callable[[dict[str, Any], Mapping[str, Any]], None]] = {
 
 
 def _text(value: object) -> str:
-    """Text that every file and terminal can take: JSON can carry half surrogates, UTF-8 cannot."""
+    """Returns text that every file and terminal accepts: JSON can contain lone surrogates, UTF-8 cannot."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
@@ -151,7 +151,7 @@ def _metric(value: object) -> float | str:
 
 
 def latest_metrics(attempts: Iterable[Attempt]) -> dict[str, float | str]:
-    """The last value of each metric over `attempts`, in the order in which the metrics first appeared."""
+    """Returns the last value of each metric over `attempts`, in the order in which the metrics first appeared."""
     latest: dict[str, float | str] = {}
     for attempt in attempts:
         for report in attempt.reports:

@@ -1,4 +1,4 @@
-"""The history of a study: everything that its plans and journals tell, read without locks and without asking anyone."""
+"""The history of a study: the content of its plans and journals, read without locks and without asking the cluster."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All plans in order and all trials by number.
+    """The plans and the trials of a study."""
 
-    `journals` has each started trial's attempts as the journals alone tell them, before any settlement: this is what
-    `study.db` keeps, so that reading can go on where it stopped.
-    """
-
+    #: All plans, in order.
     plans: tuple[WavePlan, ...] = ()
+    #: All trials, by number.
     trials: tuple[Trial, ...] = ()
+    #: The attempts of each started trial as folded from the journals, without any settlement. `study.db` stores them,
+    #: so that reading can continue where it stopped.
     journals: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
 
     @property
@@ -44,7 +44,7 @@ class History:
 
     @property
     def in_flight(self) -> tuple[WavePlan, ...]:
-        """The waves of which jobs may run or wait, oldest first; none once the study is finished."""
+        """The waves whose jobs may run or wait, oldest first; none once the study is finished."""
         if not self.plans or self.plans[-1].finished:
             return ()
         last = self.plans[-1]
@@ -52,16 +52,16 @@ class History:
 
     @property
     def gpu_hours(self) -> float:
-        """GPU hours of all attempts that ended, failures and retries included."""
+        """The GPU hours of all ended attempts, failures and retries included."""
         return sum((trial.gpu_hours for trial in self.trials), 0.0)
 
     def counts(self) -> Mapping[TrialState, int]:
-        """How many trials are in each state; every state is there."""
+        """Returns the number of trials in each state; every state is a key."""
         found = Counter(trial.state for trial in self.trials)
         return {state: found[state] for state in TrialState}
 
     def trial(self, number: int) -> Trial:
-        """The trial of that number; raises RequestError with the range if there is none."""
+        """Returns the trial with that number; raises RequestError with the valid range if there is none."""
         position = bisect_left(self.trials, number, key=attrgetter("number"))
         if position < len(self.trials) and self.trials[position].number == number:
             return self.trials[position]
@@ -71,9 +71,10 @@ class History:
 
 @gc_paused()
 def read_history(layout: StudyLayout, use_database: bool = True) -> History:
-    """The study's history: its published database, if that is sound, and the tails of the journals behind it.
+    """Reads the study's history from its plans, its published database and the newer parts of its journals.
 
-    Raises StudyError if a plan is damaged or gone. A missing or damaged database, or another study's, does no harm.
+    Raises StudyError if a plan is damaged or missing. A database that is missing, damaged or another study's is
+    ignored; the journals are then read from their start.
     """
     plans = _plans(layout)
     known = database.read_snapshot(layout.database, plans[0]) if plans and use_database else database.Snapshot()
@@ -83,32 +84,32 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
     journals: dict[int, tuple[Attempt, ...]] = {}
     for number, assigned in sorted(_assigned(plans).items()):
         last, _ = assigned[-1]
-        words, about = known.attempts.get(number, ()), settled.get(number, ())
-        trial = _trial(plans, assigned, words, about) if words else None
-        if number in started and not (trial and _is_final(trial, words, _had_ended(last, known.last_wave, plans))):
-            words = _read_on(layout.trial(number), words)
+        attempts, settlements = known.attempts.get(number, ()), settled.get(number, ())
+        trial = _trial(plans, assigned, attempts, settlements) if attempts else None
+        if number in started and not (trial and _is_final(trial, attempts, _had_ended(last, known.last_wave, plans))):
+            attempts = _read_on(layout.trial(number), attempts)
             trial = None
-        trials.append(trial or _trial(plans, assigned, words, about))
-        if words:
-            journals[number] = words
+        trials.append(trial or _trial(plans, assigned, attempts, settlements))
+        if attempts:
+            journals[number] = attempts
     return History(plans, tuple(trials), journals)
 
 
 def _plans(layout: StudyLayout) -> tuple[WavePlan, ...]:
-    """All plans; raises StudyError for a gap, since trials would be numbered, and waves submitted, anew."""
+    """Returns all plans; raises StudyError for a gap: its trials would be numbered and its waves submitted again."""
     waves = layout.waves()
     if waves != list(range(len(waves))):
         missing = next(index for index in range(len(waves)) if index != waves[index])
         raise StudyError(
-            f"{layout.wave(missing).plan} is gone, yet wave {waves[-1]} is planned; restore it from a backup "
+            f"{layout.wave(missing).plan} is missing, but wave {waves[-1]} is planned; restore it from a backup "
             "(nothing was changed)"
         )
     return tuple(read_plan(layout.wave(index)) for index in waves)
 
 
 def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
-    """The history as it will be once a further plan with `settled` is recorded: what the planner decides by."""
-    about = _by_trial([*(plan.settled for plan in history.plans), settled])
+    """Returns the history as it will be once another plan with `settled` is recorded. The planner decides by it."""
+    settlements = _by_trial([*(plan.settled for plan in history.plans), settled])
     assigned = _assigned(history.plans)
     changed = {settlement.trial for settlement in settled}
 
@@ -116,7 +117,7 @@ def with_settlements(history: History, settled: Sequence[Settlement]) -> History
         if trial.number not in changed:
             return trial
         return _trial(
-            history.plans, assigned[trial.number], history.journals.get(trial.number, ()), about[trial.number]
+            history.plans, assigned[trial.number], history.journals.get(trial.number, ()), settlements[trial.number]
         )
 
     return replace(history, trials=tuple(again(trial) for trial in history.trials))
@@ -129,24 +130,24 @@ def as_of(
     time: float,
     in_flight: Collection[int],
 ) -> History:
-    """The history as it was at a `time` when there were only these `plans`, as far as the records tell.
+    """Returns the history as it was at `time`, when only these `plans` existed, as far as the records allow.
 
-    `settled` was known then beyond what they settled. Of waves that were `in_flight` it has what their nodes' clocks
-    say was written before; of the others everything.
+    `settled` are the settlements that were known then besides those of the plans. For waves that were `in_flight` the
+    history has only records that were written before `time` by the clocks of their nodes; for others it has all.
     """
-    about = _by_trial([*(plan.settled for plan in plans), settled])
+    settlements = _by_trial([*(plan.settled for plan in plans), settled])
     journals = {}
-    for number, words in history.journals.items():
-        cut = (_cut(a, time) if a.wave in in_flight else a for a in words if a.wave < len(plans))
+    for number, attempts in history.journals.items():
+        cut = (_cut(a, time) if a.wave in in_flight else a for a in attempts if a.wave < len(plans))
         if left := tuple(a for a in cut if a is not None):
             journals[number] = left
     assigned = sorted(_assigned(plans).items())
-    trials = (_trial(plans, own, journals.get(n, ()), about.get(n, ())) for n, own in assigned)
+    trials = (_trial(plans, own, journals.get(n, ()), settlements.get(n, ())) for n, own in assigned)
     return History(plans, tuple(trials), journals)
 
 
 def _cut(attempt: Attempt, time: float) -> Attempt | None:
-    """What was known of an attempt at a time; None before it started."""
+    """Returns an attempt as it was known at `time`; None before it started."""
     if attempt.started_at > time:
         return None
     if attempt.ended_at is not None and attempt.ended_at <= time:
@@ -168,29 +169,29 @@ def _cut(attempt: Attempt, time: float) -> Attempt | None:
 def _trial(
     plans: Sequence[WavePlan],
     assigned: Sequence[tuple[int, Assignment]],
-    words: Sequence[Attempt],
-    about: Sequence[Sequence[Settlement]],
+    attempts: Sequence[Attempt],
+    settlements: Sequence[Sequence[Settlement]],
 ) -> Trial:
-    return fold_trial(assigned, words, about, plans[-1].objectives, plans[-1].retries)
+    return fold_trial(assigned, attempts, settlements, plans[-1].objectives, plans[-1].retries)
 
 
 def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:
-    """Whether all jobs of `wave` had ended when `last_wave` was planned."""
+    """True if all jobs of `wave` had ended when `last_wave` was planned."""
     return wave < last_wave < len(plans) and wave not in plans[last_wave].in_flight
 
 
-def _is_final(trial: Trial, words: Sequence[Attempt], had_wave_ended: bool) -> bool:
-    """True if nothing more can have been written about the trial behind `words`: its files need no look.
+def _is_final(trial: Trial, attempts: Sequence[Attempt], had_wave_ended: bool) -> bool:
+    """True if no record of the trial can have been written after `attempts`, so that its files need not be read.
 
-    A completed trial is never run again. A failed one may be, unless its wave had ended when `words` were read: Slurm
-    requeues what an administrator or a dying node tells it to.
+    A completed trial is never run again. A failed trial may be, unless its wave had ended when `attempts` were read:
+    Slurm requeues jobs after a node failure, or if an administrator requests it.
     """
-    ended = all(attempt.outcome is not None for attempt in words)
+    ended = all(attempt.outcome is not None for attempt in attempts)
     return ended and (trial.state is TrialState.COMPLETE or (trial.state.is_finished and had_wave_ended))
 
 
 def _started(layout: StudyLayout) -> frozenset[int]:
-    """Numbers of the trials that have a directory: one listing instead of a look at every trial."""
+    """Returns the numbers of the trials that have a directory, from one listing instead of one check per trial."""
     try:
         with os.scandir(layout.root / "trials") as entries:
             found = (number_of(entry.name, 5) for entry in entries)
@@ -200,7 +201,7 @@ def _started(layout: StudyLayout) -> frozenset[int]:
 
 
 def _assigned(plans: Sequence[WavePlan]) -> dict[int, list[tuple[int, Assignment]]]:
-    """For each trial its assignments, each with its wave, in the order of waves."""
+    """Returns for each trial its assignments, each with its wave, in the order of waves."""
     found: dict[int, list[tuple[int, Assignment]]] = {}
     for plan in plans:
         for assignment in plan.assignments:
@@ -209,7 +210,7 @@ def _assigned(plans: Sequence[WavePlan]) -> dict[int, list[tuple[int, Assignment
 
 
 def _by_trial(plans: Iterable[Sequence[Settlement]]) -> dict[int, list[list[Settlement]]]:
-    """For each trial the settlements about it, one list per plan that has any."""
+    """Returns for each trial its settlements, one list per plan that has any."""
     found: dict[int, list[list[Settlement]]] = {}
     for plan in plans:
         here: dict[int, list[Settlement]] = {}
@@ -220,14 +221,14 @@ def _by_trial(plans: Iterable[Sequence[Settlement]]) -> dict[int, list[list[Sett
     return found
 
 
-def _read_on(trial: TrialLayout, words: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """The trial's attempts after what its journals say behind `words`.
+def _read_on(trial: TrialLayout, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Returns the trial's attempts: `attempts` with the newer records of its journals.
 
-    A journal that the database knows counts even where a listing does not show it: network file systems list late.
+    A journal that the database knows is read even if a listing does not show it: network file systems list late.
     """
-    known = {attempt.number: attempt for attempt in words}
-    attempts = (known.get(n) or unread(n) for n in sorted({*known, *trial.attempts()}))
-    return tuple(_read_tail(trial, attempt) for attempt in attempts)
+    known = {attempt.number: attempt for attempt in attempts}
+    all_known = (known.get(n) or unread(n) for n in sorted({*known, *trial.attempts()}))
+    return tuple(_read_tail(trial, attempt) for attempt in all_known)
 
 
 def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
@@ -239,11 +240,10 @@ def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
 
 
 def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
-    """The completed trials, best first, ties by number; those that break a limit come after all others.
+    """Returns the completed trials, best first, ties by number; trials that violate a limit come last.
 
-    With several objectives those that no other trial beats in every respect come first (the Pareto front), in the
-    order of the first objective; then the rest likewise. Among those that break limits the nearest to keeping them
-    comes first.
+    With several objectives the Pareto front comes first, in the order of the first objective; then the other trials, in
+    the same order. Among trials that violate limits, the smallest violation comes first.
     """
     complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values is not None]
     broken = (
@@ -262,7 +262,7 @@ def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Lim
 
 
 def pareto_front(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
-    """The completed trials that keep every limit and that no other such trial beats in every respect, as `ranked`."""
+    """Returns the Pareto front of the completed trials that satisfy every limit, in the order of `ranked`."""
     kept = [trial for trial in ranked(trials, objectives, limits) if keeps(trial, limits)]
     return [kept[i] for i in _front([losses(trial, objectives) for trial in kept])]
 
@@ -275,30 +275,31 @@ def metrics_with_peaks(trial: Trial) -> dict[str, float | str]:
 
 
 def keeps(trial: Trial, limits: Limits) -> bool:
-    """Whether the trial keeps every limit, as far as it is known by now."""
+    """True if the trial satisfies every limit, as far as is known by now."""
     return not limits.expressions or limits.is_feasible(trial.params, metrics_with_peaks(trial))
 
 
 def losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """The trial's values with those to maximise negated, for comparisons only: less is better. Never shown."""
+    """Returns the trial's values, negated where the objective is maximised. Only for comparisons: less is better."""
     signs = (-1.0 if objective.direction is Direction.MAXIMIZE else 1.0 for objective in objectives)
     return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))
 
 
 def _front(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Indices of the non-dominated among lexicographically sorted `points`: only earlier ones can dominate."""
+    """Returns the indices of the non-dominated `points`, which are sorted: only an earlier point can dominate."""
     front: list[int] = []
     for index, point in enumerate(points):
-        rivals = (points[i] for i in front)
-        if not any(r != point and all(a <= b for a, b in zip(r, point, strict=True)) for r in rivals):
+        others = (points[i] for i in front)
+        if not any(o != point and all(a <= b for a, b in zip(o, point, strict=True)) for o in others):
             front.append(index)
     return front
 
 
 def best(history: History, objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> Trial | None:
-    """The best completed trial, None if none completed; with several objectives the front's best in the first.
+    """Returns the best completed trial; None if none completed.
 
-    One that breaks a limit only where all of them do.
+    With several objectives it is the trial of the Pareto front that is best in the first objective. A trial that
+    violates a limit is returned only if all trials do.
     """
     order = ranked(history.trials, objectives, limits)
     return order[0] if order else None

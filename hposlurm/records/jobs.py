@@ -1,4 +1,4 @@
-"""The jobs of a wave as its directory tells them: `jobs.json` and `planner.json`."""
+"""The jobs of a wave as recorded in its directory: `jobs.json` and `planner.json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hposlurm.records.decode import structure
 from hposlurm.records.files import from_json
 from hposlurm.records.layout import WaveLayout
 
-_MOST = 10_000_000  # elements of an array: more is damage, and would not fit into the memory
+_MOST = 10_000_000  # elements of an array; a larger number is damage, and would not fit into the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +20,28 @@ class ArrayJob:
     count: int
 
     def element(self, index: int) -> str | None:
-        """Returns the job id of the wave's element `index`, None if it belongs to another array."""
+        """Returns the job id of the wave's element `index`; None if it belongs to another array."""
         inside = self.offset <= index < self.offset + self.count
         return f"{self.job_id}_{index - self.offset}" if inside else None
 
 
 @dataclass(frozen=True, slots=True)
 class WaveJobs:
-    """The arrays of a submitted wave and its planner job (None where none was needed, or not submitted yet).
-
-    `is_late`: they were submitted before the wave was planned, and may have more elements than it has assignments.
-    """
+    """The jobs of a submitted wave."""
 
     arrays: tuple[ArrayJob, ...]
+    #: The planner job's id; None if none is needed, or none is submitted yet.
     planner: str | None = None
+    #: True if they were submitted before the wave was planned; they may have more elements than it has assignments.
     is_late: bool = False
 
     def element(self, index: int) -> str | None:
-        """Returns the job id of the wave's element `index`, None if no array has it."""
+        """Returns the job id of the wave's element `index`; None if no array has it."""
         return next((job_id for array in self.arrays if (job_id := array.element(index))), None)
 
 
 def read_jobs(wave: WaveLayout) -> WaveJobs | None:
-    """Returns the jobs of `wave`; None if it was not submitted yet, or its record cannot be read."""
+    """Returns the jobs of `wave`; None if it is not submitted yet, or its record cannot be read."""
     try:
         found = from_json(wave.jobs.read_bytes())
         arrays = tuple(_array(array) for array in found["arrays"])

@@ -1,7 +1,8 @@
-"""The journal of one attempt: JSON lines that one writer appends and anyone reads. Standard library only.
+"""The journal of one attempt: JSON lines with one writer and any number of readers. Standard library only.
 
-A line is written by one `write()` on an `O_APPEND` descriptor. A writer that is killed in the middle leaves a torn last
-line: readers leave it alone, and the next append first closes it with a newline, so that no two records ever glue.
+A line is written by one `write()` on an `O_APPEND` descriptor. A writer that is killed in the middle leaves an
+incomplete last line. Readers ignore it, and the next append first ends it with a newline, so that two records are never
+joined.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ _LONGEST_TEXT = 200
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What was read behind an offset: whole records, where the next read starts, and how many lines were unreadable."""
+    """The records of a journal after an offset."""
 
     records: tuple[dict[str, Any], ...]
+    #: Where the next read starts.
     offset: int
+    #: How many lines could not be read.
     corrupt: int = 0
 
 
@@ -35,9 +38,9 @@ def open_journal(path: Path) -> int:
 
 
 def append(fd: int, record: Mapping[str, Any], *, durable: bool = True) -> None:
-    """Writes `record` as one line at the end of `fd` (readable and writable), fsynced if `durable`.
+    """Writes `record` as one line at the end of `fd` (readable and writable), with fsync if `durable`.
 
-    Raises OSError if the line could not be written whole or not be synced (appending it again then does no harm), and
+    Raises OSError if the line could not be written completely or not be synced; the caller may append it again. Raises
     ValueError for a record with a number that is not finite.
     """
     line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
@@ -58,7 +61,10 @@ def end_fields(
     metrics: Mapping[str, float | str] | None = None,
     tail: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Returns the fields of a record of kind "end"; one without a `cause` (null where there is none) is of format 1."""
+    """Returns the fields of a record of kind "end".
+
+    `cause` is null where there is none. A record without that key was written by an older version.
+    """
     return {
         "outcome": outcome,
         "reason": sentence(cause),
@@ -70,9 +76,9 @@ def end_fields(
 
 
 def read(path: Path, offset: int = 0) -> Tail:
-    """The whole lines of `path` from byte `offset` on; raises OSError if the file cannot be read.
+    """Reads the complete lines of `path` from byte `offset` on; raises OSError if the file cannot be read.
 
-    `offset` is 0 or an earlier Tail's. A last line without its newline is left for the next read; a line that holds no
+    `offset` is 0 or that of an earlier Tail. A last line without a newline is left for the next read. A line without a
     JSON object is skipped and counted.
     """
     with path.open("rb") as file:
@@ -85,7 +91,7 @@ def read(path: Path, offset: int = 0) -> Tail:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in `line`, None if there is none."""
+    """Returns the JSON object in `line`; None if there is none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -94,17 +100,17 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def metric_value(value: object) -> float | str:
-    """A metric as journals hold it: a finite number, one of "nan", "inf" and "-inf", or the text of what is no number.
+    """Returns a metric as journals store it: a finite number, "nan", "inf", "-inf", or the text of any other value.
 
-    Scalars of NumPy and PyTorch count as numbers, and so does the text of a number; yes and no do not. Never raises.
+    Scalars of NumPy and PyTorch and the text of a number count as numbers; booleans do not. Never raises.
     """
     try:
-        item = getattr(value, "item", None)  # arrays and tensors of one element, of whatever dimension
+        item = getattr(value, "item", None)  # arrays and tensors of one element, of any dimension
         scalar = item() if callable(item) else value
         if isinstance(scalar, bool):
             return _text(scalar)
         number = float(scalar)  # type: ignore[arg-type]
-    except Exception:  # whatever a foreign type raises
+    except Exception:  # a foreign type may raise anything
         return _text(value)
     return number if is_finite(number) else str(number)
 

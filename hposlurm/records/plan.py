@@ -15,65 +15,76 @@ from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.old_causes import with_causes
 from hposlurm.trial import Assignment, Settlement
 
-#: What is written, and what is read. In format 1 a settlement tells its cause by a sentence only.
+#: The format that is written.
 FORMAT = 2
+#: The formats that can be read. In format 1 a settlement gives its cause only as a sentence.
 FORMATS = (1, 2)
-#: Elements of an array; more is damage, and would not fit into the memory.
+#: The most elements of an array. A larger number is damage, and would not fit into the memory.
 MOST_ELEMENTS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class WavePlan:
-    """What one wave runs, and what was decided about the attempts before it.
-
-    `finished` holds the reason why the study is over; such a plan has no assignments. `gpus` and `cpus` are those of
-    one element, `time_limit_s` is how long its job may last (None: unknown). `workdir` is the absolute directory in
-    which commands run. `memory_warning` is the share of the memory at which the guard warns, None if it is off;
-    `memory_grace_steps` is how many looks at it a trial then still has. `exclude` are the nodes that the wave's jobs
-    keep away from because trials failed there; `exclude_note` says why they do not where that would be too many.
-    `notes` is what the search says aloud about its decision. `max_resource` is the step that no trial is trained
-    beyond, however far a single assignment goes (None: the training code's own end). `stop` is the rule by which
-    workers end trials at a report. `in_flight` are the earlier waves whose jobs had not all ended then: nothing is
-    settled about them yet. `lane` is the smallest number that none of these has: waves that are in flight together
-    share what `waves.max_concurrent` allows by it.
-
-    With `elements` it is a refill wave of so many array elements: each takes one of the assignments when it starts,
-    further ones are added while it runs, `ahead` of them are kept ready, and there may be more and fewer than elements.
-    `over` is why nothing more is added, "" while something may be.
-    """
+    """The plan of one wave: its assignments, and the decisions about earlier attempts."""
 
     wave: int
+    #: The study's name.
     study: str
+    #: Seconds since the epoch.
     created_at: float
+    #: The file name of the spec revision that it was planned with.
     spec: str
     seed: int
+    #: The metrics that are optimised, in the study's order.
     objectives: tuple[str, ...]
+    #: The absolute directory in which commands run.
     workdir: str
+    #: The GPUs of one element.
     gpus: int = 0
+    #: The CPUs of one element.
     cpus: int = 1
+    #: How many failed attempts a trial may have before it is given up.
     retries: int = 0
+    #: trial.timeout: how long a command may run; None means without limit.
     timeout_s: float | None = None
+    #: How long an element's job may last; None: unknown.
     time_limit_s: float | None = None
+    #: trial.metric_pattern: the pattern that finds metrics in the output.
     metric_pattern: str | None = None
+    #: The share of the memory at which the memory guard warns; None if the guard is off.
     memory_warning: float | None = 0.95
+    #: How many more checks of the memory a trial has after the warning.
     memory_grace_steps: int = 5
+    #: No trial is trained beyond this step, however far a single assignment goes; None: the training code's own end.
     max_resource: int | None = None
+    #: The rule by which workers end trials at a report.
     stop: StopRule | None = None
     assignments: tuple[Assignment, ...] = ()
+    #: The decisions about attempts of earlier waves.
     settled: tuple[Settlement, ...] = ()
+    #: The nodes that the wave's jobs avoid because trials failed there.
     exclude: tuple[str, ...] = ()
+    #: Why bad nodes are not excluded, where they are too many; "" otherwise.
     exclude_note: str = ""
+    #: The search's notes about its decision, for people.
     notes: tuple[str, ...] = ()
+    #: The earlier waves whose jobs had not all ended then. Nothing is settled about them yet.
     in_flight: tuple[int, ...] = ()
+    #: The smallest number that no wave in flight has. It decides the wave's share of `waves.max_concurrent`.
     lane: int = 0
+    #: The number of array elements of a refill wave; None for any other wave. Each element takes one of the assignments
+    #: when it starts. More are added while the wave runs, so that there may be more or fewer assignments than elements.
     elements: int | None = None
+    #: How many assignments of a refill wave are kept ready.
     ahead: int = 0
+    #: Why no more assignments are added to a refill wave; "" while some may be.
     over: str = ""
+    #: Why the study is over; None while it is not. A plan with a reason has no assignments.
     finished: str | None = None
 
     @property
     def size(self) -> int:
-        """How many array elements the wave has."""
+        """The number of array elements that the wave has."""
         return len(self.assignments) if self.elements is None else self.elements
 
     def to_json(self) -> dict[str, Any]:
@@ -82,23 +93,23 @@ class WavePlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WavePlan:
-        """The plan in `data`; raises ValueError, with the place of what is wrong, if it is not one."""
+        """Returns the plan in `data`; raises ValueError, with the place of the error, if it is not a plan."""
         plan = structure(cls, {key: value for key, value in data.items() if key != "format"})
         if data.get("format") == 1:
             plan = replace(plan, settled=with_causes(plan.settled))
         if not plan.objectives:
-            raise ValueError("objectives: there is none")
+            raise ValueError("objectives: the list is empty")
         if any(assignment.trial < 0 for assignment in plan.assignments):
             raise ValueError("assignments: a trial's number is negative")
         if list(plan.in_flight) != sorted({*plan.in_flight} & {*range(plan.wave)}):
-            raise ValueError("in_flight: these are no earlier waves in order")
+            raise ValueError("in_flight: these are not earlier waves in order")
         if plan.elements is not None and not 0 < plan.elements <= MOST_ELEMENTS:
-            raise ValueError("elements: no number that an array can have")
+            raise ValueError("elements: not a number that an array can have")
         return plan
 
 
 def closing_plans(plans: Sequence[WavePlan]) -> dict[int, WavePlan]:
-    """For each wave that has ended the plan that settled it: the first later one that does not find it in flight."""
+    """Returns for each ended wave the plan that settled it: the first later plan that does not list it as in flight."""
     found: dict[int, WavePlan] = {}
     is_open: set[int] = set()
     for plan in plans:
@@ -108,7 +119,7 @@ def closing_plans(plans: Sequence[WavePlan]) -> dict[int, WavePlan]:
 
 
 def read_plan(wave: WaveLayout) -> WavePlan:
-    """The plan of `wave`, with all that was added to it; raises StudyError if it is missing or damaged."""
+    """Returns the plan of `wave` with all additions; raises StudyError if it is missing or damaged."""
     plan = _read(wave, {})
     if plan.elements is None:
         return plan
@@ -125,24 +136,24 @@ def read_plan(wave: WaveLayout) -> WavePlan:
 def check_objectives(layout: StudyLayout, names: Sequence[str]) -> None:
     """Raises StudyError unless the study's waves were planned for the objectives of these names.
 
-    A frozen spec that was exchanged for another study's would give the values of trials other meanings.
+    With the frozen spec of another study, the values of the trials would have other meanings.
     """
     try:
         planned = read_first(layout.wave(0)).objectives
     except StudyError:
-        return  # nothing is planned yet, or whoever reads the plans will say what is wrong with them
+        return  # nothing is planned yet, or the plans are damaged, which their reader reports
     if planned != tuple(names):
         spec = layout.spec(layout.revisions()[-1])
         raise StudyError(
             f"{spec} has the objectives {', '.join(names)}, but the study was launched with {', '.join(planned)}: "
-            "put the file back that launch wrote"
+            "restore the file that launch wrote"
         )
 
 
 def read_first(wave: WaveLayout) -> WavePlan:
-    """The plan as it was made, for whoever only runs a part of it: without verdicts on earlier waves, and additions.
+    """Returns the plan as it was first recorded, without the settlements of earlier waves and without additions.
 
-    Raises StudyError if it is missing or damaged.
+    That is enough to run a part of the wave. Raises StudyError if it is missing or damaged.
     """
     return _read(wave, {"settled": []})
 
@@ -151,7 +162,7 @@ def _read(wave: WaveLayout, instead: Mapping[str, Any]) -> WavePlan:
     try:
         data = from_json(wave.plan.read_bytes())
         if not isinstance(data, dict):
-            raise ValueError("it holds no plan")
+            raise ValueError("it does not contain a plan")
         if data.get("format") not in FORMATS:
             known = " and ".join(map(str, FORMATS))
             raise StudyError(f"{wave.plan} has format {data.get('format')!r:.60}; this hposlurm reads format {known}")
@@ -166,7 +177,7 @@ def _read(wave: WaveLayout, instead: Mapping[str, Any]) -> WavePlan:
 
 
 def bound(wave: WaveLayout, plan: WavePlan) -> dict[int, Assignment]:
-    """What each element of the wave runs, as far as it is known: in a refill wave nothing before it has started."""
+    """Returns the assignment of each element of the wave that has one; in a refill wave only started elements have."""
     if plan.elements is None:
         return dict(enumerate(plan.assignments))
     takers = refill_pool.takers(wave).items()
@@ -176,10 +187,10 @@ def bound(wave: WaveLayout, plan: WavePlan) -> dict[int, Assignment]:
 def _cure(wave: WaveLayout) -> str:
     if any(path.exists() for path in (wave.intent, wave.jobs, wave.released)):
         return "restore it from a backup (nothing was changed; the trials' own files hold what they reported)"
-    return f"none of its jobs was submitted: move {wave.root} away and run `hposlurm advance` to plan it anew"
+    return f"none of its jobs was submitted: move {wave.root} away and run `hposlurm advance` to plan it again"
 
 
 def record_plan(wave: WaveLayout, plan: WavePlan) -> bool:
-    """Creates the plan of `wave`; False if another planner was first (its plan then holds)."""
+    """Creates the plan of `wave`; returns False if another planner was first, whose plan then counts."""
     wave.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     return create_once(wave.plan, to_json(plan.to_json()))

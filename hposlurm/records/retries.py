@@ -1,6 +1,6 @@
-"""Whether a trial is tried again: what an interruption costs, and when attempts that get nowhere come to an end.
+"""Decides whether a trial gets another attempt: interruptions are free until attempts make no more progress.
 
-Pure, and standard library only: the worker asks too, since Slurm may requeue a job for ever without any planner step.
+Pure, and standard library only: the worker uses it too, since Slurm may requeue a job forever without a planner step.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from pathlib import PurePath
 
 from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome
 
-#: Interruptions in a row without progress. Preemption is nobody's fault, so generous; but something must end it.
+#: How many interruptions in a row without progress end a trial. Generous, since a preemption is not the trial's fault,
+#: but finite, so that the study ends.
 INTERRUPTIONS = 10
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
-# A process that the kernel may have killed for its memory: only the state of the job tells
+# Exit statuses after SIGKILL. The kernel may have killed the process for its memory: only the job's state shows that.
 _KILLED = (-9, 137)
 
 
 @dataclass(slots=True)
 class _Reach:
-    """How far attempts got. A step may be an epoch, so the newest checkpoint within it counts as well."""
+    """How far attempts got. A step may be a whole epoch, so a newer checkpoint within it counts as progress too."""
 
     step: int | None = None
     saved: tuple[int, int] | None = None
 
     def extend(self, attempt: Attempt) -> bool:
-        """Takes in what the attempt reached; whether that is further than before."""
+        """Adds what the attempt reached; returns True if that is further than before."""
         reported = [report.step for report in attempt.reports]
         saved = [(step, _number(path)) for step, path in attempt.checkpoints]
         step = max([*reported, *(step for step, _ in saved)], default=None)
@@ -41,17 +42,17 @@ class _Reach:
 
 
 def makes_progress(attempts: Sequence[Attempt]) -> bool:
-    """Whether the last of `attempts` got further than those before it, and there is a checkpoint to go on from."""
+    """True if the last of `attempts` got further than the earlier ones, and there is a checkpoint to continue from."""
     reach = _Reach()
     has_advanced = [reach.extend(attempt) for attempt in attempts]
     return reach.saved is not None and bool(has_advanced) and has_advanced[-1]
 
 
 def gives_back(attempts: Sequence[Attempt]) -> bool:
-    """Whether an element of a refill wave, with the last of a trial's `attempts`, leaves it to whoever takes it next.
+    """True if an element of a refill wave, after the last of `attempts`, releases the trial for another element.
 
-    It goes by its own record alone. One that was told to stop may have been cancelled by a person, one that was killed
-    may have used too much memory: that is for the planner to find out, which asks for the states of the jobs.
+    Only its own record counts. An attempt that was asked to stop may have been cancelled by a person, and one that was
+    killed may have used too much memory: only the planner can decide that, since it asks for the states of the jobs.
     """
     attempt = attempts[-1]
     if attempt.outcome is Outcome.INTERRUPTED:
@@ -67,7 +68,7 @@ def ended_by(attempt: Attempt, *kinds: Cause) -> bool:
 
 
 def reached(attempts: Sequence[Attempt]) -> int | None:
-    """The largest step that any of the attempts reported or saved; None if there was none."""
+    """Returns the largest step that any of the attempts reported or saved; None if there is none."""
     reach = _Reach()
     for attempt in attempts:
         reach.extend(attempt)
@@ -75,10 +76,10 @@ def reached(attempts: Sequence[Attempt]) -> int | None:
 
 
 def no_progress(attempts: Sequence[Attempt]) -> EndCause | None:
-    """Returns why the trial is not tried again although it may have retries left; None while it may be.
+    """Returns why the trial gets no other attempt although it may have retries left; None while it may get one.
 
-    Either two counted failures ended at the same step in the same way (used-up time is one way, whatever the step), or
-    INTERRUPTIONS attempts in a row were interrupted without getting any further.
+    Either two failures ended at the same step in the same way (reaching the time limit counts as the same at any step),
+    or INTERRUPTIONS attempts in a row were interrupted without progress.
     """
     reach = _Reach()
     interruptions = 0
@@ -104,6 +105,6 @@ def _is_same(one: Attempt, other: Attempt, reach: _Reach) -> bool:
 
 
 def _number(path: str) -> int:
-    """37 of "checkpoint-37"; -1 where the name has no number."""
+    """Returns 37 for "checkpoint-37"; -1 if the name has no number."""
     found = _LAST_NUMBER.search(PurePath(path).name)
     return int(found.group(1)) if found else -1

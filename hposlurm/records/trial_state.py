@@ -1,7 +1,7 @@
-"""The life of a trial: its assignments, its attempts, and the planner's settlements over them. Pure.
+"""Computes a trial from its assignments, its attempts and the planner's settlements of them. Pure.
 
-A trial is trained in stages: each assignment takes it from one step to another. What completes a stage that is not the
-final one leaves the trial PAUSED, until the search sends it on.
+A trial is trained in stages: each assignment trains it from one step to another. After a stage that is not the final
+one the trial is PAUSED, until the search continues it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hposlurm.trial import (
     is_finite,
 )
 
-# What was made of an attempt without a record
+# The outcomes of a settlement that a later end record of the attempt itself replaces
 _OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)
 _FAILURES = (Outcome.FAIL, Outcome.DROPPED)
 _KILLED = EndCause(Cause.REPLACED)
@@ -44,9 +44,9 @@ def fold_trial(
     objectives: Sequence[str],
     retries: int,
 ) -> Trial:
-    """The trial of all its assignments, each with its wave, from its journals and each plan's settlements.
+    """Returns a trial, computed from its assignments, its journals and the settlements of each plan.
 
-    `assigned` is in the order of waves and has one entry at least.
+    `assigned` has each assignment with its wave, in the order of waves, and at least one entry.
     """
     stages = _stages(assigned)
     attempts, values = _judge(bury(_with_stages(with_settled(journals, settled), stages)), stages, objectives)
@@ -77,7 +77,7 @@ def fold_trial(
 
 
 def _stages(assigned: Sequence[tuple[int, Assignment]]) -> tuple[Stage, ...]:
-    """One entry per stage, in order; an assignment that tries a stage again changes nothing."""
+    """Returns one entry per stage, in order; an assignment that retries a stage changes nothing."""
     found: dict[int, Stage] = {}
     for wave, a in assigned:
         found.setdefault(a.stage, Stage(a.stage, wave, a.from_step, a.to_step, a.resume_from, a.is_final, a.why))
@@ -85,7 +85,7 @@ def _stages(assigned: Sequence[tuple[int, Assignment]]) -> tuple[Stage, ...]:
 
 
 def _with_stages(attempts: tuple[Attempt, ...], stages: Sequence[Stage]) -> tuple[Attempt, ...]:
-    """The attempts, those without a start record in the stage that their wave ran."""
+    """Returns the attempts; those without a start record get the stage that their wave ran."""
     if len(stages) == 1 or all(a.started_at for a in attempts):
         return attempts
     return tuple(a if a.started_at else replace(a, stage=_stage_in(a.wave, stages)) for a in attempts)
@@ -96,30 +96,30 @@ def _stage_in(wave: int, stages: Sequence[Stage]) -> int:
 
 
 def with_settled(journals: Sequence[Attempt], settled: Sequence[Sequence[Settlement]]) -> tuple[Attempt, ...]:
-    """Returns `journals` with the settlements of each plan laid over them, in the order in which they ran.
+    """Returns `journals` with the settlements of each plan applied to them, in the order in which they ran.
 
-    A later plan's settlement of the same attempt adds to an earlier one. One without an attempt number stands for an
-    array element that ended before its worker wrote anything: it becomes an attempt of its own with a *negative*
-    number (-1, -2, … as they were settled), so that attempts count right and every journal keeps its number. Its
-    `started_at` is 0. The same element twice in one plan ran twice.
+    A later plan's settlement of the same attempt adds to an earlier one. A settlement without an attempt number stands
+    for an array element that ended before its worker wrote anything. It becomes a separate attempt with a *negative*
+    number (-1, -2, … in the order of settlement), so that attempts are counted correctly and every journal keeps its
+    number. Its `started_at` is 0. The same element twice in one plan ran twice.
     """
     if not settled:
         return tuple(journals)
     attempts = {attempt.number: attempt for attempt in journals}
-    wordless: dict[tuple[int, str, int], int] = {}
+    numbers: dict[tuple[int, str, int], int] = {}
     for plan in settled:
         runs: Counter[tuple[int, str]] = Counter()
         for settlement in plan:
             number = settlement.attempt
             if number is None:
                 element = (settlement.wave, settlement.job_id)
-                number = wordless.setdefault((*element, runs[element]), -1 - len(wordless))
+                number = numbers.setdefault((*element, runs[element]), -1 - len(numbers))
                 runs[element] += 1
-            attempts[number] = _override(attempts.get(number) or _wordless(number, settlement), settlement)
+            attempts[number] = _override(attempts.get(number) or _without_journal(number, settlement), settlement)
     return _in_order(attempts.values())
 
 
-def _wordless(number: int, settlement: Settlement) -> Attempt:
+def _without_journal(number: int, settlement: Settlement) -> Attempt:
     array, _, index = settlement.job_id.rpartition("_")
     wave = StudyLayout(Path()).wave(settlement.wave)
     log = str(wave.element_log(array, int(index))) if array and index.isdigit() else ""
@@ -146,7 +146,7 @@ def _override(attempt: Attempt, settlement: Settlement) -> Attempt:
         changes["gpus"] = max(attempt.gpus, settlement.gpus)
         if attempt.ended_at is None and attempt.started_at:
             changes["ended_at"] = attempt.started_at + settlement.elapsed_s
-    # its own record may have come after the verdict: a node that was thought lost, a process that outlived its driver
+    # its own end record may be newer than the settlement: a node was only thought lost, a process outlived its driver
     is_outdated = attempt.outcome in DONE and settlement.outcome in _OUTDATED
     if settlement.outcome is not None and not is_outdated:
         changes["outcome"] = settlement.outcome
@@ -160,7 +160,7 @@ def _job_ended(settlement: Settlement) -> EndCause:
 
 
 def _in_order(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
-    """Journals by number; one without a journal after those of its own wave and before those of the next."""
+    """Returns attempts by number; one without a journal comes after all those of its own wave."""
     ordered = sorted(attempts, key=lambda a: (a.number < 0, abs(a.number)))
     journals = [a for a in ordered if a.number >= 0]
     for attempt in ordered[len(journals) :]:
@@ -170,25 +170,25 @@ def _in_order(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
 
 
 def bury(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """An attempt without an end that was followed by another is dead: interrupted, at the last sign of its life."""
+    """Returns `attempts` with an end for each attempt that another one followed: interrupted, at its last record."""
     if all(a.outcome is not None for a in attempts[:-1]):
         return attempts
     return (*(a if a.outcome is not None else _dead(a) for a in attempts[:-1]), attempts[-1])
 
 
 def _dead(attempt: Attempt) -> Attempt:
-    last_sign = max([attempt.started_at, *(report.time for report in attempt.reports)])
-    ended_at = attempt.ended_at if attempt.ended_at is not None else last_sign
+    last_record = max([attempt.started_at, *(report.time for report in attempt.reports)])
+    ended_at = attempt.ended_at if attempt.ended_at is not None else last_record
     return replace(attempt, outcome=Outcome.INTERRUPTED, cause=_KILLED, reason=sentence(_KILLED), ended_at=ended_at)
 
 
 def _judge(
     attempts: tuple[Attempt, ...], stages: Sequence[Stage], objectives: Sequence[str]
 ) -> tuple[tuple[Attempt, ...], tuple[float, ...] | None]:
-    """The attempts and the objectives' values at the end of the last stage that was completed, or where it was pruned.
+    """Returns the attempts, and the objectives' values at the end of the last completed stage or where it was pruned.
 
-    An attempt cannot be complete without a finite number for each objective. Once one completed the final stage, no
-    other counts.
+    An attempt cannot be complete without a finite number for each objective. Once an attempt has completed the final
+    stage, no later one counts.
     """
     final = {stage.number for stage in stages if stage.is_final}
     judged: list[Attempt] = []
@@ -217,7 +217,7 @@ def _problem(latest: Metrics, objective: str) -> EndCause | None:
 
 
 def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -> tuple[TrialState, EndCause | None]:
-    """Returns the trial's state; with FAIL, why another attempt is pointless, None if its retries are used up."""
+    """Returns the trial's state, and with FAIL why another attempt is pointless (None if its retries are used up)."""
     final = {stage.number for stage in stages if stage.is_final}
     if any(a.outcome is Outcome.COMPLETE and a.stage in final for a in attempts):
         return TrialState.COMPLETE, None

@@ -65,7 +65,7 @@ def test_a_study_file_with_other_objectives(runs: Path, whole: Path, verb: tuple
     status, _, err = hposlurm(*verb)
     assert status in (0, 1, 2), err
     if verb[0] in ("status", "collect", "best", "advance", "rebuild"):
-        assert (status, "put the file back that launch wrote" in err) == (1, True), err
+        assert (status, "restore the file that launch wrote" in err) == (1, True), err
 
 
 def look_and_go_on(runs: Path, look: tuple[str, ...], go_on: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hposlurm.planner.settle import END_STATES
-from hposlurm.records.bad_nodes import NODE_MAY_BE_TO_BLAME, BadNode, bad_nodes, exclusion
+from hposlurm.records.bad_nodes import NODE_FAULTS, BadNode, bad_nodes, exclusion
 from hposlurm.records.old_causes import cause_of
 from hposlurm.trial import Attempt, JobState, Outcome, Trial, TrialState
 from hposlurm.worker.verdict import Ending, judge
@@ -93,7 +93,7 @@ def test_a_failed_command_and_a_job_without_a_record_may_be_the_nodes_fault() ->
     lost = [JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN]
     failed = [judge(Ending(code), [], {})[1] for code in (1, -9, 137, None)]
     kinds = [*(cause.kind for cause in failed if cause), *(END_STATES[state].cause for state in lost)]
-    assert len(kinds) == 7 and {*kinds} <= {*NODE_MAY_BE_TO_BLAME}
+    assert len(kinds) == 7 and {*kinds} <= {*NODE_FAULTS}
 
 
 def test_never_more_than_half_of_the_nodes_are_left_out() -> None:

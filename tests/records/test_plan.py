@@ -43,7 +43,7 @@ def test_a_plan_is_read_back_equal(layout: StudyLayout) -> None:
         ({"wave": 3}, "it is the plan of wave 3"),
         ({"format": 9}, "has format 9; this hposlurm reads format 1 and 2"),
         ({"format": None}, "has format None"),
-        ({"objectives": []}, "objectives: there is none"),
+        ({"objectives": []}, "objectives: the list is empty"),
         ({"objectives": "eval_loss"}, "objectives: 'eval_loss' is not a list"),
         ({"gpus": "2"}, "gpus: '2' is not an integer"),
         ({"gpus": True}, "gpus: True is not an integer"),
@@ -84,7 +84,7 @@ def test_what_to_do_depends_on_whether_anything_was_submitted(layout: StudyLayou
 def test_a_gap_between_waves_is_an_error_and_not_a_new_beginning(layout: StudyLayout) -> None:
     add_wave(layout, [1])
     layout.wave(0).plan.unlink()
-    with pytest.raises(StudyError, match=r"waves/0000/wave\.json is gone, yet wave 1 is planned; restore it"):
+    with pytest.raises(StudyError, match=r"waves/0000/wave\.json is missing, but wave 1 is planned; restore it"):
         read_history(layout)
 
 
