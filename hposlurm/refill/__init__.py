@@ -1,5 +1,5 @@
-"""The process beside a worker of a refill wave: it keeps proposals ready and the published files up to date.
+"""The process beside a worker of a refill wave: keeps proposals ready and the published files up to date.
 
-May import everything that the planner imports, and the planner's tidy-up; nothing imports it. Workers start it as
-`python -m hposlurm.refill`.
+May import everything that the planner imports, and the planner's cleanup of checkpoints; nothing imports it. Workers
+start it as `python -m hposlurm.refill`.
 """

@@ -1,8 +1,8 @@
 """`python -m hposlurm.refill STUDY_DIR WAVE [needed]`: adds the next batch to a refill wave's pool.
 
-A process of its own beside a worker, so that no training waits for the search. Exit status 0 whether or not there was
-something to add, 1 with one line on stderr if that could not be found out. Where no element waits for it (`needed`), it
-goes on to publish and to tidy if that is due (upkeep.py); nothing depends on that, and SIGTERM may end it.
+A separate process beside a worker, so that no training waits for the search. The exit status is 0 whether or not there
+was something to add, and 1, with one line on stderr, after an error. Unless an element waits for the batch (`needed`),
+the process then publishes and cleans up if that is due (upkeep.py). Nothing depends on that, and SIGTERM may end it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hposlurm.errors import HposlurmError
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.refill_pool import Batch
 
-# For the cluster's answer. Nothing depends on it.
+# How long to wait for the cluster's answer. Nothing depends on the answer.
 _PATIENCE_S = 20.0
 
 

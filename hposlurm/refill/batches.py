@@ -1,4 +1,4 @@
-"""Proposes further assignments for a refill wave while it runs: reads the history, chooses, records once."""
+"""Proposes more assignments for a refill wave while it runs: reads the history, chooses, and records a batch once."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from hposlurm.trial import Settlement
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-# How often the low-water mark lies behind the pool's other end
+# A batch fills the pool up to this many times the number of assignments that are kept ready
 _FILL = 2
-# For each of the cluster's answers: an element may wait for the batch, and the planner asks again later
+# How long to wait for each answer of the cluster: an element may wait for the batch, and the planner asks again later
 _PATIENCE_S = 10.0
 
 
 def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = False) -> Batch | None:
-    """Adds what is to be done next to the wave's pool, if that runs low. Returns it, None if nothing was added.
+    """Adds the next batch to the wave's pool if the pool is running low. Returns the batch; None if nothing was added.
 
-    Where an element waits for it (`is_needed`) and there is nothing to do, the pool ends here: whatever becomes known
-    later is for the next wave. `now` is in epoch seconds.
+    If an element waits for it (`is_needed`) and there is nothing to do, the batch ends the pool: later results are for
+    the next wave. `now` is in epoch seconds.
     """
     history = read_history(layout)
     plan = next((plan for plan in history.plans if plan.wave == wave), None)
@@ -46,7 +46,7 @@ def add_batch(layout: StudyLayout, wave: int, now: float, *, is_needed: bool = F
 
 
 def _end(layout: StudyLayout, wave: int, position: int, now: float) -> Batch | None:
-    """Ends the pool: only the planner of a later wave says what comes next."""
+    """Ends the pool, since the planner of a later wave now makes the assignments."""
     batch = Batch(wave, position, now, over=f"wave {wave + 1} is planned")
     return batch if refill_pool.record_batch(layout.wave(wave), batch) else None
 
@@ -58,7 +58,7 @@ def _add(
 
     plan = history.plans[-1]
     wave = layout.wave(plan.wave)
-    # where thinking takes as long as trials do several wait, beside the one that asks: all are to find something
+    # where a proposal takes as long as a trial, several elements wait besides this one: each needs an assignment
     waiting = min(refill_pool.waiting(wave), AHEAD_SHARE * plan.ahead) if is_needed else 0
     wanted = _FILL * plan.ahead - free + max(0, waiting - 1)
     wanted = max(wanted, 1 if is_needed and not free else 0)
@@ -77,15 +77,15 @@ def _add(
         assignments=found.assignments,
         settled=(*freed, *(pruned(history, verdict) for verdict in found.verdicts)),
         notes=found.notes,
-        over="" if found.assignments else found.finished or "nothing is left to be done",
+        over="" if found.assignments else found.finished or "nothing is left to do",
     )
     return batch if refill_pool.record_batch(wave, batch) else None
 
 
 def _freed(layout: StudyLayout, spec: StudySpec, history: History) -> tuple[tuple[Settlement, ...], History]:
-    """Returns what is decided about attempts whose GPUs were taken away, and the history with it.
+    """Returns the settlements of attempts whose GPUs were taken away, and the history with them.
 
-    Without a budget of GPU hours there is nothing to decide: the cluster starts such a job again itself.
+    Without a budget of GPU hours there are none: the cluster itself starts such a job again.
     """
     *before, plan = history.plans
     if spec.budget.gpu_hours is None:

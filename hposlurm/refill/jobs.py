@@ -1,8 +1,8 @@
-"""The jobs of a refill wave while it runs: which of them lost their GPUs for good, and which will find nothing to do.
+"""The jobs of a refill wave while it runs: finds those that lost their GPUs for good or will find nothing to do.
 
-Slurm starts a preempted job again itself, but not under a budget of GPU hours, where nobody would have reserved what
-that costs. Its worker's record says that it was told to stop, which a person may have done as well: only the state of
-the job tells. The answer is kept in the batch as a settlement, so that everybody decides by the same.
+Slurm itself starts a preempted job again, but not under a budget of GPU hours, where that cost would not be reserved.
+The worker's record says only that it was asked to stop, which a person may have done too: the state of the job decides.
+The batch records the answer as a settlement, so that all processes decide by the same facts.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from hposlurm.records.refill_pool import Batch
 from hposlurm.records.retries import ended_by, gives_back
 from hposlurm.trial import Attempt, Cause, JobState, Outcome, Settlement
 
-# Within a grace period a worker leaves by itself; a person's scancel makes it CANCELLED however it leaves
+# Within a grace period a worker exits by itself. After a person's scancel the state is always CANCELLED.
 _TAKEN_AWAY = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.FAILED})
-_MOST = 100  # of the newest trials: older ones were asked about before
+_MOST = 100  # only the newest trials: earlier batches asked about the others
 
 
 def preempted(backend: Backend, wave: WaveLayout, plan: WavePlan, history: History) -> tuple[Settlement, ...]:
-    """Decides about attempts of the wave that were told to stop and whose jobs will not run again.
+    """Returns the settlements of the wave's attempts that were asked to stop and whose jobs will not run again.
 
-    Asks only within a job of the wave. Returns () where the cluster gives no answer: the planner asks again when the
-    wave has ended.
+    Asks the cluster only from within a job of the wave. Returns () if the cluster gives no answer: the planner asks
+    again when the wave has ended.
     """
     known = {(s.trial, s.attempt) for s in plan.settled if s.wave == plan.wave}
-    asked = [(trial, a) for trial, a in _told_to_stop(plan, history) if (trial, a.number) not in known][-_MOST:]
+    asked = [(trial, a) for trial, a in _asked_to_stop(plan, history) if (trial, a.number) not in known][-_MOST:]
     if not asked or _jobs_around(backend, wave) is None:
         return ()
     try:
@@ -57,23 +57,23 @@ def preempted(backend: Backend, wave: WaveLayout, plan: WavePlan, history: Histo
     )
 
 
-def _told_to_stop(plan: WavePlan, history: History) -> Iterator[tuple[int, Attempt]]:
-    """Yields the last attempt of each trial of the wave, if it recorded that it was interrupted and keeps its trial."""
+def _asked_to_stop(plan: WavePlan, history: History) -> Iterator[tuple[int, Attempt]]:
+    """Yields (trial, attempt) for each last attempt of the wave that was interrupted and has not released its trial."""
     for trial in sorted({assignment.trial for assignment in plan.assignments}):
-        words = history.journals.get(trial, ())
-        last = words[-1] if words else None
+        attempts = history.journals.get(trial, ())
+        last = attempts[-1] if attempts else None
         if last is None or last.wave != plan.wave or last.outcome is not Outcome.INTERRUPTED or not last.job_id:
             continue
-        if not ended_by(last, Cause.TIME_LIMIT_AHEAD) and not gives_back(words):
+        if not ended_by(last, Cause.TIME_LIMIT_AHEAD) and not gives_back(attempts):
             yield trial, last
 
 
 def cancel_idle(backend: Backend, wave: WaveLayout, ending: Batch) -> None:
-    """Cancels the elements after all that have started, once `ending` has ended the wave's pool.
+    """Cancels the elements after the last that has started, once `ending` has ended the wave's pool.
 
-    Each would wait, be given GPUs and find nothing to do. They never took anything and never can: Slurm starts the
-    elements of an array in order. What is left over if this fails ends by itself, so no failure matters. Cancels only
-    within a job of the wave.
+    Each of them would wait, get GPUs and find nothing to do. None has taken an assignment or ever will: Slurm starts
+    the elements of an array in order. Errors are ignored, since elements that are left end by themselves. Cancels only
+    from within a job of the wave.
     """
     try:
         backend.cancel(_idle(backend, wave, ending.position))
@@ -83,7 +83,7 @@ def cancel_idle(backend: Backend, wave: WaveLayout, ending: Batch) -> None:
 
 def _idle(backend: Backend, wave: WaveLayout, end: int) -> list[str]:
     jobs = _jobs_around(backend, wave)
-    # only where it is known who has each position: nobody else can have a trial then
+    # only if the element of every position is known: then no other element can have a trial
     if jobs is None or not {*range(end)} <= refill_pool.taken(wave):
         return []
     started = {*refill_pool.takers(wave).values(), *refill_pool.entered(wave)}
@@ -96,7 +96,7 @@ def _idle(backend: Backend, wave: WaveLayout, end: int) -> list[str]:
 
 
 def _jobs_around(backend: Backend, wave: WaveLayout) -> WaveJobs | None:
-    """Returns the jobs of the wave if this process runs in one of them, else None."""
+    """Returns the jobs of the wave if this process runs in one of them; None otherwise."""
     me, jobs = backend.own_job(), read_jobs(wave)
     is_of_wave = me is not None and jobs is not None and me.array in [array.job_id for array in jobs.arrays]
     return jobs if is_of_wave else None

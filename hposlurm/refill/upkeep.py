@@ -1,7 +1,7 @@
-"""Brings what is published of a study up to date while a refill wave runs, and removes unneeded checkpoints.
+"""Updates the published files of a study while a refill wave runs, and removes unneeded checkpoints.
 
-The planner publishes and tidies once a wave has ended, and one of refill mode may last for days. In between a process
-that has proposed further assignments, and for which nobody waits, goes on with that.
+The planner publishes and cleans up only after a wave, and a refill wave may last for days. Meanwhile a process that has
+proposed more assignments, and for which no element waits, does it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from hposlurm.records import files, refill_pool
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout, WaveLayout
 
+#: The shortest pause between two updates.
 EVERY_S = 60.0
-# A large study's files take long to write: not more than a twentieth of the time goes there
+# The pause as a multiple of the last duration: writing a large study's files takes at most a twentieth of the time
 _REST = 19.0
-# After so long whoever was at it counts as dead. Being wrong does no harm: each file is replaced in one step.
+# The lease expires after this time. A second process then does no harm: each file is replaced atomically.
 _DEAD_S = 900.0
 
 
 def is_due(wave: WaveLayout) -> bool:
-    """True if it is time to bring what is published up to date, and nobody is at it: this process holds the lease then.
+    """True if the published files are due for an update and this process has acquired the lease for it.
 
-    Raises OSError where the study's directory cannot be written to.
+    Raises OSError if the study's directory is not writable.
     """
     try:
         is_late = files.age_s(wave.upkeep) > max(EVERY_S, _REST * seconds(wave))
@@ -36,13 +37,13 @@ def is_due(wave: WaveLayout) -> bool:
 
 
 def catch_up(layout: StudyLayout, wave: int) -> None:
-    """Publishes and tidies, and releases the lease that `is_due` took. Raises as `keep_up`.
+    """Publishes and cleans up, and releases the lease that `is_due` acquired. Raises the errors of `keep_up`.
 
-    From now on SIGTERM ends this process, as the end of the trial beside it does. What is half written is taken away.
+    From now on SIGTERM ends this process: the worker sends it when the trial ends. Incomplete files are removed.
     """
     try:
         signal.signal(signal.SIGTERM, _end)
-        # a worker starts its processes with it held back: what came until now is answered here
+        # a worker starts its processes with SIGTERM blocked: a pending signal is handled here
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         keep_up(layout, wave)
     finally:
@@ -54,22 +55,22 @@ def _end(_number: int, _frame: object) -> None:
 
 
 def keep_up(layout: StudyLayout, wave: int) -> bool:
-    """Publishes and tidies as the planner does between waves; False if that is the planner's again.
+    """Publishes and cleans up as the planner does between waves; returns False if the planner is responsible again.
 
-    May be repeated, and be killed, at any time. What a planner, or `cancel`, publishes in this very moment may be
-    replaced by what was so a moment before, until the next time. Raises StudyError, SpecError or OSError if something
-    cannot be read or written, or study.yaml was exchanged for one that ranks trials by something else. A published file
-    that cannot be written keeps nothing else from happening.
+    May be repeated, or killed, at any time. If a planner or `cancel` publishes at the same moment, its files may be
+    replaced by slightly older ones until the next update. Raises StudyError, SpecError or OSError if something cannot
+    be read or written, or if study.yaml was replaced by one with other objectives. A published file that cannot be
+    written does not prevent the rest.
     """
     from hposlurm.spec.frozen import frozen_spec
 
     begun = time.monotonic()
-    # also of one that never comes to its end: the next is not tried at once, and no sooner than after the last one
+    # noted before it starts, so that the next update waits as long after one that never ends
     note(layout.wave(wave), seconds(layout.wave(wave)))
     spec = frozen_spec(layout)
     history = read_history(layout)
     if layout.stop.exists() or layout.waves()[-1] != wave:
-        return False  # a planner was there meanwhile, and what it published is newer
+        return False  # a planner was active meanwhile, and its files are newer
     failures = publish_and_tidy(layout, spec, history)
     note(layout.wave(wave), time.monotonic() - begun)
     if failures:
@@ -78,7 +79,7 @@ def keep_up(layout: StudyLayout, wave: int) -> bool:
 
 
 def note(wave: WaveLayout, taken_s: float) -> None:
-    """Records that it was just begun, or done, and how many seconds it takes."""
+    """Records the time of this call as the start or end of an update, and the seconds that one takes."""
     files.publish(wave.upkeep, files.to_json({"seconds": taken_s}), is_durable=False)
 
 
@@ -88,7 +89,7 @@ def done(wave: WaveLayout) -> None:
 
 
 def seconds(wave: WaveLayout) -> float:
-    """Returns how many seconds it took the last time; 0 where that is not known."""
+    """Returns the seconds that the last update took; 0 if that is not known."""
     try:
         return float(files.from_json(wave.upkeep.read_bytes())["seconds"])
     except (OSError, ValueError, TypeError, KeyError):
