@@ -82,7 +82,7 @@ def test_a_study_is_launched_followed_read_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.long(10)
 def test_a_cancelled_study_goes_on_where_it_stopped() -> None:
     study = launched()
-    assert study.cancel() == "nothing was submitted; no wave will be"
+    assert study.cancel() == "nothing was submitted, and no wave will be"
     assert study.layout.stop.exists()
     assert study.wait().trials == ()  # it is over at once
     study = Study.open()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-# By the worker's exit status. 3 is "interrupted" by somebody else: the driver knows its own cancellations.
+# By the worker's exit status. 3 is "interrupted" from outside: the driver knows its own cancellations.
 _ENDS = {0: JobState.COMPLETED, 3: JobState.CANCELLED}
 
 

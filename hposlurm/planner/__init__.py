@@ -1,4 +1,4 @@
-"""One planner step, idempotent: read the history → reconcile → decide → record → submit.
+"""Takes planner steps, each idempotent: read the history → reconcile → decide → record → submit.
 
 May import backend, decisions, publish, report and all below them.
 """

@@ -1,7 +1,7 @@
-"""Who may submit a wave: `intent.json` is created once, and taken over only from a planner that is dead.
+"""The claim on submitting a wave: `intent.json` is created once, and is taken over only from a dead planner.
 
-A takeover is a further file (`intent.1.json`, …) created once, so that of several planners that find a dead one, one
-takes over. All of them carry the first one's token: by it the jobs of an interrupted submission are found.
+A takeover is another file (`intent.1.json`, …) that is created once, so that only one of several planners takes over
+from a dead one. All files contain the first one's token, by which the jobs of an interrupted submission are found.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from hposlurm.records.files import age_s, create_once, from_json, to_json
 from hposlurm.records.layout import WaveLayout
 from hposlurm.trial import JobState
 
-# How long a planner of which nothing can be known may take between its intent and its jobs.json before it counts as
-# dead. Being wrong about it costs no trial: only one jobs.json is created, and the loser cancels its held arrays.
+# A planner whose state cannot be found out counts as dead if this long after its intent there is no jobs.json. An error
+# costs no trial: only one jobs.json is created, and the other planner cancels its held arrays.
 TAKEOVER_S = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that nothing else can be taken for: process ids are given out again, its start time is not.
-
-    `kernel` is the running kernel's boot and the process namespace: only within one can a process be looked at.
-    `job_id` and `restart` are those of the job that it runs in, "" and 0 outside of one.
-    """
+    """A process, identified for all times."""
 
     host: str
+    #: The kernel's boot id and the process namespace: only within these can a process be looked up.
     kernel: str
     pid: int
+    #: The start time, which distinguishes it from a later process with the same id.
     started: str
+    #: The job that it runs in; "" outside a job.
     job_id: str
+    #: How many times that job had been requeued.
     restart: int
 
 
@@ -52,13 +52,16 @@ def is_own(job_id: str, backend: Backend) -> bool:
 
 
 def claim(wave: WaveLayout, backend: Backend) -> str | None:
-    """Returns the wave's token if this process may submit it; None while its owner may live. Raises StudyError."""
+    """Returns the wave's token if this process may submit the wave; None while its owner may be alive.
+
+    Raises StudyError if the newest intent is damaged.
+    """
     me = this_process(backend)
     record = {"token": uuid.uuid4().hex[:12], "backend": backend.name, **asdict(me)}
     if create_once(wave.intent, to_json(record)):
         return str(record["token"])
     claims = wave.intents()
-    if not claims:  # created a moment ago on another node, and not to be seen here yet
+    if not claims:  # created a moment ago on another node, and not yet visible here
         return None
     token, owner = _read(claims[-1])
     if owner == me:
@@ -85,11 +88,11 @@ def _is_dead(owner: Owner, me: Owner, intent: Path, backend: Backend) -> bool:
     if (owner.host, owner.kernel) == (me.host, me.kernel):
         return start_time(owner.pid) != owner.started
     if owner.job_id and owner.job_id == me.job_id and owner.restart < me.restart:
-        return True  # this very job, before it was requeued
+        return True  # this process's own job, before it was requeued
     if owner.job_id and owner.job_id != me.job_id:
         state = _job_state(backend, owner.job_id)
         if state is not JobState.UNKNOWN:
-            return state is not JobState.RUNNING  # a planner that waits in the queue again has lost its process too
+            return state is not JobState.RUNNING  # a requeued planner job has lost its process too
     return age_s(intent) > TAKEOVER_S
 
 

@@ -1,4 +1,4 @@
-"""The clock and the sleep of the planner, and its log: arguments of everything that waits."""
+"""The clock, the sleep and the log of the planner: arguments of every function that waits."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Takes a line for a person on what happens meanwhile.
+#: Writes one line about the progress for a person.
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What time it is, and how to let some pass."""
+    """The functions that read the time and wait."""
 
-    #: seconds since the epoch, for records
+    #: Returns the seconds since the epoch, for records.
     now: Callable[[], float] = time.time
-    #: seconds that never run backwards, for deadlines
+    #: Returns seconds that never run backwards, for deadlines.
     monotonic: Callable[[], float] = time.monotonic
-    #: lets so many seconds pass
+    #: Waits for a number of seconds.
     sleep: Callable[[float], None] = time.sleep
 
 
-#: This machine's own.
+#: The clock of this machine.
 CLOCK = Clock()
 
 

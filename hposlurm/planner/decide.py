@@ -1,4 +1,4 @@
-"""What the next wave is: a function of the spec and the history. Same spec, same seed, same history → the same wave."""
+"""Plans the next wave from the spec and the history. The same spec, seed and history give the same wave."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def next_plan(
     warm: WarmStart | None = None,
     memory: DecisionMemory | None = None,
 ) -> WavePlan:
-    """The plan behind the history's last wave; `history` must have `settled` folded in already.
+    """Returns the plan of the wave after the history's last; `history` must already contain `settled`.
 
-    Trials that are open again (a retry, an interruption) come first, then new ones up to the wave's size; with a budget
-    of GPU hours no more than what is left pays for, each with all that it may use. `gpus` is what one element is given,
-    `still_open` are the waves in flight that the new one is queued behind.
-    `nodes` tells which nodes could run it; it is asked only where some of them look bad. `warm` is what was taken from
-    other studies, None for what is frozen; `memory` is kept by a process that plans many waves.
+    Trials that need another attempt (a retry, an interruption) come first, then new ones up to the wave's size. With a
+    budget of GPU hours, the trials are limited to those that the rest of the budget pays for, each at its largest cost.
+    `gpus` is the number for one element, `still_open` are the waves in flight after which the new wave is queued.
+    `nodes` returns the nodes that could run it; it is called only if some nodes look bad. `warm` holds the trials taken
+    from other studies; None means those that the study froze. A process that plans many waves keeps `memory`.
     """
     wave = len(history.plans)
     finished = _nothing_ever_starts(settled, history)
     if finished:
-        settled, chosen = _held_open(settled), Choice(finished=finished)
+        settled, chosen = _as_interrupted(settled), Choice(finished=finished)
     else:
         chosen = choose(
             layout,
@@ -110,9 +110,10 @@ def _mode_note(spec: StudySpec, wave: int) -> list[str]:
 
 
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:
-    """A reason to stop: when no element of a wave reaches its worker, the next wave would burn the same way.
+    """Returns a reason to stop if no element of a wave reached its worker: the next wave would end in the same way.
 
-    Not while those of another wave in flight do: then it is one bad node's fault, or that of a small wave's bad luck.
+    Returns None if elements of another wave in flight did start: then a bad node, or bad luck in a small wave, is the
+    cause.
     """
     lost = [s for s in settled if s.attempt is None and (s.outcome is Outcome.FAIL or s.state is JobState.UNKNOWN)]
     count = Counter(s.wave for s in lost)
@@ -125,6 +126,6 @@ def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str
     return None
 
 
-def _held_open(settled: Sequence[Settlement]) -> list[Settlement]:
-    """Where the study stops because nothing starts, it was not the trials' fault: `resume` tries them again."""
+def _as_interrupted(settled: Sequence[Settlement]) -> list[Settlement]:
+    """Returns the settlements with failures as interruptions: the trials are not the cause, and `resume` retries."""
     return [replace(s, outcome=Outcome.INTERRUPTED) if s.outcome is Outcome.FAIL else s for s in settled]

@@ -1,4 +1,4 @@
-"""Starts the steps of a study and takes them: a planner job after each wave, a chain laid ahead, or this process."""
+"""Drives a study: by a planner job after each wave, by a chain submitted in advance, or in this process."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def launch(
     log: Log = silent,
     clock: Clock = CLOCK,
 ) -> Step | None:
-    """Writes the study's directory and takes the first step; None where a process has to stay and take it.
+    """Writes the study's directory and takes the first step; returns None if a process has to stay and drive the study.
 
-    If the cluster refuses, a directory that holds nothing yet is removed again. `log` hears what became of it.
+    If the cluster refuses, removes a new directory without jobs again. `log` gets a line about that.
     """
     is_new = create(layout, spec, warm)
     if not is_new:
-        log(f"{layout.root} is launched already with this very spec; going on with it")
+        log(f"{layout.root} is launched already with this spec; continuing it")
     if stays(spec, backend):
         return None
     try:
@@ -49,27 +49,29 @@ def launch(
         if is_new and discard(layout, error):
             log(f"nothing was submitted and nothing was left in {layout.root.parent}")
         else:
-            log(f"{layout.root} is kept; once the cause is gone, go on with: hposlurm resume {spec.name}")
+            log(f"{layout.root} is kept; once the cause is gone, continue with: hposlurm resume {spec.name}")
         raise
 
 
 def set_going(
     layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False, clock: Clock = CLOCK
 ) -> Step:
-    """Takes one step and, with `driver: chain`, lays the pairs that carry the study on; from a shell that may submit.
+    """Takes one step and, with `driver: chain`, submits the next pairs; must run in a shell that may submit jobs.
 
-    Raises BackendError if the cluster refuses; the next call goes on from there.
+    Raises BackendError if the cluster refuses; the next call continues from there.
     """
     step = advance(layout, spec, backend, again=again, clock=clock)
     if not chain.is_used(spec, backend) or step.kind not in ("waiting", "unsubmitted"):
         return step
-    laid = chain.extend(layout, spec, backend, read_history(layout), clock)
-    if laid.is_busy:
-        return Step("busy", step.wave, f"another process is laying the chain behind wave {step.wave}")
-    message = f"{_planned(step)}; {laid.pairs} pairs of array and planner in the queue"
-    if laid.why_fewer:
+    extension = chain.extend(layout, spec, backend, read_history(layout), clock)
+    if extension.is_busy:
+        return Step("busy", step.wave, f"another process is submitting the chain after wave {step.wave}")
+    message = f"{_planned(step)}; {extension.pairs} pairs of array and planner in the queue"
+    if extension.why_fewer:
         name = layout.root.name
-        message += f" of {laid.wanted}: there is no room for more ({laid.why_fewer}); later: hposlurm resume {name}"
+        message += (
+            f" of {extension.wanted}: there is no room for more ({extension.why_fewer}); later: hposlurm resume {name}"
+        )
     jobs = chain.first_jobs(layout, step.wave)
     return Step("submitted", step.wave, message, jobs, unpublished=step.unpublished)
 
@@ -89,8 +91,8 @@ def drive(
 ) -> Step:
     """Runs the study to its end in this process: step, wait, step, …
 
-    On this machine it returns early, with a step of kind "waiting", where another process drives the study already. On
-    Slurm it waits for jobs whoever submitted them, and for a cluster that does not answer or is full.
+    With the local backend it returns early, with a step of kind "waiting", if another process already drives the study.
+    With Slurm it waits for the jobs of any process, and for a cluster that does not answer or is full.
     """
     mine: set[ArrayJob] = set()
     while True:

@@ -1,4 +1,4 @@
-"""What became of the elements of the waves in flight: which still run, and what the ends of the others mean."""
+"""Finds out which elements of the waves in flight still run, and settles the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.settle import (
     crashed,
     element_ids,
-    last_words,
+    log_end,
     settle,
     settle_late,
     unfinished,
@@ -32,10 +32,10 @@ from hposlurm.trial import Assignment, JobState, Settlement
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-# How long an element may be unknown to the cluster, without a record, before it counts as lost: NFS may hide a new file
-# for a minute, and sacct's rows lag.
+# An element counts as lost if for this long the cluster does not know it and it has no record: NFS may hide a new file
+# for a minute, and sacct's rows appear late.
 LOST_AFTER_S = 90
-# How long the planner of a finished study waits for the last rows of sacct, so that its GPU hours are the settled ones.
+# How long the planner of a finished study waits for the last rows of sacct, so that the study's GPU hours are final.
 SETTLE_S = 30
 _ASK_AGAIN_S = 2
 
@@ -44,24 +44,26 @@ UNKNOWN = ElementState(JobState.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A submitted wave and what the cluster says of those of its elements that may not have ended for good.
-
-    `ids` has the job id of every element, "" where there was no room for it; `alive` the indices of those that wait or
-    run.
-    """
+    """A submitted wave and the states of its elements."""
 
     plan: WavePlan
     jobs: WaveJobs
+    #: The job id of every element; "" for an element that was not submitted for lack of room.
     ids: Sequence[str]
+    #: The cluster's states, by job id, of the elements that may not have ended for good.
     states: Mapping[str, ElementState]
+    #: The indices of the elements that wait or run.
     alive: Sequence[int]
 
 
 def look(layout: StudyLayout, backend: Backend, plan: WavePlan, history: History, clock: Clock = CLOCK) -> Look:
-    """Asks about a submitted wave; waits for an answer about elements that the cluster does not know."""
+    """Asks the cluster about a submitted wave, and waits for a while if the cluster does not know an element.
+
+    Raises StudyError if the wave's jobs.json is missing or damaged.
+    """
     jobs = submission.submitted_jobs(layout.wave(plan.wave))
     if jobs is None:
-        raise StudyError(f"{layout.wave(plan.wave).jobs} vanished, though the wave behind it is planned")
+        raise StudyError(f"{layout.wave(plan.wave).jobs} has disappeared, but the wave after it is planned")
     ids = element_ids(plan, jobs.arrays)
     elements = [i for i in unfinished(plan, history, bound(layout.wave(plan.wave), plan)) if ids[i]]
     states = _await_known(layout, backend, plan, ids, elements, clock) if elements else {}
@@ -77,11 +79,11 @@ def _await_known(
     elements: Sequence[int],
     clock: Clock,
 ) -> Mapping[str, ElementState]:
-    """The cluster's states; asks again for a grace time while an element without a record is unknown to it."""
+    """Returns the cluster's states; asks again, up to LOST_AFTER_S, about elements without a state and a record."""
     deadline = clock.monotonic() + LOST_AFTER_S
     while True:
         states = backend.states([ids[i] for i in elements])
-        runs = bound(layout.wave(plan.wave), plan)  # who has nothing of a refill wave has nothing to record
+        runs = bound(layout.wave(plan.wave), plan)  # an element without an assignment writes no record
         unknown = [i for i in elements if i in runs and states.get(ids[i], UNKNOWN).state is JobState.UNKNOWN]
         if not unknown or clock.monotonic() > deadline:
             return states
@@ -94,8 +96,8 @@ def _await_known(
             return states
 
 
-def sweep_up(layout: StudyLayout, spec: StudySpec, backend: Backend, found: Look) -> None:
-    """Cancels what a lost answer left behind of an ended wave: it would stay held in the queue for ever."""
+def cancel_leftovers(layout: StudyLayout, spec: StudySpec, backend: Backend, found: Look) -> None:
+    """Cancels arrays of an ended wave whose submission got no answer: they would stay held in the queue forever."""
     with contextlib.suppress(BackendError):
         token = token_of(layout.wave(found.plan.wave))
         backend.sweep(submission.request_for(layout, spec, found.plan, token), found.jobs.arrays)
@@ -104,22 +106,22 @@ def sweep_up(layout: StudyLayout, spec: StudySpec, backend: Backend, found: Look
 def settle_waves(
     layout: StudyLayout, backend: Backend, history: History, ended: Sequence[Look]
 ) -> tuple[Settlement, ...]:
-    """Verdicts on the attempts of ended waves, and what the accounting says by now of these and of earlier ones."""
+    """Returns the settlements of the ended waves' attempts, and those of earlier attempts whose accounting is new."""
     if not ended:
         return ()
     late = unsettled(history, {plan.wave for plan in history.in_flight})
     usage = backend.usage(_arrays([*(i for found in ended for i in found.ids), *(a.job_id for _, a in late)])) or {}
-    verdicts = [s for found in ended for s in _verdicts(layout, backend, history, found, usage)]
-    return (*verdicts, *settle_late(late, usage))
+    settled = [s for found in ended for s in _settlements(layout, backend, history, found, usage)]
+    return (*settled, *settle_late(late, usage))
 
 
-def _verdicts(
+def _settlements(
     layout: StudyLayout, backend: Backend, history: History, found: Look, usage: Mapping[str, Sequence[Usage]]
 ) -> tuple[Settlement, ...]:
     wave, states, plan = layout.wave(found.plan.wave), found.states, history.plans[found.plan.wave]
     runs = bound(wave, plan)
     if plan.elements is not None and not runs and not wave.cancelled.exists():
-        runs = _left_to_nobody(plan, found)
+        runs = _never_taken(plan, found)
     ids = (found.ids[i] for i in crashed(plan, history, runs))
     unexplained = [job_id for job_id in ids if job_id and job_id not in usage]
     if unexplained:
@@ -133,15 +135,15 @@ def _verdicts(
         bound=runs,
         after_cancel=wave.cancelled.exists(),
         is_late=found.jobs.is_late,
-        log_tail=lambda job_id: last_words(wave.element_log(*_split(job_id), "err")),
+        log_tail=lambda job_id: log_end(wave.element_log(*_split(job_id), "err")),
     )
     return (*settled, *(without_trial(plan, runs, found.ids, usage) if plan.elements is not None else ()))
 
 
-def _left_to_nobody(plan: WavePlan, found: Look) -> dict[int, Assignment]:
-    """What the elements of a refill wave would have run, none of which came so far as to take something.
+def _never_taken(plan: WavePlan, found: Look) -> dict[int, Assignment]:
+    """Returns the assignments that the elements of a refill wave would have run, though none took one.
 
-    Those that a person cancelled are left out.
+    Elements that a person cancelled are left out.
     """
     return {
         index: assignment
@@ -151,7 +153,7 @@ def _left_to_nobody(plan: WavePlan, found: Look) -> dict[int, Assignment]:
 
 
 def close_pools(layout: StudyLayout, ended: Sequence[Look], now: float) -> None:
-    """Sees to it that nothing is added to ended refill waves any more, and nothing taken."""
+    """Closes the pools of ended refill waves: no assignment is added or taken any more."""
     for found in ended:
         if found.plan.elements is not None:
             wave = layout.wave(found.plan.wave)
@@ -166,7 +168,10 @@ def await_accounting(
     settled: tuple[Settlement, ...],
     clock: Clock = CLOCK,
 ) -> tuple[Settlement, ...]:
-    """Settles again until sacct, whose rows lag, has one for every element; no later wave would settle them."""
+    """Settles again once sacct, whose rows appear late, has one for every element, or after SETTLE_S.
+
+    No later wave would settle these attempts.
+    """
     deadline = clock.monotonic() + SETTLE_S
     submitted = [job_id for found in ended for job_id in found.ids if job_id]
     while (usage := backend.usage(_arrays(submitted))) is not None:

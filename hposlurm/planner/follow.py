@@ -1,4 +1,4 @@
-"""Follows a study to its end: reads its history now and then, from a thread beside what drives it."""
+"""Follows a study to its end: reads its history periodically, in a thread beside the one that drives it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 _LOOK_EVERY_S = 1.0
-# Slurm's study directory is on a shared file system, and nothing there happens within a second
+# With Slurm the study directory is on a shared file system, and little happens within a second
 _LOOK_EVERY_REMOTE_S = 5.0
 
-#: Is shown the history each time that it was read.
+#: Called with the history each time after it was read.
 Watch = Callable[[History], None]
 
 
 def unwatched(_history: History) -> None:
-    """Shows nobody."""
+    """Ignores the history."""
 
 
 def follow(
@@ -41,10 +41,10 @@ def follow(
     log: Log = silent,
     clock: Clock = CLOCK,
 ) -> History:
-    """Returns the history once the study is over, or was cancelled; drives the study where a process has to stay.
+    """Returns the history once the study is over or cancelled; drives the study if a process has to stay for that.
 
-    `again` is as in `drive`. Raises HposlurmError if another process drives it, StudyError if the files of a
-    study that has ended could not be written.
+    `again` is as in `drive`. Raises HposlurmError if another process drives the study, and StudyError if the published
+    files of a study that has ended could not be written.
     """
     if not stays(spec, backend):
         with _monitored(layout, watch, _LOOK_EVERY_REMOTE_S) as monitor:
@@ -62,13 +62,13 @@ def follow(
 
 
 class _Monitor(threading.Thread):
-    """Reads the history every so many seconds and shows it; never writes, never asks the cluster."""
+    """Reads and shows the history every `every_s` seconds; never writes, and never asks the cluster."""
 
     def __init__(self, layout: StudyLayout, watch: Watch, every_s: float) -> None:
         super().__init__(daemon=True)
         self._layout, self._watch, self._every_s = layout, watch, every_s
         self._leave = threading.Event()
-        #: set once the study is over, or was cancelled
+        #: Set once the study is over or cancelled.
         self.finished = threading.Event()
 
     def run(self) -> None:
@@ -77,7 +77,7 @@ class _Monitor(threading.Thread):
 
     def look(self) -> None:
         """Reads and shows the history once."""
-        with contextlib.suppress(HposlurmError, OSError):  # a glimpse may fail; the next one will do
+        with contextlib.suppress(HposlurmError, OSError):  # one read may fail; the next one follows soon
             history = read_history(self._layout)
             self._watch(history)
             if history.finished or self._layout.stop.exists():
@@ -91,7 +91,7 @@ class _Monitor(threading.Thread):
 
 @contextlib.contextmanager
 def _monitored(layout: StudyLayout, watch: Watch, every_s: float) -> Iterator[_Monitor]:
-    """Shows the history at the beginning, while the body runs, and at its end."""
+    """Shows the history before the body, while it runs, and after it."""
     monitor = _Monitor(layout, watch, every_s)
     monitor.look()
     monitor.start()
@@ -104,9 +104,9 @@ def _monitored(layout: StudyLayout, watch: Watch, every_s: float) -> Iterator[_M
 
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Lets `kill`, and `hposlurm cancel` from another shell, end a local study as Ctrl-C does.
+    """Makes `kill`, and `hposlurm cancel` in another shell, end a local study as Ctrl-C does.
 
-    Only the main thread may take signals; in another one nothing changes.
+    Only the main thread can handle signals; in another thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

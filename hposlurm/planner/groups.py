@@ -1,4 +1,4 @@
-"""Which elements of a wave lie in the queue together: those of one time limit and one priority."""
+"""Groups the elements of a wave that have the same time limit and priority, and are queued together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hposlurm.trial import Assignment
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-#: Of what only fills the gaps that others leave. Not more with every wave: other people's jobs wait as well.
+#: The `--nice` of elements that only fill gaps. It does not grow from wave to wave, since other users' jobs wait too.
 NICE = 100
 
 
 def groups_of(spec: StudySpec, plan: WavePlan) -> tuple[Group, ...]:
-    """The wave's elements in their order, as groups of neighbours; () where they are known only when they start.
+    """Returns the wave's elements in their order, as groups of neighbours; () for a refill wave.
 
-    Where waves overlap, a trial that begins lets those go first that go on, planned later though they may be, and
-    those of the waves before.
+    If waves overlap, new trials let continued trials go first, even those planned later, and the trials of earlier
+    waves.
     """
     if plan.elements is not None:
         return ()

@@ -1,4 +1,4 @@
-"""Retries a step while what hinders it is temporary: a full queue, an unreachable controller, another planner."""
+"""Retries a step while the obstacle is temporary: a full queue, an unreachable controller, another planner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 _TRY_AGAIN_S = 15
-# Of the planner job's time limit: what is left is for the step itself.
+# The part of the planner job's time limit for waiting; the rest is for the step itself.
 _SHARE = 0.5
 
 
@@ -27,10 +27,10 @@ def advance_patiently(
     log: Log = silent,
     clock: Clock = CLOCK,
 ) -> Step:
-    """Takes one step, again and again while it cannot be taken now; at last lets the job that it runs in start anew.
+    """Takes one step, and retries while it is temporarily impossible; at last requeues the job that this runs in.
 
-    The planner `behind` a wave of a chain does not end before that wave is settled: its end starts the next one.
-    Raises NotNowError if this process runs in no such job.
+    The planner after the wave `behind` of a chain does not end before that wave is settled: its end starts the next
+    wave. Raises NotNowError if this process does not run in a job.
     """
     deadline = clock.monotonic() + _SHARE * 60 * spec.slurm.planner.time_min
     while True:

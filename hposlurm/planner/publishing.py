@@ -1,4 +1,4 @@
-"""Publishes and tidies up, after a step and while a refill wave runs. A failure keeps nothing else from happening."""
+"""Publishes and cleans up, after a step and while a refill wave runs. A failure does not prevent the rest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def publish_and_tidy(layout: StudyLayout, spec: StudySpec, history: History, *, tidies: bool = True) -> tuple[str, ...]:
-    """Writes the local files, tidies up if it `tidies`, and sends to outside services last.
+    """Writes the local files, cleans up if `tidies`, and last sends to outside services.
 
-    Called once the chain is safe, since a disk or a service may be slow. Returns why local files could not be written.
+    Must be called after the next wave is submitted, since a disk or a service may be slow. Returns why local files
+    could not be written.
     """
     study = Published(layout, spec, history)
     failures = publish_files(study)

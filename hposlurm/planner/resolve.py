@@ -1,4 +1,4 @@
-"""Resolves a study file: its spec with everything that must not change later written in, and what it can run on."""
+"""Resolves a study file: writes everything that must not change later into its spec, and chooses its backend."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hposlurm.errors import BackendError, SpecError
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-#: How the name of every simulated study ends, so that it never takes the place of the real one.
+#: The suffix of the name of every simulated study, so that it never replaces the real one.
 SIMULATED = "-simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A study as it would be launched."""
+    """A study, ready to launch."""
 
     spec: StudySpec
-    #: its backend, or how large its simulated cluster is
+    #: Its backend, or the size of its simulated cluster.
     capacity: Backend | SimulatedCapacity
-    #: what could not be checked
+    #: The checks that were not possible.
     notes: tuple[str, ...] = ()
 
 
@@ -36,9 +36,9 @@ def read_study(
     settings: Sequence[str] = (),
     search_space: Path | None = None,
 ) -> Resolved:
-    """Reads a study file and what is laid over it (see `spec.load`), and resolves it.
+    """Reads a study file with its overlays (see `spec.load`), and resolves it.
 
-    Raises SpecError with all problems of the file, or with all that the backend has with it.
+    Raises SpecError with all problems of the file, or with all problems that the backend finds.
     """
     from hposlurm.spec import load
 
@@ -50,25 +50,25 @@ def read_study(
 
 
 def resolve(spec: StudySpec, source: str) -> Resolved:
-    """Chooses the backend and freezes what depends on where and when the study is launched.
+    """Chooses the backend and freezes every value that depends on the place and the time of the launch.
 
-    `source` names the spec in messages. Raises SpecError with the problems that the backend has with it.
+    `source` names the spec in messages. Raises SpecError with the problems that the backend finds.
     """
     capacity = capacity_of(spec.backend)
     spec = _frozen(spec, capacity)
     try:
         problems = capacity.problems(spec)
     except BackendError as error:
-        return Resolved(spec, capacity, (f"{error}; what the cluster has was not checked",))
+        return Resolved(spec, capacity, (f"{error}; the cluster's resources were not checked",))
     if problems:
         raise SpecError(source, problems)
     return Resolved(spec, capacity)
 
 
 def _frozen(spec: StudySpec, capacity: Capacity) -> StudySpec:
-    """Writes in the backend, the working directory and the wave size.
+    """Returns the spec with the backend, the working directory and the wave size written in.
 
-    What another machine, or this one tomorrow, could run at once must not change what is suggested.
+    The suggestions must not depend on how many trials another machine, or this one tomorrow, can run at once.
     """
     workdir = str(Path(spec.trial.workdir or ".").absolute())
     trial = spec.trial.model_copy(update={"workdir": workdir})

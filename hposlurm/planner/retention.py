@@ -1,8 +1,9 @@
-"""Which checkpoints are still needed, and what takes the others away.
+"""Finds the checkpoints that are still needed, and deletes the others.
 
-A trial's checkpoints are needed while it is not finished (a retry or a further rung goes on from them), while a planned
-assignment begins with one of them, and of the best trials, as many as are to be kept. What was moved aside half written
-is never needed. Trials that a finished study left paused would be needed only if its budget were raised.
+A trial's checkpoints are needed while it is not finished (a retry or a higher rung continues from them), while a
+planned assignment starts from one of them, and if it is among the best trials whose checkpoints are kept. An incomplete
+checkpoint that was moved aside is never needed. The checkpoints of trials that a finished study left paused would be
+needed only if its budget were raised.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 
-# Of how many best trials checkpoints stay, unless the study or a person says otherwise
+# How many best trials keep their checkpoints by default
 _KEPT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is, or would be, taken away of one trial: the paths, and how many bytes they use together."""
+    """The files of one trial to delete."""
 
     trial: int
     paths: tuple[Path, ...]
+    #: How many bytes the paths use together.
     size: int
 
 
@@ -45,9 +47,9 @@ def no_longer_needed(
     *,
     with_paused: bool = False,
 ) -> frozenset[int]:
-    """Numbers of the trials whose checkpoints nothing needs any more, if those of the best `keep` are to stay.
+    """Returns the numbers of the trials whose checkpoints are no longer needed if the best `keep` trials keep theirs.
 
-    `with_paused`: nor are those needed that a study which is over left paused.
+    `with_paused` adds the paused trials of a finished study.
     """
     over = (TrialState.PAUSED,) if with_paused and history.finished is not None else ()
     finished = {trial.number for trial in history.trials if trial.state.is_finished or trial.state in over}
@@ -56,7 +58,7 @@ def no_longer_needed(
 
 
 def _parents(history: History) -> set[int]:
-    """Trials with a checkpoint that another one begins with, which may not have its own copy yet."""
+    """Returns the trials with a checkpoint from which another trial starts, which may not have its own copy yet."""
     begin = [t.stages[0].resume_from for t in history.trials if len(t.stages) == 1 and not t.state.is_finished]
     last = history.plans[-1].assignments if history.plans else ()
     parts = [Path(path).parts for path in (*begin, *(a.resume_from for a in last)) if path is not None]
@@ -73,7 +75,7 @@ def removals(
     *,
     with_paused: bool = False,
 ) -> list[Removal]:
-    """What can be taken away now, trial by trial; trials of which nothing is there are not in it."""
+    """Returns what can be deleted now, by trial; trials with nothing to delete are left out."""
     unneeded = no_longer_needed(history, objectives, keep, limits, with_paused=with_paused)
     found = []
     for trial in history.trials:
@@ -89,22 +91,22 @@ def removals(
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What was deleted of a study, or would be."""
+    """The result of deleting a study's checkpoints, or of a dry run."""
 
-    #: by trial
+    #: The deleted files, by trial.
     removals: tuple[Removal, ...]
-    #: of how many best trials the checkpoints stay
+    #: How many best trials keep their checkpoints.
     keep: int
-    #: paths that could not be deleted
+    #: The errors of paths that could not be deleted.
     problems: tuple[OSError, ...] = ()
 
 
 def clear(
     layout: StudyLayout, spec: StudySpec, history: History, keep: int | None = None, *, dry_run: bool = False
 ) -> Cleared:
-    """Deletes checkpoints that nothing needs any more, those of paused trials of a finished study too.
+    """Deletes the checkpoints that are no longer needed, including those of paused trials of a finished study.
 
-    Those of the best `keep` trials stay, by default of as many as the study says, or of one.
+    The best `keep` trials keep theirs; the default is the study's own number, or one.
     """
     if keep is None:
         keep = _KEPT if spec.trial.keep_checkpoints is None else spec.trial.keep_checkpoints
@@ -114,7 +116,10 @@ def clear(
 
 
 def remove(removal: Removal) -> list[OSError]:
-    """Takes the checkpoints away; what could not be. Their marks go first: half removed, none must look whole."""
+    """Deletes the checkpoints and returns the errors.
+
+    Deletes the markers first: a partly deleted checkpoint must not look complete.
+    """
     problems: list[OSError] = []
     for path in removal.paths:
         try:
@@ -129,7 +134,7 @@ def remove(removal: Removal) -> list[OSError]:
 
 
 def _size(path: Path) -> int:
-    """Bytes on the disk; what vanishes meanwhile counts for nothing."""
+    """Returns the bytes used on the disk; files that disappear meanwhile count as 0."""
     total = 0
     for folder, _, names in os.walk(path):
         total += sum(_used(Path(folder) / name) for name in names)
@@ -144,9 +149,10 @@ def _used(path: Path) -> int:
 
 
 def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
-    """What the planner does once a wave has ended, and what is done while a refill wave runs, if the study says how
-    many are to be kept; nothing else deletes.
+    """Deletes unneeded checkpoints after a wave and while a refill wave runs, if the study sets a number to keep.
+
+    Only this and `clear` delete checkpoints.
     """
     if spec.trial.keep_checkpoints is not None:
         for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints, spec.limits):
-            remove(removal)  # what fails now is tried again the next time
+            remove(removal)  # what fails now is retried the next time

@@ -1,4 +1,4 @@
-"""A changed spec of a study that has trials: what may change, and what becomes of the trials that it had."""
+"""Changes the spec of a study that has trials: which changes are allowed, and what they mean for its trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hposlurm.space import Parameter
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-# What `resume --set` may not touch: the recorded trials would mean something else afterwards.
+# `resume --set` may not change these: the recorded trials would have another meaning.
 _FIXED = ("name", "objectives", "backend")
 _MAY_CHANGE = "its range, step, scale, choices and default may change"
 
@@ -22,9 +22,9 @@ _MAY_CHANGE = "its range, step, scale, choices and default may change"
 def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
     """Freezes a changed spec as the next revision (`study.1.yaml`, …) and returns it.
 
-    Of a parameter the range, the step, the scale, the choices and the default may change, and constraints and forbidden
-    clauses may: trials outside of the changed space stay in the results, and the search does not learn from them any
-    more. Raises RequestError for what may not change.
+    The range, step, scale, choices and default of a parameter may change, and so may constraints and forbidden clauses.
+    Trials outside the changed space stay in the results, but the search no longer learns from them. Raises RequestError
+    for a change that is not allowed.
     """
     from hposlurm.spec import dump, load
     from hposlurm.spec.frozen import frozen_spec
@@ -38,7 +38,7 @@ def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
         raise RequestError(f"a running study cannot change this; launch a new one for it. {'. '.join(refusals)}")
     if not create_once(layout.spec(newest + 1), dump(spec).encode()):
         raise RequestError(
-            f"somebody else wrote {layout.spec(newest + 1)} at the same moment; look at it and try again"
+            f"another process wrote {layout.spec(newest + 1)} at the same moment; look at it and try again"
         )
     return spec
 
@@ -51,9 +51,9 @@ def _refusals(known: StudySpec, spec: StudySpec) -> Iterator[str]:
         yield "search.warm_start: what was taken from other studies was frozen at launch"
     before, after = ({p.name: p for p in one.space.parameters} for one in (known, spec))
     for name in before.keys() - after.keys():
-        yield f"{name}: no parameter can be taken out; give it one value (min equal to max, or one choice)"
+        yield f"{name}: no parameter can be removed; give it one value (min equal to max, or one choice)"
     for name in after.keys() - before.keys():
-        yield f"{name}: no parameter can be added, since the trials so far have no value for it"
+        yield f"{name}: no parameter can be added, since the existing trials have no value for it"
     for name in (name for name in before if name in after):
         yield from _changed(before[name], after[name])
 
@@ -72,7 +72,7 @@ def _kind(parameter: Parameter) -> str:
 
 
 def space_note(before: StudySpec, after: StudySpec, history: History) -> str | None:
-    """How many earlier trials lie in the changed space, as a sentence; None if the space is what it was."""
+    """Returns a sentence about how many earlier trials lie in the changed space; None if the space is unchanged."""
     if before.space == after.space or not history.trials:
         return None
     space = after.space

@@ -1,5 +1,6 @@
-"""What the end of a job means to the study: result record first, the accounting second, the queue third, and unknown is
-never a failure. Pure functions; the planner keeps what they return in the next wave's plan.
+"""Decides what the end of a job means to the study. Pure functions; the next wave's plan records their results.
+
+The result record comes first, the accounting second and the queue third. An unknown state is never a failure.
 """
 
 from __future__ import annotations
@@ -15,23 +16,22 @@ from hposlurm.records.plan import WavePlan
 from hposlurm.records.retries import ended_by, makes_progress, reached
 from hposlurm.trial import DONE, NO_TRIAL, Assignment, Attempt, Cause, EndCause, JobState, Outcome, Settlement
 
-#: What each element of a wave runs, by its index.
+#: The assignment of each element of a wave, by the element's index.
 Bound = Mapping[int, Assignment]
 
 
 @dataclass(frozen=True, slots=True)
 class EndState:
-    """What it means that a job ended so: INTERRUPTED is a free retry, FAIL a counted one, the others are for good.
+    """What the state in which a job ended means for its attempt."""
 
-    `without_progress` is the outcome where the attempt got no further than those before it.
-    """
-
+    #: INTERRUPTED is a free retry, FAIL a counted one; every other outcome is final.
     outcome: Outcome
     cause: Cause
+    #: The outcome if the attempt got no further than the earlier ones; None means `outcome`.
     without_progress: Outcome | None = None
 
 
-# The one table: how an attempt that left no end record ended, by what the cluster says of its job.
+# The only table of how an attempt without an end record ended, by the state of its job.
 END_STATES: dict[JobState, EndState] = {
     JobState.COMPLETED: EndState(Outcome.FAIL, Cause.JOB_ENDED_SILENTLY),
     JobState.FAILED: EndState(Outcome.FAIL, Cause.JOB_FAILED),
@@ -45,12 +45,12 @@ END_STATES: dict[JobState, EndState] = {
 
 
 def element_ids(plan: WavePlan, arrays: Sequence[ArrayJob]) -> list[str]:
-    """The job id of each of the wave's elements, in order."""
+    """Returns the job id of each of the wave's elements, in order; "" for an element that was not submitted."""
     return [next((e for a in arrays if (e := a.element(i))), "") for i in range(plan.size)]
 
 
 def attempts_of(plan: WavePlan, history: History, bound: Bound, index: int) -> list[Attempt]:
-    """The attempts that element `index` of the wave made, oldest first."""
+    """Returns the attempts of element `index` of the wave, oldest first."""
     if index not in bound:
         return []
     trial = history.trial(bound[index].trial)
@@ -58,7 +58,7 @@ def attempts_of(plan: WavePlan, history: History, bound: Bound, index: int) -> l
 
 
 def unfinished(plan: WavePlan, history: History, bound: Bound) -> list[int]:
-    """Indices of the elements whose records alone do not say that they have ended for good."""
+    """Returns the indices of the elements whose own records do not show that they have ended for good."""
     final = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.FAIL, Outcome.INFEASIBLE)
     return [
         index
@@ -68,7 +68,7 @@ def unfinished(plan: WavePlan, history: History, bound: Bound) -> list[int]:
 
 
 def crashed(plan: WavePlan, history: History, bound: Bound) -> list[int]:
-    """Indices of the elements whose command failed, for a reason that perhaps only the state of the job tells."""
+    """Returns the indices of the elements whose command failed. Only the state of the job may show the reason."""
     lasts = ((index, attempts_of(plan, history, bound, index)) for index in sorted(bound))
     return [index for index, mine in lasts if mine and mine[-1].outcome is Outcome.FAIL and mine[-1].exit_code != 0]
 
@@ -85,12 +85,12 @@ def settle(
     is_late: bool = False,
     log_tail: Callable[[str], str] = lambda _: "",
 ) -> tuple[Settlement, ...]:
-    """What is decided about every attempt of an ended wave. Elements that still run must not be in it.
+    """Returns the settlements of every attempt of an ended wave, which must not have elements that still run.
 
-    `bound` is what each of its elements runs, None for what was planned; elements without an entry ran nothing.
-    After a cancelled study is resumed (`after_cancel`), what was cancelled with it goes on; otherwise a cancelled
-    element is a trial that a person took out. Elements that were submitted before the plan (`is_late`) and saw none of
-    it ended for nobody's fault. `log_tail` gives the last words of an element that never started.
+    `bound` has the assignment of each element, None means as planned; elements without an entry ran nothing. If a
+    cancelled study was resumed (`after_cancel`), the trials that were cancelled with it continue; otherwise a cancelled
+    element means that a person cancelled its trial. Elements that were submitted before the plan (`is_late`) and did
+    not see it are interrupted, not failed. `log_tail` returns the end of the log of an element that never started.
     """
     settled: list[Settlement] = []
     bound = dict(enumerate(plan.assignments)) if bound is None else bound
@@ -118,13 +118,16 @@ def settle(
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """One array element that has ended, and what the cluster says of it: in the end, and of each of its runs."""
+    """One array element that has ended."""
 
     plan: WavePlan
     assignment: Assignment
     job_id: str
+    #: Its state at the end.
     state: JobState
+    #: The accounting of each of its runs.
     runs: Sequence[Usage]
+    #: The cluster's own word beside the state.
     detail: str = ""
 
     @property
@@ -132,7 +135,7 @@ class _Element:
         return self.assignment.trial
 
     def cause(self, found: EndCause) -> EndCause:
-        """Returns `found`, unless that is a node: of a study on one machine it was the driving process that ended."""
+        """Returns `found`, or DRIVER_ENDED instead of a failed node if the process that drove a local study ended."""
         is_driver = found.kind is Cause.NODE_FAILED and self.detail == DRIVER_ENDED
         return EndCause(Cause.DRIVER_ENDED) if is_driver else found
 
@@ -141,21 +144,24 @@ class _Element:
 
 
 def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, after_cancel: bool) -> Settlement | None:
-    """What is decided about the last of `attempts`, a part of the trial's; None if there is nothing to add."""
+    """Returns the settlement of the last of `attempts`, the trial's attempts so far;
+
+    None if there is nothing to add.
+    """
     attempt = attempts[-1]
     run = element.run(attempt)
     state = run.state if run else element.state if is_last else JobState.UNKNOWN
     if is_last and element.state is JobState.CANCELLED:
         state = element.state  # it may have been requeued and cancelled before it ran again
-    verdict = _verdict(attempts, state, is_last=is_last, after_cancel=after_cancel)
+    override = _override(attempts, state, is_last=is_last, after_cancel=after_cancel)
     limit_s = element.assignment.time_limit_s
-    if verdict and verdict[1].kind is Cause.TIME_LIMIT and limit_s is not None:
-        # it had the time of its part of the training, which was a guess; the next attempt has all of it
-        verdict = Outcome.INTERRUPTED, EndCause(Cause.TIME_LIMIT, limit_s=limit_s)
-    if verdict is None and run is None:
+    if override and override[1].kind is Cause.TIME_LIMIT and limit_s is not None:
+        # the limit was an estimate for its part of the training; the next attempt gets the full time
+        override = Outcome.INTERRUPTED, EndCause(Cause.TIME_LIMIT, limit_s=limit_s)
+    if override is None and run is None:
         return None
-    outcome, cause = (None, None) if verdict is None else (verdict[0], element.cause(verdict[1]))
-    # the kernel kills one process: what the worker saw of that does not tell why, and is quoted
+    outcome, cause = (None, None) if override is None else (override[0], element.cause(override[1]))
+    # the kernel kills one process: the worker saw only that process end, and its sentence is quoted
     quoted = attempt.reason if cause is not None and cause.kind is Cause.OUT_OF_HOST_MEMORY else ""
     return Settlement(
         trial=element.trial,
@@ -174,7 +180,10 @@ def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, a
 def without_trial(
     plan: WavePlan, bound: Bound, ids: Sequence[str], usage: Mapping[str, Sequence[Usage]]
 ) -> list[Settlement]:
-    """The time that elements had GPUs for nothing, as far as the accounting knows it: it is of the budget too."""
+    """Returns the settlement of the time that elements without a trial held GPUs, which the budget pays for too.
+
+    The time is that of the accounting; [] if it has none.
+    """
     runs = [run for index, job_id in enumerate(ids) if index not in bound for run in usage.get(job_id, ())]
     elapsed_s = sum(run.elapsed_s * run.gpus for run in runs) / max(1, plan.gpus)
     if not elapsed_s:
@@ -185,7 +194,7 @@ def without_trial(
 
 
 def unsettled(history: History, in_flight: Collection[int]) -> list[tuple[int, Attempt]]:
-    """Attempts (with their trial's number) of waves other than `in_flight` whose allocated time is not known yet."""
+    """Returns (trial, attempt) for attempts of ended waves (not `in_flight`) without an allocated time so far."""
     return [
         (trial.number, attempt)
         for trial in history.trials
@@ -195,13 +204,13 @@ def unsettled(history: History, in_flight: Collection[int]) -> list[tuple[int, A
 
 
 def settle_late(late: Sequence[tuple[int, Attempt]], usage: Mapping[str, Sequence[Usage]]) -> list[Settlement]:
-    """What the accounting knows by now of attempts of earlier waves: their time alone, not their outcome."""
+    """Returns the settlements of attempts of earlier waves whose accounting is new: only their time, no outcome."""
     found = []
     for number, attempt in late:
         runs = usage.get(attempt.job_id, ())
         if attempt.restart < len(runs):
             run = runs[attempt.restart if attempt.number >= 0 else -1]
-            # without a journal, all runs of the element: none of them reached its worker
+            # without a journal, all runs of the element count: none of them reached its worker
             elapsed_s = run.elapsed_s if attempt.number >= 0 else sum(r.elapsed_s for r in runs)
             found.append(
                 Settlement(number, attempt.number, attempt.wave, attempt.job_id, run.state, elapsed_s, run.gpus)
@@ -209,12 +218,12 @@ def settle_late(late: Sequence[tuple[int, Attempt]], usage: Mapping[str, Sequenc
     return found
 
 
-def _verdict(
+def _override(
     attempts: Sequence[Attempt], state: JobState, *, is_last: bool, after_cancel: bool
 ) -> tuple[Outcome, EndCause] | None:
-    """Returns the outcome and cause that override the own record of the last of `attempts`; None keeps that.
+    """Returns the outcome and cause that override the end record of the last of `attempts`; None if that record stays.
 
-    Its job ended in `state`.
+    The attempt's job ended in `state`.
     """
     attempt = attempts[-1]
     if attempt.outcome is None:
@@ -231,7 +240,7 @@ def _verdict(
 
 
 def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -> tuple[Outcome, EndCause]:
-    """Returns what it means that the job of the last of `attempts` ended in `state`."""
+    """Returns the outcome and cause of the last of `attempts` whose job ended in `state`."""
     end = END_STATES[state]
     if end.outcome is Outcome.DROPPED and after_cancel:
         return Outcome.INTERRUPTED, EndCause(Cause.STUDY_CANCELLED)
@@ -250,9 +259,9 @@ def _never_started(
         outcome, cause = Outcome.INTERRUPTED, EndCause(Cause.TOO_EARLY)
     elif is_done and element.state is JobState.COMPLETED:
         outcome, cause = Outcome.INTERRUPTED, EndCause(Cause.ALREADY_ENDED)
-    if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration keeps the worker itself from starting
-        said = log_tail(element.job_id)
-        outcome, cause = Outcome.FAIL, EndCause(Cause.WORKER_NOT_STARTED, job_state=element.state, detail=said)
+    if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration can prevent the worker itself from starting
+        detail = log_tail(element.job_id)
+        outcome, cause = Outcome.FAIL, EndCause(Cause.WORKER_NOT_STARTED, job_state=element.state, detail=detail)
     cause = element.cause(cause)
     settlement = _silent_run(element, element.runs[-1] if element.runs else None)
     return replace(settlement, state=element.state, outcome=outcome, cause=cause, reason=sentence(cause))
@@ -277,8 +286,8 @@ def _silent_run(element: _Element, run: Usage | None) -> Settlement:
     )
 
 
-def last_words(log: Path, limit: int = 300) -> str:
-    """The end of a log as one line; empty if there is none."""
+def log_end(log: Path, limit: int = 300) -> str:
+    """Returns the end of a log as one line, at most `limit` characters; "" if there is no log."""
     try:
         text = log.read_bytes()[-4096:].decode(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""advance(): one planner step. Safe to run at any time, by anyone, any number of times."""
+"""advance(): one planner step. Any process may run it at any time and any number of times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import is_own, token_of
 from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
-from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, close_pools, look, settle_waves, sweep_up
+from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, cancel_leftovers, close_pools, look, settle_waves
 from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import history as past
 from hposlurm.records.fail_points import fail_point
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 
-# Of how many waves back a planner job may still wait in the queue; each was overtaken by somebody's `advance`.
+# How many waves back to look for planner jobs that still wait because an `advance` by hand took their steps.
 _LOOK_BACK = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a planner step did. `wave` is the wave that runs now, or the last one.
+    """The result of a planner step."""
 
-    "waiting" is for the wave's jobs, "busy" that another process takes this very step, "unsubmitted" that the wave is
-    planned and this step may not submit it (driver: chain). `jobs` are those that were submitted, or that run; of these
-    `awaited` are the oldest wave's.
-    """
-
+    #: "waiting": the wave's jobs still run. "busy": another process takes the same step. "unsubmitted": the wave is
+    #: planned, but this step may not submit it (driver: chain).
     kind: Literal["submitted", "waiting", "busy", "unsubmitted", "finished", "stopped"]
+    #: The wave that runs now, or the last one.
     wave: int
     message: str
+    #: The jobs that were submitted, or that run.
     jobs: WaveJobs | None = None
+    #: Those of the oldest wave in flight.
     awaited: WaveJobs | None = None
     #: Why local files could not be written: a sentence for each publisher that failed.
     unpublished: tuple[str, ...] = ()
 
     def check_published(self) -> None:
-        """Raises StudyError if a local file could not be written; everything else of the step has happened."""
+        """Raises StudyError if a local file could not be written; the rest of the step was done."""
         if self.unpublished:
             raise StudyError("; ".join(self.unpublished))
 
@@ -58,10 +58,10 @@ class Step:
 def advance(
     layout: StudyLayout, spec: StudySpec, backend: Backend, *, again: bool = False, clock: Clock = CLOCK
 ) -> Step:
-    """Takes the study one step on: settles an ended wave, plans the next one, submits it.
+    """Takes one step of the study: settles an ended wave, plans the next one and submits it.
 
-    `again` plans behind a wave that finished the study, for a budget that was raised. Raises BackendError if the
-    cluster refuses; the next call goes on from there.
+    `again` plans another wave after the study had finished, for a raised budget. Raises BackendError if the cluster
+    refuses; the next call continues from there.
     """
     begun: list[tuple[WavePlan, WaveJobs]] = []
     while True:
@@ -77,18 +77,18 @@ def advance(
                 _record(layout, backend, following)
                 continue
         if plan.finished:
-            chain.dismiss(layout, backend, plan)
-            _dismiss_overtaken(layout, backend, plan.wave)
+            chain.cancel_pairs(layout, backend, plan)
+            _cancel_overtaken(layout, backend, plan.wave)
             return _published(layout, spec, history, Step("finished", plan.wave, plan.finished))
         step = _step(layout, spec, backend, history, begun, clock)
         if step is not None:
             if step.kind == "submitted":
-                _dismiss_overtaken(layout, backend, min([step.wave, *(flying.wave for flying in history.in_flight)]))
+                _cancel_overtaken(layout, backend, min([step.wave, *(flying.wave for flying in history.in_flight)]))
             return _published(layout, spec, history, step)
 
 
 def _published(layout: StudyLayout, spec: StudySpec, history: History, step: Step) -> Step:
-    """Publishes, and tidies up after a wave; last, since the chain must not wait for a slow disk or service."""
+    """Publishes, and cleans up after a wave. This comes last: the chain must not wait for a slow disk or service."""
     failures = publish_and_tidy(layout, spec, history, tidies=step.kind in ("submitted", "finished"))
     fail_point("published")
     return replace(step, unpublished=failures)
@@ -102,9 +102,9 @@ def _step(
     begun: list[tuple[WavePlan, WaveJobs]],
     clock: Clock,
 ) -> Step | None:
-    """One step with the waves in flight; None if a further one is planned now and the loop goes on.
+    """Takes one step with the waves in flight; None if another wave is now planned and the caller has to repeat.
 
-    `begun` collects the waves that this call has submitted.
+    `begun` collects the waves that this call of `advance` has submitted.
     """
     plan = history.plans[-1]
     jobs = submission.submitted_jobs(layout.wave(plan.wave))
@@ -121,7 +121,7 @@ def _step(
         begun.append((plan, jobs))
     most = waves_in_flight(spec, backend.wave_size(spec))
     if any(plan.elements is not None for plan, _ in begun):
-        most = 1  # nothing can be added to a refill wave once another one is planned behind it
+        most = 1  # nothing can be added to a refill wave once another one is planned after it
     if begun and len(history.in_flight) >= most:
         return _begun(layout, history, begun)
     fresh = {plan.wave for plan, _ in begun}
@@ -132,16 +132,16 @@ def _step(
     if len(still_open) < most:
         ended = [found for found in looks if not found.alive]
         for found in ended:
-            sweep_up(layout, spec, backend, found)
+            cancel_leftovers(layout, spec, backend, found)
         close_pools(layout, ended, clock.now())
-        now = read_history(layout)  # an element may have written its end between the two looks
+        now = read_history(layout)  # an element may have recorded its end meanwhile
         if now.plans[-1].wave != plan.wave:
-            return None  # and another planner the next plan: it must not be planned a second time, as one wave more
+            return None  # another planner recorded the next plan meanwhile: it must not be planned twice
         following = _follow(layout, spec, backend, now, ended, still_open, clock)
         if following.assignments or not still_open:
             _record(layout, backend, following)
             return None
-    for found in looks:  # of an ended one as well: what nothing can follow yet is settled by the planner of the next
+    for found in looks:  # only waves that still run: an ended one is settled by the planner of the next wave
         if found.alive:
             chain.trim(backend, found.plan, found.jobs)
             if not chain.is_used(spec, backend):
@@ -170,8 +170,9 @@ def _full(
     error: LimitError,
     clock: Clock,
 ) -> Step:
-    """The queue has no room for the wave behind others: the planner behind one of these submits it. Raises `error`
-    where there is none.
+    """Leaves the wave to the planner of an earlier wave in flight, since the queue has no room for it now.
+
+    Raises `error` if no earlier wave still runs.
     """
     if begun:
         return _begun(layout, history, begun, [plan.wave for plan in history.in_flight[:-1]])
@@ -204,10 +205,10 @@ def _follow(
     still_open: Sequence[int],
     clock: Clock,
 ) -> WavePlan:
-    """What comes behind the waves that have ended, with the verdicts on them."""
+    """Returns the plan of the next wave, with the settlements of the waves that have ended."""
     settled = settle_waves(layout, backend, history, ended)
     following = _decide(layout, spec, backend, history, settled, still_open, clock)
-    # GPU hours are planned with what was really used; without accounting the workers' own records hold
+    # a budget of GPU hours needs the really used time; without accounting the workers' own records count
     is_last = following.finished is not None and not still_open
     if ended and (is_last or spec.budget.gpu_hours is not None):
         settled = await_accounting(layout, backend, history, ended, settled, clock)
@@ -216,7 +217,7 @@ def _follow(
 
 
 def _record(layout: StudyLayout, backend: Backend, plan: WavePlan) -> None:
-    """Makes the plan the next wave's, unless another planner was first: then that one's holds."""
+    """Records the plan of the next wave; if another planner was first, its plan counts."""
     plan = chain.unless_missed(layout, backend, plan)
     fail_point("decided")
     record_plan(layout.wave(plan.wave), plan)
@@ -247,7 +248,7 @@ def _decide(
 
 
 def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: WavePlan, jobs: WaveJobs) -> None:
-    """Makes sure that a planner waits behind the wave: this one may have been started early, or the other be gone."""
+    """Makes sure that a planner waits for the wave's end: this one may have started early, or the other be gone."""
     if backend.is_foreground:
         return
     wave = layout.wave(plan.wave)
@@ -263,10 +264,10 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
         submission.put_planner(request, backend, wave, jobs.arrays)
 
 
-def _dismiss_overtaken(layout: StudyLayout, backend: Backend, wave: int) -> None:
-    """Cancels the planners of waves before `wave` that never ran because others took their steps.
+def _cancel_overtaken(layout: StudyLayout, backend: Backend, wave: int) -> None:
+    """Cancels the waiting planners of waves before `wave`, whose steps other processes have taken.
 
-    A study's planners run one at a time, in the order of their submission: one that Slurm holds stops all later ones.
+    A study's planners run one at a time, in the order of their submission: one that Slurm holds blocks all later ones.
     """
     found = (read_jobs(layout.wave(before)) for before in range(max(0, wave - _LOOK_BACK), wave))
     planners = [jobs.planner for jobs in found if jobs and jobs.planner and not jobs.is_late]

@@ -1,4 +1,4 @@
-"""The life of a study around its waves: create, preview, cancel, resume."""
+"""Creates, previews, cancels and resumes a study."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ NOTHING_TAKEN = WarmStart()
 
 
 def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN) -> bool:
-    """Creates the study's directory (mode 0700) with its frozen spec; False if it is there with the same spec.
+    """Creates the study's directory (mode 0700) with its frozen spec; False if it exists with the same spec.
 
-    `warm` is what was taken from other studies. Raises RequestError if something else is in the way, or the place
-    cannot be written to.
+    `warm` holds the trials taken from other studies. Raises RequestError if the path is used by something else, or is
+    not writable.
     """
     from hposlurm.spec import dump
 
@@ -58,25 +58,25 @@ def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
 
     if not layout.root.is_dir():
         raise RequestError(
-            f"{layout.root} is a file; the study's directory would have to be there (name another: --set name=…)"
+            f"{layout.root} is a file, but the study's directory needs this path; choose another name (--set name=…)"
         )
     if not layout.spec().exists():
-        raise RequestError(f"{layout.root} exists and is no study; name the study differently: --set name=…")
+        raise RequestError(f"{layout.root} exists and is not a study; choose another name (--set name=…)")
     known = load(layout.spec(), frozen=True)
     differing = [name for name in type(spec).model_fields if getattr(spec, name) != getattr(known, name)]
     if differing:
         raise RequestError(
             f"{layout.root} holds a study with another spec (it differs in {', '.join(differing)}); "
-            "name the new one differently (--set name=…), or change the old one with `hposlurm resume --set`"
+            "choose another name for the new one (--set name=…), or change the old one with `hposlurm resume --set`"
         )
     return False
 
 
 def discard(layout: StudyLayout, error: Exception) -> bool:
-    """Removes a study that this process created and of which, after `error`, no job can be left; False if one can.
+    """Removes a study that this process created, unless a job of it may be left after `error`; False in that case.
 
-    A refusal leaves no array behind (Backend.submit). After anything else a job may wait, held, that only the token in
-    intent.json finds again.
+    After a refusal no array is left (Backend.submit). After any other error a held job may wait, which can be found
+    again only by the token in intent.json.
     """
     waves = [layout.wave(index) for index in layout.waves()]
     is_answer = isinstance(error, LimitError) or not isinstance(error, NotNowError)
@@ -89,19 +89,20 @@ def discard(layout: StudyLayout, error: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What `launch` would do first: the plan of wave 0 and the scripts, exactly; and what the study may cost.
+    """The first wave of a study as `launch` would submit it."""
 
-    `warm` is what is taken from other studies.
-    """
-
+    #: The plan of wave 0.
     plan: WavePlan
+    #: The exact batch scripts.
     scripts: tuple[Script, ...]
+    #: The possible cost of the whole study.
     cost: Cost
+    #: The trials taken from other studies.
     warm: WarmStart = NOTHING_TAKEN
 
 
 def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity, clock: Clock = CLOCK) -> Preview:
-    """Plans and renders wave 0 without writing or asking anything."""
+    """Plans and renders wave 0; writes nothing and submits nothing."""
     size, gpus = capacity.wave_size(spec), capacity.gpus(spec)
     warm = gather(layout, spec)
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=clock.now(), warm=warm)
@@ -111,9 +112,9 @@ def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity, clock: Clo
 
 
 def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) -> str:
-    """Cancels the study for good, or only some of its trials; says what was cancelled.
+    """Cancels the study for good, or only some of its trials; returns what was cancelled, for a person.
 
-    STOP is written before any job is cancelled: a planner's `afterany` fires after scancel as well.
+    STOP is written before any job is cancelled: `afterany` starts a planner after scancel too.
     """
     history = read_history(layout)
     if trials:
@@ -123,7 +124,7 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     create_once(layout.stop, b"")
     fail_point("stop written")
     if not _submitted(layout, history):
-        return "nothing was submitted; no wave will be"
+        return "nothing was submitted, and no wave will be"
     backend.cancel(_planners(layout, history))
     fail_point("planner cancelled")
     before, history = history, read_history(layout)
@@ -142,18 +143,18 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
 
 
 def over(history: History) -> str:
-    """Returns why there is nothing to cancel in a study that is over; "" of one that is not."""
+    """Returns why there is nothing to cancel in a finished study; "" for any other study."""
     return f"nothing: the study is over already ({history.finished})" if history.finished else ""
 
 
 def _submitted(layout: StudyLayout, history: History) -> list[tuple[int, WaveJobs]]:
-    """The jobs of the waves in flight, oldest first."""
+    """Returns (wave, jobs) of the submitted waves in flight, oldest first."""
     found = ((plan.wave, submission.submitted_jobs(layout.wave(plan.wave))) for plan in history.in_flight)
     return [(wave, jobs) for wave, jobs in found if jobs is not None]
 
 
 def _planners(layout: StudyLayout, history: History) -> list[str]:
-    """The planners of the waves in flight and of what was submitted behind them."""
+    """Returns the planner jobs of the waves in flight and of the pairs submitted after them."""
     later = chain.later_jobs(layout, history.plans[-1].wave)
     return [jobs.planner for jobs in (*(jobs for _, jobs in _submitted(layout, history)), *later) if jobs.planner]
 
@@ -165,9 +166,9 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
         ids = element_ids(plan, jobs.arrays) if jobs else []
         runs = bound(layout.wave(plan.wave), plan)
         running |= {a.trial: ids[index] for index, a in sorted(runs.items()) if index < len(ids) and ids[index]}
-    unborn = [n for n in trials if backend.is_foreground and n in running and not history.trial(n).attempts]
-    if unborn:
-        raise RequestError(f"trial {unborn[0]} has not started; on this machine only a running trial can be taken out")
+    waiting = [n for n in trials if backend.is_foreground and n in running and not history.trial(n).attempts]
+    if waiting:
+        raise RequestError(f"trial {waiting[0]} has not started; on this machine only a running trial can be cancelled")
     absent = [n for n in trials if n not in running or history.trial(n).state.is_finished]
     if absent:
         going = sorted(n for n in running if not history.trial(n).state.is_finished)
@@ -179,7 +180,7 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
 
 
 def lift_stop(layout: StudyLayout) -> None:
-    """Makes a cancelled study ready to go on: what was cancelled with it will be tried again."""
+    """Makes a cancelled study ready to continue: the trials that were cancelled with it will be retried."""
     if layout.stop.exists():
         for last in layout.waves()[-1:]:
             for index in (*read_plan(layout.wave(last)).in_flight, last):

@@ -1,8 +1,8 @@
-"""Submitting a recorded wave exactly once, whatever dies in between.
+"""Submits a recorded wave exactly once, even if processes die in between.
 
-intent.json (created once: who submits, under which token) → arrays, held → the planner job behind them → jobs.json
-(created once: these arrays are the wave) → planner.json → release. Held arrays that lose the race for jobs.json are
-cancelled by whoever submitted them, or by whoever releases the wave, so a second submission never runs.
+intent.json (created once: which process submits, with which token) → held arrays → their planner job → jobs.json
+(created once: these arrays are the wave) → planner.json → release. Held arrays that are not in jobs.json are cancelled
+by the process that submitted them, or by the one that releases the wave, so a second submission never runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def submitted_jobs(wave: WaveLayout) -> WaveJobs | None:
-    """The wave's jobs; None if it was not submitted yet. Raises StudyError rather than take damage for that."""
+    """Returns the wave's jobs; None if it is not submitted yet. Raises StudyError if their record is damaged."""
     jobs = read_jobs(wave)
     if jobs is None and wave.jobs.exists():
         raise StudyError(f"{wave.jobs} is damaged; look at the queue before anything is submitted again")
@@ -39,10 +39,10 @@ def request_for(layout: StudyLayout, spec: StudySpec, plan: WavePlan, token: str
 
 
 def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs | None:
-    """Submits the wave, or finishes a submission that somebody began; None while another planner is at it.
+    """Submits the wave, or completes an interrupted submission; None while another planner submits it.
 
-    The request's token does not matter, the wave has its own. The arrays may cover only the first elements of the wave,
-    where the cluster's limits leave room for no more.
+    The request's token is ignored, since the wave has its own. The arrays may cover only the first elements of the
+    wave, if the cluster's limits leave no room for more.
     """
     wave = request.layout.wave(request.wave)
     wave.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs 
 
 
 def _submit(request: WaveRequest, backend: Backend, wave: WaveLayout, now: float) -> WaveJobs | None:
-    """Held arrays and the planner behind them, recorded as the wave's; None if another planner's are that already."""
+    """Submits held arrays and their planner and records them as the wave's; None if another planner's are recorded."""
     arrays, planner = _submit_what_fits(request, backend)
     fail_point("planner submitted")
     mine = {"arrays": [asdict(a) for a in arrays], "backend": backend.name, "submitted_at": now}
@@ -66,11 +66,11 @@ def _submit(request: WaveRequest, backend: Backend, wave: WaveLayout, now: float
     is_mine = create_once(wave.jobs, to_json(mine))
     jobs = submitted_jobs(wave)
     if jobs is None:
-        raise StudyError(f"{wave.jobs} vanished right after it was written")
+        raise StudyError(f"{wave.jobs} disappeared right after it was written")
     if not is_mine:
-        lost = {a.job_id for a in arrays} - {a.job_id for a in jobs.arrays}
-        if lost:
-            backend.cancel(sorted(lost))  # not its planner: the winner may have found and kept that one
+        unrecorded = {a.job_id for a in arrays} - {a.job_id for a in jobs.arrays}
+        if unrecorded:
+            backend.cancel(sorted(unrecorded))  # not its planner: the other process may have found and kept that one
         return None
     fail_point("jobs recorded")
     if planner is not None:
@@ -79,7 +79,10 @@ def _submit(request: WaveRequest, backend: Backend, wave: WaveLayout, now: float
 
 
 def _submit_what_fits(request: WaveRequest, backend: Backend) -> tuple[list[ArrayJob], str | None]:
-    """Without a planner behind it no wave is submitted: where only that finds no room, the wave is made smaller."""
+    """Submits the arrays with their planner; if there is room only for the arrays, makes the wave smaller.
+
+    No wave is submitted without a planner.
+    """
     fewer = 1
     while True:
         arrays = backend.submit(request)
@@ -95,7 +98,10 @@ def _submit_what_fits(request: WaveRequest, backend: Backend) -> tuple[list[Arra
 
 
 def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJobs) -> None:
-    """Lets the arrays go, with a planner behind them and alone; safe to repeat after a crash at any point."""
+    """Releases the arrays, after making sure that they have a planner and that no other arrays of the wave are left.
+
+    May be repeated after a crash at any point.
+    """
     if wave.released.exists():
         return
     if jobs.planner is None:
@@ -103,7 +109,7 @@ def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJ
     backend.sweep(request, jobs.arrays)
     fail_point("swept")
     if request.layout.stop.exists():
-        # `cancel` writes STOP first and looks for jobs.json then, this the other way round: one sees the other
+        # `cancel` writes STOP before it reads jobs.json, this does the reverse: at least one of them sees the other
         now = read_jobs(wave) or jobs
         backend.cancel([*([now.planner] if now.planner else []), *(array.job_id for array in now.arrays)])
         return
@@ -114,7 +120,7 @@ def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJ
 
 
 def put_planner(request: WaveRequest, backend: Backend, wave: WaveLayout, arrays: Sequence[ArrayJob]) -> None:
-    """Submits a planner job behind the arrays and records its id (nothing where the backend needs none)."""
+    """Submits a planner job after the arrays and records its id; does nothing if the backend needs none."""
     job_id = backend.submit_planner(request, arrays)
     fail_point("planner submitted")
     if job_id is not None:
