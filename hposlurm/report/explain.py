@@ -17,7 +17,7 @@ from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
-from hposlurm.search.rungs import is_sent_to, levels_of, placings, quota, standings, told, value_at
+from hposlurm.search.rungs import is_sent_to, levels_of, placing_text, placings, quota, standings, value_at
 from hposlurm.spec.algorithms import SAMPLERS
 from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
 
@@ -266,4 +266,4 @@ def _standing(study: Replay, number: int) -> str:
         # a rung too small for a quota sends one trial on if no more trials will come; `is_open` shows that it did
         goers = quota(len(rung), search.reduction_factor) or int(is_open)
         placing = placings(rung, step, goers, lambda n: value_at(study.observations[n], step)).get(number)
-    return told(placing, study.problem, mine, is_decided=False) if placing else ""
+    return placing_text(placing, study.problem, mine, is_decided=False) if placing else ""

@@ -1,6 +1,6 @@
-"""The search: what is to be tried next, and how far it is trained, as a pure function of the history.
+"""The search: decides what to try next and how far to train it, as a pure function of the history.
 
-May import spec, space, pruning (scoring) and trial. Optuna is imported here and nowhere else.
+May import spec, space, pruning (scoring) and trial. Optuna is imported only here.
 """
 
 from hposlurm.search.observation import Answer, Observation, SearchProblem, Suggestion, TrainingRequest, Verdict

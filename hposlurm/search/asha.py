@@ -1,8 +1,8 @@
 """Asynchronous successive halving by promotion (Li et al. 2018): a trial waits at its rung until it is among the best.
 
-Nobody waits for anybody: whenever there is room, the highest rung with somebody to promote is served first; a new trial
-starts at the lowest one if there is nobody. Who left a rung counts in it as everyone else: else nearly everybody would
-be sent on in the end.
+Rungs do not wait for trials: whenever there is room, the highest rung with a trial to promote comes first; if there is
+none, a new trial starts at the lowest rung. A promoted trial still counts in the rungs that it left: otherwise nearly
+all trials would be promoted in the end.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from operator import attrgetter
 from hposlurm.search.fresh import fresh
 from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest
 from hposlurm.search.ranking import Place, Ranking, ranking
-from hposlurm.search.rungs import levels_of, quota, told, value_at
+from hposlurm.search.rungs import levels_of, placing_text, quota, value_at
 
 
 def asha(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` requests: promotions first, then new trials at the lowest rung.
+    """Returns up to `n` requests: promotions first, then new trials at the lowest rung.
 
-    Once no new trial may come and none is under way, every rung that has sent nobody on sends its best one, so that
-    a small study has a trial that was trained to the end.
+    Once no new trial may come and none is running, each rung without a promotion promotes its best trial, so that a
+    small study has a trial that was trained to the end.
     """
     levels = levels_of(problem.search)
     ranked = ranking(problem, levels, observations)
@@ -45,7 +45,7 @@ class _Ladder:
         self._observations = observations
 
     def promotions(self) -> Iterator[TrainingRequest]:
-        """Everyone who may go on now, from the highest rung down, best first."""
+        """Yields the trials that may be promoted now, from the highest rung down, best first."""
         factor = self._problem.search.reduction_factor
         for k in range(len(self._ranked.levels) - 2, -1, -1):
             rung = self._ranked.rungs[k]
@@ -56,7 +56,7 @@ class _Ladder:
                 yield self._sent(k, place, goers)
 
     def last_promotions(self) -> Iterator[TrainingRequest]:
-        """The best one of each rung that has sent nobody on, the highest rung first."""
+        """Yields the best trial of each rung without a promotion, the highest rung first."""
         for k in range(len(self._ranked.levels) - 2, -1, -1):
             if not self._ranked.sent[k]:
                 yield from (self._sent(k, place, 1) for place in self._ranked.waiting[k][:1])
@@ -70,7 +70,7 @@ class _Ladder:
             from_step=observation.to_step or level,
             to_step=self._ranked.levels[k + 1],
             is_final=k + 2 == len(self._ranked.levels),
-            why=told(placing, self._problem, observation),
+            why=placing_text(placing, self._problem, observation),
         )
 
     def _of(self, number: int) -> Observation:

@@ -1,7 +1,7 @@
-"""What a study has used of its budget, how much may still be submitted, and why it ends. Pure functions of the history.
+"""Computes what a study used of its budget, what may still be submitted, and why it ends. Pure.
 
-GPU hours are reserved before they are used: an element counts with all that it may use (its GPUs until its time limit)
-from its plan on, and with what it was allocated once that is known. So a budget is never planned beyond, whatever the
+GPU hours are reserved before they are used: from its plan on, an element counts with all that it may use (its GPUs
+until its time limit), and with what it was allocated once that is known. So plans never exceed the budget, whatever the
 elements do. Clocks of different nodes are never compared where that could let a study use more.
 """
 
@@ -21,31 +21,30 @@ from hposlurm.trial import NO_TRIAL, Attempt, Direction, Objective, Trial, Trial
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec
 
-# Sums of hours carry rounding errors; 8 h must be enough for 16 times half an hour.
+# Sums of hours have rounding errors; 8 h must be enough for 16 times half an hour.
 _TOLERANCE_H = 1e-6
 _NO_LIMITS = ("n_trials", "confirm_gpu_hours")
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a study has used at one moment.
-
-    `gpu_hours` are those of all attempts, failures and retries included, running ones so far; `reserved_gpu_hours` is
-    what running and waiting elements may use beyond that. `wall_s` counts from the first plan, `stale` is the number
-    of trials that finished since the last one that improved the first objective. `best` is the first objective's best
-    value, as reported, among the completed trials that keep the limits; None if there is none.
-    """
+    """The resources that a study has used at one moment."""
 
     trials: int
+    #: of all attempts, including failures and retries; of running attempts until now
     gpu_hours: float
+    #: what running and waiting elements may use in addition
     reserved_gpu_hours: float
+    #: since the first plan
     wall_s: float
+    #: how many trials finished after the last one that improved the first objective
     stale: int
+    #: the first objective's best value, as reported, among the completed trials that keep the limits; None without any
     best: float | None = None
 
 
 def is_limited(budget: BudgetSpec) -> bool:
-    """Whether anything but the number of trials ends the study, so that what it has spent is of interest."""
+    """True if anything other than the number of trials may end the study, so that what it used matters."""
     fields = type(budget).model_fields
     return any(getattr(budget, name) != fields[name].default for name in fields if name not in _NO_LIMITS)
 
@@ -58,10 +57,10 @@ def spent(
     still_open: Collection[int] | None = None,
     limits: Limits = NO_LIMITS,
 ) -> Spent:
-    """What the study has used at `now` (epoch seconds, as the planner has it).
+    """Returns what the study has used at `now` (epoch seconds by the planner's clock).
 
-    Of the waves in flight only those in `still_open` (None: all) have elements that may yet start; one of another
-    wave that left no trace was never submitted. A trial that breaks one of the `limits` improves nothing.
+    Of the waves in flight only those in `still_open` (None: all) have elements that may still start; an element of
+    another wave without any record was never submitted. A trial that breaks one of the `limits` improves nothing.
     """
     plans = history.plans
     waiting = _waiting(history, [p for p in history.in_flight if still_open is None or p.wave in still_open])
@@ -79,7 +78,7 @@ def spent(
 
 
 def affordable(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> int | None:
-    """How many elements may be submitted now, if each may use `element_gpu_hours`; None if the budget sets no limit."""
+    """Returns how many elements may be submitted now, if each may use `element_gpu_hours`; None without a limit."""
     if budget.gpu_hours is None or not element_gpu_hours:
         return None
     left = budget.gpu_hours - so_far.gpu_hours - so_far.reserved_gpu_hours
@@ -87,7 +86,7 @@ def affordable(budget: BudgetSpec, so_far: Spent, element_gpu_hours: float) -> i
 
 
 def payable(budget: BudgetSpec, so_far: Spent, gpu_hours: Sequence[float]) -> int:
-    """How many elements, in this order, may be submitted now, if each may use as many GPU hours."""
+    """Returns how many elements, in this order, may be submitted now; `gpu_hours` has what each may use."""
     if budget.gpu_hours is None:
         return len(gpu_hours)
     left = budget.gpu_hours - so_far.gpu_hours - so_far.reserved_gpu_hours + _TOLERANCE_H
@@ -97,7 +96,7 @@ def payable(budget: BudgetSpec, so_far: Spent, gpu_hours: Sequence[float]) -> in
 def reason_to_end(
     budget: BudgetSpec, so_far: Spent, element_gpu_hours: float, objective: Objective | None = None
 ) -> str | None:
-    """Why no further element may be submitted, as a sentence; None if one may. `objective` is the first one."""
+    """Returns why no further element may be submitted, as a sentence; None if one may. `objective` is the first one."""
     if budget.target is not None and so_far.best is not None and objective is not None:
         is_less = objective.direction is Direction.MINIMIZE
         if so_far.best <= budget.target if is_less else so_far.best >= budget.target:
@@ -120,10 +119,10 @@ def reason_to_end(
 def most_gpu_hours(
     budget: BudgetSpec, *, jobs: int | None, attempts: int, element_gpu_hours: float, time_limit_s: float, size: int
 ) -> float | None:
-    """What the whole study can use at most; None if nothing bounds it.
+    """Returns the most GPU hours that the whole study can use; None if there is no bound.
 
-    `jobs` is how many train all trials (None: unknown), `attempts` how often each may be tried, `size` how many there
-    are in a wave. Runs that the cluster interrupts, which are tried again for free, are not in it.
+    `jobs` is how many jobs train all trials (None: unknown), `attempts` how often each may be tried, `size` how many
+    are in a wave. Runs that the cluster interrupts are not included: they are retried for free.
     """
     bounds = [] if budget.gpu_hours is None else [budget.gpu_hours]
     if jobs is not None:
@@ -134,7 +133,7 @@ def most_gpu_hours(
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds as Slurm writes them: 6:02:10, 2-00:00:00."""
+    """Returns hours, minutes and seconds as Slurm writes them: 6:02:10, 2-00:00:00."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -142,14 +141,14 @@ def clock(seconds: float) -> str:
 
 
 def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
-    """For every attempt the GPU seconds that it used and those that it may still use."""
+    """Yields, for every attempt, the GPU seconds that it used and those that it may still use."""
     ends = {wave: plan.created_at for wave, plan in closing_plans(history.plans).items()}
     limits = _limits(history)
     for trial in history.trials:
         own_ends = {a.number: a.ended_at for a in history.journals.get(trial.number, ())}
         for position, attempt in enumerate(trial.attempts):
             if attempt.wave >= len(history.plans):
-                continue  # its start is not readable yet: the element counts as waiting
+                continue  # its start record is not readable yet: the element counts as waiting
             until = ends.get(attempt.wave, now)
             following = trial.attempts[position + 1 : position + 2]
             if following and following[0].wave == attempt.wave:
@@ -160,7 +159,7 @@ def _attempts(history: History, now: float) -> Iterator[tuple[float, float]]:
 
 
 def _for_nothing(history: History) -> Iterator[tuple[float, float]]:
-    """The same for array elements that had no trial."""
+    """Yields the same for array elements that had no trial."""
     for plan in history.plans:
         for settlement in plan.settled:
             if settlement.trial == NO_TRIAL:
@@ -168,7 +167,7 @@ def _for_nothing(history: History) -> Iterator[tuple[float, float]]:
 
 
 def _limits(history: History) -> dict[tuple[int, int], float]:
-    """The time limit of a trial's element in a wave, by wave and trial, where it is not the wave's."""
+    """Returns the time limits of elements, by wave and trial, where they differ from the wave's."""
     return {
         (plan.wave, assignment.trial): assignment.time_limit_s
         for plan in history.plans
@@ -178,7 +177,7 @@ def _limits(history: History) -> dict[tuple[int, int], float]:
 
 
 def _waiting(history: History, in_flight: Iterable[WavePlan]) -> Iterator[tuple[float, float]]:
-    """The same for every assignment of these waves that no element has started."""
+    """Yields the same for every assignment of these waves that no element has started."""
     for plan in in_flight:
         limits = {a.trial: a.time_limit_s for a in plan.assignments if a.time_limit_s is not None}
         for number, count in Counter(assignment.trial for assignment in plan.assignments).items():
@@ -191,10 +190,10 @@ def _waiting(history: History, in_flight: Iterable[WavePlan]) -> Iterator[tuple[
 def _seconds(
     attempt: Attempt, own_end: float | None, limit_s: float | None, until: float, now: float
 ) -> tuple[float, float]:
-    """How long an attempt had its GPUs, and how much longer it may have them.
+    """Returns how many seconds an attempt had its GPUs, and for how many more it may have them.
 
-    What the accounting said holds; before it, or without it, the worker's own records. An attempt that was killed
-    without a word counts until the next one or the next plan, but never for longer than its job could last.
+    The accounting's elapsed time is used if it is known, else the worker's own records. An attempt that was killed
+    without an end record counts until the next attempt or plan, but at most until its job's time limit.
     """
     if attempt.elapsed_s is not None:
         return attempt.elapsed_s, 0.0
@@ -212,7 +211,10 @@ def _seconds(
 
 
 def _progress(history: History, objectives: Sequence[Objective], limits: Limits) -> tuple[int, float | None]:
-    """How many trials finished since the last improvement, in the order of waves (no clock decides); the best value."""
+    """Returns how many trials finished after the last improvement, in the order of waves, and the best value.
+
+    No clock decides the order.
+    """
     stale, best, value = 0, None, None
     for trial in sorted((t for t in history.trials if t.state.is_finished), key=_order):
         counts = trial.state is TrialState.COMPLETE and trial.values is not None and keeps(trial, limits)

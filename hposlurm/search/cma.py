@@ -1,7 +1,7 @@
-"""CMA-ES, rebuilt from the history: generation by generation it is told what the trials of that generation reached.
+"""CMA-ES, rebuilt from the history: it learns the values of one generation after the other.
 
-Nothing but the number of its generation and the population's size is kept with a trial. Telling is exact and takes no
-random numbers, so what comes out is the state that a process which had lived all along would have.
+A trial keeps only the number of its generation and the population's size. Learning uses no random numbers, so the
+rebuilt state equals that of a process that ran the whole time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from hposlurm.space import SearchSpace
 from hposlurm.trial import Direction, Objective, TrialState
 
 ORIGIN = "cmaes"
-SIGMA = 1 / 6  # of each parameter's range, at first
-_WIDENING = 1.1  # the step from the mean grows by this with each answer that was refused
+SIGMA = 1 / 6  # the first step size, as a part of each parameter's range
+_WIDENING = 1.1  # the step from the mean grows by this factor with each refused answer
 
 Lesson = tuple[Observation, KnownPoint]
 
@@ -32,9 +32,9 @@ Lesson = tuple[Observation, KnownPoint]
 class CmaSampler:
     """Proposes by CMA-ES.
 
-    It moves the numeric parameters that every configuration has; all others are drawn at random beside them. A
-    generation is over when as many trials as the population has ended, half of them with a value. Trials that were
-    pruned count as worse than those that were not, failed ones as the worst.
+    It searches over the numeric parameters that every configuration has; all others are drawn at random. A generation
+    is over when as many of its trials have ended as the population has members, half of them with a value. Pruned
+    trials count as worse than completed ones, failed trials as the worst.
     """
 
     asks = ASKS
@@ -54,7 +54,7 @@ class CmaSampler:
         self._refusals = 0
 
     def tell(self, lessons: Sequence[Lesson]) -> None:
-        """Goes through all generations of the history."""
+        """Learns all generations of the history."""
         generations: defaultdict[int, list[Lesson]] = defaultdict(list)
         for lesson in lessons:
             generation = generation_of(lesson[0])
@@ -68,12 +68,12 @@ class CmaSampler:
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """What is to be kept with the trial of each point that is asked now."""
+        """Attributes to keep with the trial of each point that is asked for now."""
         assert self._cma is not None
         return {"generation": self._cma.generation, "population": self._size}
 
     def ask(self) -> Point:
-        """Returns a point around the mean; further away from it, the more of them were refused in a row."""
+        """Returns a point around the mean; the more points in a row were refused, the further away it is."""
         assert self._cma is not None
         mean = self._cma.mean
         coordinates = mean + (self._cma.ask() - mean) * _WIDENING**self._refusals
@@ -81,11 +81,11 @@ class CmaSampler:
         return draw_point(self._space, self._rng, fixed)
 
     def expect(self, point: Point) -> None:  # noqa: ARG002
-        """Points of the same generation know nothing of each other."""
+        """Ends the series of refused points; points of one generation do not depend on each other."""
         self._refusals = 0
 
     def refuse(self, point: Point) -> None:  # noqa: ARG002
-        """Where few other points are left, or few are allowed, they are looked for further away."""
+        """Moves the next points further away: few points near the mean are left or allowed."""
         self._refusals += 1
 
     def _first(self) -> cmaes.CMA:
@@ -103,11 +103,11 @@ class CmaSampler:
         )
 
     def _default_size(self) -> int:
-        # Whole waves, as nothing is learnt in the middle of one
+        # Whole waves, because results arrive only at the end of one
         return math.ceil((4 + math.floor(3 * math.log(len(self._numbers)))) / self._n) * self._n
 
     def _solutions(self, lessons: Sequence[Lesson]) -> list[tuple[np.ndarray, float]] | None:
-        """As many of the generation's trials as the population has, with their ranks; None while it is not over."""
+        """Returns the generation's members with their ranks; None until it is over."""
         valued = [(o, p) for o, p in lessons if o.values is not None and o.state in _WITH_VALUE]
         failed = [(o, p) for o, p in lessons if o.state is TrialState.FAIL]
         members = [*valued, *failed][: self._size]
@@ -131,9 +131,9 @@ _WITH_VALUE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def generation_of(observation: Observation) -> int | None:
-    """The generation that asked for the trial; None for all trials that CMA-ES did not ask for.
+    """Returns the generation that asked for the trial; None if CMA-ES did not ask for it.
 
-    The default values, which are where it begins, belong to the first one.
+    The default values belong to the first generation, because the search begins there.
     """
     attrs: Mapping[str, object] = observation.attrs
     generation = 0 if attrs.get("origin") == "default" else attrs.get("generation")

@@ -1,4 +1,4 @@
-"""What a search would train, before it does: how many trials get to each rung, and how many steps that makes in all."""
+"""Estimates what a search will train: how many trials reach each rung, and how many steps that is in total."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from hposlurm.search.rungs import levels_of
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """`counts` trials get to each of `levels`, the last of which is the end of training, if none fails.
+    """The trials that reach each rung if none fails."""
 
-    `surety` says how the numbers are meant: who goes on depends on the order in which trials get to a rung.
-    """
-
+    #: the steps of the rungs; the last one is the end of training
     levels: tuple[int, ...]
+    #: one per level
     counts: tuple[int, ...]
+    #: how exact the counts are: some promotions depend on the order in which trials reach a rung
     surety: Literal["exactly", "about", "at most"]
 
     @property
     def steps(self) -> int:
-        """Steps in all; one that was trained is not trained again."""
+        """Steps in total; no step is trained twice."""
         return sum(n * (high - low) for n, (low, high) in zip(self.counts, pairwise((0, *self.levels)), strict=True))
 
     @property
     def trainings(self) -> float:
-        """The same in whole trainings of one trial."""
+        """The same in full trainings of one trial."""
         return self.steps / self.levels[-1]
 
 
 def training(problem: SearchProblem, n_trials: int) -> Training | None:
-    """What a study of so many trials would train; None without `max_resource`, which tells where training ends."""
+    """Returns what a study of `n_trials` would train; None without `max_resource`, the end of training."""
     search, most = problem.search, problem.search.max_resource
     if most is None:
         return None
@@ -57,20 +57,20 @@ def training(problem: SearchProblem, n_trials: int) -> Training | None:
 
 
 def _thinned(size: int, factor: int, rungs: int) -> tuple[int, ...]:
-    """From each rung one in `factor` goes on, and one at least."""
+    """Returns how many of `size` trials reach each rung if one in `factor` is promoted, and at least one."""
     return tuple(max(min(size, 1), size // factor**k) for k in range(rungs))
 
 
 def _halved(problem: SearchProblem, n_trials: int) -> tuple[int, ...]:
-    """Brackets are filled one after the other; the last one may be small."""
+    """Returns how many trials reach each rung if brackets are filled in turn; the last one may be small."""
     found, rungs, factor = shapes_of(problem), len(levels_of(problem.search)), problem.search.reduction_factor
     counts = [0] * rungs
     bracket = 0
     while n_trials > 0:
         shape = found[bracket % len(found)]
         size = min(shape.size, n_trials)
-        behind = [size] * shape.first  # who starts at a higher rung comes past the lower ones
-        for k, count in enumerate((*behind, *BracketShape(shape.first, size).sizes(rungs, factor))):
+        below = [size] * shape.first  # a trial that starts at a higher rung passes the lower ones
+        for k, count in enumerate((*below, *BracketShape(shape.first, size).sizes(rungs, factor))):
             counts[k] += count
         n_trials -= size
         bracket += 1

@@ -1,4 +1,4 @@
-"""New trials: what the sampler suggests, given what trials in rungs have shown so far."""
+"""Requests new trials: the sampler's suggestions, given the values of trials in rungs so far."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ EXHAUSTED = "the search space is exhausted"
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """New trials' requests. `finished` says why fewer came than were wanted, unless `n_trials` is what kept them."""
+    """Requests for new trials."""
 
     requests: tuple[TrainingRequest, ...] = ()
+    #: why there are fewer requests than wanted, unless `n_trials` is the reason
     finished: str | None = None
 
     @property
@@ -26,7 +27,7 @@ class Fresh:
 
 
 def room(problem: SearchProblem, observations: Sequence[Observation], n: int) -> int:
-    """How many of `n` new trials the study may still have."""
+    """Returns how many of `n` new trials the study may still have."""
     return max(0, n if problem.n_trials is None else min(n, problem.n_trials - len(observations)))
 
 
@@ -40,9 +41,9 @@ def fresh(
     levels: Sequence[int] = (),
     attrs: Sequence[Mapping[str, object]] = (),
 ) -> Fresh:
-    """Up to `n` new trials, trained to `to_step` first. `attrs` has one mapping for each, to be kept with it.
+    """Returns requests for up to `n` new trials, trained to `to_step` first. `attrs` has what to keep with each.
 
-    With `levels` the sampler sees every trial's value at one rung, the highest at which enough trials have one.
+    With `levels` the sampler learns every trial's value at one rung: the highest at which enough trials have one.
     """
     left = room(problem, observations, n)
     search = problem.search
@@ -50,8 +51,8 @@ def fresh(
     prior = problem.prior
     if left and levels and not sampler.is_blind:
         enough = max(search.startup_trials, len(problem.space.parameters) + 2)
-        told = at_one_rung([*prior, *observations], levels, enough)
-        prior, observations = tuple(told[: len(prior)]), told[len(prior) :]
+        shown = at_one_rung([*prior, *observations], levels, enough)
+        prior, observations = tuple(shown[: len(prior)]), shown[len(prior) :]
     elif sampler.completed_only and search.stop_by is not None:
         observations = [_as_complete(o) for o in observations]
     found = suggest(
@@ -76,28 +77,29 @@ def fresh(
 
 
 def _as_complete(observation: Observation) -> Observation:
-    """A trial that was stopped at a report, for a model that learns from completed ones only and would see no bad one.
+    """Returns a trial that was stopped at a report as a completed one.
 
-    What it had then is worse than its end would have been, and that end was not promising.
+    A model that learns only from completed trials would otherwise not see bad ones. The last value is worse than the
+    final one would have been, but that one was not promising either.
     """
     is_pruned = observation.state is TrialState.PRUNED and observation.values is not None
     return replace(observation, state=TrialState.COMPLETE) if is_pruned else observation
 
 
 def at_one_rung(observations: Sequence[Observation], levels: Sequence[int], enough: int) -> list[Observation]:
-    """What a sampler that knows one resource is told: everyone's values at the highest rung with `enough` of them.
+    """Returns the observations for a sampler without resources: the values at the highest rung with `enough` of them.
 
-    There whoever has a value counts as complete. Whoever has none and still runs is expected there; any other one says
-    nothing, but its configuration is not proposed again.
+    A trial with a value there counts as complete. A trial without one stays open if it still runs; otherwise it counts
+    as failed: it teaches nothing, but its configuration is not proposed again.
     """
     for level in sorted(levels, reverse=True):
         values = [None if o.state is TrialState.FAIL else value_at(o, level) for o in observations]
         if len(values) - values.count(None) >= enough or level == min(levels):
-            return [_told(o, v) for o, v in zip(observations, values, strict=True)]
+            return [_shown(o, v) for o, v in zip(observations, values, strict=True)]
     return list(observations)
 
 
-def _told(observation: Observation, values: tuple[float, ...] | None) -> Observation:
+def _shown(observation: Observation, values: tuple[float, ...] | None) -> Observation:
     if values is not None:
         return replace(observation, state=TrialState.COMPLETE, values=values)
     if observation.is_open or observation.state is TrialState.FAIL:

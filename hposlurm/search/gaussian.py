@@ -1,4 +1,4 @@
-"""Bayesian optimisation with a Gaussian process, by Optuna. Needs PyTorch, which no other search does."""
+"""Bayesian optimisation with a Gaussian process, by Optuna. The only search that needs PyTorch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class QuickGpSampler(BranchSpace, optuna.samplers.GPSampler):
 
 
 class GpSampler(OptunaStudy):
-    """Proposes by a Gaussian process, as Optuna has it.
+    """Proposes by Optuna's Gaussian process.
 
-    Trials that were pruned, and failed ones, teach it nothing. Where configurations are forbidden, or some did not fit
-    into the memory, a second process learns where those are.
+    It learns nothing from pruned and failed trials. If configurations are forbidden, or some exceeded the memory, a
+    second process learns where those are.
     """
 
     asks = 8  # each takes a tenth of a second and more
@@ -54,7 +54,7 @@ class GpSampler(OptunaStudy):
                     self.add(point, OptunaState.RUNNING)
 
     def ask(self) -> Point:
-        """Returns the point that promises most beside those that run."""
+        """Returns the most promising point, given those that run."""
         with quiet(), _one_thread():
             return self.ask_optuna()
 
@@ -64,7 +64,7 @@ class GpSampler(OptunaStudy):
             self.add(self._points.of(point), OptunaState.RUNNING)
 
     def refuse(self, point: Point) -> None:
-        """Counts an old point as running; one that is not allowed says so."""
+        """Counts an old point as running; adds one that is not allowed as broken."""
         known = self._points.of(point)
         if all(v <= 0 for v in known.violations):
             self.expect(point)
@@ -73,7 +73,7 @@ class GpSampler(OptunaStudy):
             self._add_broken(known)
 
     def _add_broken(self, point: KnownPoint) -> None:
-        # Optuna wants a value of it, which must draw the search neither to this place nor away from its neighbours
+        # Optuna needs a value: a mean one, which neither attracts the search nor repels it from the neighbours
         self.add(point, OptunaState.COMPLETE, self._usual, constraints=self._constraints(False))
 
     def _constraints(self, is_allowed: bool) -> tuple[float, ...]:
@@ -96,7 +96,7 @@ def gp_sampler(seed: int, startup_trials: int) -> optuna.samplers.GPSampler:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The sums of several threads differ from one process to the next."""
+    """Limits PyTorch to one thread: the sums of several threads differ between processes."""
     import torch
 
     threads = torch.get_num_threads()

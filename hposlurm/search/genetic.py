@@ -1,7 +1,7 @@
 """NSGA-II and NSGA-III by Optuna, their generations rebuilt from the history.
 
-Each trial keeps the number of its generation. Who the parents of a generation are follows from the values of all
-generations before it, so nothing else has to be remembered.
+Each trial keeps the number of its generation. The parents of a generation follow from the values of all earlier
+generations, so nothing else is kept.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ MIN_PARENTS = 4
 
 
 class Lineage(BranchSpace, BaseGASampler):
-    """Generations as they were told. To be inherited from before one of Optuna's genetic samplers.
+    """Generations as the history has them. A mixin that must come before one of Optuna's genetic samplers.
 
-    A generation is over when as many of its trials have a value as the population has, or when less of them are missing
-    than a wave would overshoot; all of them are in the selection of the parents of the next one.
+    A generation is over when as many of its trials have a value as the population has members, or when fewer are
+    missing than a wave would overshoot; the parents of the next generation are selected from all of them.
     """
 
     generation = 0
 
     def replay(self, study: Study, generations: dict[int, list[FrozenTrial]], newest: int, n: int) -> None:
-        """Selects the parents of one generation after the other, up to those of `newest` at least.
+        """Selects the parents of each generation in turn, at least up to those of `newest`.
 
         `n` is the size of the wave that is asked for, `newest` the generation of the newest trial, whatever its state.
         """
-        self._told = generations
+        self._generations = generations
         self._parents: dict[int, list[FrozenTrial]] = {0: []}
         enough = (self.population_size or 0) - n // 2
         while self.generation < newest or len(generations.get(self.generation, ())) >= max(enough, MIN_PARENTS):
@@ -51,11 +51,11 @@ class Lineage(BranchSpace, BaseGASampler):
             self._parents[self.generation] = self.select_parent(study, self.generation)
 
     def follow(self, other: Lineage) -> None:
-        """Takes over what another sampler has replayed."""
-        self._told, self._parents, self.generation = other._told, other._parents, other.generation
+        """Takes over the generations that another sampler has replayed."""
+        self._generations, self._parents, self.generation = other._generations, other._parents, other.generation
 
     def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:  # noqa: ARG002
-        return self._told.get(generation, [])
+        return self._generations.get(generation, [])
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:  # noqa: ARG002
         return self._parents[generation]
@@ -76,11 +76,11 @@ KINDS: Mapping[str, type[Nsga2 | Nsga3]] = {"nsga2": Nsga2, "nsga3": Nsga3}
 
 
 class GeneticSampler(OptunaStudy):
-    """Proposes by the genetic sampler `algorithm`, one of KINDS, as Optuna has it.
+    """Proposes by Optuna's genetic sampler `algorithm`, one of KINDS.
 
-    `seed` is the study's, which decides what is the same in every wave; `wave_seed` decides the `n` children.
-    In a space with conditions every individual has a value for each parameter, used or not, so that children inherit
-    from both parents whatever the branches that those are in.
+    `seed` is the study's and decides what is the same in every wave; `wave_seed` decides the `n` children. In a space
+    with conditions every individual has a value for each parameter, used or not, so that children inherit from both
+    parents whatever their branches.
     """
 
     def __init__(
@@ -102,21 +102,21 @@ class GeneticSampler(OptunaStudy):
         super().__init__(flat, objectives, self._sampler)
 
     def tell(self, lessons: Sequence[tuple[Observation, KnownPoint]]) -> None:
-        """Adds the trials that have values, and goes through all generations."""
+        """Adds the trials that have values, and replays all generations."""
         numbers: list[int] = []
         with quiet():
             for observation, point in lessons:
                 if observation.values is None or observation.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                     continue
                 numbers.append(_generation_of(observation))
-                # One that was stopped early is worse than all that were not, as one that breaks a constraint is
+                # A trial that was stopped early counts as worse than all others, as one that breaks a constraint does
                 violation = sum(point.violations) + float(observation.state is TrialState.PRUNED)
                 genes = self._genes(observation.number, point)
                 self.add(genes, OptunaState.COMPLETE, observation.values, constraints=(violation,))
             generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
             for generation, trial in zip(numbers, self._study.get_trials(deepcopy=False), strict=True):
                 generations[generation].append(trial)
-            # NSGA-III draws lots among the last that survive: the same ones in every wave
+            # NSGA-III draws the last survivors at random: this seed makes them the same in every wave
             selector = genetic_sampler(
                 self._algorithm, derive_seed(self._study_seed, "parents"), self._sampler.population_size or 0
             )
@@ -126,7 +126,7 @@ class GeneticSampler(OptunaStudy):
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """What is to be kept with the trial of each point that is asked now."""
+        """Attributes to keep with the trial of each point that is asked for now."""
         return {"generation": self._sampler.generation}
 
     def ask(self) -> Point:
@@ -140,10 +140,10 @@ class GeneticSampler(OptunaStudy):
         return point
 
     def expect(self, point: Point) -> None:
-        """Nothing: children know nothing of each other."""
+        """Does nothing: children do not depend on each other."""
 
     def refuse(self, point: Point) -> None:
-        """Nothing: the next child is another one."""
+        """Does nothing: the next child is different anyway."""
 
     def _genes(self, number: int, point: KnownPoint) -> KnownPoint:
         active = point.point or {}
@@ -167,7 +167,7 @@ def genetic_sampler(algorithm: str, seed: int, population_size: int) -> Nsga2 | 
 
 
 def _generation_of(observation: Observation) -> int:
-    """Trials that came from elsewhere (the defaults, another study) are there from the beginning."""
+    """Returns the generation of a trial; 0 for one of another origin (the defaults, another study)."""
     generation = observation.attrs.get("generation")
     is_own = observation.attrs.get("origin") in KINDS
     return generation if is_own and isinstance(generation, int) else 0

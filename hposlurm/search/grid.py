@@ -1,6 +1,6 @@
 """Grid search: every allowed combination once, in one shuffled order for the whole study. Standard library only.
 
-Not Optuna's GridSampler: with ask and tell it raises at the last point and repeats points that are still running.
+Optuna's GridSampler is not used: with ask and tell it raises at the last point and repeats points that still run.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MAX_GRID_POINTS = 1_000_000
 
 
 def grid_order(space: SearchSpace, seed: int) -> list[Point]:
-    """Returns all points of the grid in the order in which the study of this seed runs them.
+    """Returns all points of the grid in the order in which a study with this seed runs them.
 
-    The first one has the default values, where a point of the grid has all of those that are active in it. Raises
+    The first point has the default values, if a point of the grid has all defaults that are active in it. Raises
     SpaceError for a continuous parameter (its name is in the message) and for more than MAX_GRID_POINTS points.
     """
     points = list(islice(space.grid_points(), MAX_GRID_POINTS + 1))
@@ -50,6 +50,6 @@ class GridSampler(BlindSampler):
 
 
 def _match(point: Point, defaults: Point) -> int:
-    """How many defaults the point has; 0 where it differs from one of them."""
+    """Returns how many defaults the point has; 0 if it differs from one of them."""
     common = point.keys() & defaults.keys()
     return len(common) if all(same_value(point[name], defaults[name]) for name in common) else 0

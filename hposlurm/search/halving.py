@@ -1,7 +1,7 @@
 """Successive halving and Hyperband: brackets of trials that are compared rung by rung, all of them at once.
 
-A rung is decided when everyone in it has got there: its best go on, the others end. A bracket's trials are known by
-their attribute "bracket", a number that counts up; which shape a bracket has follows from its number.
+A rung is decided when all trials in it have reached it: the best are promoted, the others end. The attribute "bracket"
+of a trial has the number of its bracket, counted up from 0; the shape of a bracket follows from its number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hposlurm.pruning.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
 from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest, Verdict
-from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placings, standings, told, value_at
+from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placing_text, placings, standings, value_at
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import TrialState
 
@@ -26,22 +26,22 @@ class BracketShape:
     size: int
 
     def sizes(self, rungs: int, reduction_factor: int) -> list[int]:
-        """How many trials are in each rung from the first one on."""
+        """Returns how many trials are in each rung from the first one on."""
         return [goers(self.size, k, reduction_factor) for k in range(rungs - self.first)]
 
 
 def goers(size: int, steps: int, reduction_factor: int) -> int:
-    """How many of `size` trials are left after so many rungs, one at least."""
+    """Returns how many of `size` trials are left after `steps` rungs, at least one."""
     for _ in range(steps):
         size //= reduction_factor
     return max(1, size)
 
 
 def shapes(rungs: int, reduction_factor: int, brackets: int | None) -> tuple[BracketShape, ...]:
-    """Hyperband's brackets, the one with the most trials and the lowest first rung first; all of them for None.
+    """Returns Hyperband's first `brackets` brackets (None: all), beginning with the one with the most trials.
 
-    With R of them, bracket s (from R - 1 down to 0) starts ceil(R · reduction_factor^s / (s + 1)) trials (Li et al.,
-    JMLR 2018).
+    With R brackets in total, bracket s (from R - 1 down to 0) starts ceil(R · reduction_factor^s / (s + 1)) trials
+    (Li et al., JMLR 2018). The bracket with the most trials has the lowest first rung.
     """
     found = []
     for s in range(rungs - 1, -1, -1):
@@ -50,7 +50,10 @@ def shapes(rungs: int, reduction_factor: int, brackets: int | None) -> tuple[Bra
 
 
 def shapes_of(problem: SearchProblem) -> tuple[BracketShape, ...]:
-    """The shapes that brackets 0, 1, 2, … of a search have in turn. Successive halving has one: one trial survives."""
+    """Returns the shapes that brackets 0, 1, 2, … have in turn.
+
+    Successive halving has one shape, of which one trial survives.
+    """
     search = problem.search
     rungs = len(levels_of(search))
     if "brackets" not in search.pruner_traits.keys:
@@ -59,9 +62,9 @@ def shapes_of(problem: SearchProblem) -> tuple[BracketShape, ...]:
 
 
 def halving(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` requests: who survived a decided rung goes on first; then brackets are filled, further ones are opened.
+    """Returns up to `n` requests: survivors of decided rungs first, then trials that fill brackets, then new brackets.
 
-    The verdicts are on all that lost in a decided rung.
+    The verdicts are on all trials that lost in a decided rung.
     """
     brackets = _brackets(problem, observations)
     is_closed = room(problem, observations, 1) == 0
@@ -93,9 +96,9 @@ def rung_size(problem: SearchProblem, observations: Sequence[Observation]) -> in
 
 
 def placing_of(problem: SearchProblem, observations: Sequence[Observation], waiting: Observation) -> Placing | None:
-    """Where a trial that waits at a rung stands among those of its bracket that got there; None if it is in no bracket.
+    """Returns the placing of a trial that waits at a rung among its bracket's trials there; None without a bracket.
 
-    As many go on as will when the bracket is full, if it is still being filled.
+    If the bracket is still being filled, as many trials count as promoted as when it is full.
     """
     number, levels = waiting.attrs.get("bracket"), levels_of(problem.search)
     if not isinstance(number, int) or waiting.to_step not in levels:
@@ -119,7 +122,7 @@ class _Bracket:
 
     @property
     def is_joinable(self) -> bool:
-        """Whether it has room, and nothing in it was decided yet."""
+        """True if it has room, and nothing in it was decided yet."""
         return len(self.members) < self.shape.size and not any(map(self._was_judged, self.members))
 
     def _was_judged(self, o: Observation) -> bool:
@@ -128,19 +131,19 @@ class _Bracket:
         return was_sent_on or (o.state is TrialState.PRUNED and value_at(o, self.levels[first]) is not None)
 
     def decided(self, problem: SearchProblem, *, is_closed: bool) -> Iterator[TrainingRequest | Verdict]:
-        """Who goes on and who ends, rung by rung; a rung waits until the one below has sent on all that it will."""
+        """Yields promotions and verdicts rung by rung; a rung waits until the rung below has no promotion left."""
         if self.is_joinable and not is_closed:
             return
         for k in range(self.shape.first, len(self.levels) - 1):
             if any(o.is_open and is_sent_to(o, self.levels[k]) and not self._is_past(o, k) for o in self.members):
                 return
-            words = list(self._judged(problem, k))
-            yield from words
-            if any(isinstance(word, TrainingRequest) for word in words):
+            decisions = list(self._judged(problem, k))
+            yield from decisions
+            if any(isinstance(decision, TrainingRequest) for decision in decisions):
                 return
 
     def places(self, problem: SearchProblem, k: int, size: int) -> dict[int, Placing]:
-        """Where everyone in rung `k` stands, if so many are in the bracket."""
+        """Returns the placing of each trial in rung `k`, by number, if `size` trials are in the bracket."""
         level, by_number = self.levels[k], {o.number: o for o in self.members}
         count = goers(size, k + 1 - self.shape.first, problem.search.reduction_factor)
         return placings(self.rungs[k], level, count, lambda number: value_at(by_number[number], level))
@@ -149,13 +152,13 @@ class _Bracket:
         return is_sent_to(o, self.levels[k + 1])
 
     def _judged(self, problem: SearchProblem, k: int) -> Iterator[TrainingRequest | Verdict]:
-        """What is decided of those that wait at rung `k`."""
+        """Yields what is decided about the trials that wait at rung `k`."""
         level, by_number = self.levels[k], {o.number: o for o in self.members}
         for number, placing in self.places(problem, k, len(self.members)).items():
             o = by_number[number]
             if o.state is not TrialState.PAUSED or self._is_past(o, k):
                 continue
-            text = told(placing, problem, o)
+            text = placing_text(placing, problem, o)
             if placing.goes_on:
                 is_final = k + 2 == len(self.levels)
                 yield TrainingRequest(o.params, number, o.to_step or level, self.levels[k + 1], is_final, why=text)
@@ -178,14 +181,14 @@ def _brackets(problem: SearchProblem, observations: Sequence[Observation]) -> di
 def _decided(
     problem: SearchProblem, brackets: dict[int, _Bracket], *, is_closed: bool
 ) -> tuple[list[TrainingRequest], list[Verdict]]:
-    """What every bracket decides; those that were trained furthest go on first."""
-    found = [word for bracket in brackets.values() for word in bracket.decided(problem, is_closed=is_closed)]
-    requests = sorted((w for w in found if isinstance(w, TrainingRequest)), key=lambda request: -(request.to_step or 0))
-    return requests, [w for w in found if isinstance(w, Verdict)]
+    """Returns what all brackets decide: promotions, those with the longest training first, and verdicts."""
+    found = [d for bracket in brackets.values() for d in bracket.decided(problem, is_closed=is_closed)]
+    requests = sorted((d for d in found if isinstance(d, TrainingRequest)), key=lambda request: -(request.to_step or 0))
+    return requests, [d for d in found if isinstance(d, Verdict)]
 
 
 def _places(problem: SearchProblem, brackets: dict[int, _Bracket]) -> Iterator[int]:
-    """The bracket of each further new trial, without end: open places in the order of brackets, then new brackets."""
+    """Yields the bracket of each further new trial, endlessly: open places of old brackets, then new brackets."""
     found = shapes_of(problem)
     for b, bracket in brackets.items():
         if bracket.is_joinable:
@@ -197,7 +200,7 @@ def _places(problem: SearchProblem, brackets: dict[int, _Bracket]) -> Iterator[i
 
 
 def _new(problem: SearchProblem, observations: Sequence[Observation], brackets: dict[int, _Bracket], n: int) -> Fresh:
-    """Up to `n` new trials, each to its bracket's first rung."""
+    """Returns requests for up to `n` new trials, each to its bracket's first rung."""
     levels, found = levels_of(problem.search), shapes_of(problem)
     places = _places(problem, brackets)
     chosen = [next(places) for _ in range(max(0, room(problem, observations, n)))]

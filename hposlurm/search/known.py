@@ -1,4 +1,4 @@
-"""Keeps what was worked out about the points of a space: what depends on the space and on the point only.
+"""Caches what was computed about the points of a space and depends only on the space and the point.
 
 Standard library only.
 """
@@ -13,25 +13,25 @@ from hposlurm.search.points import Identity, Point, canonical, identity, project
 from hposlurm.space import SearchSpace
 from hposlurm.trial import Params
 
-_POINTS = 100_000  # that are kept: some 200 MB
+_POINTS = 100_000  # kept at most: about 200 MB
 
 
 @dataclass(frozen=True, slots=True)
 class KnownPoint:
-    """A point that was looked at; its parts are shared and must not be changed."""
+    """A point and its properties; its parts are shared and must not be changed."""
 
-    #: as of `project`
+    #: from `project`
     point: Point | None
-    #: as of `canonical`
+    #: from `canonical`
     identity: Identity
     #: one number per constraint, above 0 where the point violates it
     violations: tuple[float, ...]
     #: what a sampler keeps with the point
-    told: dict[Any, Any] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)
 
 
 class KnownPoints:
-    """The points of one space that were looked at."""
+    """The cached points of one space."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -39,7 +39,7 @@ class KnownPoints:
         self._text = repr(space)
 
     def is_of(self, space: SearchSpace) -> bool:
-        """True if they are points of `space`, or of one that is written alike: 1 and true are equal for Python."""
+        """True if they are points of `space`, or of one with the same repr: 1 and true are equal for Python."""
         return space is self.space or repr(space) == self._text
 
     def of(self, params: Params) -> KnownPoint:

@@ -1,7 +1,7 @@
-"""Keeps what the search worked out for a study already. Standard library only.
+"""Caches what the search computed for a study. Standard library only.
 
-A pure function of the history is asked again and again with nearly the same history. What is kept here saves time and
-can change no answer. It belongs to whoever asks more than once: a simulation, a forecast, `explain`.
+The search, a pure function of the history, is called repeatedly with nearly the same history. The cache saves time and
+cannot change an answer. It belongs to a caller that asks more than once: a simulation, a forecast, `explain`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SearchMemory:
-    """Each part is used by one module, which replaces it when it was made for something else."""
+    """The cache's parts: each is used by one module, which replaces it if it was made for another problem."""
 
     def __init__(self) -> None:
         self.points: KnownPoints | None = None
@@ -25,7 +25,7 @@ class SearchMemory:
         self.auto: AutoMemory | None = None
 
     def known_points(self, space: SearchSpace) -> KnownPoints:
-        """Returns what is known of the points of `space`; nothing yet if it is not the space of the last time."""
+        """Returns the cached points of `space`; none if the last call had another space."""
         if self.points is None or not self.points.is_of(space):
             self.points = KnownPoints(space)
         return self.points

@@ -1,4 +1,4 @@
-"""A configuration like another one: the values that may change while a model is trained move a little. Pure."""
+"""Mutates a configuration: changes the values that may change while a model is trained. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def mutate(
     resample_probability: float,
     factors: Sequence[float],
 ) -> Point:
-    """`params` with other values of what is mutable, allowed by the constraints; `params` itself if none is found.
+    """Returns `params` with other values of mutable parameters, within the constraints; `params` itself if none fits.
 
-    Each value is drawn anew with `resample_probability`, else a number is multiplied by one of `factors`, within its
-    range and on its steps, and a choice gives way to a neighbour of it. What becomes active by that is drawn, and so is
-    a value outside of a space that was changed.
+    With `resample_probability` a value is drawn at random. Otherwise a number is multiplied by one of `factors`, within
+    its range and on its steps, and a choice becomes one of its neighbours. A parameter that becomes active is drawn at
+    random, and so is a value that a changed space no longer contains.
     """
 
     def value(parameter: Parameter) -> ParamValue:
@@ -54,6 +54,6 @@ def _moved(parameter: Parameter, value: ParamValue, rng: Random, factors: Sequen
     if parameter.step is None:
         return parameter.snap(moved)
     here, there = index_of(parameter, value), index_of(parameter, moved)
-    if there == here:  # a small number, or a coarse grid: one step at least
+    if there == here:  # a small number, or a coarse grid: at least one step
         there += (moved > value) - (moved < value)
     return nth_value(parameter, min(max(there, 0), (parameter.size or 1) - 1))

@@ -1,4 +1,4 @@
-"""What the search sees of a trial, and what it answers: plain frozen data."""
+"""The search's input and output: observations of trials, and the answer. Plain frozen data."""
 
 from __future__ import annotations
 
@@ -17,73 +17,71 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One trial of the history. `values` has one finite number per objective, as reported (never negated).
-
-    `values` is None unless the trial is COMPLETE, or PAUSED or PRUNED with a last report. `infeasible`: the trial is
-    FAIL because of its configuration, which does not fit into the memory or made an objective no finite number.
-    `curve` has (step, values) for each step at which every objective is known, ascending. `to_step` is where its newest
-    assignment ends, None for the training code's own end; `is_open` says that this assignment is planned, waits or
-    runs. `metrics` has each metric's newest finite value, `ends` (to_step, values) of each assignment that was
-    completed: what the trial is ranked by, however it went on.
-    """
+    """One trial of the history. Values have one finite number per objective, as reported (never negated)."""
 
     number: int
     params: Params
     state: TrialState
+    #: None unless the trial is COMPLETE, or PAUSED or PRUNED with a last report
     values: tuple[float, ...] | None = None
+    #: what the search keeps with the trial
     attrs: Mapping[str, object] = field(default_factory=dict)
+    #: True if the trial is FAIL because of its configuration: it exceeds the memory, or an objective was not finite
     infeasible: bool = False
+    #: (step, values) for each step at which every objective is known, ascending
     curve: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    #: where the newest assignment ends; None: at the training code's own end
     to_step: int | None = None
+    #: True if the newest assignment is planned, waits or runs
     is_open: bool = False
+    #: each metric's newest finite value
     metrics: Mapping[str, float] = field(default_factory=dict)
+    #: (to_step, values) of each completed assignment: by these the trial is ranked, whatever came later
     ends: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
 
 def violations(observation: Observation, limits: Limits) -> tuple[float, ...]:
-    """One number per limit on metrics, above 0 where the trial breaks it by what is known of it now."""
+    """Returns one number per limit on metrics, above 0 if the trial breaks it as far as is known now."""
     is_over = observation.state is TrialState.COMPLETE
     return limits.violations(observation.params, observation.metrics, is_over=is_over)
 
 
 def complaints(observation: Observation, limits: Limits) -> tuple[str, ...]:
-    """What each of these limits is, with the values in it."""
+    """Returns the broken limits as text, with the trial's values."""
     is_over = observation.state is TrialState.COMPLETE
     return limits.complaints(observation.params, observation.metrics, is_over=is_over)
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The active parameters of one new trial, and what the search wants to be kept with it.
+    """A new trial."""
 
-    `attrs["origin"]` says how the point was found: "enqueue", "default", "copy", or the name of a sampler.
-    """
-
+    #: the values of the active parameters
     params: dict[str, ParamValue]
+    #: what to keep with the trial; "origin" says who found the point: "enqueue", "default", "copy" or a sampler's name
     attrs: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchProblem:
-    """What is searched, and how. `n_trials` is how many trials the study may have in all; None: no limit.
-
-    `prior` are trials of other studies, from which a model of the objectives may learn; nothing else counts them.
-    `mutable` are the names of the parameters that may change while a model is trained. `memory` holds what was worked
-    out before, for speed only.
-    """
+    """A search problem: what is searched, and how."""
 
     space: SearchSpace
     search: SearchSpec
     objectives: tuple[Objective, ...]
+    #: how many trials the study may have in total; None: no limit
     n_trials: int | None = None
+    #: trials of other studies: a model of the objectives may learn from them, nothing else counts them
     prior: tuple[Observation, ...] = ()
+    #: the names of the parameters that may change while a model is trained
     mutable: frozenset[str] = frozenset()
+    #: earlier results, for speed only
     memory: SearchMemory = field(default_factory=SearchMemory, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """Names what the search wants trained next. Without `is_final` its trial is PAUSED at `to_step`."""
+    """A training that the search wants next. Without `is_final` its trial is PAUSED at `to_step`."""
 
     params: Mapping[str, ParamValue]
     #: The trial to send on; None for a new one.
@@ -96,7 +94,7 @@ class TrainingRequest:
     copy_of: int | None = None
     #: Kept with a new trial; must survive JSON.
     attrs: Mapping[str, object] = field(default_factory=dict)
-    #: What the decision to send a trial on was made by, for people.
+    #: The reason for the decision, for people.
     why: str = ""
 
 
@@ -110,9 +108,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the search says at one moment. `finished` tells why nothing more will ever come; `notes` are for people."""
+    """The search's answer at one moment."""
 
     requests: tuple[TrainingRequest, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    #: for people
     notes: tuple[str, ...] = ()
+    #: why there will never be another request; None if there may be
     finished: str | None = None

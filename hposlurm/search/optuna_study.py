@@ -1,7 +1,7 @@
-"""Optuna, used as a function of the history: its own study lives in memory for one call.
+"""Uses Optuna as a function of the history: an Optuna study exists in memory for one call.
 
-Every discrete parameter is an index there, because Optuna looks a choice up by equality (so `true` is taken for 1) and
-adds float steps up with an error. Only this module and those of the samplers that build on it import Optuna.
+Every discrete parameter is an index there, because Optuna looks up choices by equality (so `true` is taken for 1) and
+sums float steps with an error. Only this module and the samplers that build on it import Optuna.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from hposlurm.trial import Objective, Params, ParamValue
 _EPOCH = datetime.fromtimestamp(0)
 
 
-class ToldTrial(FrozenTrial):
-    """A trial that nobody changes. `violations` are its constraints, above 0 where they are broken.
+class SharedTrial(FrozenTrial):
+    """A trial that is never changed.
 
-    Optuna copies and checks whatever it is told, which took most of the time of a suggestion: here copies share what
-    they hold, and what was built from a snapped point needs no check.
+    Optuna copies and checks each trial that it gets, which took most of the time of a suggestion. Here copies share
+    their content, and a trial that was built from a snapped point needs no check.
     """
 
+    #: one per constraint, above 0 if it is broken
     violations: dict[str, float]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ToldTrial:
-        twin = ToldTrial.__new__(ToldTrial)
-        twin.__dict__.update(self.__dict__)
-        return twin
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedTrial:
+        copy = SharedTrial.__new__(SharedTrial)
+        copy.__dict__.update(self.__dict__)
+        return copy
 
     def _validate(self) -> None:
         pass
@@ -52,14 +53,14 @@ class ToldTrial(FrozenTrial):
 
 
 class OptunaStudy:
-    """What a sampler of Optuna knows at one moment: the told trials, and the points that were asked for since."""
+    """The knowledge of an Optuna sampler at one moment: the added trials, and the points that were asked for since."""
 
     asks = ASKS
     rejections = REJECTIONS
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """Returns what is to be kept with the trial of the point that was asked for last, beside the origin."""
+        """Attributes to keep with the trial of the point that was asked for last, in addition to the origin."""
         return {}
 
     def __init__(
@@ -83,20 +84,20 @@ class OptunaStudy:
     ) -> None:
         """Adds a trial, which must have a point in this space.
 
-        `report` is the step and the value of a pruned trial's last one, by which Optuna ranks those; a constraint above
-        0 is broken.
+        `report` has the step and the value of a pruned trial's last report, by which Optuna ranks pruned trials. A
+        constraint above 0 is broken.
         """
         key = (state, values, report, constraints)
-        told = point.told.get(key)
-        if told is None:
-            told = point.told[key] = self._told(point.point or {}, state, values)
+        trial = point.kept.get(key)
+        if trial is None:
+            trial = point.kept[key] = self._trial(point.point or {}, state, values)
             if report is not None:
-                told.intermediate_values = dict([report])
-            told.violations = {str(i): v for i, v in enumerate(constraints)}
-        self._study.add_trial(told)
+                trial.intermediate_values = dict([report])
+            trial.violations = {str(i): v for i, v in enumerate(constraints)}
+        self._study.add_trial(trial)
 
-    def _told(self, point: Point, state: OptunaState, values: tuple[float, ...] | None) -> ToldTrial:
-        return ToldTrial(
+    def _trial(self, point: Point, state: OptunaState, values: tuple[float, ...] | None) -> SharedTrial:
+        return SharedTrial(
             number=-1,
             state=state,
             value=None,
@@ -112,31 +113,31 @@ class OptunaStudy:
         )
 
     def ask_optuna(self) -> Point:
-        """Returns the point that the sampler wants next, snapped into the space: maybe an old one, maybe not allowed.
+        """Returns the point that the sampler wants next, snapped into the space; it may be old or not allowed.
 
-        It leaves no trace with the sampler: what becomes of the point is to be added.
+        The sampler does not remember it: the caller adds the point with its result.
         """
         trial = self._study.ask()
         point = self._space.filled(lambda p: _from_optuna(p, _suggest(trial, p.name, self._distributions[p.name])))
-        # The asked trial also remembers values for inactive parameters, which a liar would learn from
+        # The asked trial also has values of inactive parameters, which a constant liar would learn from
         self._study.tell(trial, state=OptunaState.FAIL)
         return point
 
 
 class BranchSpace(optuna.samplers.BaseSampler):
-    """For a sampler that infers the search space from what was told: looks at one trial of each kind, not at all.
+    """Lets a sampler infer the search space from one trial of each kind, not from all.
 
-    Two trials with the same parameters say the same about it. To be inherited from before the sampler.
+    Two trials with the same parameters give the same search space. A mixin that must come before the sampler.
     """
 
     _looked_at = 0
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        told = study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED), use_cache=True)
+        trials = study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED), use_cache=True)
         kinds: dict[object, FrozenTrial] = self.__dict__.setdefault("_kinds", {})
-        for each in told[self._looked_at :]:
+        for each in trials[self._looked_at :]:
             kinds.setdefault((tuple(each._distributions), each.state), each)
-        self._looked_at = len(told)
+        self._looked_at = len(trials)
         excerpt = cast(Study, _Excerpt(study, list(kinds.values())))
         return super().infer_relative_search_space(excerpt, trial)  # type: ignore[safe-super]
 
@@ -152,17 +153,17 @@ class _Excerpt:
         return [trial for trial in self._trials if states is None or trial.state in states]
 
 
-def told_study(space: SearchSpace, objective: Objective, completed: Sequence[tuple[Params, float]]) -> Study:
-    """Returns a study of Optuna that knows these trials, for what is not asked of a sampler."""
-    told, points = OptunaStudy(space, [objective], optuna.samplers.RandomSampler(seed=0)), KnownPoints(space)
+def study_of(space: SearchSpace, objective: Objective, completed: Sequence[tuple[Params, float]]) -> Study:
+    """Returns an Optuna study with these completed trials, for uses without a sampler."""
+    study, points = OptunaStudy(space, [objective], optuna.samplers.RandomSampler(seed=0)), KnownPoints(space)
     for params, value in completed:
-        told.add(points.of(params), OptunaState.COMPLETE, (value,))
-    return told._study
+        study.add(points.of(params), OptunaState.COMPLETE, (value,))
+    return study._study
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Optuna's log lines and warnings of experimental features away, and leaves no setting behind."""
+    """Suppresses Optuna's log lines and warnings of experimental features, and restores the settings afterwards."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(level, logging.ERROR))
     try:
@@ -184,7 +185,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def _is_indexed(parameter: Parameter) -> bool:
-    """True if Optuna knows the parameter's values by their index; whole numbers without a step are their own."""
+    """True if the parameter's values are indices for Optuna; whole numbers with step 1 are used as they are."""
     return is_discrete(parameter) and not (isinstance(parameter, IntParameter) and parameter.step == 1)
 
 

@@ -21,10 +21,10 @@ Identity = frozenset[tuple[str, bool, ParamValue]]
 
 
 def identity(params: Params) -> Identity:
-    """Returns what two points that are the same configuration have in common: 1 equals 1.0, and neither equals true.
+    """Returns a key that two points share if they are the same configuration: 1 equals 1.0, and neither equals true.
 
-    Agrees with `hposlurm.space.signature`, whose 32 bits would now and then take a new point of a large grid for an
-    old one.
+    Agrees with `hposlurm.space.signature`, whose 32 bits would sometimes take a new point of a large grid for an old
+    one.
     """
     return frozenset((name, isinstance(value, bool), value) for name, value in params.items())
 
@@ -41,10 +41,10 @@ def snap(parameter: Parameter, value: ParamValue) -> ParamValue | Unset:
 
 
 def project(space: SearchSpace, params: Params) -> Point | None:
-    """Returns the part of `params` that this space knows, snapped; None where an active parameter has no valid value.
+    """Returns the part of `params` that this space has, snapped; None if an active parameter has no valid value.
 
-    Trials of an earlier, different space lose the parameters that are gone, and are left out where a value is not
-    allowed any more or a new parameter is missing.
+    A trial of an earlier, different space loses the parameters that were removed. The result is None if a value is no
+    longer allowed or a new parameter is missing.
     """
     point: Point = {}
     for parameter in space.parameters:
@@ -57,7 +57,7 @@ def project(space: SearchSpace, params: Params) -> Point | None:
 
 
 def canonical(space: SearchSpace, params: Params) -> Point:
-    """Returns all of `params`, those that the space knows snapped: what `identity` compares."""
+    """Returns all of `params` as `identity` compares them: those that the space has are snapped."""
     point = dict(params)
     for parameter in space.parameters:
         if parameter.name in params:
@@ -81,7 +81,7 @@ def given_defaults(space: SearchSpace) -> Point:
 
 
 def free_numbers(space: SearchSpace) -> tuple[Parameter, ...]:
-    """Returns the parameters that are numbers, that every configuration has, and that have a choice."""
+    """Returns the numeric parameters that every configuration has and that have more than one value."""
     return tuple(
         p for p in space.parameters if not isinstance(p, CategoricalParameter) and p.condition is None and p.size != 1
     )
@@ -90,7 +90,7 @@ def free_numbers(space: SearchSpace) -> tuple[Parameter, ...]:
 def draw_point(space: SearchSpace, rng: Random, fixed: Mapping[str, ParamValue] | None = None) -> Point:
     """Returns a random point of the space, with the values in `fixed` where their parameters are active.
 
-    The constraints are not looked at.
+    Constraints are ignored.
     """
     fixed = fixed or {}
     return space.filled(lambda p: fixed[p.name] if p.name in fixed else draw_value(p, rng))

@@ -1,8 +1,8 @@
-"""Population-based training (Jaderberg et al., 2017) in generations: who is worst goes on as a copy of one of the best.
+"""Population-based training (Jaderberg et al., 2017) in generations: copies of the best members replace the worst.
 
-A generation ends for a member at the same step for all. A member that is not replaced keeps its trial, which is sent
-on; one that is replaced ends, and a new trial begins with the checkpoint of the other one and with other values. Which
-trial is which member of which generation stands in the trials' attributes, so every decision can be made again.
+A generation ends at the same step for all members. A member that is not replaced keeps its trial, which trains on. The
+trial of a replaced member ends, and a new trial begins with the checkpoint of its parent and with other values. The
+trials' attributes have their members and generations, so every decision can be made again.
 """
 
 from __future__ import annotations
@@ -33,34 +33,37 @@ from hposlurm.trial import TrialState
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
-_SOUND = 1000  # draws until the constraints hold
+_DRAWS = 1000  # at most, until a point meets the constraints
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A member that is replaced by a copy of `parent`, the trial of another one; `reason` is for people."""
+    """A replacement of a member by a copy of another member's trial."""
 
     member: int
+    #: the trial that is replaced
     loser: Observation
+    #: the trial that is copied
     parent: Observation
+    #: for people
     reason: str
 
 
 def generation_ends(interval: int, max_resource: int) -> tuple[int, ...]:
-    """The step at which each generation ends; the last one is where training ends, and may be shorter."""
+    """Returns the step at which each generation ends; the last one ends with the training and may be shorter."""
     return (*range(interval, max_resource, interval), max_resource)
 
 
 def copies_each(search: SearchSpec) -> int:
-    """How many members are replaced at the end of a generation in which none failed."""
+    """Returns how many members are replaced at the end of a generation in which none failed."""
     size = search.population_size or 0
     return min(math.ceil(size * search.quantile), size // 2)
 
 
 def population(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Up to `n` requests of the generation that is under way; the next one begins when everyone has arrived.
+    """Returns up to `n` requests of the current generation; the next one begins when all members have ended it.
 
-    Copies come before the trials that they are copies of: these go on, and may then delete the checkpoint.
+    Copies come before their parents: a parent trains on, and may then delete the checkpoint.
     """
     search = problem.search
     size = search.population_size or 0
@@ -81,7 +84,7 @@ def population(problem: SearchProblem, observations: Sequence[Observation], n: i
 
 
 def _members(observations: Sequence[Observation], size: int) -> list[list[Observation]]:
-    """Each member's trials, in the order of their generations."""
+    """Returns each member's trials, in the order of their generations."""
     members: list[list[Observation]] = [[] for _ in range(size)]
     for observation in observations:
         member = observation.attrs.get("member")
@@ -91,7 +94,7 @@ def _members(observations: Sequence[Observation], size: int) -> list[list[Observ
 
 
 def _at(trials: Sequence[Observation], generation: int) -> Observation:
-    """The trial that a member is in a generation."""
+    """Returns the trial of a member in a generation."""
     return next(o for o in reversed(trials) if _begun(o) <= generation)
 
 
@@ -112,9 +115,9 @@ def _founders(
     requests = list(
         fresh(problem, observations, len(members), to_step=ends[0], is_final=is_final, attrs=attrs).requests
     )
-    for own in attrs[len(requests) :]:  # a space with fewer points than members: some begin alike
+    for own in attrs[len(requests) :]:  # the space has fewer points than members: some begin with the same point
         rng = Random(derive_seed(problem.search.seed, "member", str(own["member"])))
-        draws = (draw_point(problem.space, rng) for _ in range(_SOUND))
+        draws = (draw_point(problem.space, rng) for _ in range(_DRAWS))
         point = next((p for p in draws if problem.space.is_feasible(p)), None)
         if point is not None:
             requests.append(
@@ -131,13 +134,13 @@ def _generation(
     ends: Sequence[int],
     n: int,
 ) -> Answer | None:
-    """Returns the generation's requests that are not given out yet; None if all are. They follow the one before."""
+    """Returns the requests of a generation that were not made yet; None if all were."""
     begin, end, is_final = ends[generation - 1], ends[generation], generation == len(ends) - 1
     before = [_at(trials, generation - 1) for trials in members]
     copies = select(problem, before, begin, generation)
     if copies is None:
         return Answer(finished=f"every member of the population failed before step {begin}")
-    if any(_is_sent(trials[-1], end) for trials in members):  # decided before, and the measured metrics have moved on
+    if any(_is_sent(trials[-1], end) for trials in members):  # decided before, and metrics were measured since then
         copies = [c for c in copies if c.loser.state is not TrialState.PAUSED and not _is_sent(c.loser, end)]
     room = len(copies) if problem.n_trials is None else problem.n_trials - len(observations)
     requests: list[TrainingRequest] = []
@@ -146,7 +149,7 @@ def _generation(
     for copy in copies:
         if any(_begun(o) == generation for o in members[copy.member]):
             replaced.add(copy.member)
-        elif room > len(requests):  # else no trial is left for a copy, and it trains on
+        elif room > len(requests):  # else no trial is left for a copy, and the member trains on
             replaced.add(copy.member)
             requests.append(_copied(problem, copy, generation, begin, end, is_final))
             if copy.loser.state is TrialState.PAUSED:
@@ -155,7 +158,7 @@ def _generation(
     ending = f"{len(replaced)} of {len(before)} members {'is' if len(replaced) == 1 else 'are'} replaced"
     for member, o in enumerate(before):
         if member not in replaced and o.state is TrialState.PAUSED and o.to_step == begin:
-            why = f"{_when(generation, begin)}: {ranking.place(o)}, {ending}"
+            why = f"{_when(generation, begin)}: {ranking.place_text(o)}, {ending}"
             requests.append(TrainingRequest(o.params, o.number, begin, end, is_final, why=why))
     return Answer(tuple(requests[:n]), tuple(verdicts)) if requests else None
 
@@ -181,40 +184,43 @@ def _copied(
 
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """Who has a value at a step, best first, and everyone's values there."""
+    """The members ranked at a step."""
 
     problem: SearchProblem
+    #: those with a value there, best first
     ranked: Sequence[Observation]
+    #: by trial, None without a value
     values: Mapping[int, tuple[float, ...] | None]
 
     @classmethod
     def at(cls, problem: SearchProblem, members: Sequence[Observation], step: int) -> _Ranking:
         values = {o.number: value_at(o, step) for o in members}
-        alive = [o for o in members if values[o.number] is not None]
-        scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in alive])
-        broken = [sum(violations(o, problem.space.limits)) for o in alive]
-        order = sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, alive, strict=True))
+        known = [o for o in members if values[o.number] is not None]
+        scores = scoring(problem.objectives, problem.search.compare_by)([values[o.number] or () for o in known])
+        broken = [sum(violations(o, problem.space.limits)) for o in known]
+        order = sorted((b, s, o.number, o) for b, s, o in zip(broken, scores, known, strict=True))
         return cls(problem, [o for *_, o in order], values)
 
-    def words(self, o: Observation) -> str:
+    def values_text(self, o: Observation) -> str:
         pairs = zip(self.problem.objectives, self.values[o.number] or (), strict=False)
         return ", ".join(f"{objective.metric} {value:.6g}" for objective, value in pairs)
 
-    def place(self, o: Observation) -> str:
+    def place_text(self, o: Observation) -> str:
         if o in self.ranked:
             limits = complaints(o, self.problem.space.limits)
-            shown = "; ".join((self.words(o), *(f"breaks {limit}" for limit in limits)))
+            shown = "; ".join((self.values_text(o), *(f"breaks {limit}" for limit in limits)))
             return f"place {self.ranked.index(o) + 1} of {len(self.ranked)} ({shown})"
         if o.state is TrialState.FAIL:
-            return "failed by its configuration" if o.infeasible else "failed"
+            return "failed because of its configuration" if o.infeasible else "failed"
         return "ended before"
 
 
 def select(problem: SearchProblem, members: Sequence[Observation], step: int, generation: int) -> list[Copy] | None:
-    """Truncation selection at a step: who is replaced, and by a copy of whom; None if nobody is left to copy.
+    """Selects the members to replace at a step, and their parents; None if no member is left to copy.
 
-    The worst `quantile` and everyone without a value are replaced, each by one of the best `quantile`, drawn at random.
-    Whoever breaks a limit on a measured metric is behind everyone who does not; ties go to the lower number.
+    Truncation selection: the worst `quantile` and all members without a value are replaced, each by one of the best
+    `quantile`, drawn at random. A member that breaks a limit on a measured metric ranks below all that do not; ties go
+    to the lower number.
     """
     ranking = _Ranking.at(problem, members, step)
     ranked = ranking.ranked
@@ -229,8 +235,9 @@ def select(problem: SearchProblem, members: Sequence[Observation], step: int, ge
     for member, o in enumerate(members):
         if o.number in replaced:
             parent = Random(derive_seed(problem.search.seed, "parent", generation, member)).choice(best)
-            fate = f"replaced by a copy of trial {parent.number} ({ranking.words(parent)})"
-            found.append(Copy(member, o, parent, f"{_when(generation, step)}: {ranking.place(o)}; {fate}"))
+            result = f"replaced by a copy of trial {parent.number} ({ranking.values_text(parent)})"
+            reason = f"{_when(generation, step)}: {ranking.place_text(o)}; {result}"
+            found.append(Copy(member, o, parent, reason))
     return found
 
 

@@ -1,4 +1,4 @@
-"""How points come about one by one, each new and allowed. Standard library only."""
+"""Proposes points one by one, each new and allowed. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hposlurm.search.sampler import Sampler
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import SearchSpace
 
-DEFAULT_DRAWS = 1000  # for the parameters without a default, until the constraints hold
+DEFAULT_DRAWS = 1000  # of the parameters without a default, at most, until a point meets the constraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,14 @@ class Proposal:
     """A point to train."""
 
     point: Point
-    #: what is to be kept with its trial
+    #: what to keep with its trial
     attrs: dict[str, object]
-    #: the index of the observation whose trial is continued there; None: a new trial
+    #: the index of the observation whose trial has this point and is continued; None: a new trial
     continues: int | None = None
 
 
 Propose = Callable[[], Proposal | None]
-"""Answers the next point, or None: there is none. Whoever uses a point adds it to those that were seen."""
+"""Returns the next point, or None if there is none. A caller that uses a point adds it to the seen ones."""
 
 
 def at_random(unseen: UnseenPoints) -> Propose:
@@ -38,7 +38,7 @@ def at_random(unseen: UnseenPoints) -> Propose:
 
 
 def by_sampler(sampler: Sampler, name: str, unseen: UnseenPoints) -> Propose:
-    """Returns what proposes by a sampler; random points where that keeps wanting old ones or ones not allowed."""
+    """Returns a function that proposes by a sampler, or at random if its points are too often old or not allowed."""
     otherwise = at_random(unseen)
     patience = sampler.rejections
 
@@ -52,7 +52,7 @@ def by_sampler(sampler: Sampler, name: str, unseen: UnseenPoints) -> Propose:
                 sampler.expect(point)
                 return Proposal(point, {"origin": name, **sampler.attrs})
             if number == 0 and unseen.is_exhausted():
-                return None  # a model that looks for what is not there takes long
+                return None  # a model would take long to search for points that do not exist
             sampler.refuse(point)
             patience -= 1
         proposal = otherwise()
@@ -64,7 +64,7 @@ def by_sampler(sampler: Sampler, name: str, unseen: UnseenPoints) -> Propose:
 
 
 def defaults_first(space: SearchSpace, rng: Random, unseen: UnseenPoints, otherwise: Propose) -> Propose:
-    """First the default values, where there are any and they are allowed."""
+    """Returns a function that proposes the default values first, if there are any and they are allowed."""
     defaults = given_defaults(space)
     draws = (draw_point(space, rng, defaults) for _ in range(DEFAULT_DRAWS if defaults else 0))
     first = next((point for point in draws if unseen.accepts(point)), None)
@@ -77,7 +77,7 @@ def defaults_first(space: SearchSpace, rng: Random, unseen: UnseenPoints, otherw
 
 
 def take(propose: Propose, n: int, seen: set[Identity], identity: Callable[[Point], Identity]) -> list[Proposal]:
-    """Up to `n` proposals, which it adds to `seen`."""
+    """Returns up to `n` proposals and adds them to `seen`."""
     taken: list[Proposal] = []
     while len(taken) < n and (proposal := propose()) is not None:
         seen.add(identity(proposal.point))

@@ -1,4 +1,4 @@
-"""The configurations that a study is told to try first. Standard library only."""
+"""Suggests the configurations that the study file lists to be tried first. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hposlurm.space import SearchSpace, same_value, signature
 from hposlurm.trial import Params
 
 ORIGIN = "enqueue"
-DRAWS = 1000  # for the parameters that an entry leaves open, until it fits and the constraints hold
+DRAWS = 1000  # of the parameters that an entry leaves open, at most, until it fits and meets the constraints
 
 
 def enqueued(
     space: SearchSpace, entries: Sequence[Params], observations: Sequence[Observation], seed: int
 ) -> Iterator[Suggestion]:
-    """Yields what is still to be tried first, in the order of `entries`.
+    """Yields the configurations that are still to be tried first, in the order of `entries`.
 
-    What an entry leaves open has its default where that fits, else a random value. An entry is passed over once a trial
-    was made of it (`attrs["enqueued"]`), and where every allowed configuration with its values had a trial.
+    A parameter that an entry leaves open gets its default if that fits, else a random value. An entry is skipped if it
+    has a trial already (`attrs["enqueued"]`), or if every allowed configuration with its values had one.
     """
     tried = {observation.attrs.get("enqueued") for observation in observations}
     seen = {identity(canonical(space, observation.params)) for observation in observations} if entries else set()
@@ -40,7 +40,7 @@ def enqueued(
 
 
 def _completed(space: SearchSpace, wanted: Point, rng: Random, unseen: UnseenPoints) -> Point | None:
-    """An allowed, new configuration with the values of `wanted`; None if there is none, or too few to find one."""
+    """Returns an allowed, new configuration with the values of `wanted`; None if none is found."""
     defaults = {name: value for name, value in given_defaults(space).items() if name not in wanted}
     for fixed in (defaults | wanted, wanted):
         draws = (draw_point(space, rng, fixed) for _ in range(DRAWS))

@@ -1,7 +1,7 @@
-"""Keeps the rungs of a search, and the trials that wait there, in order from call to call.
+"""Keeps the rungs of a search, and the trials that wait there, sorted from call to call.
 
 A history that grew differs from the last one in few trials, and an observation never changes: only new ones are read.
-The result is the same as if it had been built anew.
+The result is the same as that of a new ranking.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from hposlurm.search.rungs import Placing, broken_by, is_sent_to, value_at
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
 
-# By how much it breaks limits, what a trial is ranked by (less is better; both infinite where it failed), its number
+# By how much the trial breaks limits, its score (less is better; both are infinite if it failed), its number
 Place = tuple[float, float, int]
 Values = tuple[float, ...]
 
-_NEW_SHARE = 0.1  # with more that is new, sorting everything takes less time
+_NEW_SHARE = 0.1  # if a larger share is new, sorting everything is faster
 
 
 class Ranking:
     """Ranks the trials in each rung, best first, ties by number.
 
-    `rungs` has all trials that reached each rung or failed on the way, `waiting` those that are paused there, `sent`
-    the number of those sent on. A failed trial counts as the worst in the first rung that it did not reach.
+    `rungs` has all trials that reached each rung or failed on the way, `waiting` the trials that are paused there,
+    `sent` the number of promoted ones. A failed trial counts as the worst in the first rung that it did not reach.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Ranking:
         self.levels = tuple(levels)
         self.limits = limits
         self._score = scoring(objectives, compare_by)
-        self._is_relative = compare_by == "domination"  # everyone's score depends on everyone
+        self._is_relative = compare_by == "domination"  # each score depends on all trials
         self._begin()
 
     def _begin(self) -> None:
@@ -49,7 +49,7 @@ class Ranking:
         self._seen: list[Observation] = []
 
     def update(self, observations: Sequence[Observation]) -> None:
-        """Takes in what is new; `observations` are in the order of their numbers."""
+        """Adds what is new; `observations` are in the order of their numbers."""
         seen, old = self._seen, len(self._seen)
         changed = list(compress(count(), map(is_not, seen, observations)))
         news = len(changed) + abs(len(observations) - old)
@@ -104,7 +104,7 @@ class Ranking:
                 del self.waiting[k][bisect_left(self.waiting[k], place)]
 
     def _places(self, observation: Observation) -> list[Place]:
-        """Returns where one trial stands, from the lowest rung up."""
+        """Returns the places of one trial, from the lowest rung up."""
         reached = self._reached(observation)
         places = [self._place(observation, score) for values in reached for score in self._score([values])]
         if observation.state is TrialState.FAIL and len(places) < len(self.levels):
@@ -126,11 +126,14 @@ class Ranking:
         return found
 
     def _was_sent(self, observation: Observation, k: int) -> bool:
-        """True if nothing is left to be decided about the trial at rung `k`."""
+        """True if there is nothing left to decide about the trial at rung `k`."""
         return k + 1 == len(self.levels) or is_sent_to(observation, self.levels[k + 1])
 
     def placing(self, k: int, place: Place, goers: int, values: Callable[[int], Values | None]) -> Placing:
-        """Returns where a trial stands in rung `k`, from which the best `goers` go on; `values` gives those there."""
+        """Returns the placing of a trial in rung `k`, which promotes the best `goers`;
+
+        `values` maps numbers to values.
+        """
         rung = self.rungs[k]
         last = rung[min(goers, len(rung)) - 1] if goers else None
         is_limit = last is not None and last[1] < math.inf and not last[0]
@@ -144,7 +147,7 @@ def _waits(observation: Observation) -> bool:
 
 
 def ranking(problem: SearchProblem, levels: Sequence[int], observations: Sequence[Observation]) -> Ranking:
-    """Returns the rungs as they are now; what the problem's memory has of them is brought up to date."""
+    """Updates the ranking in the problem's memory and returns it."""
     memory, asked = problem.memory, (tuple(levels), problem.objectives, problem.search.compare_by, problem.space.limits)
     if memory.ranking is None or memory.ranking.asked != asked:
         memory.ranking = Ranking(*asked)

@@ -1,4 +1,4 @@
-"""The search's one entry: what is to be done next, as a pure function of what is known."""
+"""The entry point of the search: decides what to do next, as a pure function of what is known."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 class Schedule:
     """Decides how far trials are trained, for one pruner."""
 
-    #: Returns up to so many requests.
+    #: Returns requests, at most as many as its last argument.
     advance: Callable[[SearchProblem, Sequence[Observation], int], Answer]
     #: Returns the steps at which a trial may pause, the last one where its training ends; () if none pauses.
     stage_ends: Callable[[SearchSpec], tuple[int, ...]]
-    #: Returns how many requests belong into one wave; None where nobody waits for everybody.
+    #: Returns how many requests belong to one wave; None if trials do not wait for each other.
     per_wave: Callable[[SearchProblem, Sequence[Observation]], int | None] = lambda *_: None
 
 
 def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Returns up to `n` requests; the same arguments give the same answer in every process.
 
-    `observations` are in the order of the trials' numbers. None of a trial's open assignments is repeated here.
+    `observations` are in the order of the trials' numbers. Open assignments are not requested again.
     Raises RequestError, SpaceError.
     """
     return _schedule(problem.search).advance(problem, observations, max(n, 0))
 
 
 def requests_per_wave(problem: SearchProblem, observations: Sequence[Observation]) -> int | None:
-    """Returns how many requests belong into one wave where everyone waits for everyone: a rung, a generation."""
+    """Returns how many requests belong to one wave if its trials wait for each other (rung, generation), or None."""
     return _schedule(problem.search).per_wave(problem, observations)
 
 
 def stage_ends(search: SearchSpec) -> tuple[int, ...]:
-    """Returns the steps at which a trial may pause and where its training ends; () where it is trained in one go."""
+    """Returns the steps at which a trial may pause, and its last one; () if it is trained in one go."""
     return _schedule(search).stage_ends(search)
 
 
@@ -73,7 +73,7 @@ def _population_size(problem: SearchProblem, observations: Sequence[Observation]
     return problem.search.population_size
 
 
-#: The schedule of each pruner that decides itself how far a trial goes; with all others it is trained in one go.
+#: The schedule of each pruner that decides itself how far a trial is trained; with all others it is trained in one go.
 SCHEDULES: Mapping[str, Schedule] = {
     "auto": Schedule(_auto, levels_of),
     "asha": Schedule(asha, levels_of),

@@ -26,9 +26,9 @@ class RungCorrelation:
     step: int
     #: how many trials have a value there
     reached: int
-    #: how many of them were sent on
+    #: how many of them were trained further
     sent_on: int
-    #: the rank correlation of these values with those at the end; None where there are fewer than LEAST_PAIRS
+    #: the rank correlation of these values with those at the end; None with fewer than LEAST_PAIRS
     correlation: float | None
     #: how many trials it is computed from
     pairs: int
@@ -36,16 +36,16 @@ class RungCorrelation:
 
 @dataclass(frozen=True, slots=True)
 class RungCorrelations:
-    """What the records say about the rungs below the end."""
+    """The rungs below the end, as the records show them."""
 
     rungs: tuple[RungCorrelation, ...]
-    #: True if the pairs are trials that went to the end whatever they showed before. Else they were sent on for being
-    #: good, and among those early values say less than among all.
+    #: True if the pairs are trials that were trained to the end whatever their early values. Otherwise they were
+    #: promoted because they were good, and among those early values predict less than among all.
     is_fair: bool
-    #: the step below which no trial is stopped any more; None where none is stopped at all
+    #: the step below which no trial is stopped any more; None if no trial is stopped
     lowest: int | None
     notes: tuple[str, ...] = ()
-    #: True if trials are compared at every report, so that these steps are examples
+    #: True if trials are compared at every report: the steps are then examples
     at_reports: bool = False
 
     @property
@@ -53,26 +53,26 @@ class RungCorrelations:
         """Says what made a trial one of the pairs."""
         if self.is_fair:
             return "were let through"
-        return "were not stopped" if self.at_reports else "were sent on for being good"
+        return "were not stopped" if self.at_reports else "were promoted because they were good"
 
     @property
     def text(self) -> str:
-        """Everything in one line."""
-        told = [
+        """All of it in one line."""
+        known = [
             f"{rung.correlation:.2f} at step {rung.step} ({rung.pairs} trials)"
             for rung in self.rungs
             if rung.correlation is not None
         ]
-        if not told:
+        if not known:
             most = max((rung.pairs for rung in self.rungs), default=0)
             return f"too few trials were trained to the end to say what rungs are worth ({most} of {LEAST_PAIRS})"
         among = "" if self.is_fair else f", among those that {self.judged}"
-        known = f"rank correlation with the end: {', '.join(told)}{among}"
-        return "; ".join([known, *(note.rpartition("; ")[2] for note in self.notes)])
+        found = f"rank correlation with the end: {', '.join(known)}{among}"
+        return "; ".join([found, *(note.rpartition("; ")[2] for note in self.notes)])
 
 
 def rung_correlations(problem: SearchProblem, observations: Sequence[Observation]) -> RungCorrelations | None:
-    """Returns what is known of the study's rungs; None where trials are not compared before their end."""
+    """Returns what is known of the study's rungs; None if trials are not compared before their end."""
     pruner = problem.search.pruner_traits
     if pruner.rungs == "with max_resource":
         if len(problem.objectives) > 1:
@@ -130,11 +130,11 @@ def _rung(observations: Sequence[Observation], step: int) -> RungCorrelation:
 
 
 def _census(observations: Sequence[Observation], step: int) -> tuple[int, int]:
-    """Returns how many trials have a value at a rung, and how many of them were sent further."""
+    """Returns how many trials have a value at a rung, and how many of them were trained further."""
     reached = [o for o in observations if value_at(o, step) is not None]
     return len(reached), sum(is_sent_to(o, step + 1) and not _ended_at(o, step) for o in reached)
 
 
 def _ended_at(o: Observation, step: int) -> bool:
-    """True if the trial was stopped there, by a rule that lets it run until then."""
+    """True if a stopping rule ended the trial at this step or before."""
     return o.state is TrialState.PRUNED and bool(o.curve) and o.curve[-1][0] <= step

@@ -1,7 +1,7 @@
-"""Rungs: how far trials are trained before they are compared, and who goes on. Pure, standard library only.
+"""Rungs: how far trials are trained before they are compared, and which are promoted. Pure, standard library only.
 
-A rung is a step of the training. Whoever got there is ranked among all that did; the best 1/reduction_factor go on to
-the next one. Everything here is a function of the records alone and takes n log n steps for n trials.
+A rung is a step of the training. All trials that reached it are ranked; the best 1/reduction_factor are promoted to the
+next one. Everything here depends only on the records and takes n log n steps for n trials.
 """
 
 from __future__ import annotations
@@ -20,34 +20,33 @@ from hposlurm.trial import Objective, TrialState
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec
 
-# A rung this close below the last one would stop nobody in time.
+# A rung within this factor of the last one would stop trials too late.
 _NEAREST = 1.5
-# Where auto is given no `min_resource`, its end is about this many times as far as its lowest rung: three promotions of
-# one in three. Not tuned.
+# Without `min_resource`, auto's last rung is about this many times its lowest one: three promotions of one in three.
+# Not tuned.
 _AUTO_SPAN = 27
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One trial in a rung. `score` is what it is ranked by: less is better, infinite where it failed before.
-
-    `broken` comes first: 0 where the trial keeps all limits on its metrics as far as they are known by now.
-    """
+    """One trial in a rung."""
 
     number: int
+    #: less is better; infinite if the trial failed before it got there
     score: float
+    #: by how much it breaks limits on its metrics as far as they are known now, 0 if none; ranked before the score
     broken: float = 0.0
 
     @property
     def place(self) -> tuple[float, float, int]:
-        """By what trials are ordered; ties by number."""
+        """The sort key of trials in a rung; ties by number."""
         return self.broken, self.score, self.number
 
 
 def rung_levels(min_resource: int, max_resource: int, reduction_factor: int) -> tuple[int, ...]:
-    """The steps at which trials are compared, ascending; the last one is `max_resource`.
+    """Returns the steps at which trials are compared, ascending; the last one is `max_resource`.
 
-    Those below are min_resource · reduction_factor^k; one that comes to within 2/3 of the end is left out.
+    The others are min_resource · reduction_factor^k below 2/3 of the end.
     """
     levels: list[int] = []
     level = min_resource
@@ -58,7 +57,7 @@ def rung_levels(min_resource: int, max_resource: int, reduction_factor: int) -> 
 
 
 def levels_of(search: SearchSpec) -> tuple[int, ...]:
-    """Returns the rungs of a search, the last one where training ends; () without a `max_resource`."""
+    """Returns the rungs of a search; the last one is the end of training; () without a `max_resource`."""
     if search.max_resource is None:
         return ()
     lowest = math.ceil(search.max_resource / _AUTO_SPAN) if search.pruner_traits.rungs == "with max_resource" else 1
@@ -66,9 +65,9 @@ def levels_of(search: SearchSpec) -> tuple[int, ...]:
 
 
 def value_at(observation: Observation, level: int) -> tuple[float, ...] | None:
-    """The trial's values at a rung, one per objective as reported; None if it did not get there.
+    """Returns the trial's values at a rung, one per objective as reported; None if it did not reach it.
 
-    They are the last ones of an assignment that ended at the rung, else those of the first report at it or beyond.
+    They are the last values of an assignment that ended at the rung, else those of the first report at or after it.
     """
     for end, values in observation.ends:
         if end == level:
@@ -82,21 +81,22 @@ def value_at(observation: Observation, level: int) -> tuple[float, ...] | None:
 
 
 def is_sent_to(observation: Observation, level: int) -> bool:
-    """Whether the trial was ever sent on to the rung, whatever became of it."""
+    """True if the trial was ever assigned to train to the rung, whether it reached it or not."""
     return observation.to_step is None or observation.to_step >= level
 
 
 def broken_by(observation: Observation, limits: Limits) -> float:
-    """By how much the trial breaks limits on its metrics, 0 where it keeps them all. A trial that does comes first."""
+    """Returns by how much the trial breaks limits on its metrics; 0 if it keeps them all, which ranks first."""
     return sum(violations(observation, limits)) if limits.expressions else 0.0
 
 
 def standings(
     observations: Iterable[Observation], levels: Sequence[int], score: Score, limits: Limits = NO_LIMITS
 ) -> tuple[tuple[Standing, ...], ...]:
-    """For each rung everyone who got there, best first, ties by number; who breaks `limits` behind all who keep them.
+    """Returns for each rung the trials that reached it, best first, ties by number.
 
-    A trial that failed, for whatever reason, counts as the worst in the first rung that it did not reach.
+    Trials that break `limits` rank below all that keep them. A trial that failed, for whatever reason, counts as the
+    worst in the first rung that it did not reach.
     """
     numbers: list[list[tuple[int, float]]] = [[] for _ in levels]
     values: list[list[tuple[float, ...]]] = [[] for _ in levels]
@@ -119,27 +119,34 @@ def standings(
 
 
 def quota(size: int, reduction_factor: int) -> int:
-    """How many of a rung's trials go on."""
+    """Returns how many of a rung's trials are promoted."""
     return size // reduction_factor
 
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """Where a trial stood in a rung when it was decided who goes on. Values are as reported, one per objective.
+    """The place of a trial in a rung when it was decided which are promoted.
 
-    `threshold` are the values of the last one that goes on, None if nobody does or it breaks a limit; `values` is None
-    if it failed. `score` and `limit` are what the two are ranked by, less is better; `broken` says what limits on
-    metrics it breaks.
+    Values are as reported, one per objective.
     """
 
+    #: the step of the rung
     level: int
+    #: counted from 1
     place: int
+    #: how many trials are in the rung
     size: int
+    #: how many of them are promoted
     goers: int
+    #: None if the trial failed
     values: tuple[float, ...] | None
+    #: the values of the last promoted trial; None if there is none or it breaks a limit
     threshold: tuple[float, ...] | None
+    #: what the trial is ranked by, less is better
     score: float = 0.0
+    #: the score of the last promoted trial
     limit: float = 0.0
+    #: the limits on metrics that the trial breaks, as text
     broken: tuple[str, ...] = ()
 
     @property
@@ -147,7 +154,7 @@ class Placing:
         return self.values is not None and self.place <= self.goers
 
     def text(self, objectives: Sequence[Objective], compare_by: str = "first", *, is_decided: bool = True) -> str:
-        """The decision in words, or how it stands before it is made."""
+        """Returns the decision as a sentence, or the present state if it is not made yet."""
         mine = "failed" if self.values is None else _named(self.values, objectives)
         if self.values is not None and (how := _score_text(self.score, objectives, compare_by)):
             mine += f", {how}"
@@ -168,8 +175,8 @@ class Placing:
         return f" (threshold {_score_text(self.limit, objectives, compare_by) or f'{self.threshold[0]:.6g}'})"
 
 
-def told(placing: Placing, problem: SearchProblem, observation: Observation, *, is_decided: bool = True) -> str:
-    """Where the trial of an observation stood, in words, with the limits that it breaks."""
+def placing_text(placing: Placing, problem: SearchProblem, observation: Observation, *, is_decided: bool = True) -> str:
+    """Returns the placing of an observation's trial as a sentence, with the limits that it breaks."""
     broken = complaints(observation, problem.space.limits)
     return replace(placing, broken=broken).text(problem.objectives, problem.search.compare_by, is_decided=is_decided)
 
@@ -177,7 +184,7 @@ def told(placing: Placing, problem: SearchProblem, observation: Observation, *, 
 def placings(
     rung: Sequence[Standing], level: int, goers: int, values: Callable[[int], tuple[float, ...] | None]
 ) -> dict[int, Placing]:
-    """By number, where each stands in a rung from which the best `goers` go on."""
+    """Returns the placing of each trial in a rung that promotes the best `goers`, by number."""
     last = rung[min(goers, len(rung)) - 1] if goers and rung else None
     is_limit = last is not None and last.score < math.inf and not last.broken
     threshold, limit = (values(last.number), last.score) if last is not None and is_limit else (None, 0.0)
@@ -194,7 +201,7 @@ def _named(values: Sequence[float], objectives: Sequence[Objective]) -> str:
 
 
 def _score_text(score: float, objectives: Sequence[Objective], compare_by: str) -> str:
-    """What several objectives were made into to compare them; "" where the first one alone counts."""
+    """Returns the score of several objectives as text; "" if only the first one counts."""
     if len(objectives) == 1 or compare_by == "first":
         return ""
     return f"weighted sum {score:.6g}" if compare_by == "weighted" else f"layer {int(score) + 1} of domination"

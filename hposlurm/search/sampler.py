@@ -1,6 +1,6 @@
-"""What proposes points: the one protocol that all samplers follow, and which class stands for which name.
+"""The protocol that all samplers follow, and the class of each name.
 
-Each class lies in a module of its own, imported where it is used: Optuna takes 0.2 s to import, SciPy 0.5 s.
+Each class has its own module, imported where it is used: Optuna takes 0.2 s to import, SciPy 0.5 s.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REJECTIONS = 400  # of a sampler's points in one call; then all are random
 
 
 class Sampler(Protocol):
-    """Proposes points, given what is known at one moment; it is built anew for each call of the search."""
+    """Proposes points, given what is known at one moment; each call of the search builds a new one."""
 
     @property
     def asks(self) -> int:
@@ -38,45 +38,45 @@ class Sampler(Protocol):
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """What is to be kept with the trial of the point that was asked for last, beside the origin."""
+        """Attributes to keep with the trial of the point that was asked for last, in addition to the origin."""
 
     def tell(self, lessons: Sequence[tuple[Observation, KnownPoint]]) -> None:
         """Learns from trials, each with its point in this space. Called once, before all else."""
 
     def ask(self) -> Point | None:
-        """Returns the point that it wants next, maybe an old one, maybe not allowed; None if it has no further one."""
+        """Returns the next point, which may be old or not allowed; None if there is no further one."""
 
     def expect(self, point: Point) -> None:
-        """Takes note of a point that will run, whether it was asked for or not."""
+        """Learns that a point will run, whether it was asked for or not."""
 
     def refuse(self, point: Point) -> None:
-        """Takes note of an answer that will not run."""
+        """Learns that an answer will not run."""
 
 
 class BlindSampler:
-    """What samplers have in common that never look at a trial's value."""
+    """The common part of samplers that ignore the trials' values."""
 
     asks = ASKS
     rejections = REJECTIONS
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """Nothing: each call of the search begins anew."""
+        """No attributes: each call of the search starts from the beginning."""
         return {}
 
     def tell(self, lessons: Sequence[tuple[Observation, KnownPoint]]) -> None:
-        """Nothing: values do not matter."""
+        """Does nothing: values do not matter."""
 
     def expect(self, point: Point) -> None:
-        """Nothing: what runs does not matter."""
+        """Does nothing: running trials do not matter."""
 
     def refuse(self, point: Point) -> None:
-        """Nothing: the next point is another one."""
+        """Does nothing: the next point is different anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """States what a sampler is built from."""
+    """The arguments that a sampler is built from."""
 
     name: str
     space: SearchSpace
@@ -85,9 +85,9 @@ class Asked:
     observations: Sequence[Observation]
     #: How many points are wanted in this call.
     n: int
-    #: The study's, for what has to be the same in every call.
+    #: The study's seed, for what must be the same in every call.
     seed: int
-    #: Another one in every call.
+    #: Different in every call.
     wave_seed: int
     startup_trials: int
     population_size: int | None
@@ -138,7 +138,7 @@ def _genetic(asked: Asked) -> Sampler:
     )
 
 
-#: What builds the sampler of each name in the table of algorithms.
+#: The function that builds the sampler of each name in the table of algorithms.
 BUILDERS: Mapping[str, Callable[[Asked], Sampler]] = {
     "grid": _grid,
     "random": _random,

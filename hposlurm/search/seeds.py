@@ -7,10 +7,10 @@ import json
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Returns a 31-bit number that depends on the parts, their order and their types alone.
+    """Returns a 31-bit number that depends only on the parts, their order and their types.
 
-    A fixed sampler seed would propose the same points in every process that suggests a wave, so each wave, and each
-    trial's own random numbers, take a seed derived from the study's. `hash()` is salted per process and will not do.
+    A fixed sampler seed would propose the same points in every wave, so each wave, and each trial's random numbers, use
+    a seed that is derived from the study's. `hash()` is salted per process and cannot be used.
     """
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF

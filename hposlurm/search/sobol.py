@@ -12,7 +12,7 @@ from hposlurm.search.unit import from_unit
 from hposlurm.space import SearchSpace
 
 LENGTH = 2**30  # of the sequence
-SKIPS = 1000  # points of the sequence that are old or not allowed; then a random one is taken
+SKIPS = 1000  # points of the sequence may be old or not allowed in a row; then a random one is taken
 _BLOCK = 64
 
 
@@ -29,7 +29,7 @@ class SobolSampler(BlindSampler):
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """Returns the index of the point that was asked for last."""
+        """The index of the point that was asked for last."""
         return {"sobol": self._index}
 
     def ask(self) -> Point | None:
@@ -39,19 +39,19 @@ class SobolSampler(BlindSampler):
 
 
 def sobol_points(space: SearchSpace, seed: int, start: int) -> Iterator[tuple[int, Point]]:
-    """Yields the points of the study's one sequence from index `start` on, each with its index.
+    """Yields the points of the study's sequence from index `start` on, each with its index.
 
-    Every parameter has a dimension of its own, which a point in which it is inactive does not use: so two points can
-    be the same configuration, and constraints may forbid one.
+    Every parameter has its own dimension, even in points where it is inactive. So two points can be the same
+    configuration, and constraints may forbid a point.
     """
     from scipy.stats.qmc import Sobol  # takes 0.5 s to import, which no other search needs
 
-    # The sequence of a space is that of its size: another parameter makes another one
+    # The sequence depends on the number of parameters: a further parameter gives another one
     engine = Sobol(max(1, len(space.parameters)), scramble=True, rng=derive_seed(seed, "sobol"))
     if start:
         engine.fast_forward(start)
     while start < LENGTH:
-        # A draw of a power of 2 that begins at a multiple of it: Sobol warns of a first one that is not
+        # Draws end at multiples of a power of 2: Sobol warns if the first draw does not have such a size
         rows = engine.random(_BLOCK - start % _BLOCK).tolist()
         for row in rows:
             yield start, _point(space, row)

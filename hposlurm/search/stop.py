@@ -1,4 +1,4 @@
-"""The rule by which workers end trials at a report, as the study file has it."""
+"""Builds the rule by which workers end trials at a report from the study file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def stop_rule(search: SearchSpec, objectives: Sequence[Objective]) -> StopRule | None:
-    """What a wave's plan keeps of it; None if every trial is trained as far as it was assigned."""
+    """Returns the rule for a wave's plan; None if no trial is stopped before its assignment ends."""
     if search.stop_by is None:
         return None
     rule = PRUNERS[search.stop_by]

@@ -1,4 +1,4 @@
-"""The search as one pure function: history in, parameters out."""
+"""Suggests new configurations: a pure function of the history."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Returns up to `n` new configurations; the same arguments give the same answer in every process.
 
-    `seed` is the *study's* seed for every wave: the wave's own seed is derived from it and from how many observations
-    there are, and the order of a grid or a sequence must stay the same over waves. `startup_trials` is how many trials
-    must have ended with a value before tpe or gp is used; until then they draw at random. `population_size` is that of
-    cmaes (None: at least 4 + 3 ln d for d parameters, in whole first waves), nsga2 and nsga3 (None: 50).
+    `seed` is the *study's* seed in every wave: the wave's seed is derived from it and the number of observations, and
+    the order of a grid or a sequence stays the same over waves. `startup_trials` is how many trials must have ended
+    with a value before tpe or gp is used; until then points are random. `population_size` is that of cmaes (None: at
+    least 4 + 3 ln d for d parameters, in whole first waves), nsga2 and nsga3 (None: 50).
 
     Fewer than `n`, possibly none, means that the space is exhausted: no trial's configuration is ever proposed again,
     whatever the trial's state, and no configuration breaks a constraint. (In a space that is infinite or has over
     20,000 allowed points it means that 50,000 draws found no new one.)
-    What is in `enqueue` comes first, each entry once. Behind that, before anything else was proposed, come the default
-    values. `prior` are trials of other studies: what is learnt from counts them in, and nothing else does.
-    `points` is what is known of the space's points already.
+    The entries of `enqueue` come first, each once. After those come the default values, before anything else is
+    proposed. `prior` are trials of other studies: samplers learn from them, nothing else counts them. `points` caches
+    what is known of the space's points.
 
-    Raises RequestError for an algorithm that is unknown, cannot do this or lacks a package, SpaceError for a grid over
-    a continuous parameter.
+    Raises RequestError for an algorithm that is unknown, cannot search this space or lacks a package, and SpaceError
+    for a grid over a continuous parameter.
     """
     if algorithm not in BUILDERS:
         raise RequestError(f"search: {algorithm!r} is not one of {', '.join(BUILDERS)}")
@@ -84,7 +84,7 @@ def suggest(
 
 
 def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> KnownPoint:
-    """Returns the point with the limits that its trial broke, which samplers learn as they do constraints."""
+    """Returns the point with the limits that its trial broke; samplers learn them like constraints."""
     if not space.limits.expressions or observation.values is None:
         return point
     broken = violations(observation, space.limits)
@@ -92,7 +92,7 @@ def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> 
 
 
 def _by_name(traits: SamplerTraits, asked: Asked, lessons: Sequence[Lesson]) -> Propose:
-    """Returns what proposes by the sampler that is asked; random points where it knows too little to begin."""
+    """Returns a function that proposes by the sampler that is asked for, or at random if too little is known."""
     if traits.has_startup and sum(_teaches(traits, o) for o, _ in lessons) < asked.startup_trials:
         return at_random(asked.unseen)
     sampler = BUILDERS[asked.name](asked)
@@ -101,14 +101,14 @@ def _by_name(traits: SamplerTraits, asked: Asked, lessons: Sequence[Lesson]) -> 
 
 
 def _teaches(traits: SamplerTraits, observation: Observation) -> bool:
-    """True if the sampler may begin once there are enough such trials."""
+    """True if the trial counts among those that the sampler needs to begin."""
     if traits.completed_only:
         return observation.state is TrialState.COMPLETE
     return observation.state in (TrialState.COMPLETE, TrialState.PRUNED) or observation.infeasible
 
 
 def _is_sound(observation: Observation, objectives: Sequence[Objective]) -> bool:
-    """Whether the observation has the values that its state promises for these objectives."""
+    """True if the observation has the values that its state requires for these objectives."""
     values = observation.values
     if observation.state is TrialState.COMPLETE and values is None:
         return False

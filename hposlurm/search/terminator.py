@@ -1,6 +1,6 @@
-"""Asks Optuna's terminator whether a further trial still promises more than the noise of an evaluation.
+"""Asks Optuna's terminator whether a further trial promises more than the noise of an evaluation.
 
-Optuna's Gaussian process needs PyTorch and SciPy; nothing is imported before a study asks for the rule.
+Optuna's Gaussian process needs PyTorch and SciPy; both are imported only if a study uses the rule.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from hposlurm.trial import Objective, TrialState
 if TYPE_CHECKING:
     from optuna.study import Study
 
-# Completed trials before the rule is asked: the bound on the regret means little earlier, and the noise that is not
-# given is taken from what the 11th to the 30th trial promised.
+# Completed trials before the rule is asked: the bound on the regret means little earlier. Noise that is not given is
+# estimated from the expected improvement of the 11th to the 30th trial.
 LEAST_WITH_NOISE = 20
 LEAST_WITHOUT = 30
 _NEEDS = ("torch", "scipy")
 
 
 def require_packages() -> None:
-    """Raises RequestError if the rule could not be asked in this Python."""
+    """Raises RequestError if this Python lacks a package that the rule needs."""
     missing = [name for name in _NEEDS if find_spec(name) is None]
     if missing:
         raise RequestError(
@@ -43,12 +43,12 @@ def promises_nothing(
     observations: Sequence[Observation],
     seed: int,
 ) -> str | None:
-    """Returns why the study should end, as a sentence; None where it should not, or too little is known.
+    """Returns why the study should end, as a sentence; None if it should not, or if too little is known.
 
-    With a number, the noise of an evaluation, the regret that may be left is held against it (RegretBoundEvaluator).
-    With true, the expected gap to the best of the model is held against a hundredth of what it was in early trials
-    (EMMREvaluator, MedianErrorEvaluator). Only completed trials within the space that keep its limits are looked at.
-    The same arguments give the same answer. Raises RequestError if PyTorch or SciPy is missing.
+    If `rule` is a number, the noise of an evaluation, the possible remaining regret is compared with it
+    (RegretBoundEvaluator). If it is true, the model's expected gap to the best is compared with a hundredth of the gap
+    in early trials (EMMREvaluator, MedianErrorEvaluator). Only completed trials in the space that keep its limits
+    count. The same arguments give the same answer. Raises RequestError if PyTorch or SciPy is missing.
     """
     if rule is False or len(objectives) != 1:
         return None
@@ -76,7 +76,7 @@ def _ask(
 ) -> str | None:
     from optuna import terminator as rules
 
-    from hposlurm.search.optuna_study import quiet, told_study
+    from hposlurm.search.optuna_study import quiet, study_of
 
     with quiet():
         improvement: rules.BaseImprovementEvaluator
@@ -86,7 +86,7 @@ def _ask(
             error = rules.MedianErrorEvaluator(rules.EMMREvaluator(seed=seed))
         else:
             improvement, error = rules.RegretBoundEvaluator(seed=seed), rules.StaticErrorEvaluator(noise)
-        study: Study = told_study(space, objective, known)
+        study: Study = study_of(space, objective, known)
         trials = study.get_trials(deepcopy=False)
         left = improvement.evaluate(trials, study.direction)
         bound = error.evaluate(trials, study.direction)

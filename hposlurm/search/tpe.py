@@ -28,7 +28,7 @@ _TAUGHT = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.RUNNING)
 
 
 class TpeSampler(OptunaStudy):
-    """Proposes by TPE, as Optuna has it."""
+    """Proposes by Optuna's TPE."""
 
     def __init__(self, space: SearchSpace, objectives: Sequence[Objective], seed: int, startup_trials: int) -> None:
         is_conditional = any(p.condition is not None for p in space.parameters)
@@ -46,7 +46,7 @@ class TpeSampler(OptunaStudy):
         if observation.state is TrialState.COMPLETE:
             self.add(point, OptunaState.COMPLETE, values, constraints=constraints)
         elif observation.state is TrialState.PRUNED:
-            # Optuna ranks pruned trials by how far they got, then by their last value, and for one objective only
+            # Optuna ranks pruned trials by their last step, then by their last value, and only for one objective
             step = observation.curve[-1][0] if observation.curve else 0
             report = (step, values[0]) if values is not None and self._is_single else None
             self.add(point, OptunaState.PRUNED, report=report, constraints=constraints)
@@ -68,9 +68,9 @@ class TpeSampler(OptunaStudy):
             self.add(self._points.of(point), OptunaState.RUNNING)
 
     def refuse(self, point: Point) -> None:
-        """An old point counts as running; one that is not allowed as a trial that violated its constraints.
+        """Counts an old point as running, and one that is not allowed as a trial that violated its constraints.
 
-        That one has no value. This is how Optuna learns where nothing is allowed.
+        The second has no value: so Optuna learns where nothing is allowed.
         """
         known = self._points.of(point)
         if all(v <= 0 for v in known.violations):
@@ -83,8 +83,8 @@ class TpeSampler(OptunaStudy):
 def tpe_sampler(seed: int, startup_trials: int, is_conditional: bool) -> optuna.samplers.TPESampler:
     """Returns Optuna's TPE with every flag set that is not deprecated.
 
-    Defaults of these changed between 4 and 5. The deprecated ones turn into constants, the values that they have now.
-    `group` is experimental and slower; only a space in which parameters come and go needs it.
+    Their defaults changed between Optuna 4 and 5. The deprecated flags become constants with their present values.
+    `group` is experimental and slower; only a space with conditional parameters needs it.
     """
     with quiet():
         return QuickTpeSampler(
@@ -100,8 +100,8 @@ def tpe_sampler(seed: int, startup_trials: int, is_conditional: bool) -> optuna.
 class QuickTpeSampler(BranchSpace, optuna.samplers.TPESampler):
     """Optuna's TPE with the same answers in a fraction of the time.
 
-    For each point that is asked for, Optuna splits the trials into good and bad ones anew, and goes through all their
-    values. Here that is done once, and again only when a trial with a value was told since.
+    For each point Optuna splits the trials into good and bad ones again, and reads all their values. Here that is done
+    once, and again only after a trial with a value was added.
     """
 
     _good: list[FrozenTrial]
@@ -142,7 +142,7 @@ class QuickTpeSampler(BranchSpace, optuna.samplers.TPESampler):
         pick = itemgetter(*search_space) if len(search_space) > 1 else _only(*search_space)
         rows = []
         for trial in trials:
-            with suppress(KeyError):  # of another branch
+            with suppress(KeyError):  # a trial of another branch
                 rows.append(pick(trial._params))
         table = np.asarray(rows, dtype=float).reshape(len(rows), len(search_space))
         return {name: table[:, i] for i, name in enumerate(search_space)}

@@ -8,7 +8,7 @@ from hposlurm.search.unseen import UnseenPoints
 
 
 class RandomSampler(BlindSampler):
-    """Draws each point at random, of those that are allowed and new."""
+    """Draws each point at random from those that are allowed and new."""
 
     def __init__(self, unseen: UnseenPoints) -> None:
         self._unseen = unseen

@@ -13,12 +13,12 @@ from hposlurm.trial import ParamValue
 
 
 def is_discrete(parameter: Parameter) -> bool:
-    """True if the parameter has values that can be counted; a range of floats without a step has not."""
+    """True if the parameter's values can be counted; those of a float range without a step cannot."""
     return not isinstance(parameter, FloatParameter) or parameter.step is not None
 
 
 def index_of(parameter: Parameter, value: ParamValue) -> int:
-    """Returns the index of `value` among the values of a discrete parameter, which must have it."""
+    """Returns the index of `value`, which must be one of the values of a discrete parameter."""
     if isinstance(parameter, CategoricalParameter):
         return choice_index(parameter, value)
     assert isinstance(value, int | float)
@@ -55,7 +55,7 @@ def from_unit(parameter: Parameter, coordinate: float) -> ParamValue:
 
 
 def to_unit(parameter: Parameter, value: ParamValue) -> float:
-    """Returns the coordinate of `value`, which must be one of the parameter's: the middle of its share if discrete."""
+    """Returns the coordinate of `value`, one of the parameter's values; of a discrete value the middle of its share."""
     if parameter.size == 1:
         return 0.5
     if isinstance(parameter, FloatParameter) and parameter.step is None:
@@ -71,5 +71,5 @@ def to_unit(parameter: Parameter, value: ParamValue) -> float:
 
 
 def _log_bounds(parameter: IntParameter) -> tuple[float, float]:
-    # Half a unit more at both ends, so that the two outermost numbers get their full share
+    # Half a unit more at both ends gives the lowest and the highest number their full share
     return math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)

@@ -1,4 +1,4 @@
-"""Random points that are allowed and were not there before. Standard library only."""
+"""Draws random points that are allowed and new. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hposlurm.search.points import Identity, Point, draw_point, identity
 from hposlurm.space import SearchSpace
 
 QUICK_DRAWS = 100
-ENUMERABLE = 20_000  # points; listing so many takes well under a second
-DRAWS = 50_000  # finds a region of a thousandth of the space all but surely
+ENUMERABLE = 20_000  # points; a list of so many takes well under a second
+DRAWS = 50_000  # enough to find a region of a thousandth of the space almost surely
 
 
 class UnseenPoints:
-    """Random feasible points of `space` that are not in `seen`; whoever uses a point adds it there."""
+    """Random feasible points of `space` that are not in `seen`; a caller that uses a point adds it there."""
 
     def __init__(self, space: SearchSpace, rng: Random, seen: set[Identity]) -> None:
         self._space = space
@@ -26,27 +26,27 @@ class UnseenPoints:
 
     @property
     def seen(self) -> Set[Identity]:
-        """Returns what was there before, as of now."""
+        """The points that were proposed before, as of now."""
         return self._seen
 
     def accepts(self, point: Point) -> bool:
         return identity(point) not in self._seen and self._space.is_feasible(point)
 
     def is_exhausted(self) -> bool:
-        """Whether it is certain that no point is left: only in a space of at most ENUMERABLE points."""
+        """True if certainly no point is left: only in a space of at most ENUMERABLE points."""
         if len(self._seen) <= self._exceeds:
             return False
-        most = min(2 * len(self._seen), ENUMERABLE)  # not counted again for every point that comes
+        most = min(2 * len(self._seen), ENUMERABLE)  # so that the space is not counted again for every new point
         if self._space.cardinality(most) is None:
             self._exceeds = most if most < ENUMERABLE else sys.maxsize
             return False
         return all(identity(point) in self._seen for point in self._space.grid_points())
 
     def draw(self) -> Point | None:
-        """Returns a new point, or None: the space is exhausted, or too few of its points are allowed to find one.
+        """Returns a new point, or None if the space is exhausted or so few points are allowed that none is found.
 
-        Draws until one fits. Where that does not work soon and the space has at most ENUMERABLE points, one of those
-        that are left; so in such a space None is certain.
+        Draws until one fits. If none fits soon and the space has at most ENUMERABLE points, takes one of the remaining
+        points; so in such a space None means exhausted.
         """
         if self._listed is not None:
             return self._from_list(self._listed)

@@ -195,7 +195,7 @@ def test_what_promoted_trials_say_of_the_rungs_is_called_unfair(tmp_path: Path) 
     directory, _ = played(tmp_path, {"algorithm": "asha", **RUNGS}, 80)
     about = explain_study(replay(directory))
     assert about.premise is not None and not about.premise.is_fair
-    assert "among those that were sent on for being good" in about.premise.text
+    assert "among those that were promoted because they were good" in about.premise.text
     assert about.premise.rungs[0].reached == 80 and about.premise.rungs[0].sent_on >= 26
 
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState as OptunaState
 from hposlurm.search import Observation, Suggestion, optuna_study, suggest, tpe
 from hposlurm.search.known import KnownPoints
 from hposlurm.search.memory import SearchMemory
-from hposlurm.search.optuna_study import OptunaStudy, ToldTrial
+from hposlurm.search.optuna_study import OptunaStudy, SharedTrial
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from hposlurm.trial import Objective, TrialState
 from tests.search.studies import LOSS, NARROW, NESTED, SQUARE, drawn
@@ -57,7 +57,7 @@ def test_quick_tpe_answers_as_optuna_does(
     # now without any of the short cuts: Optuna copies and checks every trial, and infers and splits at every ask
     monkeypatch.setattr(tpe, "QuickTpeSampler", optuna.samplers.TPESampler)
 
-    def whole(told: ToldTrial) -> FrozenTrial:
+    def whole(told: SharedTrial) -> FrozenTrial:
         return create_trial(
             state=told.state,
             values=told.values,

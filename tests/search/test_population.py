@@ -82,7 +82,9 @@ def test_what_does_not_fit_into_the_memory_is_replaced_for_that() -> None:
     one, two, three = members(0.3, 0.1, 0.4)
     oom = replace(members(None)[0], number=3, infeasible=True)
     (copy,) = select(problem(), [one, two, three, oom], 2, 1) or []
-    assert copy.reason.startswith("generation 0, step 2: failed by its configuration; replaced by a copy of trial 1")
+    assert copy.reason.startswith(
+        "generation 0, step 2: failed because of its configuration; replaced by a copy of trial 1"
+    )
 
 
 def test_who_breaks_a_limit_is_behind_everyone_who_keeps_it() -> None:

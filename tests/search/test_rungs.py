@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hposlurm.decisions import problem_of
 from hposlurm.pruning.scoring import scoring
 from hposlurm.search.observation import Observation
-from hposlurm.search.rungs import is_sent_to, placings, rung_levels, standings, told, value_at
+from hposlurm.search.rungs import is_sent_to, placing_text, placings, rung_levels, standings, value_at
 from hposlurm.space.expressions import parse
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.spec import parse as parse_spec
@@ -95,7 +95,7 @@ def told_of(observations: list[Observation], number: int, goers: int, **search: 
     score = scoring(problem.objectives, problem.search.compare_by)
     (rung,) = standings(observations, (1,), score, problem.space.limits)
     placing = placings(rung, 1, goers, lambda n: value_at(observations[n], 1))[number]
-    return told(placing, problem, observations[number])
+    return placing_text(placing, problem, observations[number])
 
 
 def test_a_decision_says_which_limit_was_broken() -> None:

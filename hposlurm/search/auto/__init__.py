@@ -1,4 +1,4 @@
-"""The default search, `algorithm: auto`: a model over all rungs proposes, promotion decides how far each trial goes."""
+"""The default search, `algorithm: auto`: a model of all rungs proposes, promotion decides how far trials train."""
 
 from hposlurm.search.auto.recipe import next_requests, trusted_rungs_of
 

@@ -1,4 +1,4 @@
-"""Data, candidates and expected improvement for the Gaussian process."""
+"""Prepares data and candidates for the Gaussian process, and computes the expected improvement."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scipy.special import ndtr
 
 from hposlurm.search.auto.encoding import Encoder, Floats
 
-# Candidates of a suggestion: half at random, so that no region is forgotten, half near the best points. With those of
-# the surrogate's rounds they are 500. Their number was not tuned.
+# Candidates of a suggestion: half at random, so that no region is ignored, half near the best points. With those of the
+# surrogate's rounds there are 500. Their number was not tuned.
 UNIFORM = 150
 MUTATIONS = 150
-# How far a mutation goes, in units of a parameter's range. With .02 to .5 and fewer proposals by the process the regret
-# on nine LCBench tasks was .131/.039/.014 at 5/12/25 full trainings, now it is .108/.023/.007.
+# The size of a mutation, in units of a parameter's range. With .02 to .5 and fewer proposals by the process the regret
+# on nine LCBench tasks was .131/.039/.014 at 5/12/25 full trainings; now it is .108/.023/.007.
 SCALES = (0.01, 0.3)
 MUTATED = 0.5  # the share of the parameters that a mutation changes; not tuned
-# In standard deviations. Beyond it the two terms of the improvement cancel to the last digits, so that the asymptote of
-# its logarithm is used: ndtr(-8) is 6e-16.
+# In standard deviations. Below it the two terms of the improvement cancel to the last digits, so the asymptote of its
+# logarithm is used: ndtr(-8) is 6e-16.
 FAR = -8.0
-# In spreads from the median. A loss worse than that says no more, and would flatten all others. Not tuned.
+# In spreads from the median. A worse loss has no further information, and would flatten all others. Not tuned.
 WORST = 20.0
 GOOD = 0.1  # the quantile whose distance from the median is the spread: the scale of the good half. Not tuned.
 
@@ -29,7 +29,7 @@ Indices = NDArray[np.int64]
 
 
 def standardised(losses: Floats) -> Floats:
-    """Returns the losses with mean 0 and spread 1: good ones in full, bad ones compressed, infinite ones worst."""
+    """Returns the losses with mean 0 and spread 1; good ones are linear, bad ones compressed, infinite ones worst."""
     finite = losses[np.isfinite(losses)]
     if not len(finite):
         return np.zeros(len(losses))
@@ -43,7 +43,7 @@ def standardised(losses: Floats) -> Floats:
 
 
 def chosen_data(losses: Floats, rungs: Indices, rng: np.random.Generator, most: int) -> Indices:
-    """Returns the (trial, rung, loss) triples to learn from: all, or the best of each rung and some of the others."""
+    """Returns the indices of (trial, rung, loss) triples to learn from: all, or each rung's best and some others."""
     n = len(losses)
     if n <= most:
         return np.arange(n)
@@ -64,9 +64,9 @@ def candidates(encoder: Encoder, rng: np.random.Generator, parents: Floats) -> F
 
 
 def mutations(encoder: Encoder, rng: np.random.Generator, parents: Floats, n: int) -> Floats:
-    """Returns rows near those of `parents`: some parameters moved by a distance that is drawn for each row.
+    """Returns `n` rows near those of `parents`: some parameters are moved by a distance that is drawn for each row.
 
-    They are clipped at the faces of the box, not reflected: many an optimum lies on one. With reflection the regret on
+    They are clipped at the faces of the box, not reflected: many optima lie on a face. With reflection the regret on
     three tasks (5 seeds) was three to six times as high.
     """
     if not encoder.size or not len(parents):
@@ -83,7 +83,7 @@ def mutations(encoder: Encoder, rng: np.random.Generator, parents: Floats, n: in
 
 
 def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """Returns the logarithm of the expected improvement: how far below `best` a loss may lie, 0 where it lies above."""
+    """Returns the log of the expected improvement: of how far a loss lies below `best`, counted as 0 if above."""
     u = (best - mean) / deviation
     near = np.maximum(u, FAR)
     inner = near * ndtr(near) + np.exp(-0.5 * near * near) / math.sqrt(2 * math.pi)

@@ -1,8 +1,8 @@
-"""Points of a search space as rows of the unit cube, many at a time, and back.
+"""Translates points of a search space into rows of the unit cube, many at a time, and back.
 
 A row has one number per parameter: the coordinate of a number (see `hposlurm.search.unit`), the index of a choice, NaN
-where the parameter is inactive. A row that `snapped` returns belongs to exactly one point. Two points of a
-space have the same row only if they are the same configuration.
+if the parameter is inactive. A row that `snapped` returns belongs to exactly one point. Two points of a space have the
+same row only if they are the same configuration.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParam
 from hposlurm.trial import Params, ParamValue
 
 Floats = NDArray[np.float64]
-MISSING = 0.5  # the place of an inactive number for the model: as near to any value as can be
-MOST_KNOWN = 100_000  # places that an axis remembers: some 10 MB
+MISSING = 0.5  # the place of an inactive number for the model: the middle, nearest to all values
+MOST_KNOWN = 100_000  # places that an axis caches: about 10 MB
 _ABSENT = object()
 
 
@@ -30,11 +30,11 @@ class Axis:
     """Translates between the values of one parameter and their places in a row."""
 
     parameter: Parameter
-    #: the bounds of a continuous range, in logarithms where `log`
+    #: the bounds of a continuous range; their logarithms if `log`
     low: float
     high: float
     log: bool
-    #: how many values there are; None where the parameter is continuous
+    #: how many values there are; None if the parameter is continuous
     cells: int | None
     memo: dict[tuple[object, type], float] = field(default_factory=dict, compare=False, repr=False)
 
@@ -51,7 +51,7 @@ class Axis:
         if self.is_choice:
             return float(index_of(self.parameter, value))
         if self.cells is None and self.log:
-            # The difference of the logarithms, as in `places`; that of `to_unit` may have another last bit
+            # The difference of the logarithms, as in `places`; the last bit of `to_unit` may differ
             assert isinstance(value, int | float)
             return min(max((math.log(value) - self.low) / (self.high - self.low), 0.0), 1.0)
         return to_unit(self.parameter, value)
@@ -74,7 +74,7 @@ class Axis:
         return np.array(list(map(self.memo.__getitem__, keys)), dtype=float)
 
     def value(self, place: float) -> ParamValue:
-        """Returns the value in whose cell a place lies."""
+        """Returns the value whose cell contains a place."""
         if isinstance(self.parameter, CategoricalParameter):
             return nth_value(self.parameter, min(max(int(place), 0), self.parameter.size - 1))
         return from_unit(self.parameter, place)
@@ -94,7 +94,7 @@ class Encoder:
         self._is_conditional = any(p.condition is not None for p in space.parameters)
 
     def is_of(self, space: SearchSpace) -> bool:
-        """True if it translates for `space`, or for one that is written alike: 1 and true are equal for Python."""
+        """True if it translates for `space`, or for one with the same repr: 1 and true are equal for Python."""
         return space is self.space or repr(space) == self._text
 
     @property
@@ -102,9 +102,9 @@ class Encoder:
         return len(self.axes)
 
     def rows(self, points: Sequence[Params]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Returns the row of each point, and whether it lies in the space.
+        """Returns the row of each point, and True for each point in the space.
 
-        A point outside (a trial of an earlier, different space) gets a row of NaN.
+        A point outside (a trial of an earlier, different space) has a row of NaN.
         """
         rows = np.full((len(points), self.size), np.nan)
         inside = np.ones(len(points), dtype=bool)
@@ -121,7 +121,7 @@ class Encoder:
         return rows, inside
 
     def point(self, row: Floats) -> Point:
-        """Returns the point in whose cell a row lies; conditions decide which parameters it has."""
+        """Returns the point whose cell contains a row; conditions decide which parameters it has."""
         places = dict(zip(self.space.names, zip(self.axes, row.tolist(), strict=True), strict=True))
 
         def value(parameter: Parameter) -> ParamValue:
@@ -149,7 +149,7 @@ class Encoder:
         return result
 
     def features(self, rows: Floats) -> Floats:
-        """Returns coordinates for distances: numbers as they are, each choice as an axis, at equal distances."""
+        """Returns coordinates for distances: numbers unchanged, each choice as an axis, at equal distances."""
         blocks = []
         for j, axis in enumerate(self.axes):
             column = rows[:, j]
@@ -168,7 +168,7 @@ class Encoder:
         return self.snapped(rows)
 
     def _is_active(self, index: int, params: Params) -> bool:
-        """True if a conditional parameter is active; remembered by the values that its condition depends on."""
+        """True if a conditional parameter is active; cached by the values that its condition depends on."""
         parameter = self.axes[index].parameter
         assert parameter.condition is not None
         key = tuple(params.get(name) for name in sorted(parameter.condition.names))
@@ -184,7 +184,7 @@ class Encoder:
         return {a.parameter.name: params[a.parameter.name] for a in self.axes[:index] if a.parameter.name in params}
 
     def _blank(self, row: Floats) -> None:
-        """Puts NaN where the row's point has no value."""
+        """Sets the row's inactive parameters to NaN."""
         point: Point = {}
         for j, axis in enumerate(self.axes):
             if axis.parameter.condition is None or self._is_active(j, point):
@@ -203,13 +203,13 @@ def _axis(parameter: Parameter) -> Axis:
 
 
 def _table(axis: Axis) -> Callable[[Floats], Floats] | None:
-    """Returns the function that snaps a column of places; None where every place is its own."""
+    """Returns the function that snaps a column of places; None if every place is its own value."""
     if axis.cells is None:
         return None
     parameter = axis.parameter
     if axis.is_choice:
         return lambda column: np.clip(np.floor(column), 0, axis.choices - 1)
-    if axis.cells > 100_000:  # a table of them would take long to make
+    if axis.cells > 100_000:  # a table of them would take too long to build
         return lambda column: np.array([axis.place(axis.value(place)) for place in column.tolist()])
     places = np.array([axis.place(value) for value in parameter.values()])
     if isinstance(parameter, IntParameter) and parameter.log and axis.cells > 1:

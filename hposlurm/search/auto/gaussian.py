@@ -1,7 +1,7 @@
-"""A small Gaussian process: Matern-5/2 with one length scale per feature, and noise. Only numpy and scipy.
+"""A small Gaussian process: Matern-5/2 with one length scale per feature, and noise. Needs only NumPy and SciPy.
 
-Its settings are the most probable ones (MAP), found by L-BFGS with the exact gradient. All numbers that it takes and
-gives are standardised losses.
+Its settings are the most probable ones (MAP), found by L-BFGS with the exact gradient. Its input and output are
+standardised losses.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ Floats = NDArray[np.float64]
 LENGTH_BOUNDS = (0.05, 10.0)
 SCALE_BOUNDS = (0.05, 20.0)
 NOISE_BOUNDS = (1e-4, 1.0)
-# Mean and standard deviation of the logarithm. Long: with few trials a short one makes every new point a guess. It was
-# .5; with 1.5 and the surrogate's ROUNDS the regret is .82 ± .13 of that at 5 full trainings. The other two: not tuned.
+# Mean and standard deviation of the logarithm. Long, because with few trials a short length makes every new point a
+# guess. It was .5; with 1.5 and the surrogate's ROUNDS the regret is .82 ± .13 times as high at 5 full trainings. The
+# other two: not tuned.
 LENGTH_PRIOR = (math.log(1.5), 1.0)
 SCALE_PRIOR = (0.0, 1.0)
 NOISE_PRIOR = (math.log(0.01), 2.0)
 ITERATIONS = 30  # of L-BFGS from each start; not tuned
-JITTER = 1e-8  # on the diagonal, so that the matrix has a Cholesky factor where two rows are equal
+JITTER = 1e-8  # on the diagonal, so that the matrix has a Cholesky factor even if two rows are equal
 _ROOT5 = math.sqrt(5.0)
 
 
@@ -53,7 +54,7 @@ class Settings:
 
 
 class Process:
-    """Predicts losses by a Gaussian process with these settings, from losses `y` at the rows of `x`."""
+    """A Gaussian process with these settings that predicts losses from the losses `y` at the rows of `x`."""
 
     def __init__(self, settings: Settings, x: Floats, y: Floats) -> None:
         self._settings = settings
@@ -70,14 +71,14 @@ class Process:
         return np.asarray(self._kernel(x * self._inverse_lengths, self._x) @ self._weights)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Returns mean and standard deviation of the loss itself, without the noise of one evaluation."""
+        """Returns mean and standard deviation of the loss without the noise of one evaluation."""
         cross = self._kernel(x * self._inverse_lengths, self._x)
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         variance = self._scale - np.einsum("ij,ij->j", half, half)
         return cross @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
 
     def believing(self, x: Floats, y: Floats | None = None) -> Process:
-        """Returns the same process, which also believes that `y` (its own mean where None) was seen at `x`."""
+        """Returns the process with `y` (None: its own mean) as further losses at `x`."""
         if not len(x):
             return self
         believed = self.mean(x) if y is None else y
@@ -103,8 +104,8 @@ class Process:
 
 
 def fit(x: Floats, y: Floats, starts: Sequence[Settings]) -> Settings:
-    """Returns the most probable settings, searched for from each of `starts`: few points may mislead the search."""
-    from scipy.optimize import minimize  # 0.1 s to import, which only few suggestions need
+    """Returns the most probable settings; searches from each of `starts`, because few points may mislead a search."""
+    from scipy.optimize import minimize  # 0.1 s to import; only few suggestions need it
 
     squares = (x[:, None, :] - x[None, :, :]) ** 2
     features = x.shape[1]
@@ -126,10 +127,10 @@ def fit(x: Floats, y: Floats, starts: Sequence[Settings]) -> Settings:
 
 
 def negative_log_posterior(vector: Floats, squares: Floats, y: Floats) -> tuple[float, Floats]:
-    """Returns minus the log of likelihood times priors, and its gradient, at settings as of `Settings.vector`.
+    """Returns minus the log of likelihood times priors, and its gradient, at settings from `Settings.vector`.
 
-    `squares` holds the squared differences of all pairs of rows, one matrix per feature, the feature last. Returns
-    a huge value where the matrix has no Cholesky factor.
+    `squares` has the squared differences of all pairs of rows, one matrix per feature, the feature last. Returns a huge
+    value if the matrix has no Cholesky factor.
     """
     features = len(vector) - 2
     inverse_squares = np.exp(-2.0 * vector[:features])
@@ -146,7 +147,7 @@ def negative_log_posterior(vector: Floats, squares: Floats, y: Floats) -> tuple[
     weights = cho_solve((factor, True), y, check_finite=False)
     inverse = cho_solve((factor, True), np.eye(len(y)), check_finite=False)
     value = 0.5 * float(y @ weights) + float(np.log(np.diag(factor)).sum())
-    slope = 0.5 * (inverse - np.outer(weights, weights))  # of the value, by the entries of the gram matrix
+    slope = 0.5 * (inverse - np.outer(weights, weights))  # the derivative of the value by the Gram matrix's entries
     by_length = slope * fading * (1.0 + distance) * (5.0 / 3.0)
     gradient = np.empty_like(vector)
     gradient[:features] = np.einsum("ij,ijk->k", by_length, squares) * inverse_squares

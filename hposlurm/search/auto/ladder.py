@@ -1,4 +1,4 @@
-"""Chooses which paused trials go on: promotion as in asynchronous successive halving."""
+"""Chooses which paused trials are promoted, as in asynchronous successive halving."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hposlurm.search.auto.records import LossTable
 from hposlurm.search.rungs import Placing, quota
 from hposlurm.trial import Objective
 
-THROUGH_WHY = "let through to the end: what the rungs are judged by"
-EXHAUSTED_WHY = "the space has no new configuration: the best of those that wait goes on"
+THROUGH_WHY = "let through to the end, to measure how well the rungs predict it"
+EXHAUSTED_WHY = "the space has no new configuration: the best paused trial goes on"
 
-Promotion = tuple[int, str]  # the row of a trial that goes on, and why
+Promotion = tuple[int, str]  # the row of a promoted trial, and why
 
 
 def promotions(
     records: LossTable, lowest: int, factor: int, objectives: Sequence[Objective], *, is_last: bool = False
 ) -> Iterator[Promotion]:
-    """Yields each paused trial that goes on, the most urgent first.
+    """Yields each paused trial that is promoted, the most urgent first.
 
-    Trials that are let through come first; then, from the highest rung down, those that are among the best 1/factor of
-    all that got to their rung or failed on the way there. `is_last`: no new trials will come, so that at least one
-    trial of a rung goes on.
+    Trials that are let through come first. After those come, from the highest rung down, the best 1/factor of all
+    trials that reached the rung or failed on the way. `is_last`: no new trials will come, so at least one trial of each
+    rung is promoted.
     """
     waiting = records.is_paused & ~records.is_open & (records.target < records.top)
     yield from ((row, THROUGH_WHY) for row in np.flatnonzero(waiting & records.is_through).tolist())
@@ -56,7 +56,7 @@ def _placing(records: LossTable, k: int, order: NDArray[np.int64], size: int, go
 
 
 def best_first(records: LossTable) -> Iterator[Promotion]:
-    """Yields every paused trial, those of the highest rung first and there the best one."""
+    """Yields every paused trial, from the highest rung down, in each rung the best first."""
     waiting = records.is_paused & ~records.is_open
     for k in range(records.top - 1, -1, -1):
         here = np.flatnonzero(waiting & (records.target == k) & np.isfinite(records.losses[:, k]))

@@ -1,4 +1,4 @@
-"""Keeps what auto worked out for a study already."""
+"""Caches what auto computed for a study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHOLE: Levels = (None,)  # the one rung of a search without `max_resource`: the 
 
 
 class AutoMemory:
-    """The encoder of a space, and the tables that the study's own trials and those of other studies were read into."""
+    """The encoder of a space, and the tables of the study's own trials and of those of other studies."""
 
     def __init__(self, space: SearchSpace, objective: Objective, levels: Levels) -> None:
         self.encoder = Encoder(space)
@@ -29,7 +29,7 @@ class AutoMemory:
 
 
 def memory_of(problem: SearchProblem) -> AutoMemory:
-    """Returns what is kept for the problem, made anew if it was made for another one."""
+    """Returns the cache for the problem; replaces it if it was made for another one."""
     memory: SearchMemory = problem.memory
     asked = problem.space, problem.objectives[0], levels_of(problem.search) or WHOLE
     if memory.auto is None or not memory.auto.is_of(*asked):

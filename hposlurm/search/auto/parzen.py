@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator on rows of the unit cube: where good trials are denser than bad ones."""
+"""The tree-structured Parzen estimator on the unit cube: proposes where good trials are denser than bad ones."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from scipy.special import ndtr, ndtri
 
 from hposlurm.search.auto.encoding import Encoder, Floats
 
-# As in Optuna's TPE. A larger share of good trials and more candidates gained nothing.
+# As in Optuna's TPE. A larger share of good trials and more candidates brought no improvement.
 CANDIDATES = 24
 GOOD_SHARE = 0.1
 MOST_GOOD = 25
 RECENT = 25  # trials that count fully
-FINEST = 100  # no kernel is narrower than one of so many parts of the range
+FINEST = 100  # no kernel is narrower than this fraction (1/100) of the range
 MOST_BAD = 400  # kernels, drawn from all bad trials, for speed only; not tuned
 
 
 class Mixture:
-    """A mixture of products: of a truncated normal per number and a table per choice, and one broad kernel.
+    """A mixture with one kernel per row, and one broad kernel.
 
-    A kernel is uniform in a parameter that is inactive in it.
+    A kernel is a product of a truncated normal for each number and a table for each choice; it is uniform in a
+    parameter that is inactive in its row.
     """
 
     def __init__(self, encoder: Encoder, rows: Floats) -> None:
@@ -72,7 +73,7 @@ class Mixture:
         return 1 / (len(self._rows) + 1)
 
     def _spread(self, n: int) -> Floats:
-        """Returns, per kernel and number, the larger distance to its neighbours, the ends of the range included."""
+        """Returns the width of each kernel in each number: the larger distance to a neighbour or end of the range."""
         widths = np.ones((n, self._encoder.size))
         for j, axis in enumerate(self._encoder.axes):
             column = self._rows[:, j]
@@ -89,8 +90,8 @@ class Mixture:
 def propose(encoder: Encoder, rng: np.random.Generator, rows: Floats, losses: Floats, pending: Floats) -> Floats:
     """Returns rows of candidates, the most promising first.
 
-    `rows` and `losses` are trials of one rung in their order of time, `pending` those that nothing is known of yet:
-    they count as bad, so that the next suggestion lies elsewhere.
+    `rows` and `losses` are trials of one rung in order of time. `pending` are trials without a value yet: they count as
+    bad, so that the next suggestion lies elsewhere.
     """
     order = np.argsort(losses, kind="stable")
     count = min(math.ceil(GOOD_SHARE * len(rows)), MOST_GOOD)

@@ -19,34 +19,35 @@ from hposlurm.search.seeds import derive_seed
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.trial import Params
 
-SETTINGS = "gp"  # the attribute with the process's settings, of the trial whose suggestion found them
-# Who proposes a new trial; the rest, a tenth, are Parzen estimators. On nine LCBench tasks the regret at 5/12/25 full
-# trainings was .131/.039/.014 with 45 % by the process and longer steps (see SCALES), .108/.023/.007 with 85 %, and
-# .089/.029/.010 with all. A few proposals of other kinds stay, in case the process is wrong about a space.
+SETTINGS = "gp"  # the attribute of a trial with the process's settings that were fitted for its suggestion
+# The shares of random proposals and of the process; Parzen estimators propose the rest, a tenth. On nine LCBench tasks
+# the regret at 5/12/25 full trainings was .131/.039/.014 with 45 % by the process and longer steps (see SCALES),
+# .108/.023/.007 with 85 %, and .089/.029/.010 with all. A few proposals of other kinds remain, in case the process is
+# wrong about a space.
 RANDOM_SHARE = 0.05
 PROCESS_SHARE = 0.85
-RANDOM_DRAWS = 50  # at once; where none of them is new and allowed, UnseenPoints looks longer
-# The Parzen estimators learn from the highest rung with so many values, two more than there are parameters at least.
+RANDOM_DRAWS = 50  # at once; if none of them is new and allowed, UnseenPoints searches longer
+# The Parzen estimators learn from the highest rung with so many values, at least two more than there are parameters.
 # Not tuned.
 LEAST_AT_RUNG = 10
 
 
 class Proposer:
-    """Proposes one point after the other, each different from all in the history and from all before it."""
+    """Proposes points one by one, each different from all in the history and from those before it."""
 
     def __init__(
         self,
         encoder: Encoder,
-        #: The study's own trials, and after them those of other studies, which the models learn from.
+        #: The trials that the models learn from: the study's own, then those of other studies.
         records: LossTable,
-        #: The rung below which values say nothing about the end.
+        #: The rung below which values do not predict the end.
         lowest: int,
         #: Of the study's own trials.
         params: Sequence[Params],
         attrs: Sequence[Mapping[str, object]],
         #: Rows of the records: trials that wait below `lowest` and may be continued.
         left: Sequence[int],
-        #: Comes before anything else.
+        #: Suggestions that come before all others.
         first: Iterator[Suggestion],
         seed: int,
         #: How many trials must have a value before a model proposes.
@@ -72,7 +73,7 @@ class Proposer:
         self._kept: Kept | None = None
 
     def propose(self) -> Proposal | None:
-        """Returns the next point; None where no new one is found: the space is exhausted."""
+        """Returns the next point; None if no new one is found: the space is exhausted."""
         count = len(self._params) + len(self._taken)
         if (given := next(self._first_ones, None)) is not None:
             return self._take(Proposal(given.params, dict(given.attrs)))
@@ -165,7 +166,7 @@ def _plain(rng: np.random.Generator) -> Random:
 
 
 def _keys(rows: Floats) -> list[bytes]:
-    # 1e-10 of a range apart is the same point: another process may compute another last bit
+    # Rows within 1e-10 of a range are the same point: another process may compute a different last bit
     return [row.tobytes() for row in np.round(rows, 10) + 0.0]
 
 

@@ -1,4 +1,4 @@
-"""Decides for the default search which trials go on, which are new, and how far each is trained."""
+"""Decides for the default search which trials are promoted, which are new, and how far each is trained."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
 
-# The share of new trials that go to the end whatever their rungs say. Not tuned: without them nothing would tell later
-# that rungs stopped predicting.
+# The share of new trials that are trained to the end whatever their rungs show. Not tuned: without them it would stay
+# unknown later if rungs stopped predicting the end.
 THROUGH_SHARE = 0.1
-# It is at least so many times the doubt in the lowest rung: all new trials at even odds. With once the doubt the regret
-# was .69 ± .09 of that before on rungs that say nothing and .74 ± .07 on ordinary tasks, with twice .60 ± .07 and
-# .81 ± .08.
+# The share is at least this many times the doubt in the lowest rung: at even odds all new trials. Compared with no such
+# rule, the regret was .69 ± .09 times as high on rungs without information and .74 ± .07 on ordinary tasks with once
+# the doubt, .60 ± .07 and .81 ± .08 with twice.
 THROUGH_DOUBT = 2.0
-# The first trials go through, six of them, or ten where so many start before any other has ended: the sooner some have
-# ended, the sooner it is known whether rungs predict the end. Trained while nothing else is known, they cost little.
+# The first trials are let through: six, or ten if that many start before the first has ended. The sooner some have
+# ended, the sooner it is known whether rungs predict the end. They cost little while nothing else is known.
 FIRST_THROUGH = 6
 AT_ONCE = 10
-AGAIN_WHY = "proposed again: the rung at which it waits says nothing about the end"
+AGAIN_WHY = "proposed again: its present rung does not predict the end"
 
 
 def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
-    """Returns up to `n` requests: first trials that go on, then new ones. The same arguments give the same answer.
+    """Returns up to `n` requests: promotions first, then new trials. The same arguments give the same answer.
 
-    Trials go on from rung to rung as in asynchronous successive halving, as far as rungs predict the end in this
-    study. Some are let through to the end whatever their rungs say; that is judged by those. Once no new
-    trial may come and none is under way, every rung that sent nobody on sends its best one; once the space has no new
-    point, all trials that wait go on. With several objectives every trial is trained to its end, and TPE proposes.
+    Trials are promoted from rung to rung as in asynchronous successive halving, as far as rungs predict the end in this
+    study. Some are let through to the end whatever their rungs show: they measure how well rungs predict it. Once no
+    new trial may come and none is running, each rung without a promotion promotes its best trial; once the space has no
+    new point, all paused trials are promoted. With several objectives every trial is trained to the end, and TPE
+    proposes.
     """
     if len(problem.objectives) > 1:
         return _several(problem, observations, n)
@@ -85,7 +86,7 @@ def _several(problem: SearchProblem, observations: Sequence[Observation], n: int
 
 
 def trusted_rungs_of(problem: SearchProblem, observations: Sequence[Observation]) -> TrustedRungs:
-    """Returns what these records say about the rungs: whether early values predict late ones."""
+    """Returns what these records show about the rungs: how well early values predict the final ones."""
     return trusted_rungs(memory_of(problem).own.read(observations))
 
 
@@ -101,7 +102,7 @@ def _new_requests(
     if n <= 0:
         return [], False
     search, memory = problem.search, memory_of(problem)
-    behind = records.is_paused & ~records.is_open & (records.target < trusted.lowest)
+    below = records.is_paused & ~records.is_open & (records.target < trusted.lowest)
     learned = records
     if problem.prior:
         learned = joined(records, memory.prior.read(problem.prior))
@@ -111,7 +112,7 @@ def _new_requests(
         trusted.lowest,
         [o.params for o in observations],
         [o.attrs for o in observations],
-        np.flatnonzero(behind).tolist(),
+        np.flatnonzero(below).tolist(),
         enqueued(problem.space, search.enqueue, observations, search.seed),
         search.seed,
         search.startup_trials,
@@ -156,7 +157,7 @@ def _start(proposal: Proposal, is_through: bool, trusted: TrustedRungs) -> Train
 
 
 def _is_through(problem: SearchProblem, number: int, trusted: TrustedRungs) -> bool:
-    """True for a share of the trials, drawn for the number of each; for all where none is stopped any more."""
+    """True for a share of the trials, drawn by their numbers; for all if none is stopped any more."""
     share = max(THROUGH_SHARE, THROUGH_DOUBT * trusted.doubt)
     draw = np.random.default_rng(derive_seed(problem.search.seed, "through", number)).random()
     return trusted.is_full or bool(draw < share)

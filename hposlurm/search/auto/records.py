@@ -1,4 +1,4 @@
-"""The observations as arrays: one row per trial, one column of losses per rung."""
+"""Reads observations into arrays: one row per trial, one column of losses per rung."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hposlurm.search.observation import Observation
 from hposlurm.search.rungs import broken_by
 from hposlurm.trial import Direction, Objective, TrialState
 
-THROUGH = "through"  # the attribute of a trial that goes on to the end whatever its rungs say
+THROUGH = "through"  # the attribute of a trial that is trained to the end whatever its rungs show
 
 
 @dataclass(frozen=True, slots=True)
 class LossTable:
-    """What the search reads from the history: each array has one entry per trial."""
+    """The history as the search reads it: each array has one entry per trial."""
 
-    #: the steps of the rungs; None: the training's own end
+    #: the steps of the rungs; None: the training code's own end
     levels: tuple[int | None, ...]
     numbers: NDArray[np.int64]
     #: the points in the unit cube
     rows: Floats
-    #: whether the configuration lies in the space as it is now
+    #: True if the configuration lies in the present space
     inside: NDArray[np.bool_]
-    #: one column per rung: the value there, negated where the objective is maximised; NaN where there is none (yet),
-    #: infinite where the trial ended its assignment without one
+    #: one column per rung: the value there, negated if the objective is maximised; NaN if there is none (yet), infinite
+    #: if the trial ended its assignment without one
     losses: Floats
-    #: by how much the trial breaks limits on its metrics, 0 where it keeps all
+    #: by how much the trial breaks limits on its metrics; 0 if it keeps all
     broken: Floats
     #: the rung at which the newest assignment ends
     target: NDArray[np.int64]
@@ -43,10 +43,10 @@ class LossTable:
     is_failed: NDArray[np.bool_]
     is_infeasible: NDArray[np.bool_]
     is_through: NDArray[np.bool_]
-    is_maximised: bool = False  # whether the losses are the negated values
+    is_maximised: bool = False  # True if the losses are the negated values
 
     def from_rung(self, lowest: int) -> LossTable:
-        """Returns the same without what trials reported below a rung."""
+        """Returns the table without the losses below a rung."""
         if lowest == 0:
             return self
         hidden = np.arange(len(self.levels)) < lowest
@@ -59,7 +59,7 @@ class LossTable:
         return np.where(is_bad, math.inf, self.losses)
 
     def best(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """Returns `rows` by their losses at rung `k`, the best first; trials that break a limit come last."""
+        """Returns `rows` sorted by their losses at rung `k`, the best first; trials that break a limit come last."""
         return rows[np.lexsort((self.losses[rows, k], self.broken[rows]))]
 
     def __len__(self) -> int:
@@ -72,9 +72,9 @@ class LossTable:
 
 
 class LossTables:
-    """Reads the observations of one study into tables, again and again; the last rung of `levels` is the end.
+    """Reads the observations of one study into tables, call after call; the last rung of `levels` is the end.
 
-    The very same observation, which never changes, is not translated again: only what is new since the last time is.
+    Only observations that are new since the last call are translated: an observation never changes.
     """
 
     def __init__(self, encoder: Encoder, objective: Objective, levels: tuple[int | None, ...]) -> None:
@@ -98,7 +98,7 @@ class LossTables:
 
 
 def _updated(old: LossTable, new: LossTable, at: Sequence[int], count: int) -> LossTable:
-    """`count` rows: those of `old`, and those of `new` in the places `at`."""
+    """Returns a table of `count` rows: those of `old`, with those of `new` at the positions `at`."""
     columns: dict[str, Any] = {}
     for field in fields(LossTable):
         before, after = getattr(old, field.name), getattr(new, field.name)
@@ -166,11 +166,11 @@ def _at_rungs(
     if observation.state is TrialState.COMPLETE:
         final = observation.values[0] if observation.values else math.nan
         values[-1] = final
-        if curve:  # training that ends early was not interrupted: later reports would say the same
+        if curve:  # a completed training that ended early would have the same values later
             values = [final if math.isnan(v) else v for v in values]
     elif observation.state is TrialState.PAUSED and not observation.is_open and math.isnan(values[target]):
-        values[target] = curve[-1][1][0] if curve else math.inf  # its assignment is over: no later report will come
-    for end, last in observation.ends:  # what it was ranked by there, however it went on
+        values[target] = curve[-1][1][0] if curve else math.inf  # its assignment is over: there will be no later report
+    for end, last in observation.ends:  # the values that it was ranked by there, whatever came later
         if end in places:
             values[places[end]] = last[0]
     return values

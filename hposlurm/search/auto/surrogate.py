@@ -1,4 +1,4 @@
-"""Models losses over points and rungs, and finds where it expects the most at the last rung."""
+"""Models losses over points and rungs, and finds the points with the largest expected improvement at the last rung."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.auto.gaussian import Process, Settings
 from hposlurm.search.auto.records import LossTable
 
-MOST_DATA = 150  # the time of a fit grows with its cube: 40 ms with so many. Not tuned.
+MOST_DATA = 150  # the time of a fit grows with its cube: 40 ms with 150. Not tuned.
 PARENTS = 5  # points that mutations start from; not tuned
-# The best candidates are varied in rounds: in six and more dimensions the maximum lies there, not among random points.
-# Together with the longer LENGTH_PRIOR the regret is .82 ± .13 of what it was at 5 full trainings (60 pairs).
+# The best candidates are varied in rounds: in six and more dimensions the maximum lies near them, not among random
+# points. With the longer LENGTH_PRIOR the regret is .82 ± .13 times as high at 5 full trainings (60 pairs).
 ROUNDS = 2
 VARIED = 100  # candidates of a round
-# The settings are found again once the study has so many times the trials of the last time, and MORE. Finding them at
-# every change made the regret 1.36 ± .27 times as high (22 pairs).
+# The settings are fitted again once the study has GROWTH times the trials of the last fit, plus MORE. With a fit at
+# every change the regret was 1.36 ± .27 times as high (22 pairs).
 GROWTH = 1.1
 MORE = 2
-FAILED_LIKE = 0.75  # a trial that failed counts like the loss that so many trials stay below; not tuned
+FAILED_LIKE = 0.75  # a failed trial counts like this quantile of the losses; not tuned
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Settings of the process as they are kept with a trial."""
 
-    #: how many trials there were when they were found
+    #: how many trials there were at the fit
     trials: int
     settings: Settings
     #: the lowest rung whose values were learned from
@@ -49,9 +49,9 @@ class Kept:
 
     @classmethod
     def newest(cls, attrs: Sequence[Mapping[str, object]], name: str, features: int, lowest: int) -> Kept | None:
-        """Returns the last ones under `name` with this many features that learned from `lowest` on; None without any.
+        """Returns the last settings under `name` with this many features and this lowest rung; None without any.
 
-        Settings that were learned from rungs that turned out to say nothing are not a better start than none.
+        Settings that were fitted to rungs without information are not a better start than none.
         """
         for kept in reversed(attrs):
             match kept.get(name):
@@ -66,9 +66,9 @@ class Kept:
 
 
 class Surrogate:
-    """Learns all (point, rung, loss) triples by a Gaussian process, or a selection where they are many.
+    """A Gaussian process that learns all (point, rung, loss) triples, or a selection if there are many.
 
-    Trials that run count as if the loss that it expects of them were known, so that it does not ask for them again.
+    Running trials count with the loss that the process expects, so that their points are not proposed again.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Surrogate:
         chosen = chosen_data(loss, rung, rng, MOST_DATA)
         self._encoder = encoder
         self._top = records.top
-        self._target = int(rung.max())  # predictions beyond the last rung that anybody saw would be guesses
+        self._target = int(rung.max())  # above the last rung with a value predictions would be guesses
         self._seen = records.rows[np.unique(trial[chosen])]
         x = self._inputs(records.rows[trial[chosen]], rung[chosen])
         y = standardised(loss[chosen])
@@ -99,7 +99,7 @@ class Surrogate:
 
     @staticmethod
     def features(encoder: Encoder, top: int) -> int:
-        """Returns how many features the process has for a space and an index of the last rung."""
+        """Returns how many features the process has, given a space and the index of the last rung."""
         return sum(axis.choices if axis.is_choice else 1 for axis in encoder.axes) + (top > 0)
 
     def expect(self, rows: Floats) -> None:
@@ -107,7 +107,7 @@ class Surrogate:
         self._process = self._process.believing(self._at_target(rows))
 
     def ranked(self, rng: np.random.Generator, extra: Floats) -> Floats:
-        """Returns rows of candidates and of `extra`, those with the largest expected improvement first."""
+        """Returns the rows of candidates and of `extra`, the largest expected improvement first."""
         means = self._process.mean(self._at_target(self._seen))
         best, parents = float(means.min()), self._seen[np.argsort(means, kind="stable")[:PARENTS]]
         rows = np.vstack([candidates(self._encoder, rng, parents), extra])
@@ -131,7 +131,7 @@ class Surrogate:
 
 
 def _lessons(records: LossTable) -> tuple[Indices, Indices, Floats]:
-    """Returns all (trial, rung, loss) triples. Trials that did not fit into memory are worst, failed ones bad."""
+    """Returns all (trial, rung, loss) triples; infeasible trials are the worst, other failed ones bad."""
     losses = records.lessons
     finite = losses[np.isfinite(losses)]
     unknown = np.isnan(losses).all(axis=1)

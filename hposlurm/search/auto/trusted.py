@@ -1,6 +1,6 @@
-"""The rungs that auto trusts: it decides by trials that went on to the end whatever their rungs said.
+"""Decides which rungs auto trusts, by trials that were trained to the end whatever their rungs showed.
 
-Only those count. Among trials that were promoted all early values were good, so that their order says little.
+Only those count. The early values of promoted trials were all good, so their order has little information.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 from hposlurm.search.auto.records import LossTable
 from hposlurm.search.rung_correlation import LEAST_PAIRS, rank_correlation
 
-# The rank correlation that is expected before anything is known, and how many pairs that counts for. Not tuned by
-# themselves, but with the threshold.
+# The rank correlation that is expected before anything is known, and the number of pairs that this counts as. Tuned
+# only together with the threshold.
 BELIEF = 0.6
 BELIEF_PAIRS = 4
-# Below this belief nobody stops at a rung: after five pairs a correlation below .28, after many one below .42. With it
-# and recipe.FIRST_THROUGH the regret on three tasks whose early values say nothing fell from .216/.044/.0062 to
-# .185/.011/.0022 at 5/12/25 full trainings; on nine ordinary ones it rose from .079/.021/.0082 to .111/.035/.0103.
+# Below this belief no trial stops at a rung: after five pairs with a correlation below .28, after many with one below
+# .42. With it and recipe.FIRST_THROUGH the regret at 5/12/25 full trainings fell from .216/.044/.0062 to
+# .185/.011/.0022 on three tasks whose early values have no information; on nine ordinary tasks it rose from
+# .079/.021/.0082 to .111/.035/.0103.
 THRESHOLD = 0.42
 
 
@@ -30,13 +31,13 @@ class TrustedRungs:
 
     #: all rungs; the last one is the end
     levels: tuple[int | None, ...]
-    #: the index of the rung below which no trial stops; that of the last one: every trial is trained to the end
+    #: the index of the rung below which no trial stops; if it is the last rung, every trial is trained to the end
     lowest: int
     #: the rank correlation of each rung with the end, NaN with too few pairs
     correlations: tuple[float, ...]
     #: how many trials each was computed from
     pairs: tuple[int, ...]
-    #: the probability that at the lowest rung it is below the threshold after all
+    #: the probability that the correlation at the lowest rung is in truth below the threshold
     doubt: float = 0.0
 
     @property
@@ -45,22 +46,22 @@ class TrustedRungs:
         return self.lowest == len(self.levels) - 1
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what a person should know: nothing while the rungs are used as they were asked for."""
+        """Returns notes for people; none while all rungs are used."""
         if self.lowest == 0:
             return ()
-        told = ", ".join(
+        known = ", ".join(
             f"{correlation:.2f} at step {level} ({pairs} trials)"
             for level, correlation, pairs in zip(self.levels, self.correlations, self.pairs, strict=False)
             if not math.isnan(correlation)
         )
-        found = f"early values hardly predict late ones here: rank correlation with the end {told}"
+        found = f"early values hardly predict late ones here: rank correlation with the end {known}"
         if self.is_full:
             return (f"{found}; no trial is stopped any more",)
         return (f"{found}; the lowest rung is now step {self.levels[self.lowest]}",)
 
 
 def trusted_rungs(records: LossTable) -> TrustedRungs:
-    """Returns which rungs the history allows to trust."""
+    """Returns the rungs that the history gives reason to trust."""
     correlations, pairs = [], []
     final = records.losses[:, records.top]
     for k in range(records.top):
@@ -76,10 +77,11 @@ def trusted_rungs(records: LossTable) -> TrustedRungs:
 
 
 def beliefs(correlations: Sequence[float], pairs: Sequence[int]) -> list[float]:
-    """Returns the rank correlation with the end that is believed of each rung, after what was seen of it.
+    """Returns the believed rank correlation of each rung with the end, given the measured ones.
 
-    Before, BELIEF is expected of the first rung, and less of a rung after one that says little: the middle of both.
-    Of several rungs that say nothing one would soon look as if it did, were each judged alone.
+    The prior of the first rung is BELIEF. After a rung with little information the prior is lower: the mean of BELIEF
+    and that rung's belief. If each rung were judged separately, one of several rungs without information would soon
+    look good by chance.
     """
     found, expected = [], BELIEF
     for correlation, count in zip(correlations, pairs, strict=True):
@@ -91,10 +93,10 @@ def beliefs(correlations: Sequence[float], pairs: Sequence[int]) -> list[float]:
 
 
 def doubt(belief: float, pairs: int) -> float:
-    """Returns the probability that a rank correlation is below THRESHOLD, where `belief` is believed after `pairs`.
+    """Returns the probability that a rank correlation is below THRESHOLD if `belief` is believed after `pairs`.
 
-    By a normal distribution with the usual standard error of a correlation, ((1 - r²) / n)^½. 0 with too few pairs:
-    the first trials all go to the end, and more of them would tell nothing sooner.
+    Uses a normal distribution with the usual standard error of a correlation, ((1 - r²) / n)^½. Returns 0 with too few
+    pairs: the first trials are all trained to the end anyway.
     """
     if pairs < LEAST_PAIRS:
         return 0.0
