@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.publish import Published, publish_files
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.spec import StudySpec, load
-from hposlurm.trial import Assignment, Settlement
 
 #: Epoch second at which every built study begins; trial n starts n seconds later.
 BEGIN = 1_700_000_000.0

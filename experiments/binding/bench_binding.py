@@ -27,12 +27,13 @@ from hposlurm.planner import create
 from hposlurm.planner.decide import next_plan
 from hposlurm.publish import publish
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, read_plan, record_plan
 from hposlurm.space import signature
 from hposlurm.spec import StudySpec, parse
-from hposlurm.trial import Assignment, JobState, Settlement
+from hposlurm.trial import JobState
 from hposlurm.worker.binding import find_assignment
 
 PER_WAVE = 1000

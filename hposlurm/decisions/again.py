@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from hposlurm.decisions.choice import problem_of
 from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import History, as_of
 from hposlurm.records.plan import WavePlan, read_first
 from hposlurm.search import Answer, next_requests
-from hposlurm.trial import Assignment, Outcome, Settlement
+from hposlurm.trial import Outcome
 
 if TYPE_CHECKING:
     from hposlurm.decisions.warm import WarmStart

@@ -12,6 +12,7 @@ from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
 from hposlurm.decisions.warm import WarmStart, read_warm_start
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
@@ -29,7 +30,7 @@ from hposlurm.search.budget import Spent, affordable, is_limited, payable, reaso
 from hposlurm.search.memory import SearchMemory
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
-from hposlurm.trial import Assignment, Stage, Trial, TrialState
+from hposlurm.trial import Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

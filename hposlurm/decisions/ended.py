@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.history import History
 from hposlurm.search import Verdict
-from hposlurm.trial import Cause, EndCause, JobState, Outcome, Settlement
+from hposlurm.trial import Cause, EndCause, JobState, Outcome
 
 
 def pruned(history: History, verdict: Verdict) -> Settlement:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hposlurm.decisions.modes import is_refill, waves_in_flight
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import History
 from hposlurm.records.retries import ended_by
 from hposlurm.search import stage_ends
-from hposlurm.trial import Assignment, Attempt, Cause, JobState
+from hposlurm.trial import Attempt, Cause, JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

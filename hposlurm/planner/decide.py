@@ -18,12 +18,13 @@ from hposlurm.decisions import (
     proposed_ahead,
     pruned,
 )
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.bad_nodes import bad_nodes, exclusion
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.search.stop import stop_rule
-from hposlurm.trial import JobState, Outcome, Settlement
+from hposlurm.trial import JobState, Outcome
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

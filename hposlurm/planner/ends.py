@@ -23,11 +23,12 @@ from hposlurm.planner.settle import (
     without_trial,
 )
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import History, read_history
 from hposlurm.records.jobs import WaveJobs
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, bound, read_first
-from hposlurm.trial import Assignment, JobState, Settlement
+from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

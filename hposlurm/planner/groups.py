@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Group
 from hposlurm.decisions import mode_of
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.plan import WavePlan
 from hposlurm.search import stage_ends
-from hposlurm.trial import Assignment
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hposlurm.backend import DRIVER_ENDED, ArrayJob, ElementState, Usage
+from hposlurm.records.assignment import NO_TRIAL, Assignment, Settlement
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.retries import ended_by, makes_progress, reached
-from hposlurm.trial import DONE, NO_TRIAL, Assignment, Attempt, Cause, EndCause, JobState, Outcome, Settlement
+from hposlurm.trial import DONE, Attempt, Cause, EndCause, JobState, Outcome
 
 #: The assignment of each element of a wave, by the element's index.
 Bound = Mapping[int, Assignment]

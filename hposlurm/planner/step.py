@@ -17,12 +17,13 @@ from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, cancel_leftovers, close_pools, look, settle_waves
 from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import history as past
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History, read_history
 from hposlurm.records.jobs import WaveJobs, read_jobs
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, record_plan
-from hposlurm.trial import JobState, Settlement
+from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -11,13 +11,14 @@ from operator import attrgetter
 
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records import database, journal
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.fold import fold, latest_metrics, unread
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.records.plan import WavePlan, read_plan
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import Assignment, Attempt, Direction, Objective, Settlement, Trial, TrialState
+from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
 
 
 @dataclass(frozen=True, slots=True)

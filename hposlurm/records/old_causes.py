@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hposlurm.trial import Cause, EndCause, JobState, Outcome, Settlement
+from hposlurm.records.assignment import Settlement
+from hposlurm.trial import Cause, EndCause, JobState, Outcome
 
 _Match = re.Match[str]
 _EXIT = (

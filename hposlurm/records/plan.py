@@ -9,11 +9,11 @@ from typing import Any
 from hposlurm.errors import StudyError
 from hposlurm.pruning import StopRule
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.old_causes import with_causes
-from hposlurm.trial import Assignment, Settlement
 
 #: The format that is written.
 FORMAT = 2

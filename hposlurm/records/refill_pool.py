@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.errors import StudyError
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.decode import structure
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import age_s, create_once, from_json, link_once, publish, to_json
 from hposlurm.records.layout import WaveLayout, number_of
 from hposlurm.records.old_causes import with_causes
-from hposlurm.trial import Assignment, Settlement
 
 #: The written format, and the readable ones. In format 1 the cause of a settlement is only a sentence.
 FORMAT = 2

@@ -12,24 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.cause_text import no_progress_text, sentence, without_cause
 from hposlurm.records.fold import Metrics, latest_metrics, unread
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import no_progress
-from hposlurm.trial import (
-    DONE,
-    Assignment,
-    Attempt,
-    Cause,
-    EndCause,
-    Outcome,
-    Report,
-    Settlement,
-    Stage,
-    Trial,
-    TrialState,
-    is_finite,
-)
+from hposlurm.trial import DONE, Attempt, Cause, EndCause, Outcome, Report, Stage, Trial, TrialState, is_finite
 
 # The outcomes of a settlement that a later end record of the attempt itself replaces
 _OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)

@@ -10,11 +10,11 @@ from hposlurm.decisions.choice import choose
 from hposlurm.decisions.ended import pruned
 from hposlurm.decisions.modes import AHEAD_SHARE
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import History, read_history, with_settlements
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.refill_pool import Batch
 from hposlurm.refill.jobs import preempted
-from hposlurm.trial import Settlement
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from hposlurm.backend import Backend
 from hposlurm.errors import BackendError, HposlurmError
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import History
 from hposlurm.records.jobs import WaveJobs, read_jobs
 from hposlurm.records.layout import WaveLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.refill_pool import Batch
 from hposlurm.records.retries import ended_by, gives_back
-from hposlurm.trial import Attempt, Cause, JobState, Outcome, Settlement
+from hposlurm.trial import Attempt, Cause, JobState, Outcome
 
 # Within a grace period a worker exits by itself. After a person's scancel the state is always CANCELLED.
 _TAKEN_AWAY = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.FAILED})

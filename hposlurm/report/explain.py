@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, observe, problem_of, read_warm_start
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import metrics_with_peaks
 from hposlurm.records.layout import StudyLayout
@@ -19,7 +20,7 @@ from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placing_text, placings, quota, standings, value_at
 from hposlurm.spec.algorithms import SAMPLERS
-from hposlurm.trial import Assignment, Outcome, Params, Settlement, Stage, Trial, TrialState
+from hposlurm.trial import Outcome, Params, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords

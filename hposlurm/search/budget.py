@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from hposlurm.records.assignment import NO_TRIAL
 from hposlurm.records.history import History, keeps, losses
 from hposlurm.records.plan import WavePlan, closing_plans
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import NO_TRIAL, Attempt, Direction, Objective, Trial, TrialState
+from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec

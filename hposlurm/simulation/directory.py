@@ -14,6 +14,7 @@ from hposlurm.backend import ArrayJob
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.planner import create
 from hposlurm.publish import Published, publish_files
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.files import PRIVATE, to_json
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
@@ -22,7 +23,6 @@ from hposlurm.simulation.cluster import cluster_of
 from hposlurm.simulation.function import Trainer, load_function
 from hposlurm.simulation.result import Simulated
 from hposlurm.simulation.run import Watch, simulate
-from hposlurm.trial import Assignment
 from hposlurm.worker.claim import trial_record
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hposlurm.errors import RequestError
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.journal import end_fields
 from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Fault
 from hposlurm.simulation.function import Row
-from hposlurm.trial import Assignment, Cause, EndCause, JobState, Outcome
+from hposlurm.trial import Cause, EndCause, JobState, Outcome
 from hposlurm.worker.verdict import Ending, judge
 
 _TIME_LIMIT = EndCause(Cause.TIME_LIMIT_AHEAD, signal=int(signal.SIGUSR2))

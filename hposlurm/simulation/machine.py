@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from hposlurm.errors import RequestError
 from hposlurm.planner.groups import groups_of
 from hposlurm.pruning import DECISION
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Cluster, Fault
 from hposlurm.simulation.deciders import Deciders
 from hposlurm.simulation.element import Element
 from hposlurm.simulation.function import Row, Trainer
 from hposlurm.simulation.records import SimulatedRecords
-from hposlurm.trial import Assignment, JobState
+from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

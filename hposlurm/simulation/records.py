@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.trial_state import fold_trial
-from hposlurm.trial import Assignment, Attempt, Settlement, Trial
+from hposlurm.trial import Attempt, Trial
 
 Record = Mapping[str, Any]
 

@@ -12,6 +12,7 @@ from hposlurm.backend import ElementState
 from hposlurm.decisions import DecisionMemory, mode_of, waves_in_flight
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import settle
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.simulation.cluster import Cluster
@@ -20,7 +21,7 @@ from hposlurm.simulation.function import Trainer, TrialFunction
 from hposlurm.simulation.machine import Machine, job_id
 from hposlurm.simulation.records import SimulatedRecords
 from hposlurm.simulation.result import Simulated, SimulatedDecision
-from hposlurm.trial import JobState, Settlement
+from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
     from hposlurm.decisions import WarmStart

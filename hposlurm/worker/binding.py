@@ -6,10 +6,10 @@ import contextlib
 import time
 
 from hposlurm.errors import StudyError
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan, read_first, read_plan
-from hposlurm.trial import Assignment
 from hposlurm.worker import refill
 from hposlurm.worker.claim import when_there_is_room
 from hposlurm.worker.recorder import say

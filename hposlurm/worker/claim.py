@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from hposlurm.errors import StudyError
 from hposlurm.records import journal
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.layout import TrialLayout
 from hposlurm.records.retries import no_progress
 from hposlurm.records.trial_state import bury
-from hposlurm.trial import Assignment, Outcome
+from hposlurm.trial import Outcome
 from hposlurm.worker.recorder import say
 
 T = TypeVar("T")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
-from hposlurm.trial import Assignment, param_text
+from hposlurm.trial import param_text
 from hposlurm.worker.environment_leaks import is_leak
 from hposlurm.worker.facts import Facts
 from hposlurm.worker.gpumemory import error_file

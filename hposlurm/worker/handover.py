@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 from hposlurm.errors import StudyError
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import StudyLayout, marker_of
 from hposlurm.records.plan import WavePlan
-from hposlurm.trial import Assignment
 from hposlurm.worker.checkpoints import problem_of
 from hposlurm.worker.recorder import say
 

@@ -15,12 +15,12 @@ from bisect import bisect_right
 
 from hposlurm.errors import StudyError
 from hposlurm.records import journal, refill_pool
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.refill_pool import Batch
 from hposlurm.records.retries import gives_back
-from hposlurm.trial import Assignment
 from hposlurm.worker.inbox import held
 from hposlurm.worker.recorder import say
 

@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 
 from hposlurm.errors import StudyError
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.journal import end_fields
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
-from hposlurm.trial import Assignment, Cause, EndCause, Outcome
+from hposlurm.trial import Cause, EndCause, Outcome
 from hposlurm.worker import binding, checkpoints, claim, scratch
 from hposlurm.worker.attempt import AttemptRun
 from hposlurm.worker.environment import Place

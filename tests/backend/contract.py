@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from hposlurm.backend import ArrayJob, Backend, Capacity, OwnJob, WaveRequest
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, record_plan
 from hposlurm.spec import StudySpec, parse
-from hposlurm.trial import Assignment, JobState
+from hposlurm.trial import JobState
 
 REPORT = """python3 -c 'import json, os
 with open(os.environ["HPOSLURM_METRICS_FILE"], "a") as file:

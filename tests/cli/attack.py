@@ -19,8 +19,9 @@ import yaml
 from hypothesis import strategies as st
 
 from hposlurm.cli.main import main
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.layout import StudyLayout
-from hposlurm.trial import JobState, Outcome, Settlement
+from hposlurm.trial import JobState, Outcome
 from tests.spec.data import OTHERS, VALID
 from tests.studies import (
     BEGIN,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.files import to_json
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.report.explain import explain_trial
-from hposlurm.trial import Settlement
 from tests.report.played import RUNGS, played, replay
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from hposlurm.records import journal
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, record_plan
-from hposlurm.trial import Assignment, TrialState
+from hposlurm.trial import TrialState
 from hposlurm.worker.__main__ import main as worker
 from tests.cli.attack import hposlurm
 from tests.studies import make_study

@@ -15,11 +15,12 @@ from hposlurm.backend import ArrayJob, Usage
 from hposlurm.errors import SpecError
 from hposlurm.planner import advance, create, revise
 from hposlurm.planner.decide import next_plan
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.trial_state import fold_trial
-from hposlurm.trial import Assignment, Attempt, JobState, Outcome, Settlement, TrialState
+from hposlurm.trial import Attempt, JobState, Outcome, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
 
 BEGIN = 1_700_000_000.0

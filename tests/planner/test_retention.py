@@ -9,9 +9,10 @@ import pytest
 
 from hposlurm.decisions.cost import disk_gb
 from hposlurm.planner import advance, create, retention
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.trial import Assignment, Objective, TrialState
+from hposlurm.trial import Objective, TrialState
 from tests.planner.fake import FakeCluster, new_layout, spec
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, write_journal
 

@@ -15,12 +15,13 @@ import pytest
 from hposlurm.backend import Usage
 from hposlurm.planner import advance, create, ends
 from hposlurm.records import cause_text, retries
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import History, read_history
 from hposlurm.records.journal import end_fields
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import read_plan
 from hposlurm.simulation import Cluster, simulate
-from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome, Settlement
+from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome
 from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
 from tests.simulation.studies import study, train
 

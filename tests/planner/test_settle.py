@@ -10,11 +10,12 @@ import pytest
 
 from hposlurm.backend import DRIVER_ENDED, ElementState, Usage
 from hposlurm.planner.settle import END_STATES, settle, settle_late, unfinished, unsettled
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.trial_state import fold_trial
-from hposlurm.trial import JobState, Outcome, Settlement, TrialState
+from hposlurm.trial import JobState, Outcome, TrialState
 from tests.studies import assignment, completed, end, report, start
 
 ID = "100_0"

@@ -16,11 +16,12 @@ import pytest
 from hposlurm.errors import StudyError
 from hposlurm.publish import Published, publish_files, rebuild
 from hposlurm.records import files
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import Publication, Sent, write_publication
 from hposlurm.spec.publishing import PUBLISHERS
-from hposlurm.trial import JobState, Outcome, Settlement
+from hposlurm.trial import JobState, Outcome
 from tests.studies import (
     BEGIN,
     add_wave,

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.fold import fold, latest_metrics, unread
 from hposlurm.records.trial_state import fold_trial, with_settled
-from hposlurm.trial import Attempt, JobState, Outcome, Settlement, Trial, TrialState
+from hposlurm.trial import Attempt, JobState, Outcome, Trial, TrialState
 from tests.studies import BEGIN, assignment, completed, end, failed, report, start
 
 

@@ -13,11 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError, StudyError
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import History, best, pareto_front, ranked, read_history, with_settlements
 from hposlurm.records.layout import StudyLayout
 from hposlurm.space.expressions import parse
 from hposlurm.space.metric_constraints import Limits
-from hposlurm.trial import Direction, JobState, Objective, Outcome, Settlement, Trial, TrialState
+from hposlurm.trial import Direction, JobState, Objective, Outcome, Trial, TrialState
 from tests.studies import (
     BEGIN,
     add_wave,

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from hposlurm.errors import StudyError
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, read_plan
-from hposlurm.trial import JobState, Outcome, Settlement
+from hposlurm.trial import JobState, Outcome
 from tests.studies import add_wave, assignment, make_study
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from hposlurm.errors import StudyError
 from hposlurm.records import refill_pool
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.refill_pool import Batch
-from hposlurm.trial import Assignment
 from tests.planner import processes
 
 

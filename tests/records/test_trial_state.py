@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.trial_state import fold_trial
-from hposlurm.trial import Assignment, JobState, Outcome, Settlement, Stage, Trial, TrialState
+from hposlurm.trial import JobState, Outcome, Stage, Trial, TrialState
 from tests.studies import BEGIN, assignment, completed, end, failed, report, start
 
 FIRST = replace(assignment(0), to_step=3, is_final=False)

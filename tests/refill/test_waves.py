@@ -17,11 +17,12 @@ from hposlurm.planner import cancel, create
 from hposlurm.planner.study import lift_stop
 from hposlurm.planner.submission import request_for
 from hposlurm.records import fail_points, refill_pool
+from hposlurm.records.assignment import NO_TRIAL
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import bound, read_plan
 from hposlurm.refill.batches import add_batch
 from hposlurm.search.budget import spent
-from hposlurm.trial import NO_TRIAL, JobState, TrialState
+from hposlurm.trial import JobState, TrialState
 from tests.fake_slurm import FakeSlurm
 from tests.planner import processes
 from tests.planner.fake import FakeCluster, Killed, new_layout, spec

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from hposlurm.errors import RequestError, StudyError
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.logs import choose_attempt, content, follow, log_path
-from hposlurm.trial import JobState, Outcome, Settlement
+from hposlurm.trial import JobState, Outcome
 from tests.studies import add_wave, end, failed, make_study, start, write_journal, write_log
 
 

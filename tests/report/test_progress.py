@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
+from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import Publication, write_publication
@@ -21,7 +22,7 @@ from hposlurm.report.progress import Progress, progress
 from hposlurm.report.progress_text import screen, summary
 from hposlurm.report.records import StudyRecords
 from hposlurm.spec import load
-from hposlurm.trial import JobState, Outcome, Settlement
+from hposlurm.trial import JobState, Outcome
 from tests.studies import (
     BEGIN,
     add_wave,

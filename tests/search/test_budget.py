@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
 from hposlurm.search.budget import Spent, affordable, clock, most_gpu_hours, reason_to_end, spent
 from hposlurm.spec import BudgetSpec
-from hposlurm.trial import Assignment, Attempt, Direction, Objective, Outcome, Report, Trial, TrialState
+from hposlurm.trial import Attempt, Direction, Objective, Outcome, Report, Trial, TrialState
 
 HOUR = 3600.0
 BEGIN = 1_700_000_000.0

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.records import journal
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.layout import StudyLayout, TrialLayout
 from hposlurm.records.plan import WavePlan, record_plan
-from hposlurm.trial import Assignment
 
 DEADLINE_S = 30.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hposlurm.errors import StudyError
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.plan import WavePlan
-from hposlurm.trial import Assignment
 from hposlurm.worker.handover import hand_over, take_over
 from tests.worker.study import Study, report
 
