@@ -81,7 +81,7 @@ class Script:
 
 
 class Capacity(Protocol):
-    """What a real or virtual cluster can give to a study. Every method may raise BackendError."""
+    """The resources that a real or virtual cluster has for a study. Every method may raise BackendError."""
 
     name: str
     #: True if elements run only while this process waits for them, so that no planner job is needed.

@@ -25,7 +25,7 @@ TAKEOVER_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, identified for all times."""
+    """A process, identified beyond its lifetime."""
 
     host: str
     #: The kernel's boot id and the process namespace: only within these can a process be looked up.

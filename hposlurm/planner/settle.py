@@ -23,7 +23,7 @@ Bound = Mapping[int, Assignment]
 
 @dataclass(frozen=True, slots=True)
 class EndState:
-    """What the state in which a job ended means for its attempt."""
+    """The meaning of a job's final state for its attempt."""
 
     #: INTERRUPTED is a free retry, FAIL a counted one; every other outcome is final.
     outcome: Outcome

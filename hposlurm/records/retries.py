@@ -23,7 +23,7 @@ _KILLED = (-9, 137)
 
 @dataclass(slots=True)
 class _Reach:
-    """How far attempts got. A step may be a whole epoch, so a newer checkpoint within it counts as progress too."""
+    """The progress of attempts. A step may be a whole epoch, so a newer checkpoint within it counts as progress too."""
 
     step: int | None = None
     saved: tuple[int, int] | None = None
