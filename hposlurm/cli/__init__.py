@@ -1,4 +1,4 @@
-"""The command line: parses, calls one method of Study, prints. One module per family of verbs.
+"""The command line: parses, calls one method of Study, prints. One module per group of verbs.
 
-It may import every other room; nothing imports it.
+It may import every other room; no room imports it.
 """

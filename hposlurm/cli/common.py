@@ -1,4 +1,4 @@
-"""Prints for several verbs."""
+"""Prints the output that several verbs have in common."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 
-def say(text: str) -> None:
-    """Prints a line for the person (stderr): what happens, not what was asked for."""
+def log(text: str) -> None:
+    """Prints a line to stderr, for the person: notes and progress, not the requested output."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_json(data: Any, *, allow_nan: bool = True) -> None:
-    """Prints data for a program; without `allow_nan` a number that is not finite is an error."""
+    """Prints data for a program. Raises ValueError for a number that is not finite, unless `allow_nan`."""
     print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=allow_nan))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import say
+from hposlurm.cli.common import log
 from hposlurm.cli.follow import go_on
 from hposlurm.cli.options import Changes, StudyName
 from hposlurm.errors import BackendError
@@ -28,19 +28,19 @@ def cancel(
     study: StudyName,
     trial: Annotated[list[int] | None, typer.Argument(metavar="[TRIAL]…", help="Only these trials.")] = None,
 ) -> None:
-    """Cancel a study's jobs and submit no further wave; or take single trials out."""
+    """Cancel a study's jobs and submit no further wave; or cancel single trials."""
     found = hposlurm.Study.open(study)
     print(f"cancelled: {found.cancel(trial or ())}")
     if found.layout.stop.exists() and not trial:
-        print(f"next:      hposlurm resume {found.name}   (goes on where it stopped)")
+        print(f"next:      hposlurm resume {found.name}   (continues where it stopped)")
 
 
 def resume(
     study: StudyName,
     settings: Changes = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay and show the progress.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Keep running and show the progress.")] = False,
 ) -> None:
-    """Go on with a study: after a cancel, after Ctrl-C, with a raised budget, or when its chain is gone."""
+    """Continue a study: after a cancel, after Ctrl-C, with a raised budget, or if its chain is broken."""
     found = hposlurm.Study.open(study)
     if settings and (note := found.revise(settings)):
         print(note)
@@ -50,15 +50,15 @@ def resume(
 def advance(
     study: StudyName,
     patient: Annotated[
-        bool, typer.Option("--patient", help="Try again while the cluster takes no jobs; a job requeues itself.")
+        bool, typer.Option("--patient", help="Retry while the cluster accepts no jobs; a job requeues itself.")
     ] = False,
     behind: Annotated[
-        int | None, typer.Option("--behind", metavar="WAVE", help="With --patient: stay until this wave is settled.")
+        int | None, typer.Option("--behind", metavar="WAVE", help="With --patient: wait until this wave is settled.")
     ] = None,
 ) -> None:
-    """Plumbing: one planner step. Safe to run at any time, by anyone, any number of times."""
+    """Run one planner step (jobs call this). It is safe at any time, and any number of times."""
     found = hposlurm.Study.open(study)
-    step = found.advance_patiently(behind=behind, log=say) if patient else found.advance()
+    step = found.advance_patiently(behind=behind, log=log) if patient else found.advance()
     print(f"{step.kind}: {step.message}")
     step.check_published()
 
@@ -75,14 +75,17 @@ def gc(
     keep: Annotated[
         int | None,
         typer.Option(
-            "--keep", min=0, metavar="K", help="Of how many best trials (default: trial.keep_checkpoints, or 1)."
+            "--keep",
+            min=0,
+            metavar="K",
+            help="Of how many best trials to keep them (default: trial.keep_checkpoints, or 1).",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")] = False,
 ) -> None:
-    """Delete checkpoints that are no longer needed; those of the best trials and of unfinished ones stay.
+    """Delete checkpoints that are no longer needed; those of the best and of unfinished trials are kept.
 
-    Once the study is over, trials that wait for a further rung are no longer unfinished.
+    After the study's end, trials that wait for another rung are not unfinished.
     """
     found = hposlurm.Study.open(study).clear(keep, dry_run=dry_run)
     for removal in found.removals:
@@ -91,7 +94,7 @@ def gc(
     size = size_text(sum(removal.size for removal in found.removals))
     print(f"{what} {size} of {counted(len(found.removals), 'trial')}; {_what_stays(found.keep)}")
     for error in found.problems[:_PROBLEMS_SHOWN]:
-        say(f"not deleted: {error}")
+        log(f"not deleted: {error}")
     if found.problems:
         raise BackendError(f"{len(found.problems)} paths could not be deleted")
 
@@ -102,5 +105,5 @@ def _removal_line(removal: Removal) -> str:
 
 
 def _what_stays(keep: int) -> str:
-    best = "" if keep == 0 else "those of the best trial and " if keep == 1 else f"those of the best {keep} trials and "
-    return f"{best}those of unfinished trials stay"
+    best = "" if keep == 0 else "of the best trial and " if keep == 1 else f"of the best {keep} trials and "
+    return f"those {best}of unfinished trials are kept"

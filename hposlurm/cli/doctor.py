@@ -1,4 +1,4 @@
-"""The verb `doctor`: what this cluster can do, tested, not assumed."""
+"""The verb `doctor`: finds out by tests what this cluster can do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hposlurm.cli.common import print_json, say
+from hposlurm.cli.common import log, print_json
 from hposlurm.cli.options import Style
 from hposlurm.records.find import runs_directory
 from hposlurm.report.style import OutputFormat
@@ -19,24 +19,27 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Where studies lie; else $HPOSLURM_RUNS or ./runs.")
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="The directory of studies (default: $HPOSLURM_RUNS, or ./runs)."),
     ] = None,
-    partition: Annotated[str | None, typer.Option("--partition", "-p", metavar="P", help="Look at this one.")] = None,
+    partition: Annotated[
+        str | None, typer.Option("--partition", "-p", metavar="P", help="The partition to check.")
+    ] = None,
     account: Annotated[
-        str | None, typer.Option("--account", "-A", metavar="A", help="For the probe job, where one is needed.")
+        str | None, typer.Option("--account", "-A", metavar="A", help="For the probe job, if the cluster needs one.")
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Try it out: processes in the study root, and a job of one minute.")
+        bool, typer.Option("--probe", help="Run tests: processes in the study root, and a job of one minute.")
     ] = False,
     wait: Annotated[
         float, typer.Option("--wait", min=1, metavar="SECONDS", help="How long the probe job may wait for its start.")
     ] = 120,
     style: Style = OutputFormat.TABLE,
 ) -> None:
-    """Say what this cluster can do, with advice; without --probe nothing is written."""
+    """Show what this cluster can do, with advice; without --probe nothing is written."""
     from hposlurm.doctor.examination import Request, examine
 
-    report = examine(Request((root or runs_directory()).absolute(), partition, account, probe, wait), say)
+    report = examine(Request((root or runs_directory()).absolute(), partition, account, probe, wait), log)
     if style is OutputFormat.JSON:
         print_json(report.to_json())
     else:

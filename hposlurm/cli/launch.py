@@ -1,4 +1,4 @@
-"""Verbs that begin a study: check, launch."""
+"""Verbs that start a study: check, launch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import say
+from hposlurm.cli.common import log
 from hposlurm.cli.follow import go_on
 from hposlurm.cli.options import BackendName, Overlays, SearchSpaceFile, Settings, StudyFile
 from hposlurm.cli.simulate import run_simulation
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 Simulate = Annotated[
     str | None,
-    typer.Option("--simulate", metavar="MODULE:FUNCTION", help="Train nothing: this function says what training says."),
+    typer.Option(
+        "--simulate", metavar="MODULE:FUNCTION", help="Train nothing: this function returns what training would report."
+    ),
 ]
-Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="Of the simulated cluster.")]
+Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="The number of GPUs of the simulated cluster.")]
 _TRIALS_SHOWN = 10
 
 
@@ -66,31 +68,35 @@ def launch(
     gpus: Gpus = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show trials and exact scripts; write nothing.")] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Stay and show the progress (the local backend always does).")
+        bool, typer.Option("--wait", help="Keep running and show the progress (always with the local backend).")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Launch without asking, however many GPU hours.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Launch without a confirmation, however many GPU hours.")
+    ] = False,
 ) -> None:
-    """Plan the first wave of a study and submit it; Slurm carries the rest. Or simulate all of it, to see its cost."""
+    """Plan and submit the first wave of a study; Slurm runs the rest. Or simulate the whole study, to see its cost."""
     backend, given = _simulation(backend, simulate, gpus)
     found = _read(study, overlay, [*(settings or []), *given], search_space, backend)
     if gpus is not None and not found.is_simulated:
-        raise RequestError("--gpus is how large a simulated cluster is; what a trial gets is resources.gpus_per_node")
+        raise RequestError(
+            "--gpus is the size of a simulated cluster; for the GPUs of a trial set resources.gpus_per_node"
+        )
     trainer = found.trainer() if found.is_simulated else None
-    first = found.preview()  # renders everything once before anything is written
+    first = found.preview()  # renders all scripts once before anything is written
     _show_sources(found, first)
     if dry_run:
         _show_dry_run(found, first)
     elif trainer is not None:
         run_simulation(found, trainer)
     else:
-        if not found.is_launched:  # else it was asked for then
+        if not found.is_launched:  # a launched study was confirmed at its launch
             _confirm(found, yes)
             _show_notes(found, first)
-        go_on(found, found.launch(log=say), wait=wait)
+        go_on(found, found.launch(log=log), wait=wait)
 
 
 def _simulation(backend: str | None, function: str | None, gpus: int | None) -> tuple[str | None, list[str]]:
-    """Returns the backend and the settings that the flags ask for; raises RequestError if they contradict."""
+    """Returns the backend and the settings of the flags. Raises RequestError if the flags contradict each other."""
     if function is None and gpus is None:
         return backend, []
     if backend not in (None, "simulated"):
@@ -111,12 +117,12 @@ def _read(
     given = [*settings, *([f"backend={backend}"] if backend else [])]
     found = hposlurm.Study.create(study, overlays=overlays or (), settings=given, search_space=search_space)
     for note in found.notes:
-        say(f"note: {note}")
+        log(f"note: {note}")
     return found
 
 
 def _confirm(study: Study, yes: bool) -> None:
-    """Returns if the study is small enough, or somebody says yes; raises RequestError if not."""
+    """Returns if the study is small enough, or if a person confirms it; raises RequestError otherwise."""
     from hposlurm.report.launch_text import question_text, refusal_text
 
     question = study.cost_question()
@@ -124,7 +130,7 @@ def _confirm(study: Study, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError(refusal_text(question))
-    say(question_text(question))
+    log(question_text(question))
     if not typer.confirm("Launch it?", err=True):
         raise RequestError("nothing was launched")
 
@@ -133,19 +139,19 @@ def _show_sources(study: Study, first: Preview) -> None:
     for source in first.warm.sources:
         print(f"warm start: {source}")
     if study.spec.search.warm_start and not first.warm.sources:
-        print(f"warm start: nothing; {study.layout.root} was launched without, and that was frozen")
+        print(f"warm start: nothing; {study.layout.root} was launched without it, and its settings are frozen")
 
 
 def _show_dry_run(study: Study, first: Preview) -> None:
     _show_plan(study, first)
     if study.is_simulated:
-        print(f"{study.spec.name} would be simulated; without --dry-run, nothing is submitted either")
+        print(f"{study.spec.name} would be simulated; that submits nothing either")
     for script in first.scripts:
         print(f"\n# ---- {script.name}\n{script.text}", end="")
 
 
 def _show_plan(study: Study, first: Preview) -> None:
-    """Prints the first trials, what is trained, the notes and the cost."""
+    """Prints the first trials, the training, the notes and the cost."""
     from hposlurm.report.launch_text import cost_line, training_lines
 
     assignments = first.plan.assignments

@@ -30,7 +30,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -45,9 +45,11 @@ doctor.register(app)
 
 
 def main() -> NoReturn:
-    """Runs the command line; ends the process with 0 done, 1 failed, 2 wrong request, 130 interrupted."""
+    """Runs the command line. The exit status is 0 done, 1 failed, 2 wrong request, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a character that the terminal has not is no reason to fail
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # replaces characters that the terminal cannot show, instead of failing
     try:
         app()
     except HposlurmError as error:
@@ -64,7 +66,7 @@ def main() -> NoReturn:
 
 def _leave(message: str, status: int) -> NoReturn:
     if "--debug" in sys.argv and status != 130:
-        raise  # called from the except clauses of main() alone
+        raise  # only the except clauses of main() call this
     print(message, file=sys.stderr)
     sys.exit(status)
 

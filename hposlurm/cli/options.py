@@ -1,4 +1,4 @@
-"""The arguments and options that several verbs have."""
+"""The arguments and options that several verbs have in common."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from hposlurm.report.style import Format, OutputFormat
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
 StudyNames = Annotated[list[str], typer.Argument(metavar="STUDY…", help="Studies: directories, or names under runs/.")]
-OneStudy = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="A study; may be left out where there is only one.")
-]
+OneStudy = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study; optional if there is only one.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 Overlays = Annotated[
     list[Path] | None, typer.Option("--overlay", metavar="FILE", help="A second YAML file, merged over the first.")
@@ -28,5 +26,7 @@ SearchSpaceFile = Annotated[
     Path | None, typer.Option("--search-space", metavar="FILE", help="Parameters, conditionals, … from a file.")
 ]
 BackendName = Annotated[str | None, typer.Option("--backend", help="auto, slurm, local or simulated.")]
-Style = Annotated[OutputFormat, typer.Option("--format", help="For a person or for a program.")]
-TableStyle = Annotated[Format | None, typer.Option("--format", help="table, or what the ending of FILE says.")]
+Style = Annotated[OutputFormat, typer.Option("--format", help="Output for a person or for a program.")]
+TableStyle = Annotated[
+    Format | None, typer.Option("--format", help="Default: the format of FILE's ending, else table.")
+]

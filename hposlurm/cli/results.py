@@ -1,4 +1,4 @@
-"""Verbs that show results: collect, best, explain. They only read, and write the file that was asked for."""
+"""Verbs that show results: collect, best, explain. They only read, except for writing a requested file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import print_json, say
+from hposlurm.cli.common import log, print_json
 from hposlurm.cli.options import StudyName, StudyNames, Style, TableStyle
 from hposlurm.report.numbers import counted
 from hposlurm.report.style import SUFFIXES, Format, OutputFormat
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords
     from hposlurm.report.tables import StudyResults, Table
 
-# Wide enough for most tables: a file has no right edge.
+# columns of a table in a file; wide enough for most tables
 _FILE_WIDTH = 200
 
 
@@ -35,7 +35,7 @@ def collect(
     studies: StudyNames,
     style: TableStyle = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to the screen.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of the screen.")
     ] = None,
 ) -> None:
     """Show the result table, best trial first; several studies become one table."""
@@ -50,22 +50,22 @@ def collect(
     if output is None:
         _print(table, style or Format.TABLE)
         if style in (None, Format.TABLE):
-            _say_what_rungs_are_worth(found)
+            _note_what_rungs_are_worth(found)
         return
     from hposlurm.report.output import write
     from hposlurm.report.tables_text import render
 
     style = style or SUFFIXES.get(output.suffix.lower(), Format.TABLE)
     write(output, render(table, style, width=_FILE_WIDTH).encode())
-    say(f"{output}: {counted(len(table.rows), 'trial')} as {style}")
+    log(f"{output}: {counted(len(table.rows), 'trial')} as {style}")
 
 
 def best(
     study: StudyName,
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many, best first.")] = 1,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many trials, best first.")] = 1,
     style: TableStyle = None,
     export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE.yaml", help="Write the best configuration there.")
+        Path | None, typer.Option("--export", metavar="FILE.yaml", help="Write the best configuration to this file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --export replace any file.")] = False,
 ) -> None:
@@ -79,17 +79,17 @@ def best(
     trials = best_trials(results, top)
     found = [configuration_of(results, trial) for trial in trials]
     if found[0].broken:
-        say(f"note: no completed trial is feasible; trial {found[0].trial} breaks {'; '.join(found[0].broken)}")
+        log(f"note: no completed trial is feasible; trial {found[0].trial} breaks {'; '.join(found[0].broken)}")
     elif len(results.objectives) > 1:
         front = len(pareto_front(results.history.trials, results.objectives, results.limits))
         what = "this is the best one" if top == 1 else "they come first,"
         hint = f"; --top {front} shows them all" if front > top else ""
         are = "trial is" if front == 1 else "trials are"
-        say(f"note: {front} {are} on the Pareto front; {what} by {results.objectives[0].metric}{hint}")
+        log(f"note: {front} {are} on the Pareto front; {what} by {results.objectives[0].metric}{hint}")
     if export is not None:
         write(export, found[0], force=force)
         what = "the parameters and their schedule" if found[0].schedule else "the parameters"
-        say(f"{export}: {what} of trial {found[0].trial}")
+        log(f"{export}: {what} of trial {found[0].trial}")
     if style is Format.JSON:
         print_json([configuration.to_json() for configuration in found], allow_nan=False)
     elif top == 1 and style in (None, Format.TABLE):
@@ -101,11 +101,11 @@ def best(
 def explain(
     study: StudyName,
     trial: Annotated[
-        int | None, typer.Argument(metavar="[TRIAL]", min=0, help="A trial; without one: the study's search.")
+        int | None, typer.Argument(metavar="[TRIAL]", min=0, help="A trial; without it: the study's search.")
     ] = None,
     style: Style = OutputFormat.TABLE,
 ) -> None:
-    """Log why a trial was proposed, sent on, stopped or copied; without one, what the study's rungs are worth."""
+    """Explain why a trial was proposed, sent on, stopped or copied; without TRIAL, how well the rungs predict."""
     from hposlurm.report.explain_text import text_of
 
     about = hposlurm.Study.open(study).explain(trial)
@@ -118,17 +118,17 @@ def explain(
 def _records(name: str) -> StudyRecords:
     study = hposlurm.Study.open(name)
     if study.layout.simulated.exists():
-        say(f"note: {study.name} was simulated: nothing was trained")
+        log(f"note: {study.name} was simulated: nothing was trained")
     return study.records()
 
 
-def _say_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:
-    """Says of the studies that compare trials before their end whether early values predict late ones."""
+def _note_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:
+    """Prints whether early values predict late ones, for each study that compares trials before their end."""
     from hposlurm.report.explain import what_rungs_are_worth
 
     for study in studies:
         if text := what_rungs_are_worth(study):
-            say(f"note: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{text}")
+            log(f"note: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{text}")
 
 
 def _first_rows(results: StudyResults, top: int) -> Table:
@@ -167,7 +167,7 @@ def _print_one(found: Configuration) -> None:
 
 
 def _changes(schedule: Sequence[Leg]) -> dict[str, object]:
-    """What holds from each step on, of the parameters that ever change."""
+    """Returns the values from each step on, of those parameters that change."""
     from hposlurm.report.numbers import shown
 
     names = {name: None for leg in schedule for name in leg.params}

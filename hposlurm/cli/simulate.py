@@ -1,4 +1,4 @@
-"""`launch` on the simulated backend: the whole study in virtual time, and what the real one would cost."""
+"""Runs `launch` on the simulated backend: the whole study in virtual time, and the cost of the real one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hposlurm.cli.common import say
+from hposlurm.cli.common import log
 from hposlurm.cli.follow import print_end
 from hposlurm.report.numbers import duration, shown
 
@@ -16,39 +16,39 @@ if TYPE_CHECKING:
     from hposlurm import Study
     from hposlurm.simulation import Simulated, Trainer
 
-_TELL_EVERY_S = 2.0
+_PRINT_EVERY_S = 2.0
 
 
 def run_simulation(study: Study, trainer: Trainer) -> None:
-    """Simulates the study and prints what it came to; exits with 1 if no trial completed.
+    """Simulates the study and prints its results and cost; exits with 1 if no trial completed.
 
-    Ctrl-C before the end leaves nothing.
+    After Ctrl-C before the end nothing is written.
     """
     from hposlurm.simulation import figures_of
 
     begun = time.monotonic()
     try:
-        found = study.simulate(trainer, watch=_teller(begun))
+        found = study.simulate(trainer, watch=_progress(begun))
     except KeyboardInterrupt:
-        say("interrupted: nothing was written")
+        log("interrupted: nothing was written")
         raise typer.Exit(130) from None
-    say(f"simulated in {time.monotonic() - begun:.1f} s")
+    log(f"simulated in {time.monotonic() - begun:.1f} s")
     print(f"{study.name}: {found.history.finished}")
     for title, text in (*figures_of(found).lines(), *_results(found)):
         print(f"{title + ':':<11}{text}")
     print_end(study, found.history)
 
 
-def _teller(begun: float) -> Callable[[float, int], None]:
-    told = begun
+def _progress(begun: float) -> Callable[[float, int], None]:
+    printed = begun
 
-    def tell(virtual_s: float, trials: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _TELL_EVERY_S:
-            told = time.monotonic()
-            say(f"{duration(virtual_s)} of virtual time, {trials} trials")
+    def show(virtual_s: float, trials: int) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= _PRINT_EVERY_S:
+            printed = time.monotonic()
+            log(f"{duration(virtual_s)} of virtual time, {trials} trials")
 
-    return tell
+    return show
 
 
 def _results(found: Simulated) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Verbs that look at studies: status, list, logs. They never write, and Ctrl-C ends nothing but the looking."""
+"""Verbs that show studies: status, list, logs. They write nothing, and Ctrl-C ends only the display."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import print_json, say
+from hposlurm.cli.common import log, print_json
 from hposlurm.cli.options import OneStudy, StudyName, Style
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.find import runs_directory
@@ -35,18 +35,20 @@ def register(app: typer.Typer) -> None:
 
 def status(
     study: OneStudy = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and look again until it is over.")] = False,
-    every: Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")] = 5.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep running and refresh until the study is over.")
+    ] = False,
+    every: Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to refresh.")] = 5.0,
     style: Style = OutputFormat.TABLE,
 ) -> None:
-    """Show where a study is: counts, best so far, what runs, what failed and why."""
+    """Show the state of a study: counts, best so far, running trials, failed trials and why."""
     if watch and style is OutputFormat.JSON:
-        raise RequestError("--watch shows a screen; ask for --format json as often as you like instead")
+        raise RequestError("--watch shows a screen; use --format json without it, as often as needed")
     found = hposlurm.Study.open(study)
     if watch:
-        _watch(found.watch(log=say), every)
+        _watch(found.watch(log=log), every)
         return
-    view = found.status(log=say)
+    view = found.status(log=log)
     if style is OutputFormat.JSON:
         print_json(view.to_json())
         return
@@ -57,18 +59,18 @@ def status(
     Console().print(screen(view))
 
 
-def _watch(looks: Iterator[Progress], every_s: float) -> None:
+def _watch(views: Iterator[Progress], every_s: float) -> None:
     """Shows the progress until the study is over: live on a terminal, one line per change elsewhere."""
     from rich.console import Console
 
     console = Console()
     show = _watch_live if console.is_terminal else _watch_lines
     with contextlib.suppress(KeyboardInterrupt):
-        show(_until_over(looks, every_s), console)
+        show(_until_over(views, every_s), console)
 
 
-def _until_over(looks: Iterator[Progress], every_s: float) -> Iterator[Progress]:
-    for view in looks:
+def _until_over(views: Iterator[Progress], every_s: float) -> Iterator[Progress]:
+    for view in views:
         yield view
         if view.is_over:
             return
@@ -88,26 +90,28 @@ def _watch_live(views: Iterator[Progress], console: Console) -> None:
 def _watch_lines(views: Iterator[Progress], console: Console) -> None:
     from hposlurm.report.progress_text import summary
 
-    told = ""
+    printed = ""
     for view in views:
-        if summary(view) != told:
-            told = summary(view)
-            console.file.write(f"{time.strftime('%H:%M:%S')}  {told}\n")
+        if summary(view) != printed:
+            printed = summary(view)
+            console.file.write(f"{time.strftime('%H:%M:%S')}  {printed}\n")
             console.file.flush()
 
 
 def list_studies(
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with it.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with this tag.")
+    ] = None,
     style: Style = OutputFormat.TABLE,
 ) -> None:
     """List the studies under runs/ with their counts, best value and age."""
     wanted = dict(_tag(text) for text in tag or ())
-    lines = [line for line in hposlurm.Study.overview(log=say) if wanted.items() <= line.tags.items()]
+    lines = [line for line in hposlurm.Study.overview(log=log) if wanted.items() <= line.tags.items()]
     if style is OutputFormat.JSON:
         print_json([line.to_json() for line in lines])
         return
     if not lines:
-        say(f"no study in {runs_directory()}" + (f" has {', '.join(tag)}" if tag else ""))
+        log(f"no study in {runs_directory()}" + (f" has {', '.join(tag)}" if tag else ""))
         return
     from rich.console import Console
 
@@ -120,20 +124,20 @@ def list_studies(
 def _tag(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise RequestError(f"--tag {text!r} is no KEY=VALUE")
+        raise RequestError(f"--tag {text!r} is not KEY=VALUE")
     return key, value
 
 
 def logs(
     study: StudyName,
     trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the output until the attempt ends.")] = False,
     attempt: Annotated[
-        int | None, typer.Option("--attempt", metavar="K", help="Not the last attempt but this.")
+        int | None, typer.Option("--attempt", metavar="K", help="This attempt instead of the last one.")
     ] = None,
     err: Annotated[bool, typer.Option("--err", help="Only the error output.")] = False,
 ) -> None:
-    """Print the output of a trial's last attempt, and its error output below."""
+    """Print the output of a trial's last attempt, then its error output."""
     from hposlurm.records.history import read_history
     from hposlurm.report.logs import choose_attempt
 
@@ -148,7 +152,7 @@ def logs(
 
 
 def _print_log(layout: StudyLayout, trial: Trial, attempt: Attempt, follows: bool, err: bool) -> None:
-    from hposlurm.report.logs import content, follow, log_path, whose
+    from hposlurm.report.logs import content, follow, log_path, worker_lines_note
 
     path = log_path(layout, trial, attempt, "err" if err else "out")
     if not follows and not path.exists():
@@ -158,7 +162,7 @@ def _print_log(layout: StudyLayout, trial: Trial, attempt: Attempt, follows: boo
     if not err:
         errors = log_path(layout, trial, attempt, "err")
         if errors.exists() and errors.stat().st_size:
-            _copy([f"\n---- {errors.relative_to(layout.root)}{whose(errors)} ----\n".encode()])
+            _copy([f"\n---- {errors.relative_to(layout.root)}{worker_lines_note(errors)} ----\n".encode()])
             _copy(content(errors))
 
 
@@ -167,7 +171,7 @@ def _pause() -> None:
 
 
 def _copy(pieces: Iterable[bytes]) -> None:
-    """To stdout as it is: a log need not be text."""
+    """Writes the bytes to stdout unchanged: a log may contain bytes that are not text."""
     sys.stdout.flush()
     for piece in pieces:
         sys.stdout.buffer.write(piece)

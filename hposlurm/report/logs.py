@@ -52,7 +52,7 @@ def content(path: Path, position: int = 0) -> Iterator[bytes]:
         return
 
 
-def is_own(line: bytes) -> bool:
+def is_worker_line(line: bytes) -> bool:
     """True if the worker wrote this line of an error log, which it shares with its command."""
     return line.startswith(b"hposlurm: ")
 
@@ -63,7 +63,7 @@ def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
         return ()
     out = layout.root / attempt.log
     for path in (out.with_suffix(".err"), out):
-        lines = [line for line in _last_bytes(path).split(b"\n") if line.strip() and not is_own(line)]
+        lines = [line for line in _last_bytes(path).split(b"\n") if line.strip() and not is_worker_line(line)]
         if lines:
             return tuple(line.decode(errors="replace") for line in lines[-TAIL_LINES:])
     return ()
@@ -78,11 +78,11 @@ def _last_bytes(path: Path) -> bytes:
         return b""
 
 
-def whose(errors: Path) -> str:
+def worker_lines_note(errors: Path) -> str:
     """Returns what to add to an error log's name if the worker wrote some of its lines, else ""."""
     try:
         with errors.open("rb") as file:
-            found = {is_own(line) for line in file if line.strip()}
+            found = {is_worker_line(line) for line in file if line.strip()}
     except FileNotFoundError:
         return ""
     if found == {True}:

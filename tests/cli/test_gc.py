@@ -31,7 +31,7 @@ def test_gc_deletes_all_but_the_best_and_says_how_much(demo: StudyLayout, run: R
     assert done.status == 0
     assert "  trial 1: checkpoint-8 (20" in done.out
     assert done.out.splitlines()[-1].startswith("freed 6")
-    assert done.out.endswith("kB of 3 trials; those of the best trial and those of unfinished trials stay\n")
+    assert done.out.endswith("kB of 3 trials; those of the best trial and of unfinished trials are kept\n")
     assert left(demo) == [0]
     assert run("gc", "demo").out.startswith("freed 0 B of 0 trials")
 

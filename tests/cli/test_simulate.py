@@ -125,7 +125,7 @@ def test_the_function_may_lie_beside_the_study(run, place):
         (["--simulate", "nowhere.py:trial"], "there is no file"),
         (["--simulate", "trial.py:train"], "has no 'train'; functions there: trial"),
         (["--simulate", "trial.py:trial", "--backend", "local"], "--simulate is for --backend simulated"),
-        (["--gpus", "4"], "--gpus is how large a simulated cluster is"),
+        (["--gpus", "4"], "--gpus is the size of a simulated cluster"),
         (["--simulate", "trial.py:trial", "--gpus", "1"], "a trial requests 2 GPUs, but the simulated cluster has 1"),
         (["--simulate", "trial.py:trial", "--set", "simulation.crashes=-1"], "simulation.crashes: must be at least 0"),
         (["--simulate", "trial.py:trial", "--set", "simulation.quue=1"], "did you mean queue?"),

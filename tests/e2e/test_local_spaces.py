@@ -72,7 +72,7 @@ def test_a_warm_start_is_reported_frozen_and_neither_counted_nor_shown(shell, wr
     assert len(shell.rows("newer")) == 3
     assert [a["attrs"]["origin"] for plan in shell.plans("newer") for a in plan["assignments"]] == ["tpe"] * 3
     changed = write_study("older", COMMAND, **LOCAL, search={"algorithm": "tpe", "warm_start": ["runs/newer"]})
-    assert "runs/older was launched without, and that was frozen" in shell.ok("check", str(changed))
+    assert "runs/older was launched without it, and its settings are frozen" in shell.ok("check", str(changed))
 
 
 def test_what_the_algorithm_does_not_use_is_said_before_anything_runs(shell, write_study):

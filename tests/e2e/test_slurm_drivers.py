@@ -106,7 +106,7 @@ def test_ctrl_c_of_the_foreground_driver_leaves_the_jobs_and_resume_goes_on(shel
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         said.seek(0)
-        assert "nothing follows them until `hposlurm resume left`" in said.read()
+        assert "no wave follows them until `hposlurm resume left`" in said.read()
     assert in_queue("left")
     wait_until(lambda: len(shell.rows("left")) == 2 and all(r["state"] == "COMPLETE" for r in shell.rows("left")), 90)
     view = shell.status("left")
