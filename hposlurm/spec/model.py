@@ -111,7 +111,7 @@ class DeepSpeedSpec(Section):
 
 
 class TrialSpec(Section):
-    """How a trial runs."""
+    """The command of a trial and the rules for running it."""
 
     command: Command
     #: In the file: "30m", "1:30:00" or a number of seconds.
@@ -172,7 +172,7 @@ class PlannerSpec(Section):
 
 
 class SlurmSpec(Section):
-    """How the study's jobs are submitted.
+    """The submission of the study's jobs.
 
     `driver` submits the waves after the first one:
 

@@ -44,7 +44,7 @@ AlgorithmName = Annotated[str, _one_of(algorithm_names)]
 
 
 class SearchSpec(Section):
-    """How points are chosen, and how far each is trained. Resources are steps, as the training reports them."""
+    """The choice of points, and of how far each is trained. Resources are steps, as the training reports them."""
 
     #: Names a pair of a sampler and a pruner.
     algorithm: AlgorithmName | None = None
