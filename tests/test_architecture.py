@@ -97,7 +97,7 @@ PROCESSES = {
     "hposlurm.client",
     "hposlurm.worker.__main__",
     "hposlurm.refill.__main__",
-    "hposlurm.doctor.rival",
+    "hposlurm.doctor.race",
     "hposlurm.integrations.torch_facts",
 }
 
