@@ -99,7 +99,7 @@ def decide_again(
     new = sum((a.trial, a.stage) not in given for a in moment.assignments)
     memory = memory or DecisionMemory()
     observations = memory.observer.observe(before, spec.objectives)
-    # one more than were assigned: where the search gave fewer than were wanted, its answer says why
+    # one more than were assigned: if the search gave fewer than were wanted, its answer has the reason
     answer = next_requests(problem_of(spec, warm.trials, memory.search), observations, new + 1)
     return Decision(answer, is_exact=not moment.in_flight)
 

@@ -10,7 +10,7 @@ from hposlurm.search.population import copies_each, generation_ends
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
-_COUNTED = 10_000  # a space with at most so many configurations is counted: it may end a study by itself
+_COUNTED = 10_000  # the largest space that is counted: it may end a study by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,12 @@ _WAVES_MOST = 8
 _EVEN_ENOUGH = 5
 # Most sites would split a larger array into several, each with its own share of max_concurrent.
 _ELEMENTS_MOST = 1000
-#: One in so many of the elements that run at once is proposed ahead: with fewer proposals elements would wait, more
-#: would be based on older results.
+#: The number of elements that run at once divided by this is proposed ahead: with fewer, elements would wait;
+#: more would be based on older results.
 AHEAD_SHARE = 8
 # A trial that is promoted while it is among the better half has two runs on average.
 _RUNS_WITH_RUNGS = 2
-# Few trials use less than a quarter of their time limit, so a budget pays for at most so many times as many.
+# Few trials use less than a quarter of their time limit: a budget pays for at most this many times as many runs.
 _RUNS_PER_TIME_LIMIT = 4
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# With fewer pairs a rank correlation says nothing: of four pairs in random order one in 24 has a correlation of 1.
+# With fewer pairs a rank correlation means nothing: of four pairs in random order one in 24 has a correlation of 1.
 LEAST_PAIRS = 5
 
 

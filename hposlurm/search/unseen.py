@@ -10,7 +10,7 @@ from hposlurm.search.points import Identity, Point, draw_point, identity
 from hposlurm.space import SearchSpace
 
 QUICK_DRAWS = 100
-ENUMERABLE = 20_000  # points; a list of so many takes well under a second
+ENUMERABLE = 20_000  # points; listing them takes well under a second
 DRAWS = 50_000  # enough to find a region of a thousandth of the space almost surely
 
 

@@ -27,7 +27,7 @@ SETTINGS = "gp"  # the attribute of a trial with the process's settings that wer
 RANDOM_SHARE = 0.05
 PROCESS_SHARE = 0.85
 RANDOM_DRAWS = 50  # at once; if none of them is new and allowed, UnseenPoints searches longer
-# The Parzen estimators learn from the highest rung with so many values, at least two more than there are parameters.
+# The Parzen estimators learn from the highest rung with this many values, at least two more than there are parameters.
 # Not tuned.
 LEAST_AT_RUNG = 10
 
