@@ -75,11 +75,11 @@ def test_a_population_is_counted_in_jobs_and_trials(run: Run) -> None:
     x = {"type": "float", "min": 0.0, "max": 1.0, "mutable": True}
     search = {"algorithm": "pbt", "population_size": 8, "perturbation_interval": 3, "max_resource": 8}
     sections = {"parameters": {"x": x}, "search": search, "waves": {}}
-    herd = "population: 8 members, 3 generations to the steps 3, 6, 8: 24 jobs"
+    size = "population: 8 members, 3 generations to the steps 3, 6, 8: 24 jobs"
     whole = run("check", write(run, **sections, budget={})).out
-    assert f"{herd}; 12 trials, 4 of them copies, if none fails\ntraining: 64 steps, 8 full trainings of 8\n" in whole
+    assert f"{size}; 12 trials, 4 of them copies, if none fails\ntraining: 64 steps, 8 full trainings of 8\n" in whole
     assert "cost: at most 52.8 GPU hours; wave 0: 5.87 (" in whole
-    assert f"{herd}; 9 trials, 1 of them copies" in run("check", write(run, **sections, budget={"n_trials": 9})).out
+    assert f"{size}; 9 trials, 1 of them copies" in run("check", write(run, **sections, budget={"n_trials": 9})).out
 
 
 def test_on_a_machine_without_gpus_nothing_is_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

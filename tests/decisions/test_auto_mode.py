@@ -81,7 +81,7 @@ def test_auto_chooses_the_mode_that_suits_the_search(changes: dict[str, Any], na
         (2, None, 5),
     ],
 )
-def test_waves_that_share_max_concurrent_are_few_and_alike(size: int, most: int | None, waves: int) -> None:
+def test_waves_that_share_max_concurrent_are_few_and_equal(size: int, most: int | None, waves: int) -> None:
     spec = study(waves={"size": size, "max_concurrent": most, "mode": "overlap"})
     assert waves_in_flight(spec, most or 4) == waves
 
@@ -92,7 +92,7 @@ def test_on_one_machine_nothing_is_divided() -> None:
 
 
 @pytest.mark.parametrize("mode", ["barrier", "overlap", "refill"])
-def test_a_mode_that_is_given_holds_and_needs_no_reason(mode: str) -> None:
+def test_a_given_mode_is_used_without_a_reason(mode: str) -> None:
     assert mode_of(study(waves={"mode": mode})) == Mode(mode)
 
 

@@ -1,4 +1,4 @@
-"""How many elements a refill wave has."""
+"""The number of elements of a refill wave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the search is told of a trial: its curve, where it was sent, and whether it still runs."""
+"""The observation of a trial: its curve, the step that it was sent to, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_a_trial_that_waits_or_runs_is_open() -> None:
     assert [o.is_open for o in observe(History((), (waiting, running)), (Objective("loss"),))] == [True, True]
 
 
-def test_where_each_assignment_ended_is_kept_although_the_trial_went_on() -> None:
-    """Evaluations come every two steps, so the rung at 3 was judged by what was reported at 2."""
+def test_the_end_of_each_assignment_is_kept_after_the_trial_continued() -> None:
+    """Evaluations come every two steps, so the rung at 3 was judged by the report at 2."""
     first = replace(assignment(0), to_step=3, is_final=False)
     second = replace(assignment(0), from_step=3, to_step=9, stage=1)
     journals = [
@@ -49,7 +49,7 @@ def test_where_each_assignment_ended_is_kept_although_the_trial_went_on() -> Non
     ("losses", "is_infeasible"),
     [(["nan"], True), ([1.0, "inf"], True), (["nan", 1.0], False), ([1.0], False), ([], False)],
 )
-def test_a_configuration_whose_loss_became_no_number_is_one_that_cannot_work(
+def test_a_configuration_whose_loss_was_not_finite_is_infeasible(
     losses: list[float | str], is_infeasible: bool
 ) -> None:
     reports = [report(step, BEGIN, loss=loss) for step, loss in enumerate(losses, 1)]
@@ -59,7 +59,7 @@ def test_a_configuration_whose_loss_became_no_number_is_one_that_cannot_work(
     assert (seen.state, seen.infeasible) == (TrialState.FAIL, is_infeasible)
 
 
-def test_while_it_may_be_tried_again_it_is_not_called_so() -> None:
+def test_a_trial_that_may_be_retried_is_not_infeasible_yet() -> None:
     attempt = fold(unread(0), [start(0), report(1, BEGIN, loss="nan"), end("fail", exit_code=1)])
     trial = fold_trial([(0, assignment(0))], [attempt], [], ("loss",), 1)
     (seen,) = observe(History((), (trial,)), (Objective("loss"),))

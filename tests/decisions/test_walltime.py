@@ -1,4 +1,4 @@
-"""Time limits of parts of a training: their share of the time, what is made good for, and which jobs lie together."""
+"""Time limits of parts of a training: their share of the time, retries, and the order of the jobs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_no_part_gets_more_than_a_whole_training() -> None:
     assert stage_limits(rungs(resources={"time": "0:12:00"})) == [(1, 12), (3, 12), (9, 12)]
 
 
-def test_what_was_not_saved_is_trained_again() -> None:
+def test_steps_that_were_not_saved_are_trained_again() -> None:
     saved = attempt(checkpoints=((1, "checkpoint-1"),))
     assert limit(history(saved), rungs()) == 50 * 60
     assert limit(history(attempt()), rungs()) == 70 * 60
@@ -82,7 +82,7 @@ def test_a_part_that_ran_into_its_limit_gets_all_the_time_when_it_is_tried_again
     assert limit(history(replace(saved, **end), attempt(1)), rungs()) == 50 * 60  # that was the part before
 
 
-def test_jobs_have_limits_of_their_own_where_arrays_of_their_own_do_no_harm() -> None:
+def test_jobs_have_separate_limits_where_separate_arrays_do_no_harm() -> None:
     assert may_differ(rungs(), 1000, 4)
     assert may_differ(rungs(waves={"size": 4, "max_concurrent": 4, "mode": "barrier"}), 4, 4)
     assert not may_differ(rungs(waves={"size": 8, "max_concurrent": 4, "mode": "barrier"}), 8, 4)  # %K is one array's
@@ -90,7 +90,7 @@ def test_jobs_have_limits_of_their_own_where_arrays_of_their_own_do_no_harm() ->
     assert not may_differ(rungs(slurm={"driver": "chain"}), 4, 4)  # submitted before anyone knows what runs there
 
 
-def test_what_goes_on_comes_before_what_begins_and_equal_limits_stand_together() -> None:
+def test_continued_trainings_come_before_new_ones_and_equal_limits_are_adjacent() -> None:
     limits = [None, 60.0, 120.0, None, 60.0]
     new = [replace(assignment(n), time_limit_s=s) for n, s in enumerate(limits)]
     sent_on = replace(assignment(9), from_step=3, time_limit_s=600.0)
@@ -104,7 +104,7 @@ def chosen(tmp_path: Path, study: StudySpec) -> Any:
     return choose(StudyLayout(tmp_path), study, History(), wave_size=4, gpus=1, now=0.0)
 
 
-def test_a_budget_pays_for_each_job_what_that_one_may_use(tmp_path: Path) -> None:
+def test_a_budget_pays_for_each_job_by_its_own_time_limit(tmp_path: Path) -> None:
     waves = {"size": 20}
     found = chosen(tmp_path, rungs(waves=waves, budget={"gpu_hours": 4}))
     assert [a.time_limit_s for a in found.assignments] == [1800.0] * 8  # half an hour each; 1 of 3 hours would fit
@@ -112,8 +112,8 @@ def test_a_budget_pays_for_each_job_what_that_one_may_use(tmp_path: Path) -> Non
     assert [a.time_limit_s for a in chosen(tmp_path, chain).assignments] == [None]
 
 
-def test_a_study_ends_where_the_next_job_is_beyond_its_budget(tmp_path: Path) -> None:
-    """Nobody saved a checkpoint, so that the best one's way to the second rung begins at 0 and takes 70 minutes."""
+def test_a_study_ends_if_the_next_job_exceeds_its_budget(tmp_path: Path) -> None:
+    """No trial saved a checkpoint, so the best one trains from 0 to the second rung, which takes 70 minutes."""
     study = rungs(budget={"gpu_hours": 3.2, "n_trials": 3}, waves={"size": 3})
     stages = (Stage(0, 0, 0, 1, is_final=False),)
     ended = (attempt(elapsed_s=2880.0),)

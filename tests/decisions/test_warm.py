@@ -1,4 +1,4 @@
-"""What is taken of other studies and of tables, what is left out and why, and that it stays what it was."""
+"""Trials that are taken from other studies and tables, those left out and why, and that they never change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def taken(runs: Path, sources: list[Any], **changes: Any) -> WarmStart:
 
 
 def older(runs: Path, losses: list[float], name: str = "older", **more: Any) -> str:
-    """A study whose trials completed with these losses; its directory."""
+    """Writes a study whose trials completed with these losses, and returns its directory."""
     layout = make_study(runs, name)
     add_wave(layout, range(len(losses)))
     for number, loss in enumerate(losses):
@@ -47,7 +47,7 @@ def values(warm: WarmStart) -> list[float]:
     return [trial.values[0] for trial in warm.trials if trial.values]
 
 
-def test_trials_of_several_sources_have_numbers_of_their_own(tmp_path: Path) -> None:
+def test_trials_of_several_sources_have_different_numbers(tmp_path: Path) -> None:
     warm = taken(tmp_path, [older(tmp_path, [3.0, 2.0]), older(tmp_path, [1.0], "oldest")])
     assert [trial.number for trial in warm.trials] == [-1, -2, -3]
     assert values(warm) == [3.0, 2.0, 1.0]
@@ -65,7 +65,7 @@ def test_the_best_are_the_best_by_this_studys_objective(tmp_path: Path, directio
     assert "(left out: 2 not among the best 2)" in str(warm.sources[0])
 
 
-def test_what_keeps_this_studys_limits_is_better_than_what_breaks_them(tmp_path: Path) -> None:
+def test_trials_that_keep_this_studys_limits_rank_above_those_that_break_them(tmp_path: Path) -> None:
     layout = make_study(tmp_path, "older")
     add_wave(layout, range(3))
     for number, (loss, peak) in enumerate([(1.0, 40.0), (3.0, 10.0), (2.0, 30.0)]):
@@ -76,7 +76,7 @@ def test_what_keeps_this_studys_limits_is_better_than_what_breaks_them(tmp_path:
     assert values(taken(tmp_path, [{**source, "best": 2}], **limits)) == [1.0, 3.0]
 
 
-def test_what_does_not_fit_this_space_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_trials_outside_of_this_space_are_left_out_and_counted(tmp_path: Path) -> None:
     layout = make_study(tmp_path, "older")
     points = [
         {"bs": 1, "lr": 0.1},
@@ -100,7 +100,7 @@ def test_what_does_not_fit_this_space_is_left_out_and_counted(tmp_path: Path) ->
     assert str(source).endswith("; this study has no wd, so their values of it were left out")
 
 
-def test_what_is_inactive_here_is_no_part_of_the_configuration(tmp_path: Path) -> None:
+def test_an_inactive_parameter_is_not_part_of_the_configuration(tmp_path: Path) -> None:
     layout = make_study(tmp_path, "older")
     add_wave(layout, [assignment(0, {"bs": 1, "lr": 0.1}), assignment(1, {"bs": 2, "lr": 0.1})])
     for number in range(2):
@@ -111,7 +111,7 @@ def test_what_is_inactive_here_is_no_part_of_the_configuration(tmp_path: Path) -
     assert [dict(trial.params) for trial in warm.trials] == [{"bs": 1}, {"bs": 2, "lr": 0.1}]
 
 
-def test_a_trial_that_was_stopped_early_teaches_as_pruned_and_one_that_failed_not_at_all(tmp_path: Path) -> None:
+def test_a_trial_that_was_stopped_early_counts_as_pruned_and_a_failed_one_not_at_all(tmp_path: Path) -> None:
     layout = make_study(tmp_path, "older")
     add_wave(layout, range(4))
     write_journal(layout, 0, [start(0), report(1, eval_loss=2.0), end("pruned")])
@@ -132,7 +132,7 @@ def test_without_the_objective_a_trial_teaches_nothing(tmp_path: Path) -> None:
     assert taken(tmp_path, [source], objectives=[{"name": "f2"}]).sources[0].left_out == {"without f2": 2}
 
 
-def test_what_was_frozen_holds_whatever_becomes_of_the_source(tmp_path: Path) -> None:
+def test_frozen_trials_stay_the_same_whatever_happens_to_the_source(tmp_path: Path) -> None:
     spec = newer([older(tmp_path, [1.0])])
     layout = StudyLayout(tmp_path / "newer")
     warm = gather(layout, spec)
@@ -170,7 +170,7 @@ def test_a_tables_rows_are_read_by_the_names_of_columns(tmp_path: Path) -> None:
     assert warm.sources[0].left_out == {"not completed": 1, "without eval_loss": 1}
 
 
-def test_choices_of_a_table_are_those_of_the_space_however_they_are_written(tmp_path: Path) -> None:
+def test_choices_of_a_table_match_the_space_in_any_notation(tmp_path: Path) -> None:
     choices = {"choice": {"choices": [1e-4, "a", True, None, 7]}}
     rows = ["choice,eval_loss", "0.0001,1", "1e-4,2", "a,3", "true,4", ",5", "7.0,6", "b,7"]
     warm = taken(tmp_path, table(tmp_path, "\n".join(rows)), parameters=choices)
@@ -178,7 +178,7 @@ def test_choices_of_a_table_are_those_of_the_space_however_they_are_written(tmp_
     assert warm.sources[0].left_out == {"with choice not one of its choices": 1}
 
 
-def test_a_table_without_the_objective_or_that_is_none_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_table_without_the_objective_or_a_file_that_is_not_a_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"warm_start.0.csv: .* has no column eval_loss; did you mean evalloss"):
         taken(tmp_path, table(tmp_path, "bs,lr,evalloss\n1,0.1,1\n"))
     (tmp_path / "table.csv").write_bytes(b"eval_loss\n\xff\n")

@@ -47,11 +47,11 @@ def study(shell: Shell, write_study, name: str, *flags: str, **sections):
 
 
 def test_the_winner_s_schedule_gives_its_result(shell, write_study, tmp_path):
-    shell.ok("launch", str(study(shell, write_study, "herd", "--save")))
-    plans = shell.plans("herd")
+    shell.ok("launch", str(study(shell, write_study, "population", "--save")))
+    plans = shell.plans("population")
     assert [len(plan["assignments"]) for plan in plans] == [4, 4, 4, 0]
     assert plans[-1]["finished"].startswith("the population of 4 has ended its 3 generations")
-    rows = {row["trial"]: row for row in shell.rows("herd")}
+    rows = {row["trial"]: row for row in shell.rows("population")}
     assert sorted(row["state"] for row in rows.values()) == ["COMPLETE"] * 4 + ["PRUNED"] * 2
 
     copies = [a for plan in plans for a in plan["assignments"] if a["resume_from"]]
@@ -63,7 +63,7 @@ def test_the_winner_s_schedule_gives_its_result(shell, write_study, tmp_path):
         assert rows[copy["attrs"]["replaces"]]["reason"].endswith(f"(loss {rows_at(shell, parent, start):.6g})")
 
     exported = tmp_path / "best.yaml"
-    said = shell.ok("best", "herd", "--export", str(exported))
+    said = shell.ok("best", "population", "--export", str(exported))
     best = yaml.safe_load(exported.read_text())
     assert [leg["step"] for leg in best["schedule"]] == [0, 2, 4]
     assert [leg["trial"] for leg in best["schedule"]] == [copies[0]["attrs"]["parent"], 4, best["trial"]] and best[
@@ -79,7 +79,7 @@ def test_the_winner_s_schedule_gives_its_result(shell, write_study, tmp_path):
 
 
 def rows_at(shell: Shell, trial: int, step: int) -> float:
-    journals = sorted((shell.cwd / f"runs/herd/trials/{trial:05d}").glob("attempt-*.jsonl"))
+    journals = sorted((shell.cwd / f"runs/population/trials/{trial:05d}").glob("attempt-*.jsonl"))
     records = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
     return next(r["metrics"]["loss"] for r in records if r["kind"] == "report" and r["step"] == step)
 

@@ -31,7 +31,7 @@ PER_GENERATION = 4
 def test_every_optimizer_uses_what_its_trial_was_assigned(shell, write_study, wait_until, tmp_path):
     (shell.cwd / "recorder.py").write_text(RECORDER)
     study = write_study(
-        "herd",
+        "population",
         FINETUNE,
         parameters={
             "lr": {"type": "float", "min": 1e-4, "max": 1e-2, "log": True, "mutable": True},
@@ -45,10 +45,10 @@ def test_every_optimizer_uses_what_its_trial_was_assigned(shell, write_study, wa
         resources={"gpus_per_node": 1, "gpu_type": "v100", "cpus_per_task": 1, "mem_gb": 4, "time": "00:20:00"},
     )
     shell.ok("launch", str(study))
-    wait_until(lambda: shell.has_finished("herd"), 300 * GENERATIONS)
-    plans = shell.plans("herd")
+    wait_until(lambda: shell.has_finished("population"), 300 * GENERATIONS)
+    plans = shell.plans("population")
     assert [len(plan["assignments"]) for plan in plans] == [4] * GENERATIONS + [0]
-    assert sum(row["state"] == "COMPLETE" for row in shell.rows("herd")) == 4, shell.ok("status", "herd")
+    assert sum(row["state"] == "COMPLETE" for row in shell.rows("population")) == 4, shell.ok("status", "population")
 
     trials = {a["trial"]: a for plan in reversed(plans) for a in plan["assignments"]}  # each as it was first assigned
     copies = [a for a in trials.values() if a["resume_from"]]
@@ -56,7 +56,7 @@ def test_every_optimizer_uses_what_its_trial_was_assigned(shell, write_study, wa
     factors: dict[int, set[float]] = {}  # of the schedule, which is that of all generations for everyone
     for number, assignment in trials.items():
         params = assignment["params"]
-        lines = (shell.cwd / f"runs/herd/trials/{number:05d}/steps-0").read_text().splitlines()
+        lines = (shell.cwd / f"runs/population/trials/{number:05d}/steps-0").read_text().splitlines()
         for step, line in enumerate(lines, assignment["from_step"] * PER_GENERATION):
             decaying, *others = json.loads(line)
             assert decaying[1] == params["wd"] and not any(decay for _, decay in others)
@@ -66,7 +66,7 @@ def test_every_optimizer_uses_what_its_trial_was_assigned(shell, write_study, wa
     assert factors == {step: {round(1 - step / steps, 9)} for step in range(steps)}
 
     exported = tmp_path / "best.yaml"
-    shell.ok("best", "herd", "--export", str(exported))
+    shell.ok("best", "population", "--export", str(exported))
     best = yaml.safe_load(exported.read_text())
     for leg in best["schedule"]:
         assert leg["params"] == trials[leg["trial"]]["params"]

@@ -1,4 +1,4 @@
-"""What several tests of the planner share."""
+"""Fixtures that several tests of the planner share."""
 
 from tests.fake_slurm import fake_slurm
 

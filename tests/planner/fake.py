@@ -1,4 +1,4 @@
-"""A cluster in memory: what the planner is tested against where the question is what it asks, and in which order."""
+"""A cluster in memory, to test what the planner asks of a backend, and in which order."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hposlurm.trial import JobState
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing may catch it and go on."""
+    """Stands for SIGKILL: no code may catch it and continue."""
 
 
 class FakeCluster:
-    """The Backend seam over dictionaries. `die_after` names a call after whose effect the process is killed."""
+    """A Backend over dictionaries. `die_after` names a call; the process is killed after its effect."""
 
     name = "fake"
     is_foreground = False
@@ -172,7 +172,7 @@ def write_attempt(
     stage: int = 0,
     step: int = 1,
 ) -> None:
-    """A journal as the worker writes it: complete with a number, failed with a text, without an end for None."""
+    """Writes a journal as the worker does: complete for a number, failed for a text, without an end for None."""
     home = layout.trial(trial)
     home.root.mkdir(parents=True, exist_ok=True)
     number = len(home.attempts())
@@ -196,7 +196,7 @@ def write_attempt(
 
 
 def spec(**changes: Any) -> StudySpec:
-    """A small TPE study, 3 waves of 4; keys may be changed from outside."""
+    """Returns a small TPE study with 3 waves of 4; arguments replace its keys."""
     data = {
         "name": "fake",
         "objectives": [{"name": "loss"}],

@@ -14,7 +14,7 @@ from hposlurm.spec import StudySpec
 
 
 def begin(action: Callable[[], object], fail_point: str = "") -> int:
-    """Starts `action` in a process of its own; its id."""
+    """Starts `action` in a new process and returns its id."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -30,10 +30,10 @@ def begin(action: Callable[[], object], fail_point: str = "") -> int:
 
 
 def end(pid: int) -> int:
-    """Waits for a process; its exit status, negative for the signal that killed it."""
+    """Waits for a process and returns its exit status, negative for the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def step(layout: StudyLayout, spec: StudySpec, fail_point: str = "") -> int:
-    """One planner step in a process; its exit status."""
+    """Runs one planner step in a process and returns its exit status."""
     return end(begin(lambda: advance(layout, spec, SlurmBackend()), fail_point))

@@ -1,4 +1,4 @@
-"""advance(): the chain of waves, and what is left of it after a kill at any point."""
+"""advance(): the chain of waves, and its state after a kill at any point."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def layout(tmp_path):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Grace times that a test can wait for."""
+    """Shortens the grace times so that a test can wait for them."""
     import hposlurm.planner.ends as module
 
     for name, value in (("LOST_AFTER_S", 0.2), ("SETTLE_S", 0.2), ("_ASK_AGAIN_S", 0.01)):
@@ -106,7 +106,7 @@ def test_a_kill_at_any_call_leaves_one_array_per_wave(layout, moment, call, wave
 
 @pytest.mark.parametrize("name", ["wave.json", "intent.json", "jobs.json", "planner.json", "released"])
 def test_a_kill_right_after_any_file_leaves_one_array_per_wave(layout, monkeypatch, name):
-    """Every record that a step writes is also a place to die at."""
+    """A process may die after each record that a step writes."""
     import hposlurm.records.files as files
     import hposlurm.records.plan as plan_module
 
@@ -141,7 +141,7 @@ def test_a_kill_right_after_any_file_leaves_one_array_per_wave(layout, monkeypat
     assert [len(t.attempts) for t in read_history(layout).trials] == [1] * 12
 
 
-def test_a_living_planner_that_is_submitting_is_left_alone(layout):
+def test_a_live_planner_that_is_submitting_is_not_disturbed(layout):
     cluster, study = FakeCluster(), spec()
     create(layout, study)
     cluster.die_before = "submit"
@@ -164,7 +164,7 @@ def test_a_submission_that_lost_the_race_is_cancelled_and_never_runs(layout, mon
 
     def slow_submit(request):
         mine = real(request)
-        if len(cluster.arrays) == 1:  # meanwhile somebody else took over, with a token of its own
+        if len(cluster.arrays) == 1:  # meanwhile another process took over, with its own token
             layout.wave(0).intent.unlink()
             advance(layout, study, cluster)
         return mine
@@ -198,7 +198,7 @@ def test_a_failed_trial_is_retried_as_often_as_allowed(layout):
     assert trials[0].reason == "command exited with status 1"
 
 
-def test_no_end_record_is_judged_by_what_the_cluster_says(layout):
+def test_without_an_end_record_the_clusters_state_decides(layout):
     cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
     create(layout, study)
     advance(layout, study, cluster)
@@ -225,7 +225,7 @@ def test_an_unknown_element_is_lost_only_after_a_grace_time(layout):
     assert all("lost" in t.attempts[0].reason for t in trials)
 
 
-def test_a_wave_of_which_nothing_starts_ends_the_study(layout):
+def test_a_wave_without_any_started_element_ends_the_study(layout):
     cluster, study = FakeCluster(), spec()
     create(layout, study)
     advance(layout, study, cluster)
@@ -357,7 +357,7 @@ def test_a_refused_submission_can_be_repeated(layout):
     ("keys", "wanted"), [({}, (0.95, 5)), ({"memory_warning_pct": 0.8, "memory_grace_steps": 0}, (0.8, 0)),
                          ({"memory_guard": "off"}, (None, 5))],
 )  # fmt: skip
-def test_the_plan_tells_the_worker_how_to_guard_the_memory(layout, keys, wanted):
+def test_the_plan_has_the_workers_memory_guard(layout, keys, wanted):
     study = spec(trial={"command": "x {{ x }}", "workdir": "/", **keys})
     create(layout, study)
     advance(layout, study, FakeCluster())

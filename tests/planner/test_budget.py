@@ -1,4 +1,4 @@
-"""Budgets in the planner: never planned beyond, retries first, and an end that says why."""
+"""Budgets in the planner: plans never exceed them, retries come first, and the end has a reason."""
 
 from __future__ import annotations
 
@@ -47,46 +47,46 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What becomes of one element: how long it really runs, how it ends, and who tells."""
+class Course:
+    """The course of one element: how long it really runs, how it ends, and which records say so."""
 
     elapsed_s: float
     outcome: Outcome
-    told_by: str  # "accounting", "worker", or "nobody" that it ended
+    recorded_by: str  # "accounting", "worker", or "nothing": the source that knows that it ended
     skew_s: float  # of its node's clock
 
 
-def fates() -> st.SearchStrategy[Fate]:
+def courses() -> st.SearchStrategy[Course]:
     return st.builds(
-        Fate,
+        Course,
         st.floats(0, LIMIT_S),
         st.sampled_from([Outcome.COMPLETE, Outcome.FAIL, Outcome.INTERRUPTED]),
-        st.sampled_from(["accounting", "worker", "nobody"]),
+        st.sampled_from(["accounting", "worker", "nothing"]),
         st.sampled_from([0.0, 400.0, -400.0]),
     )
 
 
-def run_element(plan: WavePlan, index: int, number: int, fate: Fate, begun: float) -> tuple[Attempt, Settlement]:
-    """What an element leaves: its journal, and what the next plan settles about it."""
-    by_itself = fate.told_by != "nobody"
-    begun += fate.skew_s if by_itself else 0.0  # what only clocks of two nodes tell is as wrong as they are
+def run_element(plan: WavePlan, index: int, number: int, course: Course, begun: float) -> tuple[Attempt, Settlement]:
+    """Returns an element's journal and its settlement in the next plan."""
+    by_itself = course.recorded_by != "nothing"
+    begun += course.skew_s if by_itself else 0.0  # a duration by the clocks of two nodes is as wrong as they are
     lost = {"outcome": None, "ended_at": None}
-    own = {"outcome": fate.outcome, "ended_at": begun + fate.elapsed_s, "metrics": {"loss": 1.0}}
+    own = {"outcome": course.outcome, "ended_at": begun + course.elapsed_s, "metrics": {"loss": 1.0}}
     attempt = Attempt(
         number, plan.wave, index, f"{plan.wave}_{index}", "n1", plan.gpus, begun, **(own if by_itself else lost)
     )
     settled = Settlement(
         plan.assignments[index].trial, number, plan.wave, attempt.job_id, JobState.COMPLETED, gpus=plan.gpus
     )
-    if fate.told_by == "accounting":
-        settled = replace(settled, elapsed_s=fate.elapsed_s)
+    if course.recorded_by == "accounting":
+        settled = replace(settled, elapsed_s=course.elapsed_s)
     if not by_itself:
         settled = replace(settled, outcome=Outcome.FAIL, reason="lost")
     return attempt, settled
 
 
 class Simulation:
-    """A study without files: plans and journals in memory, elements with drawn fates, and the truth about GPU hours."""
+    """A study without files: plans and journals in memory, random courses of elements, and the true GPU hours."""
 
     def __init__(self, budget: dict[str, Any], size: int | None, algorithm: str) -> None:
         waves = {"mode": "barrier", **({"size": size} if size else {})}
@@ -125,13 +125,13 @@ class Simulation:
     def run(self, draw: Any) -> None:
         plan, settled, longest = self.plans[-1], [], 0.0
         for index, assignment in enumerate(plan.assignments):
-            fate = draw(fates())
-            words = self.journals.setdefault(assignment.trial, [])
-            attempt, settlement = run_element(plan, index, len(words), fate, self.now)
-            words.append(attempt)
+            course = draw(courses())
+            attempts = self.journals.setdefault(assignment.trial, [])
+            attempt, settlement = run_element(plan, index, len(attempts), course, self.now)
+            attempts.append(attempt)
             settled.append(settlement)
-            self.used_h += plan.gpus * fate.elapsed_s / 3600
-            longest = max(longest, fate.elapsed_s)
+            self.used_h += plan.gpus * course.elapsed_s / 3600
+            longest = max(longest, course.elapsed_s)
         self.settled.append(settled)
         self.now += longest + draw(st.floats(0, 60))
 
@@ -167,7 +167,7 @@ def test_no_plan_can_overrun_the_gpu_hours(
 
 
 def use(cluster: FakeCluster, hours: float, gpus: int = 2) -> None:
-    """The accounting of all elements so far: each had its GPUs for `hours` hours."""
+    """Returns the accounting of all elements so far: each had its GPUs for `hours` hours."""
     cluster.accounting = {
         f"{job_id}_{i}": [Usage(JobState.COMPLETED, hours * 3600, gpus)]
         for job_id, job in cluster.arrays.items()
@@ -189,7 +189,7 @@ def sizes(layout: StudyLayout) -> list[int]:
     return [len(p.assignments) for p in read_history(layout).plans]
 
 
-def test_waves_shrink_to_what_is_left_and_the_end_says_why(layout: StudyLayout) -> None:
+def test_waves_shrink_to_the_rest_of_the_budget_and_the_end_has_a_reason(layout: StudyLayout) -> None:
     study = spec(budget={"gpu_hours": 5}, resources=TWO_GPUS)
     create(layout, study)
     message = run_to_end(layout, FakeCluster(), study, hours=0.25)  # half of what is reserved
@@ -198,7 +198,7 @@ def test_waves_shrink_to_what_is_left_and_the_end_says_why(layout: StudyLayout) 
     assert read_history(layout).gpu_hours == pytest.approx(4.5)
 
 
-def test_a_budget_that_every_trial_uses_up_is_met_exactly(layout: StudyLayout) -> None:
+def test_a_budget_that_full_time_limits_use_up_is_met_exactly(layout: StudyLayout) -> None:
     study = spec(budget={"gpu_hours": 5}, resources=TWO_GPUS)
     create(layout, study)
     assert run_to_end(layout, FakeCluster(), study, hours=0.5) == "gpu_hours: 5 of 5 used"
@@ -238,7 +238,7 @@ def test_elements_that_were_never_submitted_use_nothing(layout: StudyLayout) -> 
     assert [[a.trial for a in p.assignments] for p in read_history(layout).plans] == [[0, 1, 2, 3], [2, 3]]
 
 
-def test_without_accounting_the_workers_own_records_hold(layout: StudyLayout) -> None:
+def test_without_accounting_the_workers_records_count(layout: StudyLayout) -> None:
     study = spec(budget={"gpu_hours": 4}, resources=TWO_GPUS)
     create(layout, study)
     advance(layout, study, cluster := FakeCluster())
@@ -283,7 +283,7 @@ def test_accounting_without_gpus_does_not_make_them_free(layout: StudyLayout) ->
     assert advance(layout, study, cluster).message == "gpu_hours: 4 of 4 used"
 
 
-def test_nothing_is_reserved_where_no_gpus_are_given(layout: StudyLayout) -> None:
+def test_nothing_is_reserved_without_gpus(layout: StudyLayout) -> None:
     class Laptop(FakeCluster):
         def gpus(self, _spec: Any) -> int:
             return 0
@@ -296,7 +296,7 @@ def test_nothing_is_reserved_where_no_gpus_are_given(layout: StudyLayout) -> Non
 
 
 def age(layout: StudyLayout, seconds: float) -> None:
-    """Makes the study so much older."""
+    """Makes the study this much older."""
     path = layout.wave(0).plan
     record = json.loads(path.read_bytes())
     path.write_text(json.dumps({**record, "created_at": record["created_at"] - seconds}))
@@ -323,7 +323,7 @@ def test_patience_ends_a_study_that_does_not_improve(layout: StudyLayout) -> Non
     assert sizes(layout) == [4, 4, 0]
 
 
-def test_patience_ends_a_study_of_which_everything_fails(layout: StudyLayout) -> None:
+def test_patience_ends_a_study_whose_trials_all_fail(layout: StudyLayout) -> None:
     study = spec(budget={"patience": 6})
     create(layout, study)
     assert run_to_end(layout, FakeCluster(), study, loss=lambda _: "no") == "patience: no improvement in 8 trials"
@@ -339,13 +339,13 @@ def test_a_random_search_without_a_number_of_trials_plans_what_can_run_at_once(
     assert sizes(layout) == [4]
 
 
-def test_the_number_of_trials_is_the_reason_where_it_comes_first(layout: StudyLayout) -> None:
+def test_the_number_of_trials_is_the_reason_if_it_is_reached_first(layout: StudyLayout) -> None:
     study = spec(budget={"n_trials": 4, "gpu_hours": 4, "patience": 1}, resources=TWO_GPUS)
     create(layout, study)
     assert run_to_end(layout, FakeCluster(), study, hours=0.5) == "4 of 4 trials are done"
 
 
-def test_an_exhausted_space_is_the_reason_where_it_comes_first(layout: StudyLayout) -> None:
+def test_an_exhausted_space_is_the_reason_if_it_comes_first(layout: StudyLayout) -> None:
     study = spec(
         budget={"gpu_hours": 3}, parameters={"x": {"choices": [1.0, 2.0, 3.0]}}, resources=TWO_GPUS,
         search={"algorithm": "grid"},
@@ -354,7 +354,7 @@ def test_an_exhausted_space_is_the_reason_where_it_comes_first(layout: StudyLayo
     assert run_to_end(layout, FakeCluster(), study, hours=0.5) == "the search space is exhausted after 3 trials"
 
 
-def test_a_raised_budget_goes_on_with_what_was_left_open(layout: StudyLayout) -> None:
+def test_a_raised_budget_continues_the_open_trials(layout: StudyLayout) -> None:
     trial = {"command": "x {{ x }}", "retries": 1, "workdir": "/"}
     study = spec(budget={"gpu_hours": 4}, trial=trial, resources=TWO_GPUS)
     create(layout, study)

@@ -1,4 +1,4 @@
-"""driver: chain — pairs of array and planner laid ahead: SlurmBackend on fake commands, real processes that die."""
+"""driver: chain: pairs of array and planner submitted ahead. SlurmBackend on fake commands, real processes that die."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def launched(layout: StudyLayout, **changes: Any) -> StudySpec:
 
 
 def run_on(layout: StudyLayout, study: StudySpec, slurm: FakeSlurm, **options: Any) -> None:
-    """Lets the chain run until it is over or has run out: an array, then the planner behind it, which only plans."""
+    """Runs the chain until it is over or has run out: each array, then its planner, which only plans."""
     submitted = len(slurm.jobs())
     for _ in range(20):
         slurm.run_released(layout, **options)
@@ -60,7 +60,7 @@ def states(slurm: FakeSlurm) -> list[set[str]]:
     return [set(job["states"]) for job in slurm.jobs()]
 
 
-def test_pairs_are_laid_one_behind_the_other_for_the_whole_study_and_some_retries(layout, fake_slurm):
+def test_pairs_are_submitted_in_sequence_for_the_whole_study_and_some_retries(layout, fake_slurm):
     launched(layout)
     jobs = fake_slurm.jobs()
     assert [job["array"] for job in jobs] == [True, False] * (WAVES + 3)
@@ -120,7 +120,7 @@ def test_the_same_trials_as_with_planner_jobs(layout, fake_slurm, tmp_path):
     assert params[0] == params[1]
 
 
-def test_surplus_elements_are_cancelled_before_they_start(layout, fake_slurm):
+def test_extra_elements_are_cancelled_before_they_start(layout, fake_slurm):
     study = launched(layout, budget={"n_trials": 3})
     run_on(layout, study, fake_slurm)
     assert fake_slurm.arrays()[1]["states"] == ["COMPLETED", "CANCELLED"]
@@ -137,7 +137,7 @@ def test_a_trial_that_has_to_be_tried_again_uses_a_spare_pair(layout, fake_slurm
     ] * 2
 
 
-def test_a_chain_that_runs_out_says_so_and_resume_lays_more(layout, fake_slurm):
+def test_a_chain_that_runs_out_is_reported_and_resume_adds_pairs(layout, fake_slurm):
     study = launched(layout, trial={"command": "train --x {{ x }}", "workdir": "/", "retries": 20})
     interrupted = {"loss": lambda _: "SIGTERM (cancelled or preempted)"}
     run_on(layout, study, fake_slurm, **interrupted)
@@ -145,12 +145,12 @@ def test_a_chain_that_runs_out_says_so_and_resume_lays_more(layout, fake_slurm):
     assert step.kind == "unsubmitted"
     assert step.message == "wave 5 is planned, and the chain of arrays has run out: hposlurm resume fake"
     assert set_going(layout, study, SlurmBackend(), again=True).kind == "submitted"
-    assert fake_slurm.arrays()[5]["after"] == []  # nobody is left to wait for
+    assert fake_slurm.arrays()[5]["after"] == []  # there is no job left to wait for
     run_on(layout, study, fake_slurm)
     assert read_history(layout).finished == "4 of 4 trials are done"
 
 
-def test_resume_of_a_running_chain_lays_what_it_lacks_behind_it(layout, fake_slurm):
+def test_resume_of_a_running_chain_appends_the_missing_pairs(layout, fake_slurm):
     study = launched(layout)
     set_going(layout, study, SlurmBackend(), again=True)
     assert len(fake_slurm.jobs()) == 2 * (WAVES + 3)
@@ -162,7 +162,7 @@ def test_resume_of_a_running_chain_lays_what_it_lacks_behind_it(layout, fake_slu
 
 
 @pytest.mark.parametrize(("limit", "pairs"), [(2, 1), (5, 2), (7, 2), (8, 3)])
-def test_what_the_queue_takes_is_laid_and_the_rest_by_resume(layout, fake_slurm, limit, pairs):
+def test_pairs_that_the_queue_takes_are_submitted_and_the_rest_by_resume(layout, fake_slurm, limit, pairs):
     """Two elements and a planner are three jobs: the last pair may be smaller than the others."""
     fake_slurm.set("limit", limit)
     study = spec(**STUDY)
@@ -216,7 +216,7 @@ def test_an_array_that_did_not_see_its_plan_is_a_free_retry(layout, fake_slurm):
     ] * 2
 
 
-def test_cancel_ends_the_whole_chain_and_resume_lays_a_new_one(layout, fake_slurm):
+def test_cancel_ends_the_whole_chain_and_resume_submits_a_new_one(layout, fake_slurm):
     study = launched(layout)
     cancel(layout, SlurmBackend())
     assert all(state == {"CANCELLED"} for state in states(fake_slurm))
@@ -228,7 +228,7 @@ def test_cancel_ends_the_whole_chain_and_resume_lays_a_new_one(layout, fake_slur
     assert [trial.state.value for trial in trials] == ["COMPLETE"] * 4
 
 
-def test_a_planner_that_was_lost_is_put_behind_its_array_again(layout, fake_slurm):
+def test_a_lost_planner_is_submitted_after_its_array_again(layout, fake_slurm):
     study = launched(layout)
     fake_slurm.change(fake_slurm.planners()[0]["id"], states=["CANCELLED"])
     set_going(layout, study, SlurmBackend())

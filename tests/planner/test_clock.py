@@ -1,4 +1,4 @@
-"""What the planner waits for, by a clock of the test's own: no second passes."""
+"""The planner's waiting, by the test's own clock: no time passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.planner.fake import FakeCluster, new_layout, spec
 
 @dataclass
 class Hours:
-    """A clock whose time passes by sleeping only."""
+    """A clock whose time passes only by sleeping."""
 
     passed_s: float = 0.0
     sleeps: list[float] = field(default_factory=list)
@@ -41,7 +41,7 @@ def test_an_element_without_a_record_is_lost_once_the_grace_time_is_over(tmp_pat
     assert {trial.reason.partition(":")[0] for trial in read_history(layout).trials[:4]} == {"lost"}
 
 
-def test_the_last_rows_of_the_accounting_are_awaited_and_not_for_ever(tmp_path: Path) -> None:
+def test_the_last_rows_of_the_accounting_are_awaited_for_a_limited_time(tmp_path: Path) -> None:
     layout, cluster, hours = new_layout(tmp_path), FakeCluster(), Hours()
     study = spec(budget={"n_trials": 4})
     create(layout, study)

@@ -1,4 +1,4 @@
-"""How trials end and go on over several waves: what is infeasible, what is tried again, and where not."""
+"""How trials end and continue over several waves: which are infeasible, which are retried, and which are not."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def retrying(retries: int) -> dict:
     return {"trial": {"command": "x {{ x }}", "retries": retries, "workdir": "/"}}
 
 
-def test_what_does_not_fit_is_never_tried_again_and_the_search_is_told(layout, monkeypatch):
+def test_an_infeasible_trial_is_never_retried_and_the_search_knows_it(layout, monkeypatch):
     cluster, study = first_wave(layout, 8, **retrying(3))
     cluster.run(loss=lambda p: NO_ROOM if p["x"] == 0.5 else p["x"])
-    told = []
-    monkeypatch.setattr(choice, "next_requests", lambda *args: told.append(args[1]) or next_requests(*args))
+    seen = []
+    monkeypatch.setattr(choice, "next_requests", lambda *args: seen.append(args[1]) or next_requests(*args))
     advance(layout, study, cluster)
     trial = read_history(layout).trials[0]
     assert (trial.state, trial.infeasible, trial.reason) == (TrialState.FAIL, True, NO_ROOM)
     assert [a.trial for a in read_history(layout).plans[1].assignments] == [4, 5, 6, 7]
-    assert [o.infeasible for o in told[0]] == [True, False, False, False]
+    assert [o.infeasible for o in seen[0]] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("has_accounting", [True, False])
@@ -99,7 +99,7 @@ def test_the_time_limit_without_a_checkpoint_is_a_counted_retry(layout):
     assert "without a checkpoint to go on from" in read_history(layout).trials[0].reason
 
 
-def test_preemption_is_free_but_not_for_ever(layout):
+def test_preemption_is_free_only_a_limited_number_of_times(layout):
     cluster, study = first_wave(layout)
     while advance(layout, study, cluster).kind != "finished":
         cluster.run(loss=lambda p: PREEMPTED if p["x"] == 0.5 else p["x"])
@@ -108,7 +108,7 @@ def test_preemption_is_free_but_not_for_ever(layout):
     assert trial.reason == f"no progress: 10 attempts in a row ended before a first step; the last: {PREEMPTED}"
 
 
-def test_a_whole_wave_of_which_nothing_is_known_ends_the_study_but_no_trial(layout):
+def test_a_wave_without_any_known_state_ends_the_study_but_no_trial(layout):
     cluster, study = first_wave(layout)
     cluster.arrays["100"]["state"] = JobState.UNKNOWN
     step = advance(layout, study, cluster)
@@ -130,7 +130,7 @@ def test_the_requeued_runs_of_an_element_are_attempts_and_are_paid_for(layout):
 
 
 def broken_on(cluster: FakeCluster, *nodes: str) -> None:
-    """Runs a wave with one element per node, failing on these."""
+    """Runs a wave with one element per node; elements on these nodes fail."""
     (job_id,) = [j for j, job in cluster.arrays.items() if job["state"] is JobState.PENDING]
     usable = [n for n in cluster.known_nodes if n not in cluster.arrays[job_id]["request"].exclude]
     values = iter([f"command exited with status 1 on {n}" if n in nodes else 0.5 for n in usable * 4])

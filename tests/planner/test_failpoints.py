@@ -33,7 +33,7 @@ def layout(tmp_path: Path) -> StudyLayout:
 
 
 def check_once(layout: StudyLayout, slurm: FakeSlurm, waves: int) -> None:
-    """One array per wave was ever released, none is left held, and every trial was run once."""
+    """Asserts that one array per wave was ever released, none remains on hold, and every trial was run once."""
     for wave in range(waves):
         arrays = [job for job in slurm.arrays() if f"-w{wave:04d}-" in job["name"]]
         assert [job["released"] for job in arrays if job["released"]] == [1], arrays
@@ -71,7 +71,7 @@ def test_a_planner_killed_anywhere_leaves_one_array_per_wave_and_each_trial_once
     assert layout.database.exists() and layout.results.exists()
 
 
-def test_of_two_planners_at_once_one_wins_and_the_other_does_nothing(layout, fake_slurm):
+def test_of_two_planners_at_once_one_acquires_the_wave_and_the_other_does_nothing(layout, fake_slurm):
     rounds = 50
     study = spec(
         search={"algorithm": "random", "seed": 7},

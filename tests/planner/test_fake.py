@@ -1,4 +1,4 @@
-"""The planner's cluster in memory, held to what real ones are held to."""
+"""The planner's cluster in memory passes the contract tests of real backends."""
 
 from __future__ import annotations
 

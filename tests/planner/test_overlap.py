@@ -1,4 +1,4 @@
-"""Several waves in flight: what is planned behind them, what is settled when, and nothing lost or done twice."""
+"""Several waves in flight: the waves queued behind them, when trials are settled, and nothing lost or done twice."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_launch_submits_as_many_waves_as_keep_the_slots_busy(layout: StudyLayo
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_whichever_wave_ends_the_next_one_is_planned_behind_the_others(layout: StudyLayout, first: int) -> None:
+def test_after_any_wave_ends_the_next_one_is_queued_behind_the_others(layout: StudyLayout, first: int) -> None:
     cluster, study = FakeCluster(), spec(**OVERLAP, budget={"n_trials": 40})
     launch(layout, study, cluster)
     run_wave(layout, cluster, first)
@@ -158,7 +158,7 @@ def test_cancel_ends_all_waves_in_flight_and_resume_goes_on_with_their_trials(la
     assert plans[3].in_flight == () and len({s.trial for s in plans[3].settled}) == 12
 
 
-def test_a_trial_of_any_wave_in_flight_can_be_taken_out(layout: StudyLayout) -> None:
+def test_a_trial_of_any_wave_in_flight_can_be_removed(layout: StudyLayout) -> None:
     cluster, study = FakeCluster(), spec(**OVERLAP)
     launch(layout, study, cluster)
     assert "trial 1 (job 100_1), trial 9 (job 102_1)" in cancel(layout, cluster, [1, 9])
@@ -176,7 +176,7 @@ def test_the_same_records_give_the_same_waves(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_what_goes_on_lies_before_what_begins_in_arrays_of_its_own(layout: StudyLayout) -> None:
+def test_continued_trainings_come_before_new_ones_in_separate_arrays(layout: StudyLayout) -> None:
     """Rungs at 1 and 3; 4 jobs of 20 minutes for the first, later some of 30 for what was promoted among them."""
     search = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 3}
     resources = {"gpus_per_node": 1, "time": "00:30:00"}
@@ -193,7 +193,7 @@ def test_what_goes_on_lies_before_what_begins_in_arrays_of_its_own(layout: Study
 
 
 @pytest.mark.parametrize(("order", "lanes"), [((0, 1, 2), [0, 1, 2, 0, 1, 2]), ((1, 2, 3), [0, 1, 2, 1, 2, 1])])
-def test_waves_in_flight_have_lanes_of_their_own(layout: StudyLayout, order: tuple, lanes: list[int]) -> None:
+def test_waves_in_flight_have_separate_lanes(layout: StudyLayout, order: tuple, lanes: list[int]) -> None:
     cluster, study = FakeCluster(), spec(**OVERLAP, budget={"n_trials": 40})
     launch(layout, study, cluster)
     for wave in order:

@@ -1,4 +1,4 @@
-"""Publishing at the end of a step: whatever fails there, the chain goes on, the disk is tidied and nothing is lost."""
+"""Publishing at the end of a step: after any failure the chain goes on, checkpoints are deleted, nothing is lost."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ToyOptions(Section):
 
 
 class Toy:
-    """An outside service: a file that everything sent is written to. While a file `down` is beside it, it fails."""
+    """An outside service: a file with everything that was sent. It fails while a file `down` is beside it."""
 
     def __init__(self, options: ToyOptions) -> None:
         self._inbox = Path(options.inbox)
@@ -82,7 +82,7 @@ def toy_spec(inbox: Path, **changes: Any) -> Any:
 
 
 def received(inbox: Path) -> list[str]:
-    """What was sent since the last look."""
+    """Returns what was sent since the last call."""
     lines = inbox.read_text().splitlines() if inbox.exists() else []
     inbox.unlink(missing_ok=True)
     return lines
@@ -100,7 +100,7 @@ def left(layout: StudyLayout) -> int:
     return len(list(layout.trials.glob("*/checkpoints/*")))
 
 
-def test_a_full_disk_still_dismisses_planners_and_tidies(layout: StudyLayout, disk: Disk) -> None:
+def test_a_full_disk_still_cancels_planners_and_deletes_checkpoints(layout: StudyLayout, disk: Disk) -> None:
     cluster, study = FakeCluster(), spec(trial=TRIAL)
     create(layout, study)
     advance(layout, study, cluster)
@@ -119,7 +119,7 @@ def test_a_full_disk_still_dismisses_planners_and_tidies(layout: StudyLayout, di
     assert layout.database.exists() and publishing_failures(layout) == {} and not layout.publications()
 
 
-def test_a_full_disk_at_the_end_of_a_study_still_tidies(layout: StudyLayout, disk: Disk) -> None:
+def test_a_full_disk_at_the_end_of_a_study_still_deletes_checkpoints(layout: StudyLayout, disk: Disk) -> None:
     cluster, study = FakeCluster(), spec(trial=TRIAL, budget={"n_trials": 4})
     create(layout, study)
     advance(layout, study, cluster)
@@ -131,7 +131,7 @@ def test_a_full_disk_at_the_end_of_a_study_still_tidies(layout: StudyLayout, dis
     assert publishing_failures(layout) == {}
 
 
-def test_files_are_written_again_once_the_tidy_up_made_room(
+def test_files_are_written_again_once_deletion_made_room(
     layout: StudyLayout, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, study = FakeCluster(), spec(trial=TRIAL)
@@ -151,17 +151,17 @@ def test_files_are_written_again_once_the_tidy_up_made_room(
     assert "COMPLETE" in layout.results.read_text() and not layout.publications()
 
 
-def test_a_study_in_the_foreground_outlasts_a_full_disk(
+def test_a_study_in_the_foreground_survives_a_full_disk(
     layout: StudyLayout, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     cluster, study = FakeCluster(), spec(slurm={"driver": "foreground"}, budget={"n_trials": 8})
     create(layout, study)
     disk.is_full = True
     monkeypatch.setattr(cluster, "wait", lambda _arrays: cluster.run())
-    step = drive(layout, study, cluster, log=told.append)
+    step = drive(layout, study, cluster, log=lines.append)
     assert (step.kind, len(step.unpublished)) == ("finished", 2)
-    assert [line.split(":")[:2] for line in told] == [["note", " sqlite"], ["note", " csv"]] * 2  # once per wave
+    assert [line.split(":")[:2] for line in lines] == [["note", " sqlite"], ["note", " csv"]] * 2  # once per wave
 
 
 def test_an_outside_service_receives_only_what_is_new(layout: StudyLayout, inbox: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_damaged_cursor_is_a_lost_one(layout: StudyLayout, inbox: Path, damage
     assert len(received(inbox)) == 4
 
 
-def test_other_options_are_another_place_and_get_everything(layout: StudyLayout, inbox: Path) -> None:
+def test_other_options_mean_a_new_destination_that_gets_everything(layout: StudyLayout, inbox: Path) -> None:
     cluster, study = FakeCluster(), toy_spec(inbox)
     create(layout, study)
     advance(layout, study, cluster)
@@ -214,7 +214,7 @@ def test_a_failing_service_is_a_note_and_is_caught_up_by_the_next_step(layout: S
     assert publishing_failures(layout) == {} and len(received(inbox)) == 8
 
 
-def test_what_was_sent_before_a_failure_is_not_sent_again(layout: StudyLayout, inbox: Path) -> None:
+def test_records_sent_before_a_failure_are_not_sent_again(layout: StudyLayout, inbox: Path) -> None:
     cluster, study = FakeCluster(), toy_spec(inbox)
     create(layout, study)
     advance(layout, study, cluster)

@@ -1,4 +1,4 @@
-"""What a wave's plan says about going on from a checkpoint."""
+"""Commands in a wave's plan that continue from a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALWAYS = "train --x {{ x }} --from {{ resume_from }}"
         (ALWAYS, "train --x 0.5 --from ''", 'train --x 0.5 --from "$HPOSLURM_RESUME_FROM"'),
     ],
 )
-def test_there_is_a_second_command_where_the_study_tells_the_two_apart(
+def test_there_is_a_second_command_if_the_study_distinguishes_the_two(
     tmp_path: Path, template: str, command: str, resumed: str | None
 ) -> None:
     layout, cluster = new_layout(tmp_path), FakeCluster()

@@ -1,4 +1,4 @@
-"""Which checkpoints go, and that no needed one does."""
+"""Deletion of checkpoints: which are deleted, and that no needed one is."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ def collect(layout: StudyLayout, keep: int) -> list[retention.Removal]:
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(0, {4, 5}), (1, {1, 4, 5}), (2, {1, 2, 4, 5}), (9, {0, 1, 2, 4, 5})])
-def test_the_best_and_the_unfinished_keep_theirs(study: StudyLayout, keep: int, kept: set[int]) -> None:
+def test_the_best_and_the_unfinished_keep_their_checkpoints(study: StudyLayout, keep: int, kept: set[int]) -> None:
     collect(study, keep)
     assert left(study).keys() == kept
 
 
-def test_what_is_freed_is_what_was_used(study: StudyLayout) -> None:
+def test_the_freed_size_is_the_used_size(study: StudyLayout) -> None:
     found = collect(study, keep=1)
     assert [removal.trial for removal in found] == [0, 2, 3]
     assert all(100_000 <= removal.size < 120_000 for removal in found)
     assert collect(study, keep=1) == []
 
 
-def test_what_was_moved_aside_goes_from_every_trial(study: StudyLayout) -> None:
+def test_checkpoints_that_were_moved_aside_are_deleted_in_every_trial(study: StudyLayout) -> None:
     for number in (1, 4):
         save(study, number, 9).rename(study.trial(number).checkpoints / "partial-checkpoint-9-1")
     collect(study, keep=1)
@@ -81,7 +81,7 @@ def test_a_checkpoint_from_which_a_planned_assignment_begins_stays(study: StudyL
     assert 0 in left(study)
 
 
-def test_what_a_copy_of_an_earlier_wave_has_not_begun_with_yet_is_needed(study: StudyLayout) -> None:
+def test_a_checkpoint_that_a_copy_has_not_started_from_yet_is_needed(study: StudyLayout) -> None:
     child = Assignment(**{**_fields(assignment(7)), "resume_from": "trials/00000/checkpoints/checkpoint-8"})
     add_wave(study, [child])
     add_wave(study, [8])
@@ -97,7 +97,7 @@ def _fields(one: Assignment) -> dict:
 
 
 @pytest.mark.parametrize("with_paused", [False, True])
-def test_who_waits_for_a_rung_keeps_his_until_the_study_is_over(tmp_path: Path, with_paused: bool) -> None:
+def test_a_waiting_trial_keeps_its_checkpoint_until_the_study_is_over(tmp_path: Path, with_paused: bool) -> None:
     layout = make_study(tmp_path / "runs")
     add_wave(layout, [replace(assignment(n), to_step=1, is_final=False) for n in range(3)])
     for number in range(3):
@@ -130,7 +130,7 @@ def test_single_files_go_with_their_marks_and_links_are_not_followed(study: Stud
     assert (elsewhere / "precious").exists()
 
 
-def test_what_cannot_be_deleted_is_told_and_no_longer_looks_whole(
+def test_a_checkpoint_that_cannot_be_deleted_is_logged_and_no_longer_counts_as_complete(
     study: StudyLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_cannot_be_deleted_is_told_and_no_longer_looks_whole(
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(None, 12), (2, 2)])
-def test_the_planner_deletes_only_if_the_study_says_so(tmp_path: Path, keep: int | None, kept: int) -> None:
+def test_the_planner_deletes_only_if_the_study_asks_for_it(tmp_path: Path, keep: int | None, kept: int) -> None:
     layout, cluster = new_layout(tmp_path), FakeCluster()
     study = spec(trial={"command": "train --x {{ x }}", "workdir": "/", "keep_checkpoints": keep})
     create(layout, study)
@@ -157,7 +157,7 @@ def test_the_planner_deletes_only_if_the_study_says_so(tmp_path: Path, keep: int
     assert best.number in left(layout)
 
 
-def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
+def test_disk_use_is_bounded_by_the_trials_or_by_the_kept_checkpoints() -> None:
     def estimate(wave: int = 4, budget: dict | None = None, more: dict | None = None, **trial: object) -> float | None:
         command = {"command": "train --x {{ x }}", **trial}
         return disk_gb(spec(trial=command, budget=budget or {"n_trials": 12}, **(more or {})), wave)
@@ -173,7 +173,7 @@ def test_the_disk_is_bounded_by_the_trials_or_by_what_is_kept() -> None:
     assert estimate(**kept, more=refill) == 30
     assert estimate(**kept, budget={"n_trials": 5000}, more=refill) == 2502.5
     assert estimate(**kept, budget={"wall_time": "1:00:00"}, more=refill) == 2502.5
-    # whoever waits for a rung keeps his: with promotion nearly all do, with halving the losers go with their wave
+    # trials that wait at a rung keep theirs: with promotion nearly all do, with halving the losers end with their wave
     rungs = {"max_resource": 9}
     promotion, auto = {"search": {"algorithm": "asha", **rungs}}, {"search": {"algorithm": "auto", **rungs}}
     halving = {"search": {"algorithm": "successive_halving", **rungs}, "waves": {"mode": "barrier"}}

@@ -71,7 +71,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reword(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """Lets every cause be said by random words, others each time; some begin as sentences did that once decided."""
+    """Makes every cause's sentence random, different each time; some begin like sentences that once decided things."""
     random = Random(seed)
 
     def say(_cause: EndCause) -> str:
@@ -81,7 +81,7 @@ def reword(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
 
 
 def play(root: Path) -> History:
-    """A study by rungs on the cluster in memory whose trials end in all ways; on two of four nodes they fail."""
+    """Plays a study by rungs on the cluster in memory; its trials end in all ways, and fail on two of four nodes."""
     layout, cluster = new_layout(root), FakeCluster()
     changes: dict[str, Any] = {
         "search": {"algorithm": "asha", "seed": 7, "max_resource": 3, "reduction_factor": 3},
@@ -125,7 +125,7 @@ def run(layout: StudyLayout, cluster: FakeCluster, job_id: str, wave: int) -> No
 
 
 def decisions(history: History) -> dict[str, Any]:
-    """All that was decided and what followed from it, without the words and the clock."""
+    """Returns all decisions and their consequences, without sentences and times."""
     plans = [
         {
             "wave": plan.wave,

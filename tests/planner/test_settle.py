@@ -1,4 +1,4 @@
-"""What the end of a job means: one table, result record first, and unknown is never a failure."""
+"""The meaning of a job's end: one table, the result record first, and unknown is never a failure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_attempt_without_an_end_record_ended_as_its_job_did(state: JobState) 
 
 
 @pytest.mark.parametrize("state", TABLE)
-def test_the_accounting_is_believed_where_the_queue_has_forgotten_the_job(state: JobState) -> None:
+def test_the_accounting_is_used_if_the_queue_has_forgotten_the_job(state: JobState) -> None:
     (found,) = settled([start(0)], runs=[Usage(state, 60.0, 2)])
     assert (found.outcome, found.state, found.elapsed_s) == (TABLE[state][0], state, 60.0)
 
@@ -89,7 +89,7 @@ def test_the_result_record_comes_first(state: JobState, outcome: str) -> None:
     [(-9, Outcome.INFEASIBLE), (137, Outcome.INFEASIBLE), (1, Outcome.INFEASIBLE), (0, None)],
 )
 def test_a_command_that_failed_in_a_job_that_ran_out_of_memory_does_not_fit(exit_code, outcome) -> None:
-    """Not one that ended well: a helper process of it may have been killed, but the missing metric is its own."""
+    """Not a command that ended well: its helper may have been killed, but the missing metric is its own fault."""
     records = [start(0), end("fail", reason="killed by signal 9", exit_code=exit_code)]
     (found,) = settled(records, runs=[Usage(JobState.OUT_OF_MEMORY, 60.0, 2)])
     assert found.outcome is outcome
@@ -98,7 +98,7 @@ def test_a_command_that_failed_in_a_job_that_ran_out_of_memory_does_not_fit(exit
     )
 
 
-def test_a_kill_alone_is_a_failure_and_not_a_lack_of_memory() -> None:
+def test_a_kill_without_other_evidence_is_a_failure_and_not_a_lack_of_memory() -> None:
     (found,) = settled([start(0), end("fail", exit_code=-9)], runs=[Usage(JobState.FAILED, 60.0, 2)])
     assert found.outcome is None
 
@@ -142,7 +142,7 @@ def test_the_time_limit_of_a_part_is_free_since_the_next_attempt_has_all_of_the_
         assert verdict(found) == (Outcome.INTERRUPTED, "time limit: the job used up the 13 minutes of its part")
 
 
-def test_the_time_limit_is_free_for_an_attempt_that_can_be_gone_on_from() -> None:
+def test_the_time_limit_is_free_for_an_attempt_that_can_be_continued() -> None:
     asked = end("interrupted", reason="SIGUSR2 (time limit ahead)")
     assert verdict(settled([start(0), SAVED, asked], state=JobState.FAILED)) == (
         Outcome.INTERRUPTED,
@@ -161,14 +161,14 @@ def test_the_time_limit_is_free_for_an_attempt_that_can_be_gone_on_from() -> Non
     assert verdict(on)[0] is Outcome.INTERRUPTED
 
 
-def test_no_node_is_blamed_where_the_driver_of_a_local_study_ended() -> None:
+def test_no_node_counts_as_bad_if_the_driver_of_a_local_study_ended() -> None:
     gone = {ID: ElementState(JobState.NODE_FAIL, DRIVER_ENDED)}
     for journals in ([], [[start(0)]]):
         found = settle(plan(), history(*journals), [ID], gone, {})
         assert verdict(found) == (Outcome.INTERRUPTED, "the process that drove it has ended")
 
 
-def test_what_was_cancelled_with_the_study_goes_on_when_it_is_resumed() -> None:
+def test_trials_cancelled_with_the_study_continue_when_it_is_resumed() -> None:
     assert verdict(settled([start(0)], state=JobState.CANCELLED, after_cancel=True)) == (
         Outcome.INTERRUPTED,
         "the study was cancelled",
@@ -184,7 +184,7 @@ def test_an_element_whose_worker_never_started(state: JobState) -> None:
         assert found.reason == f"the job ended {state} before its worker started: python: not found"
 
 
-def test_every_run_of_a_requeued_element_is_settled_the_silent_ones_too() -> None:
+def test_every_run_of_a_requeued_element_is_settled_even_without_records() -> None:
     runs = [
         Usage(JobState.NODE_FAIL, 5.0, 2, "n3"),
         Usage(JobState.PREEMPTED, 50.0, 2),
@@ -227,7 +227,7 @@ def test_an_element_that_was_never_submitted_had_no_attempt() -> None:
     assert settle(plan(), history(), [""], {}, {}) == ()
 
 
-def test_what_does_not_fit_has_ended_for_good() -> None:
+def test_an_infeasible_trial_has_ended_for_good() -> None:
     runs = dict(enumerate(plan().assignments))
     assert unfinished(plan(), history([start(0), end("infeasible")]), runs) == []
     assert unfinished(plan(), history([start(0), end("pruned")]), runs) == []

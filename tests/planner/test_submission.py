@@ -1,4 +1,4 @@
-"""Who may submit a wave, lost answers of sbatch, and a queue that takes only a part: SlurmBackend on fake commands."""
+"""Which process may submit a wave, lost answers of sbatch, a queue with little room: SlurmBackend on fake commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def layout(tmp_path: Path) -> StudyLayout:
 
 
 def owned_by(layout: StudyLayout, cluster: FakeCluster, **changes: Any) -> str | None:
-    """What `claim` gives for a wave that an owner like this process, but with these changes, has claimed."""
+    """Returns what `claim` gives for a wave that another owner claimed: this process with these changes."""
     wave = layout.wave(0)
     wave.root.mkdir(parents=True)
     create_once(
@@ -56,12 +56,12 @@ class Knowing(FakeCluster):
         return {j: self.known[j] for j in job_ids if j in self.known}
 
 
-def test_a_claim_is_kept_by_its_own_process_and_by_a_living_one(layout):
+def test_a_claim_belongs_to_its_own_process_or_another_live_one(layout):
     assert owned_by(layout, FakeCluster()) == "first"
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     record = json.loads(layout.wave(0).intent.read_bytes())
-    alive = {**record, "pid": other.pid, "started": start_time(other.pid)}
-    layout.wave(0).intent.write_text(json.dumps(alive))
+    live = {**record, "pid": other.pid, "started": start_time(other.pid)}
+    layout.wave(0).intent.write_text(json.dumps(live))
     assert claim.claim(layout.wave(0), FakeCluster()) is None
     other.kill()  # not waited for: a zombie does nothing any more
     while start_time(other.pid):
@@ -71,11 +71,11 @@ def test_a_claim_is_kept_by_its_own_process_and_by_a_living_one(layout):
     assert layout.wave(0).takeover(layout.wave(0).intent).exists()
 
 
-def test_a_process_id_that_was_given_out_again_is_not_the_owner(layout):
+def test_a_reused_process_id_is_not_the_owner(layout):
     assert owned_by(layout, FakeCluster(), pid=os.getppid(), started="1") == "first"
 
 
-def test_a_dead_planner_is_taken_over_by_one_process_alone(layout):
+def test_a_dead_planners_claim_is_taken_over_by_only_one_process(layout):
     assert owned_by(layout, FakeCluster(), pid=os.getppid(), started="1") == "first"
     wave = layout.wave(0)
     assert [path.name for path in wave.intents()] == ["intent.json", "intent.1.json"]
@@ -93,17 +93,17 @@ def test_a_dead_planner_is_taken_over_by_one_process_alone(layout):
         ("PENDING", "first"),  # requeued: its process is gone
     ],
 )
-def test_a_planner_on_another_node_is_judged_by_its_job(layout, state, token):
+def test_a_planner_on_another_node_is_live_if_its_job_is(layout, state, token):
     assert owned_by(layout, Knowing(job77=JobState(state)), host="n7", job_id="77") == token
 
 
-def test_a_planner_job_that_was_requeued_goes_on_with_its_own_claim(layout, monkeypatch):
+def test_a_requeued_planner_job_continues_with_its_own_claim(layout, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert owned_by(layout, FakeCluster(), host="n7", job_id="77", restart=0) == "first"
 
 
-def test_a_planner_elsewhere_of_which_nothing_is_known_is_dead_after_a_while_by_the_clock_of_the_files(layout):
+def test_a_claim_of_an_unknown_planner_elsewhere_expires_by_the_clock_of_the_files(layout):
     assert owned_by(layout, FakeCluster(), host="n7", job_id="77") is None
     os.utime(layout.wave(0).intent, (0, 0))
     assert claim.claim(layout.wave(0), FakeCluster()) == "first"
@@ -140,15 +140,15 @@ def test_a_second_planner_is_not_submitted_while_the_first_waits(layout, fake_sl
     assert [job["states"] for job in fake_slurm.planners()] == [["CANCELLED"], ["PENDING"]]
 
 
-def test_a_planner_that_others_have_overtaken_does_not_stop_the_later_ones(layout, fake_slurm):
-    """They run one at a time, so one that Slurm holds would be waited for by all that come after it."""
+def test_an_overtaken_planner_does_not_stop_the_later_ones(layout, fake_slurm):
+    """They run one at a time, so all later planners would wait for one that Slurm keeps on hold."""
     study = spec(**{**SMALL, "waves": {"size": 2, "mode": "barrier"}})
     create(layout, study)
     advance(layout, study, SlurmBackend())
     fake_slurm.run_released(layout)
     held = fake_slurm.planners()[0]["id"]
     fake_slurm.change(held, states=["PENDING"])  # requeued, and held
-    assert advance(layout, study, SlurmBackend()).kind == "submitted"  # somebody types it
+    assert advance(layout, study, SlurmBackend()).kind == "submitted"  # a user runs it
     assert [job["states"] for job in fake_slurm.planners()] == [["CANCELLED"], ["PENDING"]]
     for _ in range(4):
         fake_slurm.run_released(layout)
@@ -159,7 +159,7 @@ def test_a_planner_that_others_have_overtaken_does_not_stop_the_later_ones(layou
     assert "PENDING" not in {state for job in fake_slurm.planners() for state in job["states"]}
 
 
-def test_a_job_that_shows_up_late_is_swept_away(layout, fake_slurm):
+def test_a_job_that_appears_late_is_cancelled(layout, fake_slurm):
     study = spec(**{**SMALL, "waves": {"size": 4, "mode": "barrier"}})
     create(layout, study)
     advance(layout, study, SlurmBackend())
@@ -173,7 +173,7 @@ def test_a_job_that_shows_up_late_is_swept_away(layout, fake_slurm):
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(5, [4, 4]), (3, [2, 2, 2, 2]), (2, [1] * 8), (9, [8])])
-def test_what_does_not_fit_into_the_queue_is_submitted_by_the_next_step(layout, fake_slurm, limit, sizes):
+def test_elements_that_the_queue_has_no_room_for_are_submitted_by_the_next_step(layout, fake_slurm, limit, sizes):
     study = spec(**SMALL)
     create(layout, study)
     fake_slurm.set("limit", limit)
@@ -202,10 +202,10 @@ def test_a_patient_planner_waits_for_room(layout, fake_slurm):
     study = spec(**SMALL)
     create(layout, study)
     fake_slurm.set("limit", 0)
-    told, clock = [], Clock(sleep=lambda _: fake_slurm.set("limit", 100))
-    step = advance_patiently(layout, study, SlurmBackend(), log=told.append, clock=clock)
+    lines, clock = [], Clock(sleep=lambda _: fake_slurm.set("limit", 100))
+    step = advance_patiently(layout, study, SlurmBackend(), log=lines.append, clock=clock)
     assert step.kind == "submitted"
-    assert [line.partition(":")[0] for line in told] == ["not now"]
+    assert [line.partition(":")[0] for line in lines] == ["not now"]
 
 
 @pytest.mark.usefixtures("fake_slurm", "impatient")

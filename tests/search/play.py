@@ -1,4 +1,4 @@
-"""Plays a search in memory: requests are run by so many workers that take as long as they are told."""
+"""Plays a search in memory: workers run requests for given durations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shrinking(params: Params, step: int) -> float:
 
 
 class Play:
-    """A study: what is known of its trials, and which requests were given out, in order."""
+    """A study: its observations, and the requests that were assigned, in order."""
 
     def __init__(
         self,

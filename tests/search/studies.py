@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hposlurm.search.tpe import TpeSampler
 
 LOSS = (Objective("loss"),)
-ALGORITHMS = ("grid", "random", "qmc", "tpe", "nsga2", "nsga3")  # for choices alone; cmaes needs numbers, gp torch
+ALGORITHMS = ("grid", "random", "qmc", "tpe", "nsga2", "nsga3")  # for choices only; cmaes needs numbers, gp torch
 ADAPTIVE = ("random", "qmc", "tpe", "cmaes", "nsga2", "nsga3")  # for every space with a number
 
 SQUARE = SearchSpace((FloatParameter("x", -10.0, 10.0), FloatParameter("y", -10.0, 10.0)))
@@ -100,13 +100,13 @@ def drawn(space: SearchSpace, n: int, seed: int = 0) -> list[Params]:
 
 
 def lessons(space: SearchSpace, history: list[Observation]) -> list[tuple[Observation, KnownPoint]]:
-    """As samplers are told of a history."""
+    """Returns a history as samplers learn it."""
     points = KnownPoints(space)
     return [(o, points.of(o.params)) for o in history]
 
 
 def asked_in_turn(study: TpeSampler, n: int) -> list[Point]:
-    """What `study` answers when the points that are allowed run and all others are refused."""
+    """Returns the answers of `study` if the allowed points run and all others are refused."""
     asked = []
     for _ in range(n):
         point = study.ask()

@@ -1,4 +1,4 @@
-"""ASHA by promotion: who is sent on, in which order, and how many."""
+"""ASHA by promotion: which trials are promoted, in which order, and how many."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def noisy(seed: int) -> Play:
 
 
 def reference(observations: Sequence[Observation], eta: int) -> tuple[int, int] | None:
-    """Algorithm 2 of Li et al. (2018) word by word: whom `get_job` promotes, and to where."""
+    """Algorithm 2 of Li et al. (2018) word by word: returns the trial that `get_job` promotes, and its rung."""
     for k in (1, 0):
         here = [o for o in observations if any(step == LEVELS[k] for step, _ in o.curve)]
         here.sort(key=lambda o: (dict(o.curve)[LEVELS[k]], o.number))
@@ -58,7 +58,7 @@ def test_every_decision_is_that_of_the_published_algorithm(seed: int) -> None:
 
 
 def test_about_a_third_is_sent_on_from_each_rung() -> None:
-    """Not 102, 100, 98 of 102, which is what dropping the promoted before the best third is taken makes."""
+    """Not 102, 100, 98 of 102, as it would be if promoted trials were dropped before the best third is taken."""
     play = Play(problem_of(102, **ASHA), loss=lambda params, step: Random(f"{params} {step}").random())
     rng = Random(1)
     play.workers(8, lambda _, request: (request.to_step - request.from_step) * rng.uniform(1, 2))
@@ -69,7 +69,7 @@ def test_about_a_third_is_sent_on_from_each_rung() -> None:
 
 
 def at_the_lowest_rung(*losses: float | None) -> list[Observation]:
-    """Trials that wait there, None for one that failed before."""
+    """Returns trials that wait at the rung; None stands for one that failed before."""
     return [
         Observation(n, {"x": n / 99}, TrialState.FAIL, to_step=1)
         if loss is None
@@ -78,12 +78,12 @@ def at_the_lowest_rung(*losses: float | None) -> list[Observation]:
     ]
 
 
-def test_nobody_that_failed_is_promoted_however_many_failed() -> None:
+def test_no_failed_trial_is_promoted_however_many_failed() -> None:
     answer = next_requests(problem_of(9, **ASHA), at_the_lowest_rung(1.0, *[None] * 8), 3)
     assert [request.trial for request in answer.requests] == [0]
 
 
-def test_fewer_than_the_factor_promote_nobody() -> None:
+def test_a_rung_with_fewer_trials_than_the_factor_promotes_none() -> None:
     (request,) = next_requests(problem_of(9, **ASHA), at_the_lowest_rung(1.0, 2.0), 1).requests
     assert request.trial is None
 
@@ -106,7 +106,7 @@ def test_a_study_too_small_for_a_promotion_sends_its_best_trial_to_the_end() -> 
     assert states == [TrialState.COMPLETE, TrialState.PAUSED]
 
 
-def test_a_promoted_trial_goes_on_where_it_stopped_and_says_why() -> None:
+def test_a_promoted_trial_continues_where_it_stopped_and_has_a_reason() -> None:
     play = Play(problem_of(9, **ASHA))
     play.waves(lambda _: 9)
     promoted = [(number, request) for number, request in play.requests if request.trial is not None]
@@ -141,7 +141,7 @@ def test_an_exhausted_space_ends_the_search_after_its_promotions() -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_the_order_in_which_results_came_does_not_matter(rng: Random, workers: int) -> None:
-    """What is decided depends on who is known with which value, not on the way there."""
+    """Decisions depend on the known values, not on the order in which they came."""
     play = noisy(rng.randrange(100))
     running: list[tuple[int, object]] = []
     for _ in range(40):
@@ -153,22 +153,22 @@ def test_the_order_in_which_results_came_does_not_matter(rng: Random, workers: i
     assert next_requests(again.problem, again.observations, 3) == next_requests(play.problem, play.observations, 3)
 
 
-def test_a_model_is_told_of_the_highest_rung_that_enough_trials_reached() -> None:
+def test_a_model_learns_the_highest_rung_that_enough_trials_reached() -> None:
     play = Play(problem_of(30, **ASHA))
     play.workers(4, lambda _, request: float(request.to_step))
     at_top = at_one_rung(play.observations, LEVELS, 5)
     level_3 = [o.number for o in play.observations if any(step == 3 for step, _ in o.curve)]
     assert len([o for o in play.observations if o.state is TrialState.COMPLETE]) < 5 <= len(level_3)
     assert [o.number for o in at_top if o.state is TrialState.COMPLETE] == level_3
-    told = {o.number: o.values for o in at_top}
-    assert all(told[n] == (play.loss(play.observations[n].params, 3),) for n in level_3)
+    shown = {o.number: o.values for o in at_top}
+    assert all(shown[n] == (play.loss(play.observations[n].params, 3),) for n in level_3)
     assert {o.state for o in at_top} == {TrialState.COMPLETE, TrialState.FAIL}
 
 
-def test_who_is_still_expected_at_the_rung_counts_as_running() -> None:
+def test_a_trial_that_is_still_expected_at_the_rung_counts_as_running() -> None:
     waits = Observation(0, {"x": 0.1}, TrialState.PAUSED, (1.0,), curve=((1, (1.0,)),), to_step=1)
     runs = Observation(1, {"x": 0.2}, TrialState.RUNNING, to_step=1, is_open=True)
     lost = Observation(2, {"x": 0.3}, TrialState.FAIL, infeasible=True, to_step=1)
-    told = at_one_rung([waits, runs, lost], LEVELS, 1)
-    assert [o.state for o in told] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL]
-    assert told[2].infeasible
+    shown = at_one_rung([waits, runs, lost], LEVELS, 1)
+    assert [o.state for o in shown] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL]
+    assert shown[2].infeasible

@@ -1,4 +1,4 @@
-"""What a study has used, how much may still be submitted, and why it ends."""
+"""The budget of a study: what it has used, what may still be submitted, and why it ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def trial(number: int, *attempts: Attempt, state: TrialState = TrialState.RUNNIN
 
 
 def history(plans: Sequence[WavePlan], trials: Sequence[Trial]) -> History:
-    """As it is read: the journals have what was not laid over them."""
+    """Returns the history as it is read: the journals do not have the settlements."""
     journals = {t.number: tuple(a for a in t.attempts if a.number >= 0) for t in trials}
     return History(tuple(plans), tuple(trials), journals)
 
@@ -53,13 +53,13 @@ def test_a_study_without_a_plan_has_used_nothing() -> None:
     assert spent(History(), LOSS, BEGIN) == NOTHING
 
 
-def test_an_element_is_reserved_whole_from_its_plan_on() -> None:
+def test_an_element_is_fully_reserved_from_its_plan_on() -> None:
     found = spent(history([plan(0, [0, 1])], [trial(0), trial(1)]), LOSS, BEGIN + HOUR)
     assert (found.gpu_hours, found.reserved_gpu_hours, found.trials) == (0.0, 4.0, 2)
 
 
 @pytest.mark.parametrize("now", [BEGIN - 600, BEGIN, BEGIN + 1800, BEGIN + 99 * HOUR])
-def test_a_running_attempt_counts_whole_whatever_the_clocks_say(now: float) -> None:
+def test_a_running_attempt_counts_fully_whatever_the_clocks_show(now: float) -> None:
     found = spent(history([plan(0, [0])], [trial(0, attempt())]), LOSS, now)
     assert found.gpu_hours + found.reserved_gpu_hours == pytest.approx(2.0)
     assert min(found.gpu_hours, found.reserved_gpu_hours) >= 0
@@ -79,27 +79,27 @@ def test_failures_and_retries_count() -> None:
     assert hours(spent(history(plans, [trial(0, lost, again)]), LOSS, BEGIN + 9 * HOUR)) == (2.0, 0.0)
 
 
-def test_an_attempt_that_was_killed_without_a_word_counts_until_the_next_plan() -> None:
+def test_a_killed_attempt_without_an_end_record_counts_until_the_next_plan() -> None:
     killed = attempt(outcome=Outcome.FAIL, reports=(Report(1, {"loss": 1.0}, BEGIN + 60),))
     plans = [plan(0, [0]), plan(1, [1], BEGIN + 1800)]
     found = spent(history(plans, [trial(0, killed), trial(1, attempt(1, begun=BEGIN + 1800))]), LOSS, BEGIN + 1800)
     assert found.gpu_hours == pytest.approx(1.0)
 
 
-def test_an_attempt_that_was_killed_without_a_word_counts_no_longer_than_its_job_could_last() -> None:
+def test_a_killed_attempt_without_an_end_record_counts_at_most_to_its_time_limit() -> None:
     killed = attempt(outcome=Outcome.FAIL)
     plans = [plan(0, [0]), plan(1, [1], BEGIN + 50 * HOUR)]
     history_ = history(plans, [trial(0, killed), trial(1, attempt(1, begun=BEGIN + 50 * HOUR))])
     assert spent(history_, LOSS, BEGIN + 50 * HOUR).gpu_hours == pytest.approx(2.0)
 
 
-def test_a_run_that_was_requeued_without_a_word_counts_until_the_next_run() -> None:
+def test_a_requeued_run_without_an_end_record_counts_until_the_next_run() -> None:
     first = attempt(outcome=Outcome.INTERRUPTED)
     second = attempt(number=1, begun=BEGIN + 900, outcome=Outcome.COMPLETE, ended_at=BEGIN + 1800)
     assert hours(spent(history([plan(0, [0])], [trial(0, first, second)]), LOSS, BEGIN + HOUR)) == (1.0, 0.0)
 
 
-def test_an_element_that_ended_before_its_worker_started_costs_what_the_accounting_says() -> None:
+def test_an_element_that_ended_before_its_worker_started_costs_its_accounted_time() -> None:
     ended = attempt(number=-1, begun=0.0, outcome=Outcome.FAIL)
     assert hours(spent(history([plan(0, [0])], [trial(0, ended)]), LOSS, BEGIN)) == (0.0, 0.0)
     ended = replace(ended, elapsed_s=360.0)
@@ -140,7 +140,7 @@ def test_stale_are_the_finished_trials_since_the_last_improvement(values: list, 
     assert spent(finished(values), LOSS, BEGIN).stale == stale
 
 
-def test_larger_is_better_where_the_first_objective_is_maximised() -> None:
+def test_larger_is_better_if_the_first_objective_is_maximised() -> None:
     objectives = [Objective("loss", Direction.MAXIMIZE)]
     assert spent(finished([1.0, 2.0, 3.0, 2.5]), objectives, BEGIN).stale == 1
 
@@ -151,7 +151,7 @@ def test_the_order_is_that_of_the_waves_in_which_trials_ended() -> None:
     assert spent(finished([1.0, 3.0, 4.0], waves=[0, 0, 1]), LOSS, BEGIN).stale == 2
 
 
-def test_running_trials_do_not_wear_patience_out() -> None:
+def test_running_trials_do_not_use_up_patience() -> None:
     found = finished([1.0])
     found = replace(found, trials=(*found.trials, trial(1, attempt()), trial(2, state=TrialState.WAITING)))
     assert spent(found, LOSS, BEGIN).stale == 0
@@ -164,7 +164,7 @@ def test_running_trials_do_not_wear_patience_out() -> None:
     ("used", "reserved", "count"),
     [(0.0, 0.0, 16), (7.5, 0.0, 1), (7.6, 0.0, 0), (0.0, 7.5, 1), (4.0, 4.0, 0), (9.0, 0.0, 0), (0.1 * 75, 0.0, 1)],
 )
-def test_as_many_elements_as_the_rest_pays_for(used: float, reserved: float, count: int) -> None:
+def test_the_rest_of_the_budget_limits_the_elements(used: float, reserved: float, count: int) -> None:
     assert (
         affordable(BudgetSpec(gpu_hours=8), replace(NOTHING, gpu_hours=used, reserved_gpu_hours=reserved), 0.5) == count
     )
@@ -196,7 +196,7 @@ def test_no_limit_without_a_budget_or_without_gpus() -> None:
         ({"gpu_hours": 8, "patience": 2}, {"stale": 2, "gpu_hours": 8.0}, "gpu_hours: 8 of 8 used"),
     ],
 )
-def test_the_reason_says_which_budget_ended_it(budget: dict, so_far: dict, reason: str | None) -> None:
+def test_the_reason_names_the_budget_that_ended_it(budget: dict, so_far: dict, reason: str | None) -> None:
     assert reason_to_end(BudgetSpec(**budget), replace(NOTHING, **so_far), 0.5) == reason
 
 

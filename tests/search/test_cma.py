@@ -1,4 +1,4 @@
-"""CMA-ES: that its state comes back out of the history, and what it does with what is no plain number."""
+"""CMA-ES: its state is rebuilt from the history; parameters that are not plain numbers."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def state(space: SearchSpace, history: list[Observation], population_size: int |
     return study._cma.generation, study._cma.mean.tolist(), study._cma._sigma, study._cma._C.tolist()
 
 
-def test_the_state_is_that_of_an_optimiser_that_lived_all_along() -> None:
+def test_the_state_equals_that_of_an_optimiser_that_ran_the_whole_time() -> None:
     history = played(FOUR, sphere, waves=6, size=8)
-    alive = cmaes.CMA(mean=np.full(4, 0.5), sigma=SIGMA, bounds=np.array([[0.0, 1.0]] * 4), population_size=8)
+    original = cmaes.CMA(mean=np.full(4, 0.5), sigma=SIGMA, bounds=np.array([[0.0, 1.0]] * 4), population_size=8)
     for wave in range(6):
         members = history[8 * wave : 8 * wave + 8]
         ranked = sorted(members, key=lambda o: o.values or ())
-        alive.tell([(np.array([o.params[f"x{i}"] for i in range(4)]), rank) for rank, o in enumerate(ranked)])
+        original.tell([(np.array([o.params[f"x{i}"] for i in range(4)]), rank) for rank, o in enumerate(ranked)])
     generation, centre, sigma, covariance = state(FOUR, history)
     assert generation == 6
-    assert centre == pytest.approx(alive.mean.tolist()) and sigma == pytest.approx(alive._sigma)
-    assert np.array(covariance) == pytest.approx(alive._C)
+    assert centre == pytest.approx(original.mean.tolist()) and sigma == pytest.approx(original._sigma)
+    assert np.array(covariance) == pytest.approx(original._C)
 
 
 def test_it_beats_random_search_by_far() -> None:
@@ -86,7 +86,7 @@ def test_the_population_is_a_number_of_whole_waves(size: int, population: int) -
     assert first.attrs == {"origin": "cmaes", "generation": 0, "population": population}
 
 
-def test_a_later_wave_of_another_size_keeps_the_population() -> None:
+def test_a_later_wave_of_a_different_size_keeps_the_population() -> None:
     history = played(FOUR, sphere, 1, 9)
     (found,) = suggest(FOUR, "cmaes", LOSS, history, 1, 0, 10)
     assert found.attrs == {"origin": "cmaes", "generation": 1, "population": 9}
@@ -107,8 +107,8 @@ def test_failed_trials_are_the_worst_of_their_generation() -> None:
     history = played(FOUR, sphere, waves=1, size=8)
     by_value = sorted(history, key=lambda o: o.values or (), reverse=True)
     worst = {o.number for o in by_value[:2]}
-    told = [replace(o, state=TrialState.FAIL, values=None) if o.number in worst else o for o in history]
-    assert state(FOUR, told)[:2] == (1, pytest.approx(state(FOUR, history)[1]))
+    changed = [replace(o, state=TrialState.FAIL, values=None) if o.number in worst else o for o in history]
+    assert state(FOUR, changed)[:2] == (1, pytest.approx(state(FOUR, history)[1]))
     pruned = [replace(o, state=TrialState.PRUNED, values=(-1.0,)) if o.number in worst else o for o in history]
     assert state(FOUR, pruned)[:2] == (1, pytest.approx(state(FOUR, history)[1]))
 
@@ -121,7 +121,7 @@ def test_a_generation_of_which_most_failed_is_filled_up() -> None:
     assert state(FOUR, running)[0] == 0
 
 
-def test_trials_from_elsewhere_are_of_no_generation() -> None:
+def test_trials_from_elsewhere_belong_to_no_generation() -> None:
     history = played(FOUR, sphere, waves=2, size=8)
     foreign = Observation(99, {f"x{i}": 0.9 for i in range(4)}, TrialState.COMPLETE, (-5.0,), {"generation": 0})
     assert state(FOUR, [foreign, *history]) == state(FOUR, history)
@@ -137,7 +137,7 @@ def test_it_begins_at_the_defaults() -> None:
     assert state(space, history)[0] == 1
 
 
-def test_choices_and_branches_are_drawn_beside_the_numbers() -> None:
+def test_choices_and_branches_are_drawn_at_random() -> None:
     history = played(NESTED, lambda p: abs(number(p, "lr") - 1e-5) * 1e5, waves=12, size=8)
     points = [o.params for o in history]
     assert distinct(points) == 96 and all(NESTED.contains(p) and NESTED.is_feasible(p) for p in points)
@@ -154,7 +154,7 @@ def test_discrete_numbers_are_never_repeated_and_used_up() -> None:
     assert early < mean(number(p, "b") for p in points[-40:])  # the neighbours of the best come first
 
 
-def test_around_a_best_point_that_was_taken_its_neighbours_come_next() -> None:
+def test_when_the_best_point_is_taken_its_neighbours_come_next() -> None:
     space = SearchSpace((IntParameter("a", 0, 100), IntParameter("b", 0, 100)))
     history = played(space, lambda p: (number(p, "a") - 20) ** 2 + (number(p, "b") - 70) ** 2, waves=25, size=6)
     late = [o.params for o in history[-30:]]
@@ -170,6 +170,6 @@ def test_around_a_best_point_that_was_taken_its_neighbours_come_next() -> None:
         (SearchSpace((CategoricalParameter("c", (1, 2)), IntParameter("one", 3, 3))), LOSS, "needs numeric parameters"),
     ],
 )
-def test_what_it_cannot_do_is_said(space: SearchSpace, objectives: list[Objective], reason: str) -> None:
+def test_what_it_cannot_search_is_named(space: SearchSpace, objectives: list[Objective], reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
         suggest(space, "cmaes", objectives, [], 1, 0, 10)

@@ -1,4 +1,4 @@
-"""What a study would train: held against studies that are played to their end."""
+"""Estimates of what a study will train, compared with studies that are played to their end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVELS = (1, 3, 9)
 
 
 def played(n_trials: int, **search: Any) -> list[int]:
-    """How many trials got to each rung, wave by wave."""
+    """Returns how many trials reached each rung, wave by wave."""
     play = Play(problem_of(n_trials, max_resource=9, **search))
     play.waves(lambda _: 1000)
     return [sum(bool(o.curve) and o.curve[-1][0] >= level for o in play.observations) for level in LEVELS]

@@ -1,4 +1,4 @@
-"""What samplers are told of trials that were stopped at a report."""
+"""The observations that samplers get of trials that were stopped at a report."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SILENT = Observation(1, {"x": 0.6}, TrialState.PRUNED)
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
-    """The observations of the last question to a sampler."""
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
+    """The observations in the last call of a sampler."""
     seen: list[Observation] = []
 
     def suggest(_space: Any, _name: Any, _objectives: Any, observations: Sequence[Observation], *_: Any, **__: Any):
@@ -37,16 +37,16 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
         ({"sampler": "tpe", "pruner": "asha_stopping", "max_resource": 9}, ["COMPLETE", "FAIL"]),
     ],
 )
-def test_models_learn_of_stopped_trials(told: list[Observation], search: dict[str, Any], states: list[str]) -> None:
+def test_models_learn_of_stopped_trials(seen: list[Observation], search: dict[str, Any], states: list[str]) -> None:
     next_requests(problem_of(9, **search), [STOPPED, SILENT], 1)
-    assert [str(o.state) for o in told] == states
-    assert told[0].values == (2.0,)
+    assert [str(o.state) for o in seen] == states
+    assert seen[0].values == (2.0,)
 
 
 def test_a_rung_counts_with_just_enough_values_and_those_of_failed_trials_are_none() -> None:
     high = Observation(0, {"x": 0.1}, TrialState.PAUSED, curve=((1, (5.0,)), (3, (2.0,))), to_step=3)
     broken = Observation(1, {"x": 0.2}, TrialState.FAIL, curve=((1, (1.0,)), (3, (0.1,))))
-    told = fresh.at_one_rung([high, broken], (1, 3), 1)
-    assert [(o.state, o.values) for o in told] == [(TrialState.COMPLETE, (2.0,)), (TrialState.FAIL, None)]
-    told = fresh.at_one_rung([high, broken], (1, 3), 2)  # a value of the failed one would be the second
-    assert [(o.state, o.values) for o in told] == [(TrialState.COMPLETE, (5.0,)), (TrialState.FAIL, None)]
+    seen = fresh.at_one_rung([high, broken], (1, 3), 1)
+    assert [(o.state, o.values) for o in seen] == [(TrialState.COMPLETE, (2.0,)), (TrialState.FAIL, None)]
+    seen = fresh.at_one_rung([high, broken], (1, 3), 2)  # a value of the failed one would be the second
+    assert [(o.state, o.values) for o in seen] == [(TrialState.COMPLETE, (5.0,)), (TrialState.FAIL, None)]

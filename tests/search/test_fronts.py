@@ -1,4 +1,4 @@
-"""Several objectives on functions whose front is known: how much of it is covered, and what is never tried."""
+"""Several objectives on functions with a known front: how much of it is covered, and that constraints hold."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bnh(params: Params) -> tuple[float, float]:
 
 
 def covered(values: list[tuple[float, float]], corner: tuple[float, float]) -> float:
-    """The area between the front of `values` and `corner`."""
+    """Returns the area between the front of `values` and `corner`."""
     area, height = 0.0, corner[1]
     for a, b in sorted(v for v in values if v[0] < corner[0] and v[1] < corner[1]):
         if b < height:
@@ -73,7 +73,7 @@ def test_waves_cover_as_much_as_optuna_does_one_by_one(which: int) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "nsga3", "tpe"])
-def test_a_front_with_constraints_is_covered_and_none_is_broken(algorithm: str) -> None:
+def test_a_front_with_constraints_is_covered_and_no_constraint_is_broken(algorithm: str) -> None:
     history: list[Observation] = []
     for _ in range(10):
         for s in suggest(BNH, algorithm, TWO, history, 10, 1, 10, 10):

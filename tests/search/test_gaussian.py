@@ -19,7 +19,7 @@ from tests.search.studies import LOSS, NESTED, SQUARE, TINY_GRID, bowl, distinct
 TWO = [Objective("a"), Objective("b", Direction.MAXIMIZE)]
 
 
-def test_without_torch_it_says_so_before_the_first_wave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_is_reported_before_the_first_wave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "find_spec", lambda _: None)
     with pytest.raises(RequestError, match="gp needs PyTorch wherever waves are planned"):
         suggest(SQUARE, "gp", LOSS, [], 4, 0, 10)

@@ -1,4 +1,4 @@
-"""NSGA-II and NSGA-III: their generations, rebuilt from what each trial keeps."""
+"""NSGA-II and NSGA-III: their generations, rebuilt from the trials' attributes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_trials_that_run_or_failed_complete_no_generation(algorithm: str) -> Non
         assert found.attrs == {"origin": algorithm, "generation": 0}
 
 
-def test_the_parents_are_the_best_of_all_that_came_before() -> None:
+def test_the_parents_are_the_best_of_all_earlier_trials() -> None:
     history = played("nsga2", 6, 10)
     chosen = parents(sampler("nsga2", history))
     assert len(chosen) == 8
@@ -146,7 +146,7 @@ def test_one_objective_is_enough(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", BOTH)
-def test_what_was_stopped_early_is_a_parent_only_where_others_lack(algorithm: str) -> None:
+def test_a_trial_that_was_stopped_early_is_a_parent_only_if_others_are_missing(algorithm: str) -> None:
     points = drawn(SQUARE, 16)
     label = {"origin": algorithm, "generation": 0}
     whole = [Observation(i, p, TrialState.COMPLETE, two_bowls(p), label) for i, p in enumerate(points)]
@@ -188,7 +188,7 @@ def test_no_child_is_a_copy_and_branches_are_inherited_whole(algorithm: str) -> 
     late = [o.params for history in histories for o in history[-24:]]
     momenta = [number(p, "momentum") for p in late if p["optimizer"] == "sgd"]
     assert len(momenta) > len(late) * 0.6
-    # of those, half have a value that was not drawn anew
+    # of those, half have a value that was not drawn again
     old = {number(o.params, "momentum") for h in histories for o in h[:-24] if "momentum" in o.params}
     assert sum(m in old for m in momenta) > 0.3 * len(momenta)
 

@@ -70,7 +70,7 @@ def test_some_defaults_are_matched_by_the_first_point(seed: int) -> None:
     assert (first["bs"], first["wd"]) == (2, 0.01)
 
 
-def test_defaults_that_a_constraint_forbids_leave_the_order_alone() -> None:
+def test_defaults_that_a_constraint_forbids_do_not_change_the_order() -> None:
     space = dataclasses.replace(with_defaults(bs=2), constraints=(parse("bs == 1"),))
     plain = dataclasses.replace(TINY_GRID, constraints=space.constraints)
     assert grid_order(space, 4) == grid_order(plain, 4)
@@ -95,7 +95,7 @@ def test_a_continuous_parameter_is_named() -> None:
         suggest(space, "grid", LOSS, [], 4, 0, 10)
 
 
-def test_a_grid_beyond_all_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_with_too_many_points_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "MAX_GRID_POINTS", 11)
     with pytest.raises(SpaceError, match="more than 11 points"):
         grid_order(TINY_GRID, 0)

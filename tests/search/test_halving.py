@@ -35,7 +35,7 @@ def test_a_rung_is_a_wave_and_one_trial_of_nine_survives() -> None:
     assert {number for number, _ in waves[1]} == {o.number for o in order[:3]}
 
 
-def test_losers_are_told_the_rung_their_value_and_what_was_needed() -> None:
+def test_the_reason_of_a_loser_has_rung_value_and_threshold() -> None:
     play = Play(problem_of(9, **HALVING))
     play.waves(by_rungs, most=2)
     order = sorted(play.observations, key=lambda o: float(o.params["x"]))  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_a_rung_is_not_decided_while_one_of_its_trials_runs() -> None:
     assert len(next_requests(play.problem, play.observations, 9).requests) == 3
 
 
-def test_a_failed_trial_does_not_hold_its_rung_up_and_loses() -> None:
+def test_a_failed_trial_does_not_delay_its_rung_and_loses() -> None:
     play = Play(problem_of(9, **HALVING), fails=lambda _, number: number < 7)
     waves = play.waves(by_rungs)
     assert [len(wave) for wave in waves] == [9, 2, 1]
@@ -89,7 +89,7 @@ def test_free_slots_start_the_next_bracket_while_a_rung_still_runs() -> None:
     ] * 6
 
 
-def test_of_several_decided_rungs_the_one_that_was_trained_furthest_goes_first() -> None:
+def test_of_several_decided_rungs_the_highest_comes_first() -> None:
     play = Play(problem_of(None, **HALVING))
     older, newer = play.start(9), play.start(9)
     for number, request in newer:
@@ -131,7 +131,7 @@ def test_all_brackets_of_hyperband_lie_side_by_side_in_one_wave() -> None:
 @pytest.mark.parametrize("algorithm", ["successive_halving", "hyperband", "bohb"])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 99), workers=st.integers(1, 12), n_trials=st.integers(1, 40))
-def test_whatever_the_order_nothing_is_left_over_and_no_step_is_trained_twice(
+def test_in_any_order_no_trial_is_left_over_and_no_step_is_trained_twice(
     algorithm: str, seed: int, workers: int, n_trials: int
 ) -> None:
     search = {"algorithm": algorithm, "min_resource": 1, "max_resource": 9, "startup_trials": 1000}

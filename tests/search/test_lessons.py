@@ -1,4 +1,4 @@
-"""What samplers learn beyond the study's own values: limits on metrics, trials of other studies, when to end."""
+"""Lessons beyond the study's own values: limits on metrics, trials of other studies, when to end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_broken_limit_is_learnt_like_a_violated_constraint(algorithm: str) -> 
     assert sum(float(x or 0) > 0.5 for x in limited) <= 3
 
 
-def test_configurations_that_cannot_work_are_lessons_from_the_start() -> None:
+def test_infeasible_configurations_teach_from_the_start() -> None:
     """Two thirds of the first thirty diverged; the loss falls towards where they did."""
     seen = [
         Observation(i, {"x": x}, TrialState.FAIL, infeasible=True)
@@ -60,7 +60,7 @@ def test_configurations_that_cannot_work_are_lessons_from_the_start() -> None:
     assert {s.attrs["origin"] for s in suggest(PLAIN, "tpe", LOSS, early, 1, 1, 10)} == {"tpe"}
 
 
-def test_other_studies_teach_but_their_points_may_come_again_and_nothing_counts_them() -> None:
+def test_other_studies_teach_but_their_points_may_be_proposed_and_are_not_counted() -> None:
     prior = trials(30, first=-30)
     found = suggest(PLAIN, "tpe", LOSS, [], 8, 1, 10, prior=prior)
     assert {s.attrs["origin"] for s in found} == {"tpe"}  # no random start: enough is known
@@ -107,12 +107,12 @@ def test_the_terminator_without_a_noise_looks_at_the_early_trials() -> None:
 
 def test_the_terminator_waits_for_enough_completed_feasible_trials() -> None:
     assert promises_nothing(1e9, PLAIN, LOSS, converging(terminator.LEAST_WITH_NOISE - 1), 1) is None
-    assert promises_nothing(1e9, LIMITED, LOSS, converging(40), 1) is None  # nobody knows their memory
+    assert promises_nothing(1e9, LIMITED, LOSS, converging(40), 1) is None  # their memory is unknown
     assert promises_nothing(False, PLAIN, LOSS, converging(40), 1) is None
     assert promises_nothing(1e9, PLAIN, [Objective("a"), Objective("b")], converging(40), 1) is None
 
 
-def test_without_its_packages_the_terminator_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_packages_the_terminator_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminator, "find_spec", lambda name: None if name == "torch" else name)
     with pytest.raises(RequestError, match=r"budget\.terminator: needs torch wherever waves are planned"):
         promises_nothing(True, PLAIN, LOSS, converging(40), 1)

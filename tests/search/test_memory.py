@@ -1,4 +1,4 @@
-"""What a search keeps for speed: the problem's own, and the same answers without it."""
+"""The cache of a search belongs to one problem, and answers are the same without it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.search.play import Play, problem_of
 
 
 @pytest.mark.parametrize("algorithm", ["asha", "auto", "tpe"])
-def test_answers_are_the_same_without_what_was_kept(algorithm: str) -> None:
+def test_answers_are_the_same_without_the_cache(algorithm: str) -> None:
     problem = problem_of(30, algorithm=algorithm, max_resource=9)
     play = Play(problem, lambda params, step: Random(f"{params} {step}").random())
     for _ in range(12):
@@ -26,7 +26,7 @@ def test_answers_are_the_same_without_what_was_kept(algorithm: str) -> None:
             play.end(number, request)
 
 
-def test_points_are_known_as_long_as_the_space_is_written_alike() -> None:
+def test_points_are_cached_while_the_space_has_the_same_repr() -> None:
     memory = SearchMemory()
     one, other = (SearchSpace((CategoricalParameter("c", (choice,)),)) for choice in (1, True))
     assert one == other

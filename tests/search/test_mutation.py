@@ -1,4 +1,4 @@
-"""Mutation of a configuration: what may change does, a little, and stays allowed."""
+"""Mutation of a configuration: mutable values change a little and stay allowed."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def test_values_move_by_the_factors_or_by_a_step_and_stay_allowed() -> None:
 
 
 @pytest.mark.parametrize(("factor", "there"), [(0.8, 1), (1.2, 3)])
-def test_a_small_number_moves_by_one_step_at_least(factor: float, there: int) -> None:
+def test_a_small_number_moves_by_at_least_one_step(factor: float, there: int) -> None:
     space = SearchSpace((IntParameter("k", 1, 9),))
     assert mutate(space, {"k": 2}, frozenset({"k"}), Random(0), 0.0, (factor,)) == {"k": there}
 
 
-def test_a_value_outside_of_a_space_that_was_changed_is_drawn_anew() -> None:
+def test_a_value_outside_of_a_changed_space_is_drawn_again() -> None:
     lost = {**HERE, "kind": "gone", "k": 40, "fixed": 7.0}
     point = mutate(MIXED, lost, frozenset({"kind", "k"}), Random(1), 0.0, (0.8, 1.2))
     assert point["kind"] in "abc" and 1 <= point["k"] <= 9  # type: ignore[operator]
     assert (point["lr"], point["fixed"]) == (HERE["lr"], 7.0)
 
 
-def test_what_becomes_active_is_drawn_and_what_does_not_is_left_out() -> None:
+def test_newly_active_parameters_are_drawn_and_inactive_ones_left_out() -> None:
     space = SearchSpace(
         (CategoricalParameter("kind", ("a", "b")), FloatParameter("m", 0, 1, condition=parse("kind == 'b'")))
     )
@@ -59,7 +59,7 @@ def test_what_becomes_active_is_drawn_and_what_does_not_is_left_out() -> None:
     assert mutate(space, there, frozenset({"kind"}), Random(1), 0.0, (0.8, 1.2)) == {"kind": "a"}
 
 
-def test_where_nothing_else_is_allowed_the_copy_has_its_parent_s_values() -> None:
+def test_if_nothing_else_is_allowed_the_copy_has_its_parents_values() -> None:
     tight = SearchSpace((FloatParameter("x", 0.0, 1.0),), (parse("x == 0.5"),))
     assert mutate(tight, {"x": 0.5}, frozenset({"x"}), Random(0), 0.5, (0.8, 1.2)) == {"x": 0.5}
 
@@ -105,7 +105,7 @@ MUTABLE = frozenset({"lr", "wd", "k", "kind", "m"})
     factors=st.lists(st.floats(0.01, 100.0), min_size=1, max_size=4),
     mutable=st.frozensets(st.sampled_from(sorted(MUTABLE))),
 )
-def test_a_copy_is_of_the_space_and_differs_in_what_is_mutable_alone(
+def test_a_copy_is_in_the_space_and_differs_only_in_mutable_parameters(
     space: SearchSpace, seed: int, resample: float, factors: list[float], mutable: frozenset[str]
 ) -> None:
     draws = (draw_point(space, Random(seed + i)) for i in range(100))

@@ -1,4 +1,4 @@
-"""What a new sampler costs: a class that follows the protocol, its builder by name, and a row in the table."""
+"""A new sampler needs a class that follows the protocol, a builder by name, and a row in the table."""
 
 from __future__ import annotations
 

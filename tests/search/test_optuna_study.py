@@ -1,4 +1,4 @@
-"""The short cuts through Optuna: they give the answers of Optuna itself."""
+"""The faster paths through Optuna give the same answers as Optuna itself."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def test_quick_tpe_answers_as_optuna_does(
     # now without any of the short cuts: Optuna copies and checks every trial, and infers and splits at every ask
     monkeypatch.setattr(tpe, "QuickTpeSampler", optuna.samplers.TPESampler)
 
-    def whole(told: SharedTrial) -> FrozenTrial:
+    def whole(trial: SharedTrial) -> FrozenTrial:
         return create_trial(
-            state=told.state,
-            values=told.values,
-            params=told.params,
-            distributions=told.distributions,
-            intermediate_values=told.intermediate_values,
-            constraints=told.violations,
+            state=trial.state,
+            values=trial.values,
+            params=trial.params,
+            distributions=trial.distributions,
+            intermediate_values=trial.intermediate_values,
+            constraints=trial.violations,
         )
 
     add_trial = optuna.Study.add_trial
-    monkeypatch.setattr(optuna.Study, "add_trial", lambda study, told: add_trial(study, whole(told)))
+    monkeypatch.setattr(optuna.Study, "add_trial", lambda study, trial: add_trial(study, whole(trial)))
     assert asked(space, objectives) == quick
 
 
-def test_what_is_kept_about_a_point_tells_equal_values_of_other_types_apart() -> None:
+def test_the_cache_of_points_distinguishes_equal_values_of_different_types() -> None:
     points = KnownPoints(MIXED)
     base = {"lr": 1e-5, "dropout": 0.1, "n": 3, "fixed": 2.0}
     found = [points.of({**base, "c": c}).point for c in (True, 1, 1.0)]
@@ -82,7 +82,7 @@ def test_what_is_kept_about_a_point_tells_equal_values_of_other_types_apart() ->
     assert repr(KnownPoints(other).of({"c": 1}).point) != repr(KnownPoints(equal).of({"c": 1}).point)
 
 
-def test_answers_do_not_depend_on_what_is_kept() -> None:
+def test_answers_do_not_depend_on_the_cache() -> None:
     first, memory = asked(NESTED, LOSS), SearchMemory()
     for _ in range(3):  # the other space makes it forget this one
         kept = [
@@ -93,7 +93,7 @@ def test_answers_do_not_depend_on_what_is_kept() -> None:
         suggest(SQUARE, "random", LOSS, [], 3, 0, 10, points=memory.known_points(SQUARE))
 
 
-def test_a_told_trial_is_shared_and_never_changed() -> None:
+def test_an_added_trial_is_shared_and_never_changed() -> None:
     point = KnownPoints(SQUARE).of({"x": 1.0, "y": 2.0})
     studies = [OptunaStudy(SQUARE, LOSS, optuna.samplers.RandomSampler(seed=0)) for _ in range(2)]
     for count, study in enumerate(studies):
@@ -105,7 +105,7 @@ def test_a_told_trial_is_shared_and_never_changed() -> None:
     assert all(study._study.trials[-1].params == {"x": 1.0, "y": 2.0} for study in studies)
 
 
-def test_optunas_settings_stay_where_it_fails() -> None:
+def test_optunas_settings_are_restored_after_an_error() -> None:
     before = optuna.logging.get_verbosity()
     with pytest.raises(ZeroDivisionError), optuna_study.quiet():
         1 / 0  # noqa: B018

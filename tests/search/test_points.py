@@ -60,7 +60,7 @@ def test_projecting_refuses_a_point_that_is_outside_of_the_space(params: Params)
     assert project(NESTED, params) is None
 
 
-def test_canonical_keeps_what_the_space_does_not_know() -> None:
+def test_canonical_keeps_parameters_that_the_space_does_not_have() -> None:
     space = SearchSpace((FloatParameter("x", 0.0, 2.0),))
     point = canonical(space, {"x": 1, "gone": 1})
     assert point == {"x": 1.0, "gone": 1}
@@ -100,7 +100,7 @@ def test_a_log_int_reaches_both_ends() -> None:
     assert {draw_point(space, rng)["n"] for _ in range(200)} == {1, 2, 3, 4}
 
 
-def test_defaults_are_snapped_and_none_counts_for_a_choice_only() -> None:
+def test_defaults_are_snapped_and_none_counts_only_for_a_choice() -> None:
     space = SearchSpace(
         (
             FloatParameter("x", 0.0, 2.0, default=1),

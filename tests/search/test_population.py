@@ -1,4 +1,4 @@
-"""Population-based training in generations: who is replaced, by whom, with what values."""
+"""Population-based training in generations: which members are replaced, by which copies, with which values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem(space: SearchSpace = LINE, mutable: frozenset[str] = frozenset({"x"}
 
 
 def members(*values: float | None, step: int = 2) -> list[Observation]:
-    """One member for each value at the step; None failed."""
+    """Returns one member for each value at the step; None failed."""
     return [
         Observation(n, {"x": 0.5}, TrialState.FAIL, attrs={"member": n, "generation": 0}, to_step=step)
         if value is None
@@ -45,7 +45,7 @@ def members(*values: float | None, step: int = 2) -> list[Observation]:
 
 
 def replaced(values: tuple[float | None, ...], **changes: object) -> dict[int, int] | None:
-    """Who is replaced by whom."""
+    """Returns the replaced members and their parents."""
     copies = select(problem(**changes), members(*values), 2, 1)
     return None if copies is None else {copy.loser.number: copy.parent.number for copy in copies}
 
@@ -62,7 +62,7 @@ def test_the_worst_become_copies_of_the_best() -> None:
 
 
 @pytest.mark.parametrize(("quantile", "count"), [(0.2, 1), (0.25, 2), (0.5, 2)])
-def test_a_part_of_a_member_is_one_and_half_of_them_stay(quantile: float, count: int) -> None:
+def test_the_quantile_is_rounded_up_and_half_of_the_members_stay(quantile: float, count: int) -> None:
     search = problem(population_size=5, quantile=quantile).search
     assert copies_each(search) == count
 
@@ -71,14 +71,14 @@ def test_ties_go_to_the_older_trial() -> None:
     assert replaced((0.5, 0.5, 0.5, 0.5)) == {3: 0}
 
 
-def test_who_failed_is_replaced_whoever_else_is_worst() -> None:
+def test_failed_members_are_replaced_whichever_others_are_worst() -> None:
     assert replaced((0.3, 0.1, None, 0.2)) == {2: 1}
     assert replaced((None, 0.1, None, 0.2)) == {0: 1, 2: 1}
     assert replaced((None, None, None, 0.2)) == {0: 3, 1: 3, 2: 3}
     assert replaced((None, None, None, None)) is None
 
 
-def test_what_does_not_fit_into_the_memory_is_replaced_for_that() -> None:
+def test_a_member_that_exceeds_the_memory_is_replaced_with_that_reason() -> None:
     one, two, three = members(0.3, 0.1, 0.4)
     oom = replace(members(None)[0], number=3, infeasible=True)
     (copy,) = select(problem(), [one, two, three, oom], 2, 1) or []
@@ -87,7 +87,7 @@ def test_what_does_not_fit_into_the_memory_is_replaced_for_that() -> None:
     )
 
 
-def test_who_breaks_a_limit_is_behind_everyone_who_keeps_it() -> None:
+def test_a_member_that_breaks_a_limit_ranks_below_all_that_keep_it() -> None:
     limits = Limits((parse("peak_gpu_gb <= 30"),), frozenset({"peak_gpu_gb"}))
     limited = replace(problem(), space=replace(LINE, limits=limits))
     peaks = (20.0, 33.0, 20.0, 20.0)
@@ -100,7 +100,7 @@ def test_who_breaks_a_limit_is_behind_everyone_who_keeps_it() -> None:
 
 
 def test_a_generation_that_has_begun_stays_as_it_was_decided() -> None:
-    """Measured metrics change while a generation is given out in small waves: nobody else is replaced for that."""
+    """Metrics change while a generation is assigned in small waves: no other member is replaced for that."""
     limits = Limits((parse("peak <= 30"),), frozenset({"peak"}))
     play = Play(replace(problem(), space=replace(LINE, limits=limits)), moving)
     for number, request in play.start(4):
@@ -114,7 +114,7 @@ def test_a_generation_that_has_begun_stays_as_it_was_decided() -> None:
     assert survivor in {number for number, _ in others} and first not in {number for number, _ in others}
 
 
-def test_what_is_enqueued_is_among_the_first_members() -> None:
+def test_enqueued_configurations_are_among_the_first_members() -> None:
     play = Play(problem(enqueue=({"x": 0.875}, {"x": 0.125})), moving)
     assert [request.params for _, request in play.start(4)][:2] == [{"x": 0.875}, {"x": 0.125}]
 
@@ -127,7 +127,7 @@ def test_a_space_of_fewer_points_than_members_is_drawn_from_again() -> None:
     assert {request.params["x"] for _, request in play.requests} == {0.0, 1.0}
 
 
-def test_what_is_maximised_is_ranked_the_other_way() -> None:
+def test_a_maximised_objective_is_ranked_the_other_way() -> None:
     upward = replace(problem(), objectives=(Objective("f1", Direction.MAXIMIZE),))
     (copy,) = select(upward, members(0.3, 0.1, 0.4, 0.2), 2, 1) or []
     assert (copy.loser.number, copy.parent.number) == (1, 2)
@@ -135,7 +135,7 @@ def test_what_is_maximised_is_ranked_the_other_way() -> None:
 
 
 def moving(params: Params, step: int) -> float:
-    """The best value of x grows while training goes on."""
+    """A loss whose best x grows during training."""
     return abs(float(params["x"]) - step / 8)  # type: ignore[arg-type]
 
 
@@ -150,7 +150,7 @@ def test_a_study_is_as_many_waves_as_generations() -> None:
     assert states.count(TrialState.COMPLETE) == 4 and states.count(TrialState.PRUNED) == 3
 
 
-def test_a_copy_tells_its_ancestors_and_begins_where_they_were() -> None:
+def test_a_copy_records_its_ancestors_and_begins_where_they_were() -> None:
     play = Play(problem(), moving)
     waves = play.waves(lambda _: 4)
     for generation, wave in enumerate(waves[1:], 1):
@@ -166,7 +166,7 @@ def test_a_copy_tells_its_ancestors_and_begins_where_they_were() -> None:
         assert play.verdicts[generation - 1].trial == attrs["replaces"]
 
 
-def test_everyone_who_is_sent_on_is_told_by_what() -> None:
+def test_every_continued_member_has_a_reason() -> None:
     play = Play(problem(), moving)
     play.waves(lambda _: 4)
     whys = [request.why for _, request in play.requests if request.trial is not None and request.to_step == 4]
@@ -185,7 +185,7 @@ def test_the_same_records_give_the_same_decisions() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_smaller_waves_hold_the_generation_back_until_everyone_has_arrived(size: int) -> None:
+def test_with_smaller_waves_the_next_generation_waits_for_all_members(size: int) -> None:
     play = Play(problem(), moving)
     waves = play.waves(lambda _: size)
     reached = [request.to_step for wave in waves for _, request in wave]
@@ -211,7 +211,7 @@ def test_a_population_that_failed_as_a_whole_ends_the_study() -> None:
     )
 
 
-def test_without_trials_left_for_copies_everyone_trains_on() -> None:
+def test_without_trials_left_for_copies_all_members_train_on() -> None:
     play = Play(problem(n_trials=5), moving)
     waves = play.waves(lambda _: 4)
     assert [sum(request.trial is None for _, request in wave) for wave in waves] == [4, 1, 0, 0]
@@ -229,7 +229,7 @@ def test_without_trials_left_for_copies_everyone_trains_on() -> None:
     waves=st.lists(st.integers(1, 9), min_size=1, max_size=5),
     n_trials=st.none() | st.integers(9, 20),
 )
-def test_every_population_ends_with_all_who_are_left_at_the_last_step(
+def test_every_population_ends_with_all_remaining_members_at_the_last_step(
     size: int,
     interval: int,
     most: int,
@@ -239,7 +239,7 @@ def test_every_population_ends_with_all_who_are_left_at_the_last_step(
     waves: list[int],
     n_trials: int | None,
 ) -> None:
-    """Whoever fails and however the waves are cut: no step is trained twice, and who is copied was among the best."""
+    """Whichever members fail and whatever the wave size: no step is trained twice, and parents were among the best."""
     search = {"population_size": size, "perturbation_interval": interval, "max_resource": most, "quantile": quantile}
     asked = problem(seed=seed, n_trials=n_trials, **search)
     play = Play(asked, moving, fails=lambda _, number: number in failing)

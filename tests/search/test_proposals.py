@@ -1,4 +1,4 @@
-"""A model is asked as long as there is something to find, and no longer."""
+"""A model is asked only as long as there are new points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIX = SearchSpace((CategoricalParameter("a", ("x", "y")), IntParameter("b", 1, 3
 
 
 class Stubborn(BlindSampler):
-    """Wants one and the same point again and again."""
+    """Proposes the same point each time."""
 
     def __init__(self, point: Point) -> None:
         self.point = point
@@ -34,14 +34,14 @@ def found(space: SearchSpace, model: Stubborn, n: int) -> list[Point]:
     return [proposal.point for proposal in take(propose, n, seen, identity)]
 
 
-def test_where_it_wants_what_was_there_random_points_follow_until_none_is_left() -> None:
+def test_if_the_sampler_repeats_old_points_random_ones_follow_until_none_is_left() -> None:
     model = Stubborn({"a": "x", "b": 1})
     points = found(SIX, model, 10)
     assert points[0] == model.point
     assert len({identity(point) for point in points}) == len(points) == 6
 
 
-def test_nobody_is_asked_for_what_is_not_there() -> None:
+def test_no_sampler_is_asked_once_the_space_is_exhausted() -> None:
     model = Stubborn({"a": "x", "b": 1})
     found(SIX, model, 6)
     asked = model.asked
@@ -60,7 +60,7 @@ def test_nobody_is_asked_for_what_is_not_there() -> None:
         (SearchSpace(SIX.parameters, constraints=(parse("b > 1 or a == 'x'"),)), 5, True),
     ],
 )
-def test_exhausted_is_said_only_where_it_is_certain(space: SearchSpace, count: int, is_exhausted: bool) -> None:
+def test_a_space_is_exhausted_only_if_that_is_certain(space: SearchSpace, count: int, is_exhausted: bool) -> None:
     seen: set[Identity] = set()
     unseen = UnseenPoints(space, Random(1), seen)
     for _ in range(count):

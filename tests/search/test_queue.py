@@ -1,4 +1,4 @@
-"""What is enqueued comes first, once, completed with what it leaves open."""
+"""Enqueued configurations come first, once each, and their open parameters are filled in."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_grid_runs_the_queue_first_and_every_point_once() -> None:
     assert len(history) == 12 == distinct([o.params for o in history])
 
 
-def test_an_entry_that_was_tried_already_is_passed_over() -> None:
+def test_an_entry_that_was_tried_already_is_skipped() -> None:
     entry = {"lr": 1e-4, "bs": 2, "optimizer": "adamw"}
     tried = [Observation(0, entry, TrialState.FAIL)]
     (found,) = suggest(SPACE, "random", LOSS, tried, 1, 7, 5, enqueue=[entry])
@@ -72,7 +72,7 @@ def test_an_entry_stays_tried_where_the_space_has_changed_since() -> None:
     assert found.attrs["origin"] == "default"
 
 
-def test_an_entry_whose_values_nothing_allows_is_passed_over() -> None:
+def test_an_entry_that_no_allowed_point_matches_is_skipped() -> None:
     (found,) = suggest(TINY_GRID, "grid", LOSS, [], 1, 0, 5, enqueue=[{"bs": 64}])
     assert found.attrs == {"origin": "grid"}
 

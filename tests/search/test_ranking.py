@@ -1,4 +1,4 @@
-"""The rungs that are kept from call to call are the rungs as they would be built anew."""
+"""The rungs that are kept from call to call equal newly built ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def changed(rng: Random, observations: list[Observation]) -> list[Observation]:
 
 @pytest.mark.parametrize("limits", [NO_LIMITS, MEMORY], ids=["no limits", "limits"])
 @pytest.mark.parametrize("compare_by", ["first", "weighted", "domination"])
-def test_what_is_kept_up_to_date_is_what_is_built_anew(compare_by: str, limits: Limits) -> None:
+def test_an_updated_ranking_equals_a_new_one(compare_by: str, limits: Limits) -> None:
     rng = Random(5)
     observations = [trial(rng, n, rng.randrange(3), rng.choice(list(TrialState))) for n in range(60)]
     kept = Ranking(LEVELS, TWO, compare_by, limits)
@@ -65,7 +65,7 @@ def test_fewer_trials_than_before_are_another_study() -> None:
     assert len(ranking(problem, LEVELS, observations[:59]).rungs[0]) == 59
 
 
-def test_limits_that_have_changed_rank_everybody_anew() -> None:
+def test_changed_limits_rank_all_trials_again() -> None:
     rng = Random(5)
     observations = [trial(rng, n, 0, TrialState.PAUSED) for n in range(20)]
     problem = replace(problem_of(20), objectives=TWO)
@@ -78,20 +78,20 @@ def test_limits_that_have_changed_rank_everybody_anew() -> None:
     ]
 
 
-def test_two_studies_in_one_process_do_not_know_of_each_other() -> None:
+def test_two_studies_in_one_process_do_not_affect_each_other() -> None:
     problem = problem_of(40, algorithm="asha", max_resource=9)
     plays = [Play(problem, lambda params, step, n=n: Random(f"{n} {params} {step}").random()) for n in range(2)]
-    alone = [Play(problem, play.loss) for play in plays]
-    for play in alone:
+    separate = [Play(problem, play.loss) for play in plays]
+    for play in separate:
         play.waves(lambda _: 4)
     for _ in range(60):
         for play in plays:
             for number, request in play.start(4):
                 play.end(number, request)
-    assert [play.requests for play in plays] == [play.requests for play in alone]
+    assert [play.requests for play in plays] == [play.requests for play in separate]
 
 
-def test_a_changed_trial_is_seen_whatever_it_looked_like_before() -> None:
+def test_a_changed_trial_is_noticed_whatever_its_previous_state() -> None:
     problem = problem_of(9, algorithm="asha", max_resource=9)
     paused = [
         Observation(n, {"x": n / 9}, TrialState.PAUSED, (float(n),), curve=((1, (float(n),)),), to_step=1)

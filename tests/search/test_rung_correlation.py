@@ -1,4 +1,4 @@
-"""What the rungs of a study are worth: who got there, and who was sent further."""
+"""How well the rungs of a study predict the end: trials that reached them and trials that were trained further."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ended(number: int, state: TrialState, *losses: float) -> Observation:
     return Observation(number, {"x": number / 8}, state, (losses[-1],), curve=curve, to_step=9)
 
 
-def test_who_is_stopped_at_a_rung_was_not_sent_on_although_it_might_have_trained_to_the_end() -> None:
+def test_a_trial_stopped_at_a_rung_does_not_count_as_sent_on() -> None:
     space = SearchSpace((FloatParameter("x", 0.0, 1.0),))
     search = SearchSpec(algorithm="asha_stopping", max_resource=9)
     whole = ended(0, TrialState.COMPLETE, *[1.0 / step for step in range(1, 10)])

@@ -1,4 +1,4 @@
-"""Rungs: where they lie, who stands where, and who goes on."""
+"""Rungs: their steps, the places of trials, and which are promoted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TWO = (Objective("loss", weight=2.0), Objective("acc", Direction.MAXIMIZE, weigh
 
 
 def paused(number: int, *losses: float, every: int = 1) -> Observation:
-    """A trial that reported once every so many steps and was paused at the last one."""
+    """Returns a trial that reported at regular steps and was paused at the last one."""
     curve = tuple((every * (i + 1), (loss,)) for i, loss in enumerate(losses))
     return Observation(number, {}, TrialState.PAUSED, (losses[-1],), curve=curve, to_step=curve[-1][0])
 
@@ -46,14 +46,14 @@ def test_rungs_grow_by_the_factor_and_none_is_just_below_the_end(
     assert rung_levels(least, most, factor) == levels
 
 
-def test_a_trials_value_at_a_rung_is_that_of_the_first_report_at_it_or_beyond() -> None:
+def test_a_trials_value_at_a_rung_is_that_of_the_first_report_at_or_after_it() -> None:
     trial = paused(0, 5.0, 4.0, 3.0, every=2)  # at 2, 4, 6
     assert [value_at(trial, level) for level in (1, 2, 3, 6)] == [(5.0,), (5.0,), (4.0,), (3.0,)]
     assert value_at(trial, 7) is None
 
 
 def test_an_assignment_that_ended_at_the_rung_counts_with_its_last_report() -> None:
-    """Training in steps of two that was told to end at 3 says nothing at 3, now or after it went on."""
+    """Training in steps of two that should end at 3 has no report at 3, now or after it continued."""
     curve = ((2, (5.0,)),)
     waits = Observation(0, {}, TrialState.PAUSED, (5.0,), curve=curve, to_step=3)
     assert value_at(waits, 3) == (5.0,)
@@ -69,7 +69,7 @@ def test_a_failed_trial_is_the_worst_of_the_first_rung_that_it_did_not_reach() -
     assert found[1][-1].score == math.inf
 
 
-def test_who_breaks_a_limit_stands_behind_all_who_keep_it_and_before_who_failed() -> None:
+def test_a_trial_that_breaks_a_limit_ranks_between_those_that_keep_it_and_failed_ones() -> None:
     limits = Limits((parse("gb <= 30"),), frozenset({"gb"}))
     trials = [paused(0, 1.0), paused(1, 3.0), paused(2, 0.5), paused(3, 2.0)]
     known = [replace(o, metrics={"gb": gb}) for o, gb in zip(trials, (31.0, 30.0, 40.0, 10.0), strict=True)]
@@ -78,11 +78,11 @@ def test_who_breaks_a_limit_stands_behind_all_who_keep_it_and_before_who_failed(
     assert [s.number for s in rung] == [3, 1, 0, 2, 4]
 
 
-def told_of(observations: list[Observation], number: int, goers: int, **search: Any) -> str:
+def text_of(observations: list[Observation], number: int, goers: int, **search: Any) -> str:
     weights = ({"weight": 2.0}, {"weight": 0.5}) if search.get("compare_by") == "weighted" else ({}, {})
     objectives = [{"name": "loss", **weights[0]}, {"name": "acc", "direction": "maximize", **weights[1]}]
     data = {
-        "name": "told",
+        "name": "rungs",
         "objectives": objectives[: len(observations[0].curve[0][1])],
         "parameters": {"x": {"type": "float", "min": 0.0, "max": 1.0}},
         "metrics": ["gb"],
@@ -91,7 +91,7 @@ def told_of(observations: list[Observation], number: int, goers: int, **search: 
         "budget": {"n_trials": 9},
         "trial": {"command": "true {{ x }}"},
     }
-    problem = problem_of(parse_spec(data, "told"), ())
+    problem = problem_of(parse_spec(data, "rungs"), ())
     score = scoring(problem.objectives, problem.search.compare_by)
     (rung,) = standings(observations, (1,), score, problem.space.limits)
     placing = placings(rung, 1, goers, lambda n: value_at(observations[n], 1))[number]
@@ -100,10 +100,10 @@ def told_of(observations: list[Observation], number: int, goers: int, **search: 
 
 def test_a_decision_says_which_limit_was_broken() -> None:
     trials = [replace(paused(n, 1.0 + n), metrics={"gb": gb}) for n, gb in enumerate((31.0, 20.0, 40.0))]
-    assert told_of(trials, 0, 1) == (
+    assert text_of(trials, 0, 1) == (
         "rung 1: loss 1, breaks gb <= 30: gb is 31, place 2 of 3, the best goes on (threshold 2)"
     )
-    assert told_of(trials, 1, 2) == "rung 1: loss 2, place 1 of 3, the best 2 go on"  # the other one breaks it as well
+    assert text_of(trials, 1, 2) == "rung 1: loss 2, place 1 of 3, the best 2 go on"  # the other one breaks it as well
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_decision_on_several_objectives_says_what_was_compared(compare_by: str
         Observation(n, {}, TrialState.PAUSED, v, curve=((1, v),), to_step=1, metrics={"gb": 1.0})
         for n, v in enumerate(values)
     ]
-    assert told_of(trials, 1, 1, compare_by=compare_by) == f"rung 1: {words}"
+    assert text_of(trials, 1, 1, compare_by=compare_by) == f"rung 1: {words}"
 
 
 def test_ties_are_broken_by_number() -> None:
@@ -137,7 +137,7 @@ def test_ties_are_broken_by_number() -> None:
     assert [s.number for s in rung] == [2, 0, 1]
 
 
-def test_who_was_sent_to_a_rung_stays_so_even_if_it_failed_on_its_way() -> None:
+def test_a_trial_that_failed_on_its_way_to_a_rung_still_counts_as_sent_there() -> None:
     trial = Observation(0, {}, TrialState.FAIL, to_step=9)
     assert [is_sent_to(trial, level) for level in (3, 9, 27)] == [True, True, False]
     assert is_sent_to(Observation(0, {}, TrialState.RUNNING), 10**6)  # to the training code's own end
@@ -154,7 +154,7 @@ def test_several_objectives_are_compared_by_the_first_the_weighted_sum_or_by_lay
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), max_size=25), st.booleans())
-def test_layers_are_what_is_left_when_the_non_dominated_are_taken_away(
+def test_each_layer_is_not_dominated_once_the_better_layers_are_removed(
     points: list[tuple[float, ...]], three: bool
 ) -> None:
     if three:  # the general way, beside the fast one for pairs

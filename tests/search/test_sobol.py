@@ -58,7 +58,7 @@ def test_every_combination_of_choices_comes_equally_often() -> None:
 def test_points_that_are_not_allowed_or_not_new_are_skipped() -> None:
     space = SearchSpace(SQUARE.parameters, (parse("x <= y"),))
     whole = [(i, p) for i, p in islice(sobol_points(space, 0, 0), 60) if space.is_feasible(p)]
-    taken = Observation(0, whole[1][1], TrialState.FAIL)  # somebody tried it before: it has no place in the sequence
+    taken = Observation(0, whole[1][1], TrialState.FAIL)  # a trial from elsewhere: it has no place in the sequence
     found = suggest(space, "qmc", LOSS, [taken], 10, 0, 10)
     assert [(s.attrs["sobol"], s.params) for s in found] == [whole[0], *whole[2:11]]
 

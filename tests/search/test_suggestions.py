@@ -37,7 +37,7 @@ print(everything())
 
 
 def everything() -> str:
-    """What each algorithm suggests for a fixed history, conditional groups, constraints and running trials included."""
+    """Returns all suggestions for a fixed history with conditional groups, constraints and running trials."""
     answers: list[object] = []
     for space in (NESTED, TINY_GRID, NARROW):
         points = [s.params for s in suggest(space, "random", LOSS, [], 12, 5, 4)]
@@ -57,7 +57,7 @@ def test_another_process_suggests_the_same(salt: str) -> None:
     assert answer.stdout.strip() == everything()
 
 
-def test_what_was_asked_before_does_not_matter() -> None:
+def test_earlier_calls_do_not_matter() -> None:
     first = everything()
     suggest(SQUARE, "tpe", LOSS, [], 7, 1, 0)
     assert everything() == first
@@ -79,7 +79,7 @@ def test_a_first_wave_has_as_many_different_points_as_asked(algorithm: str) -> N
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("n", [0, -1])
-def test_nothing_asked_nothing_suggested(algorithm: str, n: int) -> None:
+def test_no_points_are_suggested_if_none_are_asked_for(algorithm: str, n: int) -> None:
     assert suggest(TINY_GRID, algorithm, LOSS, [], n, 0, 10) == ()
 
 
@@ -146,7 +146,7 @@ def check_used_up(algorithm: str, space: SearchSpace, seed: int, size: int) -> N
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("state", list(TrialState))
-def test_a_configuration_counts_as_seen_whatever_became_of_it(algorithm: str, state: TrialState) -> None:
+def test_a_configuration_counts_as_seen_whatever_its_trials_state(algorithm: str, state: TrialState) -> None:
     points = list(TINY_GRID.grid_points())
     found = suggest(TINY_GRID, algorithm, LOSS, observed(points[:10], lambda p: float(p["bs"] or 0), state), 5, 0, 2)
     assert sorted(map(str, params_of(found))) == sorted(map(str, points[10:]))
@@ -160,7 +160,7 @@ def test_few_allowed_points_among_many_are_all_found(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ADAPTIVE)
-def test_an_infinite_space_without_an_allowed_point_is_given_up(algorithm: str) -> None:
+def test_the_search_in_an_infinite_space_without_an_allowed_point_ends(algorithm: str) -> None:
     space = SearchSpace((FloatParameter("x", 0.0, 1.0),), (parse("x > 2"),))
     assert suggest(space, algorithm, LOSS, [], 3, 0, 0) == ()
 

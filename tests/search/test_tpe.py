@@ -1,4 +1,4 @@
-"""TPE: that it learns from the history, and from all of it."""
+"""TPE learns from the history, and from all of it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_tpe_starts_when_enough_trials_have_ended_with_a_value(state: TrialState
     assert {s.attrs["origin"] for s in ask_tpe(renumbered(history, unfinished))} == {"tpe"}
 
 
-def test_a_wave_has_its_own_seed_even_where_nothing_was_learnt_since() -> None:
+def test_a_wave_has_its_own_seed_even_if_nothing_was_learnt_since() -> None:
     history = observed(drawn(SQUARE, 12), bowl)
     failed = Observation(12, {"x": 99.0, "y": 99.0}, TrialState.FAIL)
     assert not {str(s.params) for s in ask_tpe(history)} & {str(s.params) for s in ask_tpe([*history, failed])}
@@ -82,7 +82,7 @@ def test_a_wave_has_its_own_seed_even_where_nothing_was_learnt_since() -> None:
 # The liar
 
 
-def test_eight_points_asked_at_once_are_spread() -> None:
+def test_eight_points_of_one_wave_are_spread() -> None:
     points = params_of(ask_tpe(observed(drawn(SQUARE, 30), bowl)))
     places = [(number(p, "x"), number(p, "y")) for p in points]
     assert min(math.dist(a, b) for i, a in enumerate(places) for b in places[:i]) > 0.5
@@ -104,19 +104,19 @@ def test_trials_that_are_not_done_repel(state: TrialState) -> None:
     )
 
 
-def test_the_liar_is_told_of_points_that_were_drawn_because_tpe_had_no_new_one(
+def test_tpe_learns_of_points_that_were_drawn_because_it_had_no_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(TpeSampler, "asks", 1)
-    told: list[Params] = []
+    expected: list[Params] = []
     real = TpeSampler.expect
-    monkeypatch.setattr(TpeSampler, "expect", lambda study, point: (told.append(point), real(study, point)))
+    monkeypatch.setattr(TpeSampler, "expect", lambda study, point: (expected.append(point), real(study, point)))
     space = SearchSpace((IntParameter("a", 0, 3), IntParameter("b", 0, 3)), (parse("a == 0 or b == 0 or a == b"),))
     points = list(space.grid_points())
     found = suggest(space, "tpe", LOSS, observed(points[:8], lambda p: number(p, "a")), 9, 0, 5)
     assert len(found) == len(points) - 8
-    assert told
-    new = dict.fromkeys(identity(p) for p in told if p not in points[:8])
+    assert expected
+    new = dict.fromkeys(identity(p) for p in expected if p not in points[:8])
     assert list(new) == [identity(s.params) for s in found]
     assert {s.attrs["origin"] for s in found} == {"random", "tpe"}
 
@@ -165,7 +165,7 @@ def test_a_pruned_trial_is_ranked_by_its_last_report() -> None:
 
 
 def test_among_pruned_trials_the_one_that_got_further_is_better() -> None:
-    """All had the same value; those near the optimum were stopped late, or else early."""
+    """All had the same value; those near the optimum were stopped late, the others early."""
     points = sorted(drawn(SQUARE, 30), key=bowl)
     late = [Observation(i, p, TrialState.PRUNED, (1.0,), curve=((30 - i, (1.0,)),)) for i, p in enumerate(points)]
     early = [replace(o, curve=((o.number + 1, (1.0,)),)) for o in late]
@@ -197,8 +197,8 @@ def test_tpe_avoids_the_region_that_does_not_fit_although_it_promises_most(space
     assert share_of_the_large_half(infeasible=False) > 0.5
 
 
-def test_what_does_not_fit_counts_among_the_trials_that_tpe_begins_with() -> None:
-    """Where most of a space cannot work it would else be drawn from at random for long."""
+def test_infeasible_trials_count_among_those_that_tpe_needs_to_begin() -> None:
+    """Otherwise a space of which most cannot work would be sampled at random for long."""
     history = observed(drawn(SQUARE, 5), bowl)
     infeasible = [Observation(5 + i, p, TrialState.FAIL, infeasible=True) for i, p in enumerate(drawn(SQUARE, 5, 1))]
     assert {s.attrs["origin"] for s in ask_tpe([*history, *infeasible[:4]])} == {"random"}
@@ -253,7 +253,7 @@ def test_every_flag_of_tpe_is_set_or_deprecated(monkeypatch: pytest.MonkeyPatch)
     assert (given["seed"], given["n_startup_trials"]) == (7, 3)
 
 
-def test_groups_are_for_conditional_spaces_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_conditional_spaces_use_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[object] = []
     real = tpe.QuickTpeSampler
     monkeypatch.setattr(tpe, "QuickTpeSampler", lambda **kwargs: groups.append(kwargs["group"]) or real(**kwargs))
@@ -262,7 +262,7 @@ def test_groups_are_for_conditional_spaces_only(monkeypatch: pytest.MonkeyPatch)
     assert groups == [False, True]
 
 
-def test_optuna_says_nothing_and_its_settings_stay(capfd: pytest.CaptureFixture[str]) -> None:
+def test_optuna_logs_nothing_and_its_settings_stay(capfd: pytest.CaptureFixture[str]) -> None:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.DEBUG)
     try:

@@ -1,4 +1,4 @@
-"""TPE where the space or the goal is not plain: choices, branches, constraints, several objectives."""
+"""TPE with choices, branches, constraints and several objectives."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.search.studies import (
 )
 
 
-def test_choices_that_python_calls_equal_are_told_apart() -> None:
-    """`True == 1`, and Optuna looks choices up by equality: without care 1's good values would be booked for True."""
+def test_choices_that_are_equal_in_python_are_distinguished() -> None:
+    """`True == 1`, and Optuna looks up choices by equality: without care 1's good values would count for True."""
     space = SearchSpace((CategoricalParameter("c", (True, 1, "1", None)), FloatParameter("x", 0.0, 1.0)))
     history = observed(drawn(space, 40), lambda p: 0.0 if type(p["c"]) is int else 1.0)
     chosen = [repr(s.params["c"]) for s in ask_tpe(history, 12, space=space)]
@@ -67,13 +67,13 @@ def test_points_that_are_not_allowed_teach_tpe_where_they_are() -> None:
 
 
 def test_tpe_itself_finds_most_points_of_a_narrow_region() -> None:
-    """Told of refused points as running ones, or not at all, it finds next to none and the rest is drawn at random."""
+    """If refused points count as running ones, or not at all, it finds hardly any and the rest is drawn at random."""
     points = [s.params for s in suggest(NARROW, "random", LOSS, [], 16, 0, 10)]
     found = [s for seed in range(3) for s in ask_tpe(observed(points, lambda p: number(p, "x")), 8, seed, NARROW)]
     assert sum(s.attrs["origin"] == "tpe" for s in found) > len(found) / 2
 
 
-def test_a_trial_that_a_new_constraint_forbids_is_no_good_example() -> None:
+def test_a_trial_that_a_new_constraint_forbids_is_not_a_good_example() -> None:
     bounded = SearchSpace(SQUARE.parameters, (parse("x <= 0"),))
     allowed = 0
     for seed in range(20):

@@ -26,6 +26,6 @@ def study(n_trials: int | None = 12, **sections: Any) -> StudySpec:
 
 
 def train(params: dict[str, Any], from_step: int, to_step: int | None) -> Iterator[tuple[int, dict[str, float], float]]:
-    """A step takes 1 to 2 seconds, as y says."""
+    """A step takes 1 to 2 seconds, depending on y."""
     for step in range(from_step + 1, (to_step or STEPS) + 1):
         yield step, {"loss": (params["x"] - 0.3) ** 2 + 1 / step}, (step - from_step) * (1 + params["y"])

@@ -1,4 +1,4 @@
-"""write_study(): the directory of a simulated study is one like any other, and says that it was simulated."""
+"""write_study(): the directory of a simulated study is like any other, and is marked as simulated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def simulated(root, mode="barrier", simulation=FAULTY, **sections):
 
 @pytest.mark.parametrize("mode", ["barrier", "overlap", "refill"])
 @pytest.mark.parametrize("algorithm", ["tpe", "asha"])
-def test_what_is_read_back_is_what_was_simulated(tmp_path, mode, algorithm):
+def test_the_directory_reads_back_as_the_simulated_study(tmp_path, mode, algorithm):
     bounds = {} if algorithm == "tpe" else {"min_resource": 1, "max_resource": 9}
     found = simulated(tmp_path / "virtual", mode, search={"algorithm": algorithm, **bounds}, waves={"size": 4})
     write_study(found, NOTHING)
@@ -66,7 +66,7 @@ def test_the_figures_are_those_of_the_simulation(tmp_path):
         read_figures(found.layout)
 
 
-def test_nothing_is_ever_put_in_the_place_of_something_else(tmp_path):
+def test_an_existing_directory_is_never_replaced(tmp_path):
     root = tmp_path / "virtual"
     found = simulated(root)
     root.mkdir()
@@ -75,7 +75,7 @@ def test_nothing_is_ever_put_in_the_place_of_something_else(tmp_path):
     assert list(tmp_path.iterdir()) == [root] and not list(root.iterdir())
 
 
-def test_the_planner_never_goes_on_with_it(tmp_path):
+def test_the_planner_never_continues_it(tmp_path):
     from hposlurm.backend import choose
 
     found = simulated(tmp_path / "virtual")

@@ -1,4 +1,4 @@
-"""load_function(): where the trial of a simulated study comes from, and what is said when it is not there."""
+"""load_function(): finds the trial function of a simulated study, and reports one that is missing."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_a_file_need_not_be_a_module(tmp_path):
         ("tests.simulation.studies:STEPS", "cannot be called"),
     ],
 )
-def test_what_is_not_there_is_named(place, said):
+def test_a_missing_function_is_named(place, said):
     with pytest.raises(RequestError, match=said):
         load_function(place)
 
 
-def test_a_module_that_fails_says_why(tmp_path):
+def test_a_module_that_fails_is_reported_with_its_error(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("raise ValueError('no data')\n")
     with pytest.raises(RequestError, match=r"broken\.py failed: ValueError: no data"):

@@ -27,9 +27,9 @@ def descend(
     return descended(lambda _: params["lr"], from_step, to_step or STEPS, checkpoint or (1.0,) * len(CURVATURES))
 
 
-def descended(rate_behind: Callable[[int], float], from_step: int, to_step: int, variances: tuple[float, ...]) -> Rows:
+def descended(rate_at: Callable[[int], float], from_step: int, to_step: int, variances: tuple[float, ...]) -> Rows:
     for step in range(from_step, to_step):
-        rate = rate_behind(step)
+        rate = rate_at(step)
         for _ in range(10):
             variances = tuple(
                 (1 - rate * h) ** 2 * v + 0.1 * (rate * h) ** 2 for h, v in zip(CURVATURES, variances, strict=True)
@@ -40,7 +40,7 @@ def descended(rate_behind: Callable[[int], float], from_step: int, to_step: int,
 
 def run(seed: int, search: dict[str, Any], cluster: Cluster | None = None, **sections: Any) -> Simulated:
     study: dict[str, Any] = {
-        "name": "herd",
+        "name": "population",
         "objectives": [{"name": "loss"}],
         "parameters": RATE,
         "search": {**search, "seed": seed},
@@ -62,7 +62,7 @@ def populations() -> list[Simulated]:
 
 
 def test_it_beats_random_search_of_the_same_cost(populations: list[Simulated]) -> None:
-    """In every one of the seeds, and by half in the median."""
+    """With each seed, and by half in the median."""
     others = [run(seed, {"algorithm": "random"}, budget={"n_trials": MEMBERS}) for seed in SEEDS]
     for ours, theirs in zip(populations, others, strict=True):
         assert ours.trained_s == theirs.trained_s == MEMBERS * STEPS
@@ -83,15 +83,15 @@ def test_the_schedule_of_the_winner_gives_its_result(populations: list[Simulated
         line = legs(result.history, result.best)
         assert [leg.step for leg in line] == sorted({leg.step for leg in line}) and line[0].step == 0
 
-        def rate_behind(step: int, line: Any = line) -> float:
+        def rate_at(step: int, line: Any = line) -> float:
             return next(leg.params["lr"] for leg in reversed(line) if leg.step <= step)
 
-        *_, last = descended(rate_behind, 0, STEPS, (1.0,) * len(CURVATURES))
+        *_, last = descended(rate_at, 0, STEPS, (1.0,) * len(CURVATURES))
         assert last[1]["loss"] == pytest.approx(best(result), rel=1e-12)
 
 
-def test_what_the_cluster_does_to_jobs_changes_when_but_not_what(populations: list[Simulated]) -> None:
-    """Nodes fail, jobs are preempted: everyone goes on from a checkpoint, and every decision is the same."""
+def test_faults_of_the_cluster_change_when_but_not_what_is_decided(populations: list[Simulated]) -> None:
+    """Nodes fail, jobs are preempted: trials continue from checkpoints, and every decision is the same."""
     shaken = run(0, PBT, Cluster(gpus=MEMBERS, seed=5, node_failures=60, preemptions=60))
     calm = populations[0]
     assert sum(len(trial.attempts) > len(trial.stages) for trial in shaken.history.trials) > 10

@@ -1,4 +1,4 @@
-"""A simulated study and the same one of real processes on this machine: the same plans, trials and results."""
+"""A simulated study and the same study with real processes on this machine: the same plans, trials and results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train(params, from_step, to_step):
     [{"algorithm": "tpe", "startup_trials": 3}, {"algorithm": "asha", "min_resource": 1, "max_resource": 9}],
     ids=["tpe", "asha"],
 )
-def test_real_processes_and_virtual_ones_make_the_same_study(tmp_path, search):
+def test_real_processes_and_virtual_ones_give_the_same_study(tmp_path, search):
     (tmp_path / "train.py").write_text(TRAIN)
     spec = study(
         8,

@@ -39,7 +39,7 @@ def test_a_barrier_waits_for_the_slowest_of_each_wave():
     assert found.wall_s == pytest.approx(sum(slowest))
 
 
-def test_overlapping_waves_follow_one_behind_the_other():
+def test_overlapping_waves_follow_each_other():
     cluster = Cluster(gpus=4, queue_s=20, planner_s=3, seed=1)
     found = simulate(study(24, waves={"size": 4}), train, cluster, mode="overlap")
     plans = [plan for plan in found.history.plans if plan.assignments]
@@ -56,7 +56,7 @@ def test_overlapping_waves_follow_one_behind_the_other():
     assert any(starts[n + 1] < ends[n] for n in range(5))
 
 
-def test_what_becomes_of_an_overlapping_wave_is_settled_when_it_is_over():
+def test_an_overlapping_wave_is_settled_when_it_is_over():
     found = simulate(study(24, waves={"size": 4}), train, Cluster(gpus=4, node_failures=300, seed=1), mode="overlap")
     settled = [(plan, s) for plan in found.history.plans for s in plan.settled]
     assert settled
@@ -65,7 +65,7 @@ def test_what_becomes_of_an_overlapping_wave_is_settled_when_it_is_over():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_budget_of_gpu_hours_ends_it_and_is_kept(mode):
+def test_a_budget_of_gpu_hours_ends_the_study_and_is_not_exceeded(mode):
     sections = {"budget": {"gpu_hours": 0.5}, "resources": {"time": 1}, "waves": {"size": 3}}
     found = simulate(study(None, **sections), train, Cluster(gpus=4), mode=mode)
     assert "gpu_hours" in found.history.finished
@@ -117,7 +117,7 @@ def test_its_plans_are_those_of_the_planner_from_the_records_of_that_moment(mode
 
 
 def _as_of(found, wave, time) -> History:
-    """The history of the plans before `wave` and the journal records up to `time`."""
+    """Returns the history of the plans before `wave` and the journal records up to `time`."""
     from hposlurm.simulation.records import SimulatedRecords
 
     records = SimulatedRecords()
@@ -129,7 +129,7 @@ def _as_of(found, wave, time) -> History:
     return records.history()
 
 
-def test_what_was_seen_once_is_seen_the_same_again():
+def test_observations_of_unchanged_trials_stay_the_same():
     found = simulate(study(20, trial={"retries": 1}), train, FAULTY, mode="refill")
     objectives = study().objectives
     observer = Observer()
@@ -160,7 +160,7 @@ def test_crashes_use_up_retries():
         assert failures == 2 if trial.state is TrialState.FAIL else failures < 2
 
 
-def test_a_job_that_uses_up_its_time_goes_on_in_the_next_one():
+def test_a_job_that_uses_up_its_time_continues_in_the_next_one():
     def slow(params, from_step, _to_step):
         for step in range(from_step + 1, STEPS + 1):
             yield step, {"loss": params["x"]}, (step - from_step) * 20.0
@@ -173,7 +173,7 @@ def test_a_job_that_uses_up_its_time_goes_on_in_the_next_one():
         assert [a.job_state for a in trial.attempts[:2]] == [JobState.TIMEOUT] * 2
 
 
-def test_what_the_function_raises_is_the_trials_failure():
+def test_an_exception_of_the_function_is_the_trials_failure():
     def broken(params, from_step, to_step):
         if params["x"] > 0.7:
             raise ValueError("the loss is no number")
@@ -246,7 +246,7 @@ def test_seed_and_checkpoint_are_given_where_they_are_taken():
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("algorithm", ["asha", "hyperband", "bohb", "auto"])
-def test_every_schedule_decides_the_same_again_and_trains_only_where_it_says(algorithm, mode):
+def test_every_schedule_repeats_its_decisions_and_trains_only_the_steps_that_it_assigns(algorithm, mode):
     spec = study(40, search={"algorithm": algorithm, "min_resource": 1, "max_resource": 9, "reduction_factor": 3})
     one, other = (simulate(spec, train, Cluster(gpus=6, start_s=1), mode=mode) for _ in range(2))
     assert one.history.plans == other.history.plans
@@ -268,7 +268,7 @@ STOPPED = {"search": {"algorithm": "asha_stopping", "min_resource": 1, "max_reso
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("sections", [POPULATION, STOPPED], ids=["pbt", "asha_stopping"])
-def test_what_ends_early_ends_the_same_again(sections, mode):
+def test_a_study_that_ends_early_ends_in_the_same_way_again(sections, mode):
     spec = study(None if sections is POPULATION else 20, **sections)
     one, other = (simulate(spec, train, Cluster(gpus=6), mode=mode) for _ in range(2))
     assert one.history.plans == other.history.plans
@@ -298,7 +298,7 @@ def test_a_trials_timeout_begins_when_its_command_does():
     assert any(needed[number] > 11 for number in in_time) and len(in_time) < 20
 
 
-def test_of_those_that_wait_whoever_goes_on_starts_before_those_that_begin():
+def test_waiting_trials_that_continue_start_before_new_ones():
     search = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 9}
     spec = study(40, search=search, waves={"size": 8})
     found = simulate(spec, train, Cluster(gpus=3), mode="overlap")

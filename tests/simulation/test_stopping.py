@@ -1,4 +1,4 @@
-"""Trials that are stopped at a report, in virtual time: how many get how far, and that records alone decided it."""
+"""Trials that are stopped at a report, in virtual time: how far they get, and that only records decide it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def run(n_trials: int, pruner: str, objective: str = "loss", **search: Any) -> S
 
 
 def reached(result: Simulated) -> list[int]:
-    """How many trials got to each rung."""
+    """Returns how many trials reached each rung."""
     return [sum(t.reports[-1].step >= level for t in result.history.trials) for level in LEVELS]
 
 
-def test_about_a_third_is_left_behind_each_rung() -> None:
+def test_about_a_third_remains_after_each_rung() -> None:
     result = run(102, "asha_stopping")
     lowest, middle, top = reached(result)
     assert lowest == 102
@@ -49,7 +49,7 @@ def test_about_a_third_is_left_behind_each_rung() -> None:
     }
 
 
-def test_a_pruned_trial_says_why_and_keeps_its_last_values() -> None:
+def test_a_pruned_trial_has_a_reason_and_keeps_its_last_values() -> None:
     for trial in run(30, "asha_stopping").history.trials:
         if trial.state is TrialState.PRUNED:
             assert trial.reason.startswith(f"rung {trial.reports[-1].step}: loss ")
@@ -89,7 +89,7 @@ def test_the_same_study_is_stopped_in_the_same_way_again() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["grid", "qmc", "tpe", "cmaes", "nsga2"])
-def test_every_sampler_goes_on_with_pruned_trials(sampler: str) -> None:
+def test_every_sampler_continues_with_pruned_trials(sampler: str) -> None:
     spec = study(
         24,
         parameters={"x": {"type": "float", "min": 0.0, "max": 1.0, "step": 0.25}},

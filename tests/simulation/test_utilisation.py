@@ -1,4 +1,4 @@
-"""How much of the GPUs' time is training, in each mode: 64 GPUs, 400 trials, none twice as long as another."""
+"""The share of the GPUs' time that is training, in each mode: 64 GPUs, 400 trials, durations within a factor of 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.simulation.studies import study, train
 
 
 def _share(mode: str, **sections: object) -> tuple[float, float]:
-    """Until the last new trial started, and of all the time."""
+    """Returns the utilisation until the last new trial started, and over all of the time."""
     found = simulate(study(400, **sections), train, Cluster(gpus=64), mode=mode)
     return found.busy_share, found.training_share
 
@@ -24,6 +24,6 @@ def test_overlap_leaves_no_gpu_idle_while_there_is_work():
     assert whole > 0.85
 
 
-def test_a_barrier_idles_behind_the_fastest_of_each_wave():
+def test_a_barrier_idles_after_the_fastest_trials_of_each_wave():
     while_work, _ = _share("barrier", waves={"size": 64})
     assert while_work < 0.80

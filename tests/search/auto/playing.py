@@ -1,4 +1,4 @@
-"""Studies played through in memory: workers that are free ask for one request after the other."""
+"""Studies that are played in memory: free workers ask for one request after the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def problem(
 
 
 class Study:
-    """What was observed so far; attributes go through JSON, as they do on disk."""
+    """The observations so far; attributes go through JSON, as they do on disk."""
 
     def __init__(self, asked: SearchProblem, curve: Curve) -> None:
         self.problem = asked

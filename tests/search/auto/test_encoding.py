@@ -69,7 +69,7 @@ def test_every_value_of_a_number_is_drawn_alike_and_so_are_the_outermost_ones() 
         assert counts.min() > 0.9 * 5000 / values and counts.max() < 1.1 * 5000 / values
 
 
-def test_an_inactive_parameter_has_no_place_and_stands_in_the_middle_for_the_model() -> None:
+def test_an_inactive_parameter_has_no_place_and_the_model_sees_the_middle() -> None:
     space = SearchSpace(
         (
             CategoricalParameter("optimizer", ("sgd", "adam")),

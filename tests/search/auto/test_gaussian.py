@@ -26,7 +26,7 @@ def test_the_gradient_is_that_of_the_posterior(seed: int) -> None:
         assert gradient[i] == pytest.approx((above - below) / 2e-5, rel=1e-4, abs=1e-5)
 
 
-def test_the_posterior_is_the_densitys_own_formula() -> None:
+def test_the_posterior_equals_the_formula_of_the_density() -> None:
     x, y = data(n=6)
     settings = Settings((-0.3, 0.2, 0.1), 0.4, -2.0)
     scaled = x / np.exp(settings.log_lengths)
@@ -39,7 +39,7 @@ def test_the_posterior_is_the_densitys_own_formula() -> None:
     assert value == pytest.approx(likelihood + prior)
 
 
-def test_a_fit_is_more_probable_than_its_start_and_sees_which_feature_matters() -> None:
+def test_a_fit_is_more_probable_than_its_start_and_finds_the_relevant_feature() -> None:
     x, y = data(n=60)
     start = Settings.default(3)
     found = fit(x, y, [start])
@@ -49,7 +49,7 @@ def test_a_fit_is_more_probable_than_its_start_and_sees_which_feature_matters() 
     assert found.log_lengths[0] < found.log_lengths[2]
 
 
-def test_of_several_starts_the_one_that_leads_furthest_counts() -> None:
+def test_of_several_starts_the_best_result_counts() -> None:
     """From short lengths a search ends where every point is an island, from long ones in a wave."""
     rng = np.random.default_rng(0)
     x = rng.random((10, 1))
@@ -59,7 +59,7 @@ def test_of_several_starts_the_one_that_leads_furthest_counts() -> None:
     assert fit(x, y, [trap, default]) == fit(x, y, [default, trap]) == fit(x, y, [default]) != fit(x, y, [trap])
 
 
-def test_predictions_pass_through_what_was_seen_and_are_unsure_elsewhere() -> None:
+def test_predictions_pass_through_the_data_and_are_unsure_elsewhere() -> None:
     x, y = data()
     process = Process(Settings((-0.7, -0.7, -0.7), 0.0, math.log(1e-4)), x, y)
     mean, deviation = process.predict(x)
@@ -69,7 +69,7 @@ def test_predictions_pass_through_what_was_seen_and_are_unsure_elsewhere() -> No
     assert far[0] == pytest.approx(0.0, abs=1e-6) and unsure[0] == pytest.approx(1.0)
 
 
-def test_what_is_believed_later_counts_like_what_was_known_before() -> None:
+def test_later_beliefs_count_like_data() -> None:
     x, y = data()
     settings = Settings((-0.5, 0.0, 0.3), 0.2, -3.0)
     early = Process(settings, x[:20], y[:20])
@@ -78,7 +78,7 @@ def test_what_is_believed_later_counts_like_what_was_known_before() -> None:
     np.testing.assert_allclose(later.predict(at), whole.predict(at), atol=1e-9)
 
 
-def test_a_believed_mean_moves_no_mean_but_makes_sure() -> None:
+def test_a_believed_mean_changes_no_mean_but_reduces_the_deviation() -> None:
     x, y = data()
     process = Process(Settings.default(3), x, y)
     at = np.array([[0.9, 0.1, 0.5]])
@@ -87,7 +87,7 @@ def test_a_believed_mean_moves_no_mean_but_makes_sure() -> None:
     assert believer.predict(at)[1][0] < process.predict(at)[1][0]
 
 
-def test_repeated_points_that_differ_are_taken_for_noise() -> None:
+def test_different_losses_of_one_point_are_noise() -> None:
     x = np.repeat(np.linspace(0, 1, 8)[:, None], 2, axis=0)
     y = np.tile([1.0, -1.0], 8)
     found = fit(x, y, [Settings.default(1)])

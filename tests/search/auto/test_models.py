@@ -63,7 +63,7 @@ def test_proposals_lie_where_good_trials_are_denser_than_bad_ones() -> None:
     assert abs(float(np.median(best)) - 0.3) < 0.1
 
 
-def test_proposals_keep_away_from_what_runs() -> None:
+def test_proposals_keep_away_from_running_trials() -> None:
     rows = np.linspace(0, 1, 200)[:, None]
     losses = np.minimum(np.abs(rows[:, 0] - 0.25), np.abs(rows[:, 0] - 0.75))
 
@@ -83,7 +83,7 @@ def test_conditional_spaces_are_drawn_from_and_measured_without_gaps() -> None:
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.5, 1.0), (-2.0, 0.3), (3.0, 1.0), (0.0, 1e-3)])
-def test_the_improvement_is_the_expectation_that_it_is_called(mean: float, deviation: float) -> None:
+def test_the_expected_improvement_equals_its_integral(mean: float, deviation: float) -> None:
     z = np.linspace(-12, 12, 200_001)
     gain = np.maximum(0.4 - (mean + deviation * z), 0) * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     expected = math.log(gain.sum() * (z[1] - z[0]))
@@ -125,7 +125,7 @@ def test_mutations_reach_the_faces_of_the_box_and_stay_in_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_random_point_promises_as_much_as_what_comes_of_varying_the_best(seed: int) -> None:
+def test_no_random_point_promises_as_much_as_variations_of_the_best(seed: int) -> None:
     encoder = Encoder(SearchSpace(tuple(FloatParameter(name, 0.0, 1.0) for name in "abcdef")))
     rng = np.random.default_rng(seed)
     points = [encoder.point(row) for row in encoder.uniform(rng, 30)]
@@ -138,7 +138,7 @@ def test_no_random_point_promises_as_much_as_what_comes_of_varying_the_best(seed
     assert len(where) == 1000 and where[0] >= 50
 
 
-def test_settings_that_were_found_on_other_rungs_are_no_start() -> None:
+def test_settings_fitted_to_other_rungs_are_not_a_start() -> None:
     early = Kept(20, Settings.default(2)).to_json()
     late = Kept(30, Settings.default(2), lowest=2).to_json()
     of_old = {"trials": 10, "settings": Settings.default(2).vector().tolist()}  # as earlier versions wrote them
@@ -150,8 +150,8 @@ def test_settings_that_were_found_on_other_rungs_are_no_start() -> None:
     assert Kept.newest(attrs, "gp", 3, 0) is None
 
 
-def test_settings_that_are_kept_are_no_trap() -> None:
-    """What explained few points may be far from what explains many: the search also starts afresh."""
+def test_kept_settings_are_not_a_trap() -> None:
+    """Settings that explained few points may be far from those that explain many: the search also starts afresh."""
     rng = np.random.default_rng(0)
     points = [LINE.point(row) for row in LINE.uniform(rng, 10)]
     losses = [math.sin(20 * float(point["x"] or 0)) + 0.5 * rng.standard_normal() for point in points]

@@ -32,12 +32,12 @@ def bowl(params: Params, step: int) -> float:
 
 
 def noise(params: Params, step: int) -> float:
-    """Says nothing about the configuration, but the same at every step."""
+    """A loss that does not depend on the configuration and is the same at every step."""
     return Random(derive_seed(json.dumps(dict(params)))).random() + 1 / step
 
 
 def misleading(params: Params, step: int) -> float:
-    """What is reported before the end has nothing to do with the end."""
+    """A loss whose early values have no relation to the final one."""
     return bowl(params, END) if step == END else 1.5 + Random(derive_seed(json.dumps(dict(params)))).random()
 
 
@@ -61,7 +61,7 @@ def test_the_same_records_give_the_same_answer_in_every_process() -> None:
     assert {request.attrs.get("origin") for request in mine.requests if request.trial is None} >= {"gp"}
 
 
-def test_an_answer_is_that_of_the_observations_alone() -> None:
+def test_an_answer_depends_only_on_the_observations() -> None:
     study = Study(problem(BOX), bowl).play(60)
     copied = [dataclasses.replace(o, attrs=json.loads(json.dumps(dict(o.attrs)))) for o in study.observations]
     assert next_requests(study.problem, copied, 5) == next_requests(study.problem, study.observations, 5)
@@ -76,7 +76,7 @@ def test_the_process_is_fitted_again_only_once_the_trials_are_a_tenth_more() -> 
 
 
 @pytest.mark.parametrize("broken", [{"trials": 3}, {"trials": 1, "settings": ["nan"] * 7}, "text", None])
-def test_settings_that_are_none_are_found_anew(broken: object) -> None:
+def test_damaged_settings_are_fitted_again(broken: object) -> None:
     observations = Study(problem(BOX), bowl).play(60).observations
     observations[-1] = dataclasses.replace(observations[-1], attrs={"gp": broken})
     assert next_requests(problem(BOX), observations, 5).requests
@@ -110,8 +110,8 @@ def test_a_small_space_is_tried_out_to_the_end_and_nothing_twice() -> None:
     assert [answer.finished for answer in study.answers[:-1]] == [None] * (len(study.answers) - 1)
 
 
-def test_a_rung_sends_a_third_on() -> None:
-    """The values say nothing about the configuration, so that the proposals cannot get better with time."""
+def test_a_rung_promotes_a_third() -> None:
+    """The values do not depend on the configuration, so proposals cannot get better with time."""
     study = Study(problem(BOX), noise).play(400, workers=8)
     through = [o for o in study.observations if o.attrs.get("through")]
     for low, high in pairwise(LEVELS):
@@ -131,7 +131,7 @@ def test_trials_that_are_let_through_go_to_the_end_whatever_they_report() -> Non
     assert worst.curve[0][1][0] > 1.8
 
 
-def test_who_is_promoted_is_among_the_best_third_of_the_rung() -> None:
+def test_promoted_trials_are_among_the_best_third_of_the_rung() -> None:
     study = Study(problem(BOX), bowl)
     for _ in range(150):
         answer = study.ask(1)
@@ -180,7 +180,7 @@ def test_it_finds_what_random_search_does_not() -> None:
 
 @pytest.mark.parametrize("rungs", [True, False])
 def test_failures_and_configurations_that_do_not_fit_are_avoided(rungs: bool) -> None:
-    """Half of the box does not fit into the memory."""
+    """Half of the box exceeds the memory."""
     study = Study(problem(BOX, rungs=rungs), bowl).play(150 if rungs else 200)
     lost = [
         dataclasses.replace(o, state=TrialState.FAIL, values=None, curve=(), ends=(), infeasible=True, is_open=False)
@@ -197,7 +197,7 @@ def test_failures_and_configurations_that_do_not_fit_are_avoided(rungs: bool) ->
     assert sum(float(a or 0) > 0.5 for a in wanted) > 0.8 * len(wanted) > 0
 
 
-def test_rungs_that_say_nothing_are_given_up_and_that_is_said() -> None:
+def test_rungs_without_information_are_dropped_with_a_note() -> None:
     study = Study(problem(BOX), misleading).play(27 * 10, workers=8)
     last = study.ask(8)
     assert "no trial is stopped any more" in last.notes[0] and "at step 9" in last.notes[0]
@@ -205,32 +205,32 @@ def test_rungs_that_say_nothing_are_given_up_and_that_is_said() -> None:
     assert last.notes == next_requests(study.problem, study.observations, 0).notes
 
 
-def test_only_the_rungs_that_say_nothing_are_given_up() -> None:
+def test_only_rungs_without_information_are_dropped() -> None:
     def late(params: Params, step: int) -> float:
         return bowl(params, step) if step >= 9 else misleading(params, step)
 
-    # among a handful of trials a rung may look as if it said something, so not every study finds it out by then
+    # among few trials a rung may seem to predict the end, so not every study has found out by then
     studies = [Study(problem(BOX, seed=seed), late).play(27 * 10, workers=8) for seed in range(5)]
-    told = [answer for study in studies if (answer := study.ask(8)).notes]
-    assert len(told) >= 4
-    for answer in told:
+    noted = [answer for study in studies if (answer := study.ask(8)).notes]
+    assert len(noted) >= 4
+    for answer in noted:
         assert "the lowest rung is now step 9" in answer.notes[0]
         assert {request.to_step for request in answer.requests} <= {9, 27}
 
 
-def test_rungs_that_predict_are_kept_and_nothing_is_said() -> None:
+def test_rungs_that_predict_are_kept_without_a_note() -> None:
     study = Study(problem(BOX), bowl).play(27 * 10, workers=8)
     assert {answer.notes for answer in study.answers} == {()}
 
 
-def test_misleading_rungs_cost_little_against_none() -> None:
+def test_misleading_rungs_cost_little_compared_with_none() -> None:
     """In the end the regret is within a fifth of that without rungs."""
     with_rungs = [Study(problem(BOX, seed=s), misleading).play(27 * 12, workers=8).best for s in range(5)]
     without = [Study(problem(BOX, seed=s, rungs=False), misleading).play(27 * 12, workers=8).best for s in range(5)]
     assert median(with_rungs) - 1 / END < 1.2 * (median(without) - 1 / END)
 
 
-def test_more_trials_go_to_the_end_while_it_is_doubtful_what_the_rungs_say() -> None:
+def test_more_trials_go_to_the_end_while_the_rungs_are_in_doubt() -> None:
     def murky(params: Params, step: int) -> float:
         return bowl(params, step) if step == END else 0.5 * (bowl(params, step) + noise(params, step))
 
@@ -250,7 +250,7 @@ def test_the_first_trials_go_to_the_end_so_that_the_rungs_can_be_judged_soon(wor
     assert sum(through[first:]) < 0.4 * len(through[first:])
 
 
-def test_several_objectives_are_left_to_tpe_and_that_is_said_once() -> None:
+def test_several_objectives_are_left_to_tpe_with_one_note() -> None:
     several = dataclasses.replace(problem(BOX, rungs=False), objectives=(Objective("loss"), Objective("size")))
     answer = next_requests(several, [], 3)
     assert len(answer.requests) == 3 and "TPE" in answer.notes[0]
@@ -282,7 +282,7 @@ def test_what_is_enqueued_comes_first_then_the_defaults() -> None:
     assert [o.attrs["origin"] for o in study.observations] == ["enqueue", "enqueue", "default", "random"]
 
 
-def test_trials_of_other_studies_are_learnt_from_and_nothing_else() -> None:
+def test_trials_of_other_studies_only_teach() -> None:
     earlier = Study(problem(BOX), bowl).play(150).observations
     asked = dataclasses.replace(problem(BOX, n_trials=20), prior=tuple(earlier))
     requests = next_requests(asked, [], 20).requests
@@ -305,7 +305,7 @@ def test_a_trial_that_breaks_a_limit_is_neither_promoted_nor_sought() -> None:
     assert sum(a < 0.45 for a in sought) > 0.7 * len(sought) > 5
 
 
-def test_a_limit_on_what_is_measured_at_the_end_alone_keeps_nobody_from_going_there() -> None:
+def test_a_limit_on_a_metric_of_the_end_stops_no_trial_before_it() -> None:
     limits = Limits((parse("latency <= 30"),), frozenset({"latency"}))
     limited, free = Study(problem(dataclasses.replace(BOX, limits=limits)), bowl), Study(problem(BOX), bowl)
     for study in (limited, free):
@@ -320,7 +320,7 @@ def test_a_limit_on_what_is_measured_at_the_end_alone_keeps_nobody_from_going_th
     assert [(o.params, o.to_step) for o in limited.observations] == [(o.params, o.to_step) for o in free.observations]
 
 
-def test_the_reason_of_a_promotion_tells_place_and_threshold_of_the_rung() -> None:
+def test_the_reason_of_a_promotion_has_place_and_threshold_of_the_rung() -> None:
     study = Study(problem(BOX, direction=Direction.MAXIMIZE), lambda params, step: -bowl(params, step))
     sent = 0
     for _ in range(120):
@@ -341,7 +341,7 @@ def test_the_reason_of_a_promotion_tells_place_and_threshold_of_the_rung() -> No
     assert sent > 10
 
 
-def test_what_was_read_the_last_time_changes_no_answer() -> None:
+def test_the_cached_tables_change_no_answer() -> None:
     """Trials that changed, trials that came, and another study with as many."""
     study, other = Study(problem(BOX), bowl), Study(problem(BOX, seed=5), noise)
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""What is believed of rungs after what was seen of them, and how sure of it one is."""
+"""The beliefs about rungs after measurements, and how certain they are."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def test_before_anything_is_known_every_rung_is_believed_to_predict() -> None:
     assert doubt(BELIEF, 0) == doubt(BELIEF, few) == 0.0
 
 
-def test_what_was_seen_outweighs_what_was_expected_with_time() -> None:
+def test_measurements_outweigh_the_prior_with_time() -> None:
     first, later, last = (beliefs([0.0], [pairs])[0] for pairs in (5, 20, 200))
     assert first == pytest.approx(4 * BELIEF / 9)
     assert first > later > last > 0
 
 
-def test_less_is_expected_of_a_rung_behind_one_that_says_nothing() -> None:
-    alone = beliefs([0.3], [8])[0]
-    behind_good = beliefs([0.9, 0.3], [8, 8])[1]
-    behind_bad = beliefs([0.0, 0.3], [8, 8])[1]
-    assert alone == behind_good > behind_bad
-    assert behind_bad == pytest.approx((8 * 0.3 + 4 * (0.2 + BELIEF) / 2) / 12)
+def test_less_is_expected_of_a_rung_after_one_without_information() -> None:
+    single = beliefs([0.3], [8])[0]
+    after_good = beliefs([0.9, 0.3], [8, 8])[1]
+    after_bad = beliefs([0.0, 0.3], [8, 8])[1]
+    assert single == after_good > after_bad
+    assert after_bad == pytest.approx((8 * 0.3 + 4 * (0.2 + BELIEF) / 2) / 12)
 
 
-def test_a_rung_that_predicts_is_trusted_whatever_the_one_before_it_says() -> None:
+def test_a_rung_that_predicts_is_trusted_whatever_the_previous_one_shows() -> None:
     assert beliefs([-0.5, 0.9], [8, 8])[1] > THRESHOLD
 
 
-def test_the_doubt_falls_with_what_speaks_for_a_rung() -> None:
+def test_the_doubt_falls_with_the_evidence_for_a_rung() -> None:
     assert doubt(THRESHOLD, 8) == pytest.approx(0.5)
     assert 0.5 > doubt(0.5, 8) > doubt(0.5, 30) > doubt(0.7, 30) > 0
     assert doubt(0.3, 30) > doubt(0.3, 8) > 0.5
