@@ -5,8 +5,7 @@ May import search, spec, render and records. Pure functions of a study file and 
 
 from hposlurm.decisions.again import Decision, Moment, decide_again, moments
 from hposlurm.decisions.assigned import assigned_trials
-from hposlurm.decisions.choice import Choice, choose, problem_of
-from hposlurm.decisions.ended import pruned
+from hposlurm.decisions.choice import Choice, choose, problem_of, pruned
 from hposlurm.decisions.extent import Population, jobs_wanted, population_of, trials_wanted
 from hposlurm.decisions.forecast import waves_ahead
 from hposlurm.decisions.modes import (

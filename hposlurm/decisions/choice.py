@@ -12,7 +12,8 @@ from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
 from hposlurm.decisions.warm import WarmStart, read_warm_start
-from hposlurm.records.assignment import Assignment
+from hposlurm.records.assignment import Assignment, Settlement
+from hposlurm.records.cause_text import sentence
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
@@ -30,7 +31,7 @@ from hposlurm.search.budget import Spent, affordable, is_limited, payable, reaso
 from hposlurm.search.memory import SearchMemory
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature
-from hposlurm.trial import Stage, Trial, TrialState
+from hposlurm.trial import Cause, EndCause, JobState, Outcome, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -194,3 +195,19 @@ def _why_finished(spec: StudySpec, history: History, exhausted: str | None) -> s
         return f"{done} of {spec.budget.n_trials} trials are done"
     left = "no further configuration meets the constraints" if spec.constraints else exhausted
     return f"{left or 'the search is over'} after {done} trial{'' if done == 1 else 's'}"
+
+
+def pruned(history: History, verdict: Verdict) -> Settlement:
+    """Returns the settlement for the search's verdict on a paused trial; it names the trial's last attempt."""
+    last = history.trial(verdict.trial).attempts[-1]
+    cause = EndCause(Cause.PRUNED, detail=verdict.reason)
+    return Settlement(
+        trial=verdict.trial,
+        attempt=last.number,
+        wave=last.wave,
+        job_id=last.job_id,
+        state=last.job_state or JobState.UNKNOWN,
+        outcome=Outcome.PRUNED,
+        reason=sentence(cause),
+        cause=cause,
+    )

@@ -23,7 +23,7 @@ from hposlurm.records.bad_nodes import bad_nodes, exclusion
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
-from hposlurm.search.stop import stop_rule
+from hposlurm.search.rungs import stop_rule
 from hposlurm.trial import JobState, Outcome
 
 if TYPE_CHECKING:
@@ -74,24 +74,9 @@ def next_plan(
         elements = elements_wanted(spec, history, wave_size, len(chosen.assignments), chosen.affordable)
     bad = bad_nodes(history.trials)
     exclude, note = exclusion(bad, nodes()) if bad else ((), "")
-    return WavePlan(
-        wave=wave,
-        study=spec.name,
-        created_at=now,
-        spec=layout.spec(layout.revisions()[-1]).name if layout.revisions() else layout.spec().name,
-        seed=spec.search.seed,
-        objectives=tuple(o.metric for o in spec.objectives),
-        workdir=spec.trial.workdir or ".",
+    return replace(
+        _of_spec(layout, spec, wave, now),
         gpus=gpus,
-        cpus=spec.resources.cpus_per_task,
-        retries=spec.trial.retries,
-        timeout_s=spec.trial.timeout_s,
-        time_limit_s=spec.resources.time_min * 60.0,
-        metric_pattern=spec.trial.metric_pattern,
-        memory_warning=spec.trial.memory_warning_pct if spec.trial.memory_guard == "on" else None,
-        memory_grace_steps=spec.trial.memory_grace_steps,
-        max_resource=spec.search.max_resource,
-        stop=stop_rule(spec.search, spec.objectives),
         assignments=chosen.assignments,
         settled=(*settled, *(pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,
@@ -102,6 +87,29 @@ def next_plan(
         elements=elements,
         ahead=proposed_ahead(wave_size) if refilled else 0,
         finished=chosen.finished,
+    )
+
+
+def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> WavePlan:
+    """Returns a plan without assignments, with what every wave takes from the study file."""
+    trial = spec.trial
+    return WavePlan(
+        wave=wave,
+        study=spec.name,
+        created_at=now,
+        spec=layout.spec(layout.revisions()[-1]).name if layout.revisions() else layout.spec().name,
+        seed=spec.search.seed,
+        objectives=tuple(o.metric for o in spec.objectives),
+        workdir=trial.workdir or ".",
+        cpus=spec.resources.cpus_per_task,
+        retries=trial.retries,
+        timeout_s=trial.timeout_s,
+        time_limit_s=spec.resources.time_min * 60.0,
+        metric_pattern=trial.metric_pattern,
+        memory_warning=trial.memory_warning_pct if trial.memory_guard == "on" else None,
+        memory_grace_steps=trial.memory_grace_steps,
+        max_resource=spec.search.max_resource,
+        stop=stop_rule(spec.search, spec.objectives),
     )
 
 

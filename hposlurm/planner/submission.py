@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from hposlurm.backend import ArrayJob, Backend, WaveRequest
+from hposlurm.backend import ArrayJob, Backend, Group, WaveRequest
+from hposlurm.decisions import mode_of
 from hposlurm.errors import BackendError, LimitError, StudyError
 from hposlurm.planner.claim import claim
-from hposlurm.planner.groups import groups_of
+from hposlurm.records.assignment import Assignment
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import create_once, publish, to_json
 from hposlurm.records.jobs import WaveJobs, read_jobs
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan
+from hposlurm.search import stage_ends
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -130,3 +133,25 @@ def put_planner(request: WaveRequest, backend: Backend, wave: WaveLayout, arrays
 def _record_planner(wave: WaveLayout, job_id: str) -> None:
     publish(wave.planner_job, to_json({"job_id": job_id}))
     fail_point("planner recorded")
+
+
+#: The `--nice` of elements that only fill gaps. It does not grow from wave to wave, since other users' jobs wait too.
+NICE = 100
+
+
+def groups_of(spec: StudySpec, plan: WavePlan) -> tuple[Group, ...]:
+    """Returns the wave's elements in their order, as groups of neighbours; () for a refill wave.
+
+    If waves overlap, new trials let continued trials go first, even those planned later, and the trials of earlier
+    waves.
+    """
+    if plan.elements is not None:
+        return ()
+    yields = mode_of(spec).name == "overlap" and (bool(plan.in_flight) or bool(stage_ends(spec.search)))
+
+    def place(a: Assignment) -> tuple[int, int]:
+        limit_s = plan.time_limit_s if a.time_limit_s is None else a.time_limit_s
+        minutes = spec.resources.time_min if limit_s is None else round(limit_s / 60)
+        return minutes, NICE if yields and a.from_step == 0 else 0
+
+    return tuple(Group(len(list(found)), *key) for key, found in groupby(plan.assignments, place))

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import choose as choose_backend
-from hposlurm.decisions.choice import choose
-from hposlurm.decisions.ended import pruned
+from hposlurm.decisions.choice import choose, pruned
 from hposlurm.decisions.modes import AHEAD_SHARE
 from hposlurm.records import refill_pool
 from hposlurm.records.assignment import Settlement

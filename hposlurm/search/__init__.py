@@ -3,7 +3,7 @@
 May import spec, space, pruning (scoring) and trial. Optuna is imported only here.
 """
 
-from hposlurm.search.observation import Answer, Observation, SearchProblem, Suggestion, TrainingRequest, Verdict
+from hposlurm.search.observation import Answer, Observation, Proposal, SearchProblem, TrainingRequest, Verdict
 from hposlurm.search.requests import next_requests, requests_per_wave, stage_ends
 from hposlurm.search.rung_correlation import RungCorrelations, rung_correlations
 from hposlurm.search.seeds import derive_seed
@@ -12,9 +12,9 @@ from hposlurm.search.suggestions import suggest
 __all__ = [
     "Answer",
     "Observation",
+    "Proposal",
     "RungCorrelations",
     "SearchProblem",
-    "Suggestion",
     "TrainingRequest",
     "Verdict",
     "derive_seed",

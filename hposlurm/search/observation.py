@@ -53,13 +53,16 @@ def complaints(observation: Observation, limits: Limits) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A new trial."""
+class Proposal:
+    """A configuration to train."""
 
     #: the values of the active parameters
     params: dict[str, ParamValue]
-    #: what to keep with the trial; "origin" says who found the point: "enqueue", "default", "copy" or a sampler's name
+    #: what to keep with the trial; "origin" says where the point comes from: "enqueue", "default", "copy" or a
+    #: sampler's name
     attrs: dict[str, object] = field(default_factory=dict)
+    #: the index of the observation whose trial has this point and is continued; None: a new trial
+    continues: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

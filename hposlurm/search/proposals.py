@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
+from hposlurm.search.observation import Proposal
 from hposlurm.search.points import Identity, Point, draw_point, given_defaults
 from hposlurm.search.sampler import Sampler
 from hposlurm.search.unseen import UnseenPoints
 from hposlurm.space import SearchSpace
 
 DEFAULT_DRAWS = 1000  # of the parameters without a default, at most, until a point meets the constraints
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A point to train."""
-
-    point: Point
-    #: what to keep with its trial
-    attrs: dict[str, object]
-    #: the index of the observation whose trial has this point and is continued; None: a new trial
-    continues: int | None = None
 
 
 Propose = Callable[[], Proposal | None]
@@ -57,7 +46,7 @@ def by_sampler(sampler: Sampler, name: str, unseen: UnseenPoints) -> Propose:
             patience -= 1
         proposal = otherwise()
         if proposal is not None:
-            sampler.expect(proposal.point)
+            sampler.expect(proposal.params)
         return proposal
 
     return propose
@@ -80,6 +69,6 @@ def take(propose: Propose, n: int, seen: set[Identity], identity: Callable[[Poin
     """Returns up to `n` proposals and adds them to `seen`."""
     taken: list[Proposal] = []
     while len(taken) < n and (proposal := propose()) is not None:
-        seen.add(identity(proposal.point))
+        seen.add(identity(proposal.params))
         taken.append(proposal)
     return taken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from hposlurm.search.observation import Observation, Suggestion
+from hposlurm.search.observation import Observation, Proposal
 from hposlurm.search.points import Point, canonical, draw_point, given_defaults, identity
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.unseen import ENUMERABLE, UnseenPoints
@@ -18,7 +18,7 @@ DRAWS = 1000  # of the parameters that an entry leaves open, at most, until it f
 
 def enqueued(
     space: SearchSpace, entries: Sequence[Params], observations: Sequence[Observation], seed: int
-) -> Iterator[Suggestion]:
+) -> Iterator[Proposal]:
     """Yields the configurations that are still to be tried first, in the order of `entries`.
 
     A parameter that an entry leaves open gets its default if that fits, else a random value. An entry is skipped if it
@@ -36,7 +36,7 @@ def enqueued(
         point = _completed(space, wanted, rng, UnseenPoints(space, rng, seen))
         if point is not None:
             seen.add(identity(point))
-            yield Suggestion(point, {"origin": ORIGIN, "enqueued": name})
+            yield Proposal(point, {"origin": ORIGIN, "enqueued": name})
 
 
 def _completed(space: SearchSpace, wanted: Point, rng: Random, unseen: UnseenPoints) -> Point | None:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hposlurm.pruning import StopRule
 from hposlurm.pruning.scoring import Score
 from hposlurm.search.observation import Observation, SearchProblem, complaints, violations
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
+from hposlurm.spec.algorithms import PRUNERS
 from hposlurm.trial import Objective, TrialState
 
 if TYPE_CHECKING:
@@ -205,3 +207,24 @@ def _score_text(score: float, objectives: Sequence[Objective], compare_by: str) 
     if len(objectives) == 1 or compare_by == "first":
         return ""
     return f"weighted sum {score:.6g}" if compare_by == "weighted" else f"layer {int(score) + 1} of domination"
+
+
+def stop_rule(search: SearchSpec, objectives: Sequence[Objective]) -> StopRule | None:
+    """Returns the rule for a wave's plan; None if no trial is stopped before its assignment ends."""
+    if search.stop_by is None:
+        return None
+    rule = PRUNERS[search.stop_by]
+    return StopRule(
+        name=rule.name,
+        objectives=tuple(objectives),
+        compare_by=search.compare_by,
+        levels=levels_of(search)[:-1] if rule.rungs == "always" else (),
+        reduction_factor=search.reduction_factor,
+        percentile=search.percentile or rule.percentile,
+        warmup_steps=search.warmup_steps,
+        warmup_trials=search.warmup_trials or 5,
+        lower=search.lower,
+        upper=search.upper,
+        p_value=search.p_value or 0.1,
+        patience=search.patience,
+    )

@@ -9,7 +9,7 @@ from random import Random
 
 from hposlurm.errors import RequestError
 from hposlurm.search.known import KnownPoint, KnownPoints
-from hposlurm.search.observation import Observation, Suggestion, violations
+from hposlurm.search.observation import Observation, Proposal, violations
 from hposlurm.search.points import identity
 from hposlurm.search.proposals import Propose, at_random, by_sampler, defaults_first, take
 from hposlurm.search.queue import ORIGIN, enqueued
@@ -36,7 +36,7 @@ def suggest(
     enqueue: Sequence[Params] = (),
     prior: Sequence[Observation] = (),
     points: KnownPoints | None = None,
-) -> tuple[Suggestion, ...]:
+) -> tuple[Proposal, ...]:
     """Returns up to `n` new configurations; the same arguments give the same answer in every process.
 
     `seed` is the *study's* seed in every wave: the wave's seed is derived from it and the number of observations, and
@@ -80,7 +80,7 @@ def suggest(
     propose = _by_name(traits, asked, lessons)
     if not traits.lists_all and all(o.attrs.get("origin") == ORIGIN for o in observations):
         propose = defaults_first(space, Random(derive_seed(seed, "default")), unseen, propose)
-    return (*first, *(Suggestion(p.point, p.attrs) for p in take(propose, n, seen, identity)))
+    return (*first, *take(propose, n, seen, identity))
 
 
 def _judged(space: SearchSpace, observation: Observation, point: KnownPoint) -> KnownPoint:

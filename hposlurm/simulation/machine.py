@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.errors import RequestError
-from hposlurm.planner.groups import groups_of
+from hposlurm.planner.submission import groups_of
 from hposlurm.pruning import DECISION
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.plan import WavePlan

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from hposlurm.search import Observation, Suggestion, suggest
+from hposlurm.search import Observation, Proposal, suggest
 from hposlurm.search.known import KnownPoint, KnownPoints
 from hposlurm.search.points import Point, draw_point, identity
 from hposlurm.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
@@ -81,7 +81,7 @@ def distinct(points: Sequence[Params]) -> int:
     return len({identity(p) for p in points})
 
 
-def params_of(suggestions: Sequence[Suggestion]) -> list[dict[str, object]]:
+def params_of(suggestions: Sequence[Proposal]) -> list[dict[str, object]]:
     return [dict(s.params) for s in suggestions]
 
 
@@ -115,7 +115,5 @@ def asked_in_turn(study: TpeSampler, n: int) -> list[Point]:
     return asked
 
 
-def ask_tpe(
-    history: list[Observation], n: int = 8, seed: int = 1, space: SearchSpace = SQUARE
-) -> tuple[Suggestion, ...]:
+def ask_tpe(history: list[Observation], n: int = 8, seed: int = 1, space: SearchSpace = SQUARE) -> tuple[Proposal, ...]:
     return suggest(space, "tpe", LOSS, history, n, seed, 10)

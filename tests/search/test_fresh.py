@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hposlurm.search import Observation, Suggestion, fresh, next_requests
+from hposlurm.search import Observation, Proposal, fresh, next_requests
 from hposlurm.trial import TrialState
 from tests.search.play import problem_of
 
@@ -22,7 +22,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
 
     def suggest(_space: Any, _name: Any, _objectives: Any, observations: Sequence[Observation], *_: Any, **__: Any):
         seen[:] = observations
-        return (Suggestion({"x": 0.1}),)
+        return (Proposal({"x": 0.1}),)
 
     monkeypatch.setattr(fresh, "suggest", suggest)
     return seen

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
-from hposlurm.search import Observation, Suggestion, optuna_study, suggest, tpe
+from hposlurm.search import Observation, Proposal, optuna_study, suggest, tpe
 from hposlurm.search.known import KnownPoints
 from hposlurm.search.memory import SearchMemory
 from hposlurm.search.optuna_study import OptunaStudy, SharedTrial
@@ -42,7 +42,7 @@ def history(space: SearchSpace, objectives: Sequence[Objective]) -> list[Observa
     return found
 
 
-def asked(space: SearchSpace, objectives: Sequence[Objective]) -> tuple[Suggestion, ...]:
+def asked(space: SearchSpace, objectives: Sequence[Objective]) -> tuple[Proposal, ...]:
     return suggest(space, "tpe", objectives, history(space, objectives), 12, 5, 10)
 
 

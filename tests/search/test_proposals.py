@@ -31,7 +31,7 @@ class Stubborn(BlindSampler):
 def found(space: SearchSpace, model: Stubborn, n: int) -> list[Point]:
     seen: set[Identity] = set()
     propose = by_sampler(model, "model", UnseenPoints(space, Random(0), seen))
-    return [proposal.point for proposal in take(propose, n, seen, identity)]
+    return [proposal.params for proposal in take(propose, n, seen, identity)]
 
 
 def test_if_the_sampler_repeats_old_points_random_ones_follow_until_none_is_left() -> None:

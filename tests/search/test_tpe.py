@@ -11,7 +11,7 @@ from statistics import mean
 import optuna
 import pytest
 
-from hposlurm.search import Observation, Suggestion, suggest, tpe
+from hposlurm.search import Observation, Proposal, suggest, tpe
 from hposlurm.search.points import identity
 from hposlurm.search.tpe import TpeSampler
 from hposlurm.space import IntParameter, SearchSpace
@@ -95,7 +95,7 @@ def test_trials_that_are_not_done_repel(state: TrialState) -> None:
     around = renumbered(history, observed(crowd, bowl, state))
     failed = renumbered(history, observed(crowd, bowl, TrialState.FAIL))  # of which TPE knows nothing
 
-    def distance(found: tuple[Suggestion, ...]) -> float:
+    def distance(found: tuple[Proposal, ...]) -> float:
         return mean(math.sqrt(bowl(s.params)) for s in found)
 
     seeds = range(5)

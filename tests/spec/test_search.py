@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hposlurm.pruning import StopRule
-from hposlurm.search.stop import stop_rule
+from hposlurm.search.rungs import stop_rule
 from hposlurm.spec import SearchSpec, dump, load, parse
 from hposlurm.trial import Objective
 from tests.spec.data import changed, problems_of, write

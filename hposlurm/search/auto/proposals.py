@@ -11,9 +11,9 @@ from hposlurm.search.auto import parzen
 from hposlurm.search.auto.encoding import Encoder, Floats
 from hposlurm.search.auto.records import LossTable
 from hposlurm.search.auto.surrogate import Kept, Surrogate
-from hposlurm.search.observation import Suggestion
+from hposlurm.search.observation import Proposal
 from hposlurm.search.points import Point, canonical, draw_point, given_defaults, identity
-from hposlurm.search.proposals import DEFAULT_DRAWS, Proposal
+from hposlurm.search.proposals import DEFAULT_DRAWS
 from hposlurm.search.queue import ORIGIN
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.unseen import UnseenPoints
@@ -48,7 +48,7 @@ class Proposer:
         #: Rows of the records: trials that wait below `lowest` and may be continued.
         left: Sequence[int],
         #: Suggestions that come before all others.
-        first: Iterator[Suggestion],
+        first: Iterator[Proposal],
         seed: int,
         #: How many trials must have a value before a model proposes.
         startup_trials: int,
@@ -122,10 +122,10 @@ class Proposer:
         return parzen.propose(self._encoder, rng, rows, losses, self._pending) if len(at) else rows
 
     def _take(self, proposal: Proposal) -> Proposal:
-        row = self._encoder.row(proposal.point)
+        row = self._encoder.row(proposal.params)
         self._known.add(_key(row))
         self._left.pop(_key(row), None)
-        self._taken.append(proposal.point)
+        self._taken.append(proposal.params)
         self._pending = np.vstack([self._pending, row])
         if self._surrogate is not None:
             self._surrogate.expect(row[None])

@@ -12,8 +12,7 @@ from hposlurm.search.auto.memory import memory_of
 from hposlurm.search.auto.proposals import Proposer
 from hposlurm.search.auto.records import THROUGH, LossTable, joined
 from hposlurm.search.auto.trusted import TrustedRungs, trusted_rungs
-from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest
-from hposlurm.search.proposals import Proposal
+from hposlurm.search.observation import Answer, Observation, Proposal, SearchProblem, TrainingRequest
 from hposlurm.search.queue import enqueued
 from hposlurm.search.seeds import derive_seed
 from hposlurm.search.suggestions import suggest
@@ -152,7 +151,7 @@ def _onward(
 def _start(proposal: Proposal, is_through: bool, trusted: TrustedRungs) -> TrainingRequest:
     attrs = {**proposal.attrs, **({THROUGH: True} if is_through and len(trusted.levels) > 1 else {})}
     return TrainingRequest(
-        proposal.point, to_step=trusted.levels[trusted.lowest], is_final=trusted.is_full, attrs=attrs
+        proposal.params, to_step=trusted.levels[trusted.lowest], is_final=trusted.is_full, attrs=attrs
     )
 
 
