@@ -137,7 +137,7 @@ class Study:
 
     @property
     def backend(self) -> Backend:
-        """What runs its waves. Raises RequestError for a simulated study, which has no jobs."""
+        """The backend that runs its waves. Raises RequestError for a simulated study, which has no jobs."""
         if isinstance(self._capacity, SimulatedCapacity):
             raise RequestError(f"{self.name} is simulated and has no jobs")
         if self._capacity is None:
@@ -282,7 +282,7 @@ class Study:
         return next(self.watch(log=log))
 
     def watch(self, *, log: Log = silent) -> Iterator[Progress]:
-        """Yields where the study is, each time anew and without end; the queue is asked now and then only."""
+        """Yields the progress again and again without end; asks the queue less often."""
         from hposlurm.report.progress import progress
 
         handle = self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
@@ -322,7 +322,7 @@ class Study:
 
     def _refuse_resumed(self) -> None:
         again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
-        self._refuse_simulated(f"was simulated as a whole and does not go on; simulate anew: {again}")
+        self._refuse_simulated(f"was simulated as a whole and does not go on; simulate it again: {again}")
 
     def _refuse_unplanned(self) -> None:
         """Raises RequestError for a study whose steps are not for a single planner step to take."""

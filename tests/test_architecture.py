@@ -180,3 +180,17 @@ def test_no_module_keeps_a_cache() -> None:
             if is_empty or is_made:
                 found.append(f"{name_of(path)}:{node.lineno}")
     assert found == []
+
+
+#: Word order and words of another language in English sentences; "the only", "after", "not a" say the same.
+FOREIGN = re.compile(
+    r"^(What|Whether|Who|Those) |\b(whoever|anew|nobody|everybody)\b|\b(?:is|are|was) no (?!longer)| alone[.,;:]"
+)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_docstrings_are_plain_english(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)]
+    assert [text for text in texts if FOREIGN.search(re.sub(r"[Tt]here (?:is|are|was) no ", "", text))] == []

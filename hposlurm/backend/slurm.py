@@ -74,7 +74,7 @@ class SlurmBackend:
 
         No array has more than `limit` elements (default: the cluster's own limit).
         """
-        # a refill wave has as many elements as the study may ever need, so that its size is no limit
+        # a refill wave has as many elements as the study may ever need, so its size does not limit them
         is_open = is_refill(request.spec)
         most = self.wave_size(request.spec) if is_open else request.spec.waves.max_concurrent
         if most is not None:  # %K limits one array, and each wave in flight has its own

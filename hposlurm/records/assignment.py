@@ -1,4 +1,4 @@
-"""What a wave's plan is made of: assignments to train, and settlements of attempts before it. Standard library only."""
+"""The parts of a wave's plan: assignments to train, settlements of earlier attempts. Standard library only."""
 
 from __future__ import annotations
 

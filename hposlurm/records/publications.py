@@ -1,4 +1,4 @@
-"""What is known of each publisher of a study: what it was sent, and why it failed last. Standard library only.
+"""Keeps what each publisher of a study was sent, and why it failed last. Standard library only.
 
 Nothing depends on these files: without them an outside service is sent everything again.
 """
@@ -15,7 +15,7 @@ from hposlurm.records.layout import StudyLayout
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a service was sent of one trial."""
+    """The part of one trial that a service was sent."""
 
     #: A digest of all that is known of the trial but its reports.
     digest: str

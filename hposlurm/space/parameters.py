@@ -236,7 +236,7 @@ class SearchSpace:
     def cardinality(self, limit: int) -> int | None:
         """Returns the number of feasible configurations; None if there are infinitely many or more than `limit`.
 
-        None also if constraints reject so many that counting would take long: over a hundred for each of `limit`.
+        None also if constraints reject too many for counting to be fast: over a hundred for each of `limit`.
         """
         if any(p.condition is None and p.size is None for p in self.parameters):
             return None

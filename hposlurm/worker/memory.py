@@ -14,7 +14,7 @@ _SPIKE_BYTES, _SPIKE_SHARE = 256 * 10**6, 0.01  # what must have gone into swap 
 
 
 class Advice(Enum):
-    """What the last measurements of the memory call for."""
+    """The action that the last measurements of the memory call for."""
 
     NOTHING = "nothing"
     WARN = "warn"

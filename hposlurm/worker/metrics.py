@@ -17,7 +17,7 @@ _NO_STEP = 2**63  # databases keep 64 bits of an integer
 
 @dataclass(slots=True)
 class Ledger:
-    """What the command has reported so far, folded as it arrives."""
+    """The reports of the command so far, folded as they arrive."""
 
     last: dict[str, tuple[int, float | str]] = field(default_factory=dict)  # metric → (step, value)
     peak_gpu_gb: float | None = None

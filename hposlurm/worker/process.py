@@ -48,7 +48,7 @@ class Command:
         return self._process.poll()
 
     def kill(self) -> None:
-        """Kills the command and everything that it started and left behind, with SIGKILL."""
+        """Kills the command and everything that it started, with SIGKILL."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         kill_marked(self._marker)

@@ -13,7 +13,7 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the worker saw at the end of a command."""
+    """The facts that the worker saw at the end of a command."""
 
     # Negative for a signal, None if the command could not be killed
     exit_code: int | None
