@@ -78,6 +78,8 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
         ) from None
     except subprocess.TimeoutExpired:
         raise NotNowError(f"{command[0]} gave no answer in {timeout_s:g} s") from None
+    except OSError as error:  # not executable, a directory of PATH that cannot be read, no memory to fork
+        raise BackendError(f"{command[0]} cannot be started: {error.strerror or error}") from None
     if done.returncode:
         raise refusal(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -171,10 +173,13 @@ def as_ranges(job_ids: Sequence[str]) -> list[str]:
     """
     ranges: list[tuple[str, int, int]] = []
     for job_id in job_ids:
-        array, bracket, index = job_id.partition("_")
-        number = int(index) if bracket else -1
+        array, _, index = job_id.partition("_")
+        if not index.isdigit():  # a plain job, or a range already
+            array, number = job_id, -1
+        else:
+            number = int(index)
         before = ranges[-1] if ranges else None
-        if before and bracket and (before[0], before[2]) == (array, number - 1) and number:
+        if before and number > 0 and (before[0], before[2]) == (array, number - 1):
             ranges[-1] = (array, before[1], number)
         else:
             ranges.append((array, number, number))

@@ -16,7 +16,7 @@ def assigned_trials(history: History, still_open: Collection[int]) -> frozenset[
 
     The cluster may start any element of a wave again, so its trial stays assigned until the wave is settled. An element
     of a refill wave that recorded the end of its attempt does not take the trial again: the trial is released, and so
-    is one that was preempted for good (refill/preempted.py).
+    is one that was preempted for good (refill/jobs.py).
     """
     return frozenset().union(*(_assigned(history, plan) for plan in history.in_flight if plan.wave in still_open))
 

@@ -65,7 +65,8 @@ def set_going(
         return step
     extension = chain.extend(layout, spec, backend, read_history(layout), clock)
     if extension.is_busy:
-        return Step("busy", step.wave, f"another process is submitting the chain after wave {step.wave}")
+        what = f"another process is submitting the chain after wave {step.wave}"
+        return Step("busy", step.wave, what, unpublished=step.unpublished)
     message = f"{_planned(step)}; {extension.pairs} pairs of array and planner in the queue"
     if extension.why_fewer:
         name = layout.root.name

@@ -14,7 +14,7 @@ from typing import Any
 
 from hposlurm.records.decode import structure
 from hposlurm.records.old_causes import cause_of
-from hposlurm.trial import Attempt, EndCause, Outcome, Report, is_finite
+from hposlurm.trial import Attempt, Cause, EndCause, Outcome, Report, is_finite
 
 Metrics = Mapping[str, float | str]
 
@@ -111,9 +111,16 @@ def _end(state: dict[str, Any], record: Mapping[str, Any]) -> None:
 
 
 def _cause(record: Mapping[str, Any]) -> EndCause | None:
+    reason = _text(record.get("reason") or "")
     if "cause" not in record:
-        return cause_of(Outcome(record["outcome"]), _text(record.get("reason") or ""))
-    return None if record["cause"] is None else structure(EndCause, record["cause"])
+        return cause_of(Outcome(record["outcome"]), reason)
+    if record["cause"] is None:
+        return None
+    try:  # one that cannot be read, such as one of a later version, must not cost the end itself
+        texts = {key: _text(value) if isinstance(value, str) else value for key, value in record["cause"].items()}
+        return structure(EndCause, texts)
+    except (ValueError, TypeError, AttributeError):
+        return EndCause(Cause.UNKNOWN, detail=reason)
 
 
 _CHANGES: Mapping[str, Callable[[dict[str, Any], Mapping[str, Any]], None]] = {

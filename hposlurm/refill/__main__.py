@@ -7,6 +7,7 @@ the process then publishes and cleans up if that is due (upkeep.py). Nothing dep
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -40,7 +41,8 @@ def _cancel_idle(layout: StudyLayout, wave: int, ending: Batch) -> None:
     from hposlurm.refill.jobs import cancel_idle
     from hposlurm.spec.frozen import frozen_spec
 
-    cancel_idle(choose(frozen_spec(layout).backend, patience_s=_PATIENCE_S), layout.wave(wave), ending)
+    with contextlib.suppress(HposlurmError, OSError):  # idle elements end by themselves
+        cancel_idle(choose(frozen_spec(layout).backend, patience_s=_PATIENCE_S), layout.wave(wave), ending)
 
 
 def _publish_if_due(layout: StudyLayout, wave: int) -> None:

@@ -25,8 +25,8 @@ QueueAnswer = Mapping[str, ElementState]
 
 
 def jobs_to_query(layout: StudyLayout) -> list[str]:
-    """Returns the job ids of the waves in flight to query; [] for a study that is over."""
-    waves = layout.waves()
+    """Returns the job ids of the waves in flight to query; [] for a study that is over, or that was simulated."""
+    waves = () if layout.simulated.exists() else layout.waves()
     plan = read_plan(layout.wave(waves[-1])) if waves else None
     if plan is None or plan.finished or layout.stop.exists():
         return []

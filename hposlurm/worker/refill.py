@@ -102,9 +102,9 @@ def _is_done(study: StudyLayout, plan: WavePlan, element: int, assignment: Assig
 
 
 class Refiller:
-    """Has more proposed beside a running trial, if fewer than `plan.ahead` are left;
+    """Has more proposed beside a running trial, if fewer than `plan.ahead` are left.
 
-    `with` ends that with the trial.
+    `with` ends the process that proposes, together with the trial.
     """
 
     def __init__(self, study: StudyLayout, plan: WavePlan) -> None:

@@ -129,6 +129,13 @@ def test_a_missing_command_says_so(monkeypatch):
         queries.ask("squeue")
 
 
+def test_a_command_that_cannot_be_started_is_an_error_of_the_backend(tmp_path, monkeypatch):
+    (tmp_path / "squeue").write_text("not executable")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendError, match="squeue cannot be started: Permission denied"):
+        queries.ask("squeue")
+
+
 def test_a_failing_command_is_quoted():
     with pytest.raises(BackendError, match=r"ls failed: .*No such file"):
         queries.ask("ls", "/nonexistent/path")
@@ -143,8 +150,10 @@ def test_a_failing_command_is_quoted():
         (["812_0", "812_1", "812_2", "812_7", "813"], ["812_[0-2]", "812_7", "813"]),
         (["812_2", "812_1", "813_2"], ["812_2", "812_1", "813_2"]),
         (["812", "812_0"], ["812", "812_0"]),
+        (["812_[0-2]", "812_3"], ["812_[0-2]", "812_3"]),
     ],
 )
 def test_neighbouring_elements_become_one_word(job_ids: list[str], words: list[str]) -> None:
     assert queries.as_ranges(job_ids) == words
-    assert [job_id for word in words for job_id in queries.expand(word)] == job_ids
+    alone = [job_id for given in job_ids for job_id in queries.expand(given)]
+    assert [job_id for word in words for job_id in queries.expand(word)] == alone

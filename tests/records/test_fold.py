@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hposlurm.records.assignment import Settlement
 from hposlurm.records.fold import fold, latest_metrics, unread
 from hposlurm.records.trial_state import fold_trial, with_settled
-from hposlurm.trial import Attempt, JobState, Outcome, Trial, TrialState
+from hposlurm.trial import Attempt, Cause, JobState, Outcome, Trial, TrialState
 from tests.studies import BEGIN, assignment, completed, end, failed, report, start
 
 
@@ -280,3 +280,16 @@ def test_the_same_step_twice_ends_the_retries_and_says_so() -> None:
 def test_an_element_without_a_journal_tells_the_node_that_the_accounting_names() -> None:
     (attempt,) = trial_of(settled=[[settlement(None, Outcome.FAIL, node="n3")]]).attempts
     assert attempt.host == "n3"
+
+
+def test_a_cause_with_half_a_character_does_not_cost_the_end() -> None:
+    cause = {"kind": "metric_not_finite", "metric": "loss", "step": 1, "value": "\ud800"}
+    attempt = attempt_of([start(0), end("fail", reason="loss at step 1 is '\ud800'", cause=cause)])
+    assert (attempt.outcome, attempt.corrupt_lines) == (Outcome.FAIL, 0)
+    assert attempt.cause is not None and attempt.cause.value == "?"
+
+
+def test_a_cause_of_a_later_version_does_not_cost_the_end() -> None:
+    attempt = attempt_of([start(0), end("fail", reason="the moon was full", cause={"kind": "full_moon"})])
+    assert (attempt.outcome, attempt.reason, attempt.corrupt_lines) == (Outcome.FAIL, "the moon was full", 0)
+    assert attempt.cause is not None and attempt.cause.kind is Cause.UNKNOWN
