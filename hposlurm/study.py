@@ -7,8 +7,8 @@
     study.wait()
     print(study.best()[0].params)
 
-The methods return data, print nothing, ask nothing, and raise HposlurmError for what goes wrong. What happens meanwhile
-is passed to `log`, line by line, by the methods that have it.
+The methods return data, print nothing, ask nothing, and raise HposlurmError or OSError for what goes wrong. What
+happens meanwhile is passed to `log`, line by line, by the methods that have it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Study:
         self._capacity = resolved.capacity if resolved else None
         self._beside, self._clock = beside, clock
         self._preview: Preview | None = None
-        self._plans_on = False
+        self._is_created, self._plans_on = resolved is not None, False
 
     @classmethod
     def create(
@@ -229,13 +229,18 @@ class Study:
         `watch` is shown the history now and then. An interrupt (Ctrl-C) leaves a study that `resume` continues: on this
         machine its workers save and end first, on Slurm its jobs go on.
         """
-        again, self._plans_on = self._plans_on, False
+        self._refuse_unlaunched()
         layout, spec, backend = self.layout, self.spec, self.backend
-        return follow(layout, spec, backend, again=again, watch=watch, log=log, clock=self._clock)
+        found = follow(layout, spec, backend, again=self._plans_on, watch=watch, log=log, clock=self._clock)
+        self._plans_on = False
+        return found
 
     def cancel(self, trials: Sequence[int] = ()) -> str:
         """Cancels the study's jobs and submits no further wave, or takes single trials out; says what was cancelled."""
-        if self.layout.simulated.exists() and not trials:
+        self._refuse_unlaunched()
+        if self.spec and self.layout.simulated.exists():
+            if trials:
+                raise RequestError(f"{self.name} was simulated as a whole: none of its trials is running or waiting")
             return over(read_history(self.layout))
         return cancel(self.layout, self.backend, trials)
 
@@ -245,7 +250,7 @@ class Study:
         `settings` are "a.b.c=value". Raises RequestError for what may not change.
         """
         self._refuse_resumed()
-        known, self._spec = self.spec, revise(self.layout, settings)
+        known, self._spec, self._preview = self.spec, revise(self.layout, settings), None
         return space_note(known, self._spec, read_history(self.layout))
 
     def resume(self, settings: Sequence[str] = ()) -> Step | None:
@@ -269,6 +274,7 @@ class Study:
 
     def rebuild(self) -> History:
         """Makes the published files again from the journals; raises StudyError if one cannot be written."""
+        self._refuse_unlaunched()
         return rebuild(self.layout, self.spec)
 
     # ---- looking
@@ -285,6 +291,7 @@ class Study:
         """Yields the progress again and again without end; asks the queue less often."""
         from hposlurm.report.progress import progress
 
+        self.spec  # noqa: B018 - a spec that cannot be read is not a queue that does not answer
         handle = self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
         queue: QueueAnswer | None = None
         asked: float | None = None
@@ -321,14 +328,21 @@ class Study:
             raise RequestError(f"{self.name} {why}")
 
     def _refuse_resumed(self) -> None:
+        self._refuse_unlaunched()
         again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
-        self._refuse_simulated(f"was simulated as a whole and does not go on; simulate it again: {again}")
+        self._refuse_simulated(f"was simulated as a whole and does not continue; simulate it again: {again}")
+
+    def _refuse_unlaunched(self) -> None:
+        """Raises RequestError for a study that was created and not launched: what it wrote would not be a study."""
+        if self._is_created and not self.is_launched:
+            raise RequestError(f"{self.name} is not launched yet: launch() comes first")
 
     def _refuse_unplanned(self) -> None:
         """Raises RequestError for a study whose steps are not for a single planner step to take."""
+        self._refuse_unlaunched()
         self.spec  # noqa: B018 - what is wrong with it comes first
         if self.layout.simulated.exists():
-            raise RequestError(f"{self.name} was simulated as a whole and does not go on")
+            raise RequestError(f"{self.name} was simulated as a whole and does not continue")
         if self.backend.is_foreground:
             where = "runs on this machine, in the foreground"
-            raise RequestError(f"{self.name} {where}: hposlurm resume {self.name} goes on with it")
+            raise RequestError(f"{self.name} {where}: hposlurm resume {self.name} continues it")

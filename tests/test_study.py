@@ -124,7 +124,7 @@ def test_a_simulated_study_runs_whole(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"simulate\(\) runs it"):
         study.launch()
     assert study.simulate().history.finished == "4 of 4 trials are done"
-    assert Study.open("square").status().phase == "simulated"
+    assert Study.open("square-simulated").status().phase == "simulated"
     for refused in (study.advance, study.resume, study.simulate):
         with pytest.raises(RequestError):
             refused()
@@ -213,3 +213,30 @@ def test_a_training_script_imports_the_standard_library_only() -> None:
     mine = {name for name in loaded if name.startswith("hposlurm")}
     assert not {name for name in mine if name.startswith(("hposlurm.study", "hposlurm.planner", "hposlurm.spec"))}
     assert not {"pydantic", "optuna", "numpy", "jinja2"} & set(loaded)
+
+
+def test_a_study_that_was_not_launched_is_neither_driven_nor_changed() -> None:
+    study = Study.create(spec())
+    for verb in (study.wait, study.resume, study.advance, study.cancel, study.rebuild):
+        with pytest.raises(RequestError, match="is not launched yet"):
+            verb()
+    assert not study.layout.root.exists()
+
+
+def test_a_simulated_spec_made_in_python_never_takes_the_place_of_the_real_study() -> None:
+    simulation = {"function": "trial.py:train", "gpus": 2}
+    assert Study.create(spec(backend="simulated", simulation=simulation)).name == "square-simulated"
+
+
+def test_an_error_of_who_watches_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, calls = launched(), []
+
+    def watch(history: History) -> None:
+        calls.append(history)
+        if len(calls) > 1:
+            raise ValueError("the screen is gone")
+
+    monkeypatch.setattr("hposlurm.planner.follow.stays", lambda *_: False)  # as on Slurm: nothing to drive here
+    monkeypatch.setattr("hposlurm.planner.follow._LOOK_EVERY_REMOTE_S", 0.01)
+    with pytest.raises(ValueError, match="the screen is gone"):
+        study.wait(watch=watch)

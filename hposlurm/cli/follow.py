@@ -34,9 +34,8 @@ def _print_step(study: Study, step: Step) -> None:
     for failure in step.unpublished:
         log(f"note: {failure}; the next step retries")
     if step.jobs is not None:
-        jobs = read_jobs(
-            study.layout.wave(step.wave)
-        )  # read again: the planner's id was recorded after those of the arrays
+        # read again: the planner's id was recorded after those of the arrays
+        jobs = read_jobs(study.layout.wave(step.wave))
         arrays = (f"{array.job_id} ({counted(array.count, 'element')})" for array in step.jobs.arrays)
         print(f"jobs:      {', '.join(arrays)}")
         if jobs and jobs.planner:

@@ -47,9 +47,8 @@ doctor.register(app)
 def main() -> NoReturn:
     """Runs the command line. The exit status is 0 done, 1 failed, 2 wrong request, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # replaces characters that the terminal cannot show, instead of failing
+        # replaces characters that the terminal cannot show, instead of failing
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except HposlurmError as error:

@@ -43,8 +43,8 @@ def follow(
 ) -> History:
     """Returns the history once the study is over or cancelled; drives the study if a process has to stay for that.
 
-    `again` is as in `drive`. Raises HposlurmError if another process drives the study, and StudyError if the published
-    files of a study that has ended could not be written.
+    `again` is as in `drive`. Raises HposlurmError if another process drives the study, StudyError if the published
+    files of a study that has ended could not be written, and an error that `watch` raised.
     """
     if not stays(spec, backend):
         with _monitored(layout, watch, _LOOK_EVERY_REMOTE_S) as monitor:
@@ -57,7 +57,7 @@ def follow(
         raise HposlurmError(f"{step.message}; another process drives this study ({status})")
     if step.unpublished:
         mend = f"hposlurm rebuild {layout.root.name}"
-        raise StudyError(f"the study has ended, but {'; '.join(step.unpublished)} (once there is room: {mend})")
+        raise StudyError(f"nothing is left to run, but {'; '.join(step.unpublished)} (once there is room: {mend})")
     return read_history(layout)
 
 
@@ -68,12 +68,18 @@ class _Monitor(threading.Thread):
         super().__init__(daemon=True)
         self._layout, self._watch, self._every_s = layout, watch, every_s
         self._leave = threading.Event()
-        #: Set once the study is over or cancelled.
+        #: Set once the study is over or cancelled, or `watch` has raised an error.
         self.finished = threading.Event()
+        #: The error that ended the thread, if one did.
+        self.error: Exception | None = None
 
     def run(self) -> None:
-        while not self._leave.wait(self._every_s):
-            self.look()
+        try:
+            while not self._leave.wait(self._every_s):
+                self.look()
+        except Exception as error:
+            self.error = error
+            self.finished.set()
 
     def look(self) -> None:
         """Reads and shows the history once."""
@@ -99,7 +105,10 @@ def _monitored(layout: StudyLayout, watch: Watch, every_s: float) -> Iterator[_M
         yield monitor
     finally:
         monitor.stop()
-        monitor.look()
+        if monitor.error is None:
+            monitor.look()
+    if monitor.error is not None:
+        raise monitor.error
 
 
 @contextlib.contextmanager

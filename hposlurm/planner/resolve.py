@@ -55,6 +55,8 @@ def resolve(spec: StudySpec, source: str) -> Resolved:
     `source` names the spec in messages. Raises SpecError with the problems that the backend finds.
     """
     capacity = capacity_of(spec.backend)
+    if spec.backend == "simulated" and not spec.name.endswith(SIMULATED):  # one that was made in Python
+        spec = spec.model_copy(update={"name": f"{spec.name}{SIMULATED}"})
     spec = _frozen(spec, capacity)
     try:
         problems = capacity.problems(spec)

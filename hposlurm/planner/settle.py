@@ -145,7 +145,7 @@ class _Element:
 
 
 def _settled(element: _Element, attempts: Sequence[Attempt], *, is_last: bool, after_cancel: bool) -> Settlement | None:
-    """Returns the settlement of the last of `attempts`, the trial's attempts so far;
+    """Returns the settlement of the last of `attempts`, the trial's attempts so far.
 
     None if there is nothing to add.
     """

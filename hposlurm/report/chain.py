@@ -62,7 +62,7 @@ def why_broken(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementS
 
 
 def why_blocked(layout: StudyLayout, plan: WavePlan, queue: Mapping[str, ElementState], ended_at: float) -> str | None:
-    """Returns why the planner of a wave that ended at `ended_at` does not start;
+    """Returns why the planner of a wave that ended at `ended_at` does not start.
 
     None if it will, or elements still run.
     """

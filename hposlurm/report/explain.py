@@ -87,8 +87,12 @@ class Explanation:
     gpu_hours: float
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the same data with stable keys, for programs."""
-        return asdict(self)
+        """Returns the same data with stable keys, for programs; the decisions at reports have those of the journal."""
+        found = asdict(self)
+        found["rulings"] = [{"ruling": each["decision"], "agrees": each["agrees"]} for each in found.pop("decisions")]
+        for each in found["rulings"]:
+            each["ruling"]["rivals"] = each["ruling"].pop("others")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class Replay:
         return None
 
     def ended(self, trial: int) -> tuple[int, Settlement, bool | None] | None:
-        """Returns the wave in which the search ended a trial, its settlement, and `agrees`;
+        """Returns the wave in which the search ended a trial, its settlement, and `agrees`.
 
         None if the search did not.
         """

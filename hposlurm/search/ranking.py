@@ -130,7 +130,7 @@ class Ranking:
         return k + 1 == len(self.levels) or is_sent_to(observation, self.levels[k + 1])
 
     def placing(self, k: int, place: Place, goers: int, values: Callable[[int], Values | None]) -> Placing:
-        """Returns the placing of a trial in rung `k`, which promotes the best `goers`;
+        """Returns the placing of a trial in rung `k`, which promotes the best `goers`.
 
         `values` maps numbers to values.
         """

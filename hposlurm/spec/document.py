@@ -38,7 +38,7 @@ _RESOLVERS = (
 
 
 def read(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Returns the mapping in the YAML file at `path`, and its problems;
+    """Returns the mapping in the YAML file at `path`, and its problems.
 
     None if there is no mapping to continue with.
     """

@@ -56,9 +56,8 @@ def extra_problems(extra: Any) -> Iterator[Problem]:
             yield Problem(path, f"{quoted(option)} is not a long option of sbatch (written without --)")
         elif name in _OWN:
             yield Problem(path, f"hposlurm sets --{name} itself, or relies on its absence", _OWN[name])
-        elif meant := next(
-            (own for own in sorted(_OWN) if own.startswith(name)), None
-        ):  # sbatch accepts unambiguous prefixes of options
+        # sbatch accepts unambiguous prefixes of options
+        elif meant := next((own for own in sorted(_OWN) if own.startswith(name)), None):
             yield Problem(path, f"sbatch may take --{name} for --{meant}", _OWN[meant])
         elif value is False:
             yield Problem(path, "a false option is not passed to sbatch; remove it")

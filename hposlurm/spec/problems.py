@@ -146,6 +146,8 @@ def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
     message = f"unknown key {quoted(key)}"
     if elsewhere := _elsewhere(key):
         return Problem(path, message, f"did you mean {elsewhere}?")
+    if section is not None and not allowed:
+        return Problem(path, message, f"{location[-2]} has no options")
     return Problem(path, message, suggestion(key, allowed, "allowed here"))
 
 

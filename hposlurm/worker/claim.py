@@ -70,7 +70,7 @@ def trial_record(wave: int, assignment: Assignment) -> dict[str, object]:
 
 
 def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
-    """Returns the attempt that completed this stage or a later one, or was pruned;
+    """Returns the attempt that completed this stage or a later one, or was pruned.
 
     None if the stage is still to be run.
     """

@@ -34,7 +34,7 @@ def hand_over(study: StudyLayout, plan: WavePlan, trial: int, attempt: int) -> N
 
 
 def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path | None:
-    """Returns the copy of the checkpoint with which the assignment begins, and makes it if needed;
+    """Returns the copy of the checkpoint with which the assignment begins, and makes it if needed.
 
     None if there is none. Raises StudyError if that checkpoint is gone or not whole, and OSError if it cannot be
     copied.

@@ -54,7 +54,7 @@ def sweep(beside: Path) -> None:
 
 
 def extensions_directory(environ: Mapping[str, str]) -> Path | None:
-    """Returns the directory in which this user's attempts on this node share compiled extensions;
+    """Returns the directory in which this user's attempts on this node share compiled extensions.
 
     None without a private one. Building an extension takes as long as a small trial (DeepSpeed's on the CPU: 15 s), so
     attempts share it. PyTorch does not separate Python environments in a directory set by TORCH_EXTENSIONS_DIR, so this

@@ -75,7 +75,7 @@ def test_it_does_not_go_on(run, words):
     run(*COMMAND)
     done = run(words[0], "bloom-simulated", *words[1:])
     assert done.status == 2
-    assert "was simulated as a whole and does not go on" in done.err
+    assert "was simulated as a whole and does not continue" in done.err
     assert "the study is over already" in run("cancel", "bloom-simulated").out
     assert "nothing ran, so there are no logs" in run("logs", "bloom-simulated", "0").err
 

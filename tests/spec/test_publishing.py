@@ -51,7 +51,7 @@ def test_options_are_validated_by_the_publisher_all_problems_at_once() -> None:
         "(at most 366 days), not 'x'",
         "publish.0.toy.ur: unknown key 'ur' (did you mean uri?)",
         "publish.1: 'cvs' is not allowed (did you mean csv? allowed: sqlite, csv, toy)",
-        "publish.2.csv.uri: unknown key 'uri'",
+        "publish.2.csv.uri: unknown key 'uri' (csv has no options)",
     ]
 
 
