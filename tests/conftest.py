@@ -47,6 +47,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for lane in LANES:
             if item.get_closest_marker(lane) and not config.getoption(f"--{lane}"):
                 item.add_marker(pytest.mark.skip(reason=f"a test of the {lane} lane: give pytest --{lane} to run it"))
+        # Tracing makes these 2.6 times as long, and they run what others run too
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def _longest_first(items: list[pytest.Item]) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from hposlurm.planner import create
 from hposlurm.planner.decide import next_plan
-from hposlurm.publish import publish
+from hposlurm.publish import Published, publish_files
 from hposlurm.records import refill_pool
 from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import read_history
@@ -71,7 +71,7 @@ def lay(layout: StudyLayout, spec: StudySpec, earlier: int) -> None:
         record_plan(layout.wave(wave), replace(plan, settled=settled))
         for number in numbers:
             write_trial(layout, wave, number, number - first, points[number])
-    publish(layout, read_history(layout), ("sqlite",), spec.limits)
+    publish_files(Published(layout, spec, read_history(layout)))
 
 
 def write_trial(layout: StudyLayout, wave: int, number: int, index: int, point: dict[str, float]) -> None:

@@ -61,7 +61,7 @@ WRONG = {
             "  - {if: b == 1, then: {a: {choices: [1, 2]}}}\n"
             "constraints:",
         ),
-        ["circle", "b → a → b"],
+        ["circular", "b → a → b"],
     ),
     "constraint with a call": (
         GOOD.replace('"lr <= 1"', "\"__import__('os').system('touch owned')\""),
@@ -185,7 +185,7 @@ def test_somebody_elses_directory(shell):
     (shell.cwd / "study.yaml").write_text(GOOD)
     (shell.cwd / "runs" / "good").mkdir(parents=True)
     (shell.cwd / "runs" / "good" / "notes.txt").write_text("mine")
-    assert "is no study" in refused(shell, "launch", "study.yaml", "--backend", "local")
+    assert "is not a study" in refused(shell, "launch", "study.yaml", "--backend", "local")
 
 
 def test_a_read_only_directory(tmp_path):

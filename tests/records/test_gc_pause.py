@@ -28,7 +28,7 @@ def test_histories_and_decisions_are_built_without_the_collector(monkeypatch, tm
         raise InterruptedError
 
     monkeypatch.setattr("hposlurm.records.history._plans", look)
-    monkeypatch.setattr("hposlurm.decisions.choice.held", look)
+    monkeypatch.setattr("hposlurm.decisions.choice.assigned_trials", look)
     for call in (
         lambda: read_history(StudyLayout(tmp_path)),
         lambda: choose(StudyLayout(tmp_path), None, None, wave_size=1, gpus=0, now=0.0),
