@@ -40,16 +40,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)  # of the chosen ones only
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.untraced)
     if "PYTEST_XDIST_WORKER" in os.environ:  # else in the order in which modules share what they set up
         _longest_first(items)
     for item in items:
         for lane in LANES:
             if item.get_closest_marker(lane) and not config.getoption(f"--{lane}"):
                 item.add_marker(pytest.mark.skip(reason=f"a test of the {lane} lane: give pytest --{lane} to run it"))
-        # Tracing makes these 2.6 times as long, and they run what others run too
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.no_cover)
 
 
 def _longest_first(items: list[pytest.Item]) -> None:
