@@ -111,9 +111,17 @@ class SubmissionContract:
 
     def test_single_elements_can_be_cancelled(self, backend, request_of, wait_until):
         arrays = backend.submit(request_of("first"))
-        backend.cancel(elements(arrays)[1:])
-        wanted = [JobState.PENDING, JobState.CANCELLED, JobState.CANCELLED]
-        wait_until(lambda: states(backend, arrays) == wanted, 60)
+        kept, *cancelled = elements(arrays)
+        backend.cancel(cancelled)
+
+        def are_gone() -> bool:
+            # Slurm 22.05 forgets elements that were cancelled one by one before they started: neither squeue nor sacct
+            # has them
+            found = backend.states([kept, *cancelled])
+            known = [found[job_id].state for job_id in cancelled if job_id in found]
+            return found[kept].state is JobState.PENDING and known == [JobState.CANCELLED] * len(known)
+
+        wait_until(are_gone, 60)
 
     def test_cancelling_nothing_cancels_nothing(self, backend, request_of):
         arrays = backend.submit(request_of("first"))
