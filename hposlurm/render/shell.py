@@ -25,7 +25,7 @@ _KEYWORDS = frozenset(
 
 # The forms of text before a placeholder. \x01-\x03 are the marks: only a placeholder has them inside.
 _COMMAND = r"(?![^)`]*\bcase\b)[\w ./:,=@%+~|$-]*"  # nothing in it hides its end, as the ")" of a case would
-_VARIABLE = r"""\$(?:[\w#?!@*-]|\{[\w#!@*?-][^\s{}()'"`\\\x01-\x03]*\})"""
+_VARIABLE = r"""\$(?:[\w#?!@*$-]|\{[\w#!@*?-][^\s{}()'"`\\\x01-\x03]*\})"""
 _EXPANSION = rf"{_VARIABLE}|\$\(\([\w +*/%-]*\)\)|\$\({_COMMAND}\)"
 _QUOTES = rf"""'[^'\x01-\x03]*'|"(?:[^"\\$`\x01-\x03]|\\[^\x01-\x03]|{_EXPANSION})*+\""""
 _PIECE = rf"""[^\s"'$`\\();&|<>*?[\]{{}}\x01-\x03]|\\[^\n\x01-\x03]|{_QUOTES}|{_EXPANSION}|{_PLACEHOLDER.pattern}"""

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY / "experiments" / "data"
 SCRIPT = REPOSITORY / "scripts" / "finetune.py"
+SQUAD = REPOSITORY / "experiments" / "squad"
 DATA = ["--train-data", str(SAMPLE / "squad-sample.json"), "--eval-data", str(SAMPLE / "squad-sample-dev.json")]
 SHORT = ["--train-samples", "32", "--eval-samples", "5", "--eval-bs", "2", "--max-new-tokens", "4"]
 
@@ -283,7 +284,7 @@ def test_the_tokenizer_is_the_same_in_every_process() -> None:
     hashes = {
         subprocess.run(
             command,
-            env={**os.environ, "PYTHONPATH": str(SCRIPT.parent), "PYTHONHASHSEED": hash_seed},
+            env={**os.environ, "PYTHONPATH": str(SQUAD), "PYTHONHASHSEED": hash_seed},
             check=True,
             capture_output=True,
             text=True,

@@ -77,7 +77,7 @@ def test_what_a_learning_rate_means_for_several_groups_is_not_guessed() -> None:
         one = optimizer(0.5, 0.1, 0.0)
         one.param_groups[1]["lr"] = 0.25
         schedule = kind and schedules(kind, one)
-        with pytest.raises(ValueError, match="learning rates of their own"):
+        with pytest.raises(ValueError, match="different learning rates"):
             set_learning_rate(one, schedule, 0.2)
 
 
@@ -92,7 +92,7 @@ def test_the_groups_that_decay_get_the_new_weight_decay(before: tuple[float, ...
 
 
 def test_weight_decays_that_differ_are_not_made_one() -> None:
-    with pytest.raises(ValueError, match=r"weight decays of their own \(0.1, 0.2\)"):
+    with pytest.raises(ValueError, match=r"different weight decays \(0.1, 0.2\)"):
         set_weight_decay(optimizer(0.5, 0.1, 0.2), 0.3)
 
 

@@ -96,6 +96,7 @@ def test_where_a_value_would_not_stay_one_word_it_is_refused(template, message):
     "template",
     [
         "# don't forget\nshow {{ x }}",
+        "[ -n $$ ] || kill -9 $$; show {{ x }}",
         "show {{ x }} # don't forget",
         "show a#b {{ x }} ''#'' {{ x }}",
         'v={{ x }}; echo "$(show "$v")"',
