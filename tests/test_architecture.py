@@ -182,6 +182,16 @@ def test_no_module_keeps_a_cache() -> None:
     assert found == []
 
 
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    """Python before 3.11.5 matches such a repeat wrongly (https://github.com/python/cpython/issues/106052)."""
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found += [f"{name_of(path)}:{node.lineno}" for _ in re.finditer(r"\)[*+?]\+|\(\?>", node.value)]
+    assert found == []
+
+
 #: Word order and words of another language in English sentences; "the only", "after", "not a" say the same.
 FOREIGN = re.compile(
     r"^(What|Whether|Who|Those) |\b(whoever|anew|nobody|everybody)\b|\b(?:is|are|was) no (?!longer)| alone[.,;:]"

@@ -27,15 +27,15 @@ _KEYWORDS = frozenset(
 _COMMAND = r"(?![^)`]*\bcase\b)[\w ./:,=@%+~|$-]*"  # nothing in it hides its end, as the ")" of a case would
 _VARIABLE = r"""\$(?:[\w#?!@*$-]|\{[\w#!@*?-][^\s{}()'"`\\\x01-\x03]*\})"""
 _EXPANSION = rf"{_VARIABLE}|\$\(\([\w +*/%-]*\)\)|\$\({_COMMAND}\)"
-_QUOTES = rf"""'[^'\x01-\x03]*'|"(?:[^"\\$`\x01-\x03]|\\[^\x01-\x03]|{_EXPANSION})*+\""""
+_QUOTES = rf"""'[^'\x01-\x03]*'|"(?:[^"\\$`\x01-\x03]|\\[^\x01-\x03]|{_EXPANSION})*\""""
 _PIECE = rf"""[^\s"'$`\\();&|<>*?[\]{{}}\x01-\x03]|\\[^\n\x01-\x03]|{_QUOTES}|{_EXPANSION}|{_PLACEHOLDER.pattern}"""
 _PLAIN_WORD = re.compile(rf"(?:{_PIECE})+")
 _OTHER_PIECE = rf"`{_COMMAND}`|[*?{{}}\]]|\[[\w.,!^@*-]+\]"  # a wildcard, for example, may give several words or none
-_WORD = re.compile(rf"(?!#)(?:\[\[?(?=[ \t\n])|(?:{_PIECE}|{_OTHER_PIECE})++)")
+_WORD = re.compile(rf"(?!#)(?:\[\[?(?=[ \t\n])|(?:{_PIECE}|{_OTHER_PIECE})+)")
 _JOINED_LINES = r"\\\n(?=[ \t\n])|(?<=[ \t\n])\\\n"
 _PARENTHESIS = r"(?<![^ \t\n;&|(])\((?!\()|\)(?!#)"  # neither ((, =( nor <(
 _OPERATOR = rf"<<<|[<>]&(?:\d+|-)(?![^ \t\n;&|)])|<(?![<&])|>(?!&)|[;&|]|{_PARENTHESIS}"
-_BETWEEN = re.compile(rf"(?:[ \t\n]|{_JOINED_LINES}|{_OPERATOR}|#[^\n\x01-\x03]*(?![^\n]))*+")
+_BETWEEN = re.compile(rf"(?:[ \t\n]|{_JOINED_LINES}|{_OPERATOR}|#[^\n\x01-\x03]*(?![^\n]))*")
 _WHOLE_WORD = re.compile(rf"(?:[\w.-]+=)?{_PLACEHOLDER.pattern}(?=[ \t\n;&|)]|\Z)")
 
 # The places where a placeholder is refused: how the place begins, how it ends, its name, and what to do instead
