@@ -232,6 +232,8 @@ class Report:
     step: int
     metrics: Mapping[str, float | str]
     time: float
+    #: Counts the steps that the attempt reported from 0. Not all of many reports are kept (see `records.thinning`).
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,8 @@ class Attempt:
     reports: tuple[Report, ...] = ()
     #: (step, path) of every checkpoint that it saved.
     checkpoints: tuple[tuple[int, str], ...] = ()
+    #: The numbers of the reports after which the newest checkpoints were saved.
+    saved: tuple[int, ...] = ()
     #: The most host memory that it used, in GiB.
     peak_host_gb: float | None = None
     #: The most memory of its fullest GPU that the training reported, in GiB.
@@ -289,8 +293,20 @@ class Attempt:
     offset: int = 0
     #: How many lines of the journal could not be read.
     corrupt_lines: int = 0
+    #: How many reported values are only in the journal, because the attempt has too many metrics.
+    left_out: int = 0
     #: Why it ended; None while it runs, and where it is complete as assigned.
     cause: EndCause | None = None
+
+    @property
+    def reported(self) -> int:
+        """How many steps it reported; `reports` has not all of them if there are many."""
+        return self.reports[-1].number + 1 if self.reports else 0
+
+    @property
+    def is_thinned(self) -> bool:
+        """True if something that it reported is only in its journal."""
+        return self.reported > len(self.reports) or self.left_out > 0
 
     @property
     def gpu_hours(self) -> float:

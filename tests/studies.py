@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hposlurm.decisions import needed_of
 from hposlurm.publish import Published, publish_files
 from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.history import History, read_history
@@ -49,8 +50,9 @@ def spec_publishing(layout: StudyLayout, *names: str) -> StudySpec:
 
 def publish(layout: StudyLayout, *names: str, history: History | None = None) -> None:
     """Writes the local files of `history`, or of what the study directory holds now."""
-    known = read_history(layout) if history is None else history
-    assert publish_files(Published(layout, spec_publishing(layout, *names), known)) == ()
+    spec = spec_publishing(layout, *names)
+    known = read_history(layout, needed=needed_of(spec)) if history is None else history
+    assert publish_files(Published(layout, spec, known)) == ()
 
 
 def assignment(number: int, params: Mapping[str, Any] | None = None) -> Assignment:

@@ -47,6 +47,8 @@ def collect(
         check_writable(output)
     found = [_records(name) for name in dict.fromkeys(studies)]
     table = collect_table([study.results for study in found])
+    if table.left_out:
+        log(f"note: {counted(table.left_out, 'further metric')} without a column; study.db has them")
     if output is None:
         _print(table, style or Format.TABLE)
         if style in (None, Format.TABLE):

@@ -18,7 +18,7 @@ from hposlurm.decisions.modes import (
     trials_per_wave,
     waves_in_flight,
 )
-from hposlurm.decisions.observe import DecisionMemory, Observer, observe
+from hposlurm.decisions.observe import DecisionMemory, Observer, needed_of, observe
 from hposlurm.decisions.walltime import may_differ, stage_limits
 from hposlurm.decisions.warm import WarmStart, freeze, gather, read_warm_start
 
@@ -42,6 +42,7 @@ __all__ = [
     "may_differ",
     "mode_of",
     "moments",
+    "needed_of",
     "observe",
     "population_of",
     "problem_of",

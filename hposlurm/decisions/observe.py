@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks
+from hposlurm.records.thinning import Needed
 from hposlurm.search import Observation
 from hposlurm.search.memory import SearchMemory
+from hposlurm.search.rungs import levels_of
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, has_diverged, is_finite
+
+if TYPE_CHECKING:
+    from hposlurm.spec import StudySpec
+
+
+def needed_of(spec: StudySpec) -> Needed:
+    """Returns the reports that the decisions of a study need, for `read_history`."""
+    objectives = tuple(objective.metric for objective in spec.objectives)
+    return Needed(objectives, levels_of(spec.search), tuple(sorted(spec.limits.metrics)))
 
 
 class Observer:

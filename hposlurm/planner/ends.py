@@ -82,6 +82,7 @@ def _await_known(
 ) -> Mapping[str, ElementState]:
     """Returns the cluster's states; asks again, up to LOST_AFTER_S, about elements without a state and a record."""
     deadline = clock.monotonic() + LOST_AFTER_S
+    history: History | None = None
     while True:
         states = backend.states([ids[i] for i in elements])
         runs = bound(layout.wave(plan.wave), plan)  # an element without an assignment writes no record
@@ -89,7 +90,7 @@ def _await_known(
         if not unknown or clock.monotonic() > deadline:
             return states
         clock.sleep(_ASK_AGAIN_S)
-        history = read_history(layout)
+        history = read_history(layout, after=history)
         plan = history.plans[plan.wave]
         still = set(unfinished(plan, history, bound(layout.wave(plan.wave), plan)))
         elements = [i for i in elements if i in still]

@@ -68,6 +68,7 @@ class _Monitor(threading.Thread):
         super().__init__(daemon=True)
         self._layout, self._watch, self._every_s = layout, watch, every_s
         self._leave = threading.Event()
+        self._history: History | None = None
         #: Set once the study is over or cancelled, or `watch` has raised an error.
         self.finished = threading.Event()
         #: The error that ended the thread, if one did.
@@ -84,7 +85,7 @@ class _Monitor(threading.Thread):
     def look(self) -> None:
         """Reads and shows the history once."""
         with contextlib.suppress(HposlurmError, OSError):  # one read may fail; the next one follows soon
-            history = read_history(self._layout)
+            history = self._history = read_history(self._layout, after=self._history)
             self._watch(history)
             if history.finished or self._layout.stop.exists():
                 self.finished.set()

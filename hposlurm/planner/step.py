@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm.backend import NEVER_SATISFIED, Backend
-from hposlurm.decisions import waves_in_flight
+from hposlurm.decisions import needed_of, waves_in_flight
 from hposlurm.errors import BackendError, LimitError, StudyError
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import is_own, token_of
@@ -65,8 +65,9 @@ def advance(
     refuses; the next call continues from there.
     """
     begun: list[tuple[WavePlan, WaveJobs]] = []
+    needed, history = needed_of(spec), None
     while True:
-        history = read_history(layout)
+        history = read_history(layout, needed=needed, after=history)
         if layout.stop.exists():
             stopped = Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")
             return _published(layout, spec, history, stopped)
@@ -135,7 +136,8 @@ def _step(
         for found in ended:
             cancel_leftovers(layout, spec, backend, found)
         close_pools(layout, ended, clock.now())
-        now = read_history(layout)  # an element may have recorded its end meanwhile
+        # an element may have recorded its end meanwhile
+        now = read_history(layout, needed=needed_of(spec), after=history)
         if now.plans[-1].wave != plan.wave:
             return None  # another planner recorded the next plan meanwhile: it must not be planned twice
         following = _follow(layout, spec, backend, now, ended, still_open, clock)

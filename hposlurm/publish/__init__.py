@@ -2,7 +2,7 @@
 
 A publisher is a class that follows the protocol in base.py, and a row in the table of spec/publishing.py.
 
-May import report (rows and columns), spec and records.
+May import report (rows and columns), decisions, spec and records.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import importlib
 from typing import TYPE_CHECKING
 
+from hposlurm.decisions import needed_of
 from hposlurm.errors import StudyError
 from hposlurm.publish.base import Published, Publisher
 from hposlurm.publish.cursor import Cursor, TrialNews, digest_of
@@ -56,7 +57,7 @@ def rebuild(layout: StudyLayout, spec: StudySpec) -> History:
     Outside services receive everything again. Nothing is deleted if the plans cannot be read. Raises StudyError if a
     local file cannot be written.
     """
-    history = read_history(layout, use_database=False)
+    history = read_history(layout, use_database=False, needed=needed_of(spec))
     for path in (layout.database, layout.results, layout.reports):
         path.unlink(missing_ok=True)
     forget(layout)

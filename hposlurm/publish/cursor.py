@@ -44,7 +44,7 @@ class Cursor:
 
 
 def _sent(trial: Trial) -> Sent:
-    counts = {str(attempt.number): len(attempt.reports) for attempt in trial.attempts if attempt.reports}
+    counts = {str(attempt.number): attempt.reported for attempt in trial.attempts if attempt.reports}
     return Sent(digest_of(asdict(_without_reports(trial))), counts)
 
 
@@ -55,8 +55,8 @@ def _without_reports(trial: Trial) -> Trial:
 
 def _new_reports(trial: Trial, sent: Mapping[str, int]) -> Iterator[tuple[Attempt, Report]]:
     for attempt in trial.attempts:
-        for report in attempt.reports[sent.get(str(attempt.number), 0) :]:
-            yield attempt, report
+        first = sent.get(str(attempt.number), 0)
+        yield from ((attempt, report) for report in attempt.reports if report.number >= first)
 
 
 def digest_of(value: object) -> str:

@@ -7,6 +7,8 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from hposlurm.errors import StudyError
@@ -58,16 +60,18 @@ def build(path: Path, layout: StudyLayout, history: History) -> None:
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Iterator[Row] | Sequence[Row]) -> None:
-    for row in rows:
-        marks = ", ".join("?" * len(row))
-        connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+    every = iter(rows)
+    for first in every:
+        marks = ", ".join("?" * len(first))
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", chain([first], every))
 
 
 def _studies(history: History) -> Iterator[Row]:
     if history.plans:
         first, last = history.plans[0], history.plans[-1]
         objectives = json.dumps(history.objectives)
-        yield first.study, first.created_at, last.spec, objectives, last.retries, last.finished
+        needed = json.dumps(asdict(history.needed))
+        yield first.study, first.created_at, last.spec, objectives, last.retries, last.finished, needed
 
 
 def _waves(history: History) -> Iterator[Row]:
@@ -127,7 +131,7 @@ def _intermediate_values(number: int, attempt: Attempt) -> Iterator[Row]:
         for name, value in report.metrics.items():
             is_text = isinstance(value, str)
             cells = (None, value) if is_text else (value, None)
-            yield number, attempt.number, report.step, name, *cells, report.time
+            yield number, attempt.number, report.step, name, *cells, report.time, report.number
 
 
 def _attempt(trial: int, attempt: Attempt, journalled: Attempt | None) -> Row:
@@ -144,5 +148,5 @@ def _attempt(trial: int, attempt: Attempt, journalled: Attempt | None) -> Row:
         *(json.dumps(attempt.checkpoints), json.dumps(attempt.metrics), json.dumps(attempt.tail)),
         *own,
         attempt.corrupt_lines,
-        *(_cause(attempt.cause), _cause(own_cause)),
+        *(_cause(attempt.cause), _cause(own_cause), json.dumps(attempt.saved), attempt.left_out),
     )

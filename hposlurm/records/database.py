@@ -18,10 +18,11 @@ from urllib.parse import quote
 
 from hposlurm.records.decode import structure
 from hposlurm.records.plan import WavePlan
+from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.trial import Attempt, Report
 
 #: PRAGMA user_version. A database of another version is ignored, and replaced by the next publication.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # Columns without a type keep the type of each value: parameters may be numbers, text or NULL.
 # attempts:
@@ -29,10 +30,13 @@ SCHEMA_VERSION = 5
 #   `journal_*` are the values in the journal.
 #   `journal_bytes` is how many bytes of the journal were read.
 #   Negative attempts ended before they wrote a journal.
+#   `saved` and `left_out` are those of Attempt.
+# trial_intermediate_values: `number` counts the steps that the attempt reported; of very many, only some are here.
+# studies: `needed` says which reports were kept in any case.
 SCHEMA = """
 CREATE TABLE studies (
   name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
-  retries INTEGER NOT NULL, finished TEXT
+  retries INTEGER NOT NULL, finished TEXT, needed TEXT NOT NULL
 );
 CREATE TABLE waves (
   wave INTEGER NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, seed INTEGER NOT NULL,
@@ -54,7 +58,7 @@ CREATE TABLE trial_values (
 );
 CREATE TABLE trial_intermediate_values (
   trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
-  value REAL, text TEXT, time REAL NOT NULL, PRIMARY KEY (trial, attempt, step, name)
+  value REAL, text TEXT, time REAL NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (trial, attempt, step, name)
 );
 CREATE TABLE attempts (
   trial INTEGER NOT NULL, attempt INTEGER NOT NULL, wave INTEGER NOT NULL, element INTEGER NOT NULL,
@@ -63,7 +67,8 @@ CREATE TABLE attempts (
   reason TEXT NOT NULL, exit_code INTEGER, elapsed_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL, peak_gpu_gb REAL,
   git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
   tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_gpus INTEGER,
-  journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, cause TEXT, journal_cause TEXT, PRIMARY KEY (trial, attempt)
+  journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, cause TEXT, journal_cause TEXT,
+  saved TEXT NOT NULL, left_out INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
 );
 """
 
@@ -71,7 +76,7 @@ CREATE TABLE attempts (
 # The fields of Attempt by column
 _AS_THEY_ARE = (
     *("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage"),
-    *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines"),
+    *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines", "left_out"),
 )
 _RENAMED = {
     "number": "attempt",
@@ -94,10 +99,11 @@ class Snapshot:
     last_wave: int = -1
 
 
-def read_snapshot(path: Path, plan: WavePlan) -> Snapshot:
+def read_snapshot(path: Path, plan: WavePlan, needed: Needed = NOTHING) -> Snapshot:
     """Returns the journals' part of the database at `path`; `plan` is the plan of the first wave.
 
-    Empty if the database is missing, damaged, of another version or of another study: it is only a shortcut.
+    Empty if the database is missing, damaged, of another version or of another study: it is only a shortcut. Without
+    the trials of which it lacks `needed` reports.
     """
     if not path.is_file():
         return Snapshot()
@@ -107,7 +113,12 @@ def read_snapshot(path: Path, plan: WavePlan) -> Snapshot:
             if not _is_of(connection, plan):
                 return Snapshot()
             (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
-            return Snapshot(_attempts(connection, _reports(connection)), int(last_wave))
+            attempts = _attempts(connection, _reports(connection))
+            if not _needed(connection).includes(needed):
+                attempts = {
+                    trial: own for trial, own in attempts.items() if not any(attempt.is_thinned for attempt in own)
+                }
+            return Snapshot(attempts, int(last_wave))
     except (sqlite3.Error, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return Snapshot()
 
@@ -120,16 +131,21 @@ def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:
     return studies == [(plan.study, plan.created_at)]
 
 
+def _needed(connection: sqlite3.Connection) -> Needed:
+    (text,) = connection.execute("SELECT needed FROM studies").fetchone()
+    return structure(Needed, json.loads(text))
+
+
 def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, Report]]:
     found: dict[tuple[int, int], dict[int, Report]] = {}
-    query = "SELECT trial, attempt, step, name, value, text, time FROM trial_intermediate_values ORDER BY rowid"
-    for trial, attempt, step, name, value, text, time in connection.execute(query):
+    query = "SELECT trial, attempt, step, name, value, text, time, number FROM trial_intermediate_values ORDER BY rowid"
+    for trial, attempt, step, name, value, text, time, number in connection.execute(query):
         steps = found.setdefault((trial, attempt), {})
         report = steps.get(step)
         if report is None:
-            if type(step) is not int or type(time) is not float:
-                raise ValueError(f"step {step!r:.60} at {time!r:.60}")
-            report = steps[step] = Report(step, {}, time)
+            if type(step) is not int or type(time) is not float or type(number) is not int or number < 0:
+                raise ValueError(f"step {step!r:.60} at {time!r:.60}, number {number!r:.60}")
+            report = steps[step] = Report(step, {}, time, number)
         shown = value if text is None else text
         if type(name) is not str or type(shown) not in (float, str):
             raise ValueError(f"{name!r:.60} is {shown!r:.60}")
@@ -151,7 +167,7 @@ def _attempts(
 def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
     """Returns the attempt in `row`. Raises ValueError for a cell that no journal could have produced."""
     cells = {column: row[column] for column in _AS_THEY_ARE}
-    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail")}
+    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail", "saved")}
     cells |= {name: row[column] for name, column in _RENAMED.items()}
     cells["cause"] = None if row["journal_cause"] is None else json.loads(row["journal_cause"])
     attempt = structure(Attempt, cells)

@@ -8,15 +8,32 @@ attempt was settled.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import lt
+from pathlib import Path
 from typing import Any
 
+from hposlurm.records import journal
 from hposlurm.records.decode import structure
 from hposlurm.records.old_causes import cause_of
+from hposlurm.records.report_lines import ReportFinder, ReportLines
+from hposlurm.records.thinning import (
+    FEWEST_REPORTS,
+    MOST_METRICS,
+    MOST_REPORTS,
+    MOST_SAVED,
+    NOTHING,
+    Needed,
+    chosen_steps,
+    thinned,
+)
 from hposlurm.trial import Attempt, Cause, EndCause, Outcome, Report, is_finite
 
 Metrics = Mapping[str, float | str]
+
+_PEAKS = ("peak_host_gb", "peak_gpu_gb")
 
 
 def unread(number: int) -> Attempt:
@@ -25,35 +42,122 @@ def unread(number: int) -> Attempt:
 
 
 def fold(
-    attempt: Attempt, records: Sequence[Mapping[str, Any]], *, offset: int | None = None, corrupt: int = 0
+    attempt: Attempt,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    offset: int | None = None,
+    corrupt: int = 0,
+    needed: Needed = NOTHING,
 ) -> Attempt:
     """Returns `attempt` with `records` added; counts a malformed record in `corrupt_lines` and ignores unknown kinds.
 
     `offset` is the end of the records in the journal, `corrupt` the number of lines among them that are not JSON.
+    `needed` says which reports are kept whatever their number (see `thinning`).
     """
     offset = attempt.offset if offset is None else offset
     if not records and offset == attempt.offset:
         return attempt
-    state: dict[str, Any] = {
-        "offset": offset,
+    state = _begun(attempt, needed)
+    state["corrupt_lines"] += corrupt
+    for record in records:
+        _add(state, record)
+    return _ended(attempt, state, offset)
+
+
+def read_on(path: Path, attempt: Attempt, needed: Needed = NOTHING) -> Attempt:
+    """Returns `attempt` with the newer records of its journal at `path`; raises OSError if that cannot be read.
+
+    Decodes only the records that are kept, and never has more than a part of the file in memory.
+    """
+    offset, state = attempt.offset, _begun(attempt, needed)
+    finder = ReportFinder((*needed.objectives, *_PEAKS))
+    for block in journal.blocks(path, offset):
+        for piece in finder.pieces(block):
+            if isinstance(piece, bytes):
+                _add_line(state, piece, finder)
+            elif not _add_reports(state, piece):
+                for line in piece.lines:
+                    _add_line(state, line, finder)
+        offset += len(block)
+    return attempt if offset == attempt.offset else _ended(attempt, state, offset)
+
+
+def _begun(attempt: Attempt, needed: Needed) -> dict[str, Any]:
+    reports = {report.step: report for report in attempt.reports}
+    return {
         "started_at": attempt.started_at,
-        "reports": {report.step: report for report in attempt.reports},
+        "reports": reports,
+        "count": attempt.reported,
+        "names": {name for report in attempt.reports for name in report.metrics},
+        "room": 2 * MOST_REPORTS,
+        "needed": needed,
         "checkpoints": list(attempt.checkpoints),
+        "saved": list(attempt.saved),
         "peak_host_gb": attempt.peak_host_gb,
         "peak_gpu_gb": attempt.peak_gpu_gb,
-        "corrupt_lines": attempt.corrupt_lines + corrupt,
+        "left_out": attempt.left_out,
+        "corrupt_lines": attempt.corrupt_lines,
     }
-    for record in records:
-        try:
-            change = _CHANGES.get(record["kind"])
-            if change is not None:
-                change(state, record)
-                state["started_at"] = state["started_at"] or float(record["t"])
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            state["corrupt_lines"] += 1
+
+
+def _ended(attempt: Attempt, state: dict[str, Any], offset: int) -> Attempt:
+    _thin(state)
+    for passing in ("count", "names", "room", "needed"):
+        del state[passing]
     state["reports"] = tuple(state["reports"].values())
     state["checkpoints"] = tuple(state["checkpoints"])
-    return replace(attempt, **state)
+    state["saved"] = tuple(state["saved"])
+    return replace(attempt, **state, offset=offset)
+
+
+def _thin(state: dict[str, Any]) -> None:
+    if state["count"] > FEWEST_REPORTS:
+        state["reports"] = thinned(state["reports"], state["count"], state["saved"], state["needed"])
+    state["room"] = 2 * max(MOST_REPORTS, len(state["reports"]))
+
+
+def _add(state: dict[str, Any], record: Mapping[str, Any]) -> None:
+    try:
+        change = _CHANGES.get(record["kind"])
+        if change is not None:
+            change(state, record)
+            state["started_at"] = state["started_at"] or float(record["t"])
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        state["corrupt_lines"] += 1
+
+
+def _add_line(state: dict[str, Any], line: bytes, finder: ReportFinder) -> None:
+    record = journal.parse_line(line)
+    if record is None:
+        state["corrupt_lines"] += 1
+        return
+    _add(state, record)
+    metrics = record.get("metrics")
+    if record.get("kind") == "report" and isinstance(metrics, dict) and metrics.keys() <= state["names"]:
+        finder.learn(metrics)
+
+
+def _add_reports(state: dict[str, Any], found: ReportLines) -> bool:
+    """Adds those of `found` that are kept; False, and nothing is added, if a step was reported before a later one."""
+    reports, count, steps = state["reports"], state["count"], found.steps
+    newest = max(reports, default=steps[0] - 1)
+    if steps[0] < newest:
+        return False
+    new = steps if steps[0] > newest and all(map(lt, steps, steps[1:])) else _steps_after(newest, steps)
+    kept = chosen_steps(new, found.values, count, len(state["names"]), state["needed"])
+    kept |= {steps[place] for place in found.last.values()} | ({newest} & {steps[0]})
+    for step in sorted(kept):
+        state["count"] = count + bisect_left(new, step)
+        for line in found.lines[bisect_left(steps, step) : bisect_right(steps, step)]:
+            _add(state, json.loads(line))
+    state["count"] = count + len(new)
+    if len(reports) > state["room"]:
+        _thin(state)
+    return True
+
+
+def _steps_after(newest: int, steps: Sequence[int]) -> tuple[int, ...]:
+    return tuple(step for step in dict.fromkeys(steps) if step > newest)
 
 
 def _start(state: dict[str, Any], record: Mapping[str, Any]) -> None:
@@ -78,20 +182,42 @@ def _report(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     step, time = int(record["step"]), float(record["t"])
     if abs(step) >= 2**63:
         raise ValueError(f"step {step} is outside the range of a database's integers")
+    metrics = _within_limit(state, metrics)
     if not metrics:
         return
     # one step may be reported in pieces: the loss by the trainer, the accuracy by the evaluation after it
     earlier = state["reports"].get(step)
-    state["reports"][step] = Report(step, {**earlier.metrics, **metrics} if earlier else metrics, time)
+    if earlier is not None:
+        state["reports"][step] = Report(step, {**earlier.metrics, **metrics}, time, earlier.number)
+    else:
+        state["reports"][step] = Report(step, metrics, time, state["count"])
+        state["count"] += 1
+        if len(state["reports"]) > state["room"]:
+            _thin(state)
     _memory(state, metrics)  # only the training knows its GPU memory, and a killed worker writes no end record
+
+
+def _within_limit(state: dict[str, Any], metrics: dict[str, float | str]) -> dict[str, float | str]:
+    """Returns `metrics` without those beyond MOST_METRICS; what decisions use always stays."""
+    names = state["names"]
+    if metrics.keys() <= names:
+        return metrics
+    for name in metrics.keys() - names if len(names) + len(metrics) <= MOST_METRICS else metrics:
+        if len(names) < MOST_METRICS or name in state["needed"].names:
+            names.add(name)
+    kept = {name: value for name, value in metrics.items() if name in names}
+    state["left_out"] += len(metrics) - len(kept)
+    return kept
 
 
 def _checkpoint(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     state["checkpoints"].append((int(record["step"]), _text(record["path"])))
+    if state["count"]:
+        state["saved"] = [*state["saved"][1 - MOST_SAVED :], state["count"] - 1]
 
 
 def _memory(state: dict[str, Any], record: Mapping[str, Any]) -> None:
-    for key in ("peak_host_gb", "peak_gpu_gb"):
+    for key in _PEAKS:
         value = _float_or_none(record.get(key))
         if value is not None:
             state[key] = value if state[key] is None else max(value, state[key])

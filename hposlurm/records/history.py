@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.records import database, journal
+from hposlurm.records import database
 from hposlurm.records.assignment import Assignment, Settlement
-from hposlurm.records.fold import fold, latest_metrics, unread
+from hposlurm.records.fold import latest_metrics, read_on, unread
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.records.plan import WavePlan, read_plan
+from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
@@ -32,6 +33,8 @@ class History:
     #: The attempts of each started trial as folded from the journals, without any settlement. `study.db` stores them,
     #: so that reading can continue where it stopped.
     journals: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
+    #: Which reports are kept of attempts with very many.
+    needed: Needed = field(default=NOTHING, compare=False)
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -71,14 +74,19 @@ class History:
 
 
 @gc_paused()
-def read_history(layout: StudyLayout, use_database: bool = True) -> History:
+def read_history(
+    layout: StudyLayout, use_database: bool = True, *, needed: Needed = NOTHING, after: History | None = None
+) -> History:
     """Reads the study's history from its plans, its published database and the newer parts of its journals.
 
-    Raises StudyError if a plan is damaged or missing. A database that is missing, damaged or another study's is
-    ignored; the journals are then read from their start.
+    `needed` says which reports decisions need (its objectives are those of the plans); without it only the number of
+    reports may differ, and only of attempts with very many. `after` is an earlier history of the same study, after
+    which reading continues. Raises StudyError if a plan is damaged or missing. A database that is missing, damaged or
+    another study's is ignored; the journals are then read from their start.
     """
     plans = _plans(layout)
-    known = database.read_snapshot(layout.database, plans[0]) if plans and use_database else database.Snapshot()
+    needed = replace(needed, objectives=plans[-1].objectives) if plans else needed
+    known = _known(layout, plans, needed, after) if plans and use_database else database.Snapshot()
     started = _started(layout)
     settled = _by_trial(plan.settled for plan in plans)
     trials: list[Trial] = []
@@ -88,12 +96,28 @@ def read_history(layout: StudyLayout, use_database: bool = True) -> History:
         attempts, settlements = known.attempts.get(number, ()), settled.get(number, ())
         trial = _trial(plans, assigned, attempts, settlements) if attempts else None
         if number in started and not (trial and _is_final(trial, attempts, _had_ended(last, known.last_wave, plans))):
-            attempts = _read_on(layout.trial(number), attempts)
+            attempts = _read_on(layout.trial(number), attempts, needed)
             trial = None
         trials.append(trial or _trial(plans, assigned, attempts, settlements))
         if attempts:
             journals[number] = attempts
-    return History(plans, tuple(trials), journals)
+    return History(plans, tuple(trials), journals, needed)
+
+
+def with_reports(layout: StudyLayout, history: History, needed: Needed) -> History:
+    """Returns `history` with the reports that `needed` names; reads it again if it may lack some of them."""
+    needed = replace(needed, objectives=history.objectives)
+    attempts = (attempt for own in history.journals.values() for attempt in own)
+    if history.needed.includes(needed) or not any(attempt.is_thinned for attempt in attempts):
+        return history
+    return read_history(layout, needed=needed)
+
+
+def _known(layout: StudyLayout, plans: Sequence[WavePlan], needed: Needed, after: History | None) -> database.Snapshot:
+    """Returns what was read before: by this process, else by the one that published the database."""
+    if after is not None and after.plans and after.needed.includes(needed):
+        return database.Snapshot(after.journals, after.plans[-1].wave)
+    return database.read_snapshot(layout.database, plans[0], needed)
 
 
 def _plans(layout: StudyLayout) -> tuple[WavePlan, ...]:
@@ -144,7 +168,7 @@ def as_of(
             journals[number] = left
     assigned = sorted(_assigned(plans).items())
     trials = (_trial(plans, own, journals.get(n, ()), settlements.get(n, ())) for n, own in assigned)
-    return History(plans, tuple(trials), journals)
+    return History(plans, tuple(trials), journals, history.needed)
 
 
 def _cut(attempt: Attempt, time: float) -> Attempt | None:
@@ -222,22 +246,21 @@ def _by_trial(plans: Iterable[Sequence[Settlement]]) -> dict[int, list[list[Sett
     return found
 
 
-def _read_on(trial: TrialLayout, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+def _read_on(trial: TrialLayout, attempts: Sequence[Attempt], needed: Needed) -> tuple[Attempt, ...]:
     """Returns the trial's attempts: `attempts` with the newer records of its journals.
 
     A journal that the database knows is read even if a listing does not show it: network file systems list late.
     """
     known = {attempt.number: attempt for attempt in attempts}
     all_known = (known.get(n) or unread(n) for n in sorted({*known, *trial.attempts()}))
-    return tuple(_read_tail(trial, attempt) for attempt in all_known)
+    return tuple(_read_tail(trial, attempt, needed) for attempt in all_known)
 
 
-def _read_tail(trial: TrialLayout, attempt: Attempt) -> Attempt:
+def _read_tail(trial: TrialLayout, attempt: Attempt, needed: Needed) -> Attempt:
     try:
-        tail = journal.read(trial.journal(attempt.number), attempt.offset)
+        return read_on(trial.journal(attempt.number), attempt, needed)
     except FileNotFoundError:
         return attempt
-    return fold(attempt, tail.records, offset=tail.offset, corrupt=tail.corrupt)
 
 
 def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hposlurm.records.cause_text import sentence
 from hposlurm.trial import EndCause, Outcome, is_finite
 
 _LONGEST_TEXT = 200
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,37 @@ def read(path: Path, offset: int = 0) -> Tail:
     `offset` is 0 or that of an earlier Tail. A last line without a newline is left for the next read. A line without a
     JSON object is skipped and counted.
     """
+    good: list[dict[str, Any]] = []
+    corrupt = 0
+    for block in blocks(path, offset):
+        records = [parse_line(line) for line in block.split(b"\n")[:-1]]
+        good += [record for record in records if record is not None]
+        corrupt += records.count(None)
+        offset += len(block)
+    return Tail(tuple(good), offset, corrupt)
+
+
+def records_in(block: bytes) -> Iterator[dict[str, Any]]:
+    """Yields the records in a block of lines; leaves out lines without a JSON object."""
+    records = (parse_line(line) for line in block.split(b"\n")[:-1])
+    return (record for record in records if record is not None)
+
+
+def blocks(path: Path, offset: int = 0) -> Iterator[bytes]:
+    """Yields the complete lines of `path` from byte `offset` on, about a MiB at a time, as they are in the file.
+
+    Raises OSError if the file cannot be read.
+    """
     with path.open("rb") as file:
         file.seek(offset)
-        data = file.read()
-    whole = data.rfind(b"\n") + 1
-    records = [parse_line(line) for line in data[:whole].split(b"\n")[:-1]]
-    good = tuple(record for record in records if record is not None)
-    return Tail(good, offset + whole, len(records) - len(good))
+        rest = b""
+        while data := file.read(_BLOCK):
+            whole = data.rfind(b"\n") + 1
+            if whole:
+                yield rest + data[:whole]
+                rest = data[whole:]
+            else:
+                rest += data
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

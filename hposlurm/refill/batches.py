@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from hposlurm.backend import choose as choose_backend
 from hposlurm.decisions.choice import choose, pruned
 from hposlurm.decisions.modes import AHEAD_SHARE
+from hposlurm.decisions.observe import needed_of
 from hposlurm.records import refill_pool
 from hposlurm.records.assignment import Settlement
-from hposlurm.records.history import History, read_history, with_settlements
+from hposlurm.records.history import History, read_history, with_reports, with_settlements
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.refill_pool import Batch
 from hposlurm.refill.jobs import preempted
@@ -64,6 +65,7 @@ def _add(
     if wanted <= 0:
         return None
     spec = frozen_spec(layout)
+    history = with_reports(layout, history, needed_of(spec))
     freed, history = _freed(layout, spec, history)
     still_open = [p.wave for p in history.in_flight]
     found = choose(layout, spec, history, wave_size=wanted, gpus=plan.gpus, now=now, still_open=still_open)

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+from hposlurm.decisions import needed_of
 from hposlurm.errors import StudyError
 from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import files, refill_pool
@@ -68,7 +69,7 @@ def keep_up(layout: StudyLayout, wave: int) -> bool:
     # noted before it starts, so that the next update waits as long after one that never ends
     note(layout.wave(wave), seconds(layout.wave(wave)))
     spec = frozen_spec(layout)
-    history = read_history(layout)
+    history = read_history(layout, needed=needed_of(spec))
     if layout.stop.exists() or layout.waves()[-1] != wave:
         return False  # a planner was active meanwhile, and its files are newer
     failures = publish_and_tidy(layout, spec, history)

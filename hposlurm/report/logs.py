@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hposlurm.errors import RequestError, StudyError
-from hposlurm.records import journal
-from hposlurm.records.fold import fold
+from hposlurm.records.fold import read_on
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import Attempt, Trial
@@ -115,7 +114,6 @@ def follow(
 
 def _read_on(layout: StudyLayout, trial: Trial, attempt: Attempt) -> Attempt:
     try:
-        tail = journal.read(layout.trial(trial.number).journal(attempt.number))
+        return read_on(layout.trial(trial.number).journal(attempt.number), attempt)
     except FileNotFoundError:
         return attempt
-    return fold(attempt, tail.records)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ElementState
@@ -20,7 +21,7 @@ from hposlurm.report.phase import find_phase, open_trials
 from hposlurm.report.printable import printable
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.space.metric_constraints import Limits
-from hposlurm.trial import JobState, Objective, Outcome, Params, Trial, TrialState
+from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords
@@ -142,6 +143,8 @@ class Progress:
     simulated: Figures | None = None
     #: why publishers failed last, by their names; the next step retries them
     unpublished: Mapping[str, str] = field(default_factory=dict)
+    #: the number of reported values that are only in the journal, by trial: it has too many metrics
+    left_out: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -195,7 +198,8 @@ def progress(
         running=running,
         failed=tuple(_failed(layout, trial, i < _TAILS_READ) for i, trial in enumerate(failed)),
         excluded=_excluded(history),
-        unreadable=_unreadable(history),
+        unreadable=_by_trial(history, attrgetter("corrupt_lines")),
+        left_out=_by_trial(history, attrgetter("left_out")),
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
         notes=history.plans[-1].notes if history.plans else (),
         next=_next_command(phase, handle or name),
@@ -268,8 +272,8 @@ def _failed(layout: StudyLayout, trial: Trial, may_read: bool) -> FailedTrial:
     return FailedTrial(trial.number, len(trial.attempts), reason, lines, culprit.log, trial.infeasible)
 
 
-def _unreadable(history: History) -> dict[int, int]:
-    counts = {trial.number: sum(attempt.corrupt_lines for attempt in trial.attempts) for trial in history.trials}
+def _by_trial(history: History, count_of: Callable[[Attempt], int]) -> dict[int, int]:
+    counts = {trial.number: sum(map(count_of, trial.attempts)) for trial in history.trials}
     return {number: count for number, count in counts.items() if count}
 
 

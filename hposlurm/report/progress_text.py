@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hposlurm.records.history import History, best
+from hposlurm.records.thinning import MOST_METRICS
 from hposlurm.report.budget import budget_text
 from hposlurm.report.numbers import duration, shorten, shown
 from hposlurm.report.printable import printable
@@ -115,6 +116,9 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; the next step retries")
     if view.unreadable:
         yield "damaged", Text(_damage(view.unreadable), style="yellow")
+    if view.left_out:
+        who = f"trial {_numbers(view.left_out)} reported more than {MOST_METRICS:,} metrics"
+        yield "note", Text(f"{who}; values of the others are only in its journal")
 
 
 def _queue(view: Progress) -> str:
@@ -132,9 +136,12 @@ def _queue(view: Progress) -> str:
 
 def _damage(unreadable: Mapping[int, int]) -> str:
     lines = sum(unreadable.values())
-    trials = ", ".join(map(str, list(unreadable)[:_DAMAGED_SHOWN])) + ("…" if len(unreadable) > _DAMAGED_SHOWN else "")
     what = "1 line of the journals is" if lines == 1 else f"{lines} lines of the journals are"
-    return f"{what} unreadable and left out (trial {trials})"
+    return f"{what} unreadable and left out (trial {_numbers(unreadable)})"
+
+
+def _numbers(trials: Collection[int]) -> str:
+    return ", ".join(map(str, list(trials)[:_DAMAGED_SHOWN])) + ("…" if len(trials) > _DAMAGED_SHOWN else "")
 
 
 def _counts(view: Progress) -> str:

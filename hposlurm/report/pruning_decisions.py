@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,7 @@ def _curve(layout: StudyLayout, number: int, objectives: tuple[Objective, ...]) 
     return curve
 
 
-def _records(layout: StudyLayout, number: int, attempt: int) -> tuple[Mapping[str, Any], ...]:
-    try:
-        return journal.read(layout.trial(number).journal(attempt)).records
-    except OSError:
-        return ()
+def _records(layout: StudyLayout, number: int, attempt: int) -> Iterator[Mapping[str, Any]]:
+    with contextlib.suppress(OSError):
+        for block in journal.blocks(layout.trial(number).journal(attempt)):
+            yield from journal.records_in(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hposlurm.decisions import needed_of
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.tables import StudyResults
@@ -38,4 +39,4 @@ def read_records(layout: StudyLayout, spec: StudySpec | None = None) -> StudyRec
     from hposlurm.spec.frozen import frozen_spec
 
     spec = frozen_spec(layout) if spec is None else spec
-    return StudyRecords(layout, spec, read_history(layout))
+    return StudyRecords(layout, spec, read_history(layout, needed=needed_of(spec)))

@@ -22,6 +22,8 @@ FIRST = ("trial", "state", "wave", "attempts", "step")
 LAST = ("runtime", "gpu_hours", "node", "reason")
 _PEAKS = ("peak_host_gb", "peak_gpu_gb")  # placed before the node
 _QUOTED = 100  # characters; enough to recognise a line of output in the reason that quotes it
+# A spreadsheet with more columns serves nobody, and each of them costs a cell in every row. study.db has all metrics.
+MOST_METRIC_COLUMNS = 200
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -38,6 +40,8 @@ class Columns:
     #: The memory columns. A metric of the same name is included in them, unless a parameter or an objective has the
     #: name.
     peaks: tuple[str, ...] = ()
+    #: How many metrics have no column, because there are too many.
+    left_out: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,14 +51,18 @@ class Columns:
 
 
 def columns(histories: Sequence[History]) -> Columns:
-    """Returns the columns for one table: parameters as first seen, objectives, other metrics as first seen."""
+    """Returns the columns for one table: parameters as first seen, objectives, other metrics as first seen.
+
+    Of very many metrics only the first ones have a column.
+    """
     taken = set(_RESERVED)
     params = _named((name for h in histories for t in h.trials for name in t.params), "param", taken)
     objectives = [name for history in histories for name in history.objectives]
     seen = (name for history in histories for trial in history.trials for name in latest_metrics(trial.attempts))
-    metrics = _named((*objectives, *seen), "metric", taken)
+    known = tuple(dict.fromkeys((*objectives, *seen)))
+    metrics = _named(known[: max(MOST_METRIC_COLUMNS, len(objectives))], "metric", taken)
     own = {*params.values(), *(metrics[name] for name in objectives)}
-    return Columns(params, metrics, tuple(name for name in _PEAKS if name not in own))
+    return Columns(params, metrics, tuple(name for name in _PEAKS if name not in own), len(known) - len(metrics))
 
 
 def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]:

@@ -40,6 +40,8 @@ class Table:
     objectives: tuple[str, ...] = ()
     #: the columns of all other metrics
     metrics: tuple[str, ...] = ()
+    #: how many metrics have no column, because there are too many
+    left_out: int = 0
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -73,6 +75,7 @@ def collect(studies: Sequence[StudyResults]) -> Table:
         params=tuple(names.params.values()),
         objectives=tuple(goals),
         metrics=tuple(column for column in names.metrics.values() if column not in {*goals, *names.peaks}),
+        left_out=names.left_out,
     )
 
 

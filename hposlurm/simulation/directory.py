@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ArrayJob
+from hposlurm.decisions import needed_of
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.planner import create
 from hposlurm.publish import Published, publish_files
@@ -88,7 +89,9 @@ def write_study(found: Simulated, warm: WarmStart) -> Figures:
         _write_waves(beside, found.history)
         _write_trials(beside, found.history, found.journals)
         # the database needs the offsets up to which the journals were read: only a history read from files has them
-        if failures := publish_files(Published(beside, found.spec, read_history(beside, use_database=False))):
+        if failures := publish_files(
+            Published(beside, found.spec, read_history(beside, use_database=False, needed=needed_of(found.spec)))
+        ):
             raise StudyError("; ".join(failures))
         if root.exists():
             raise RequestError(f"{root} exists already")

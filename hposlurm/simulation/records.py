@@ -10,6 +10,7 @@ from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
+from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.trial import Attempt, Trial
 
@@ -19,7 +20,9 @@ Record = Mapping[str, Any]
 class SimulatedRecords:
     """The content of a study's files. `history()` returns what `read_history` would read from them."""
 
-    def __init__(self, *, keep_journals: bool = True) -> None:
+    def __init__(self, needed: Needed = NOTHING, *, keep_journals: bool = True) -> None:
+        """`needed` is what `read_history` takes; `keep_journals` is for a study that is written afterwards."""
+        self._needed = needed
         self.plans: list[WavePlan] = []
         self.journals: dict[tuple[int, int], list[Record]] | None = {} if keep_journals else None
         self._trials: list[Trial] = []
@@ -70,7 +73,7 @@ class SimulatedRecords:
         for (trial, number), records in self._unfolded.items():
             attempts = self._attempts.get(trial, ())
             known = attempts[number] if number < len(attempts) else unread(number)
-            folded = fold(known, records)
+            folded = fold(known, records, needed=self._needed)
             self._attempts[trial] = (*attempts[:number], folded, *attempts[number + 1 :])
             self._changed.add(trial)
         self._unfolded.clear()
@@ -81,7 +84,7 @@ class SimulatedRecords:
             else:
                 self._trials.append(folded_trial)
         self._changed.clear()
-        return History(tuple(self.plans), tuple(self._trials), MappingProxyType(self._attempts))
+        return History(tuple(self.plans), tuple(self._trials), MappingProxyType(self._attempts), self._needed)
 
     def _fold(self, number: int) -> Trial:
         last = self.plans[-1]

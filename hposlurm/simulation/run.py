@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm.backend import ElementState
-from hposlurm.decisions import DecisionMemory, mode_of, waves_in_flight
+from hposlurm.decisions import DecisionMemory, mode_of, needed_of, waves_in_flight
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import settle
 from hposlurm.records.assignment import Settlement
@@ -60,7 +60,7 @@ def simulate(
     layout = layout or StudyLayout(Path("/simulated") / spec.name)
     mode = mode or mode_of(spec).name
     cluster = cluster or Cluster()
-    records = SimulatedRecords(keep_journals=keep_journals)
+    records = SimulatedRecords(needed_of(spec), keep_journals=keep_journals)
     until = float("inf") if until_s is None else begin + until_s
     # the planner sees these modes: with refill every assignment is a separate wave, planned once a slot is free for it
     seen = "overlap" if mode == "overlap" else "barrier"

@@ -15,7 +15,7 @@ from hposlurm.records import journal
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.files import create_once, from_json, to_json
-from hposlurm.records.fold import fold, unread
+from hposlurm.records.fold import read_on, unread
 from hposlurm.records.layout import TrialLayout
 from hposlurm.records.retries import no_progress
 from hposlurm.records.trial_state import bury
@@ -75,7 +75,7 @@ def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
     None if the stage is still to be run.
     """
     for number in layout.attempts():
-        attempt = fold(unread(number), journal.read(layout.journal(number)).records)
+        attempt = read_on(layout.journal(number), unread(number))
         is_done = attempt.outcome is Outcome.COMPLETE and attempt.stage >= stage
         if is_done or attempt.outcome is Outcome.PRUNED:
             return number
@@ -88,7 +88,7 @@ def hopeless(layout: TrialLayout, wave: int) -> str | None:
     Slurm requeues a job for ever, with no planner in between.
     """
     numbers = layout.attempts()
-    attempts = [fold(unread(number), journal.read(layout.journal(number)).records) for number in numbers]
+    attempts = [read_on(layout.journal(number), unread(number)) for number in numbers]
     ended = bury((*attempts, unread(max(numbers, default=-1) + 1)))[
         :-1
     ]  # this worker follows, so all of them have ended
@@ -99,12 +99,8 @@ def hopeless(layout: TrialLayout, wave: int) -> str | None:
 
 def announced_checkpoints(layout: TrialLayout) -> list[str]:
     """Returns the names of the checkpoints that earlier attempts of the trial reported."""
-    return [
-        Path(str(record.get("path"))).name
-        for attempt in layout.attempts()
-        for record in journal.read(layout.journal(attempt)).records
-        if record.get("kind") == "checkpoint"
-    ]
+    attempts = (read_on(layout.journal(number), unread(number)) for number in layout.attempts())
+    return [Path(path).name for attempt in attempts for _, path in attempt.checkpoints]
 
 
 def claim_attempt(layout: TrialLayout) -> tuple[int, int]:

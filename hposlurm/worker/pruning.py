@@ -52,23 +52,28 @@ class OtherTrials:
         offsets = self._offsets.setdefault(trial.number, {})
         curve = self.curves.setdefault(trial.number, Curve(self._rule.objectives))
         for attempt in sorted({*offsets, *trial.attempts()}):
+            offset = offsets.setdefault(attempt, 0)
             try:
-                tail = journal.read(trial.journal(attempt), offsets.get(attempt, 0))
+                for block in journal.blocks(trial.journal(attempt), offset):
+                    self._take(trial.number, curve, block)
+                    offsets[attempt] += len(block)
             except OSError:
                 return
-            offsets[attempt] = tail.offset
-            for record in tail.records:
-                curve.take(record)
-                if record.get("kind") == "end" and record.get("outcome") in _FOR_GOOD:
-                    self._ended.add(trial.number)
+
+    def _take(self, trial: int, curve: Curve, block: bytes) -> None:
+        for record in journal.records_in(block):
+            curve.take(record)
+            if record.get("kind") == "end" and record.get("outcome") in _FOR_GOOD:
+                self._ended.add(trial)
 
 
 def past(rule: StopRule, trial: TrialLayout, before: int) -> Decider:
     """Returns a decider that knows the records of the trial's attempts before `before`. Raises OSError."""
     decider = Decider(rule, trial.number)
     for attempt in trial.attempts():
-        for record in journal.read(trial.journal(attempt)).records if attempt < before else ():
-            decider.take(record)
+        for block in journal.blocks(trial.journal(attempt)) if attempt < before else ():
+            for record in journal.records_in(block):
+                decider.take(record)
     return decider
 
 

@@ -14,9 +14,9 @@ import time
 from bisect import bisect_right
 
 from hposlurm.errors import StudyError
-from hposlurm.records import journal, refill_pool
+from hposlurm.records import refill_pool
 from hposlurm.records.assignment import Assignment
-from hposlurm.records.fold import fold, unread
+from hposlurm.records.fold import read_on, unread
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.refill_pool import Batch
@@ -93,7 +93,7 @@ def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
 def _is_done(study: StudyLayout, plan: WavePlan, element: int, assignment: Assignment) -> bool:
     """True if the element ran before and released the trial, which another element may have by now."""
     trial = study.trial(assignment.trial)
-    attempts = [fold(unread(n), journal.read(trial.journal(n)).records) for n in trial.attempts()]
+    attempts = [read_on(trial.journal(n), unread(n)) for n in trial.attempts()]
     mine = [i for i, attempt in enumerate(attempts) if (attempt.wave, attempt.index) == (plan.wave, element)]
     if not mine or not gives_back(attempts[: mine[-1] + 1]):
         return False

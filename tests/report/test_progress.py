@@ -382,6 +382,7 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
             "next",
             "simulated",
             "unpublished",
+            "left_out",
         ),
     ]
     assert data["counts"]["COMPLETE"] == 2

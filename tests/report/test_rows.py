@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hposlurm.records.history import History, read_history
+from hposlurm.report.progress import progress
+from hposlurm.report.progress_text import screen
+from hposlurm.report.records import read_records
 from hposlurm.report.rows import columns, result_row
 from tests.studies import BEGIN, add_wave, assignment, completed, end, failed, make_study, report, start, write_journal
 
@@ -111,3 +116,27 @@ def test_the_reason_says_what_does_not_fit(tmp_path: Path) -> None:
     history = read_history(layout)
     row = result_row(history.trial(0), columns([history]))
     assert (row["state"], row["reason"]) == ("FAIL", "infeasible: out of GPU memory: no room: bye")
+
+
+def test_of_very_many_metrics_only_the_first_have_a_column(tmp_path: Path) -> None:
+    """3,000 names in 3,000 rows would be nine million cells."""
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    steps = [report(step, **{f"m{step}": 1.0}) for step in range(900)]
+    write_journal(layout, 0, [start(0), *steps, report(900, eval_loss=2.0), end("complete", metrics={})])
+    history = read_history(layout)
+    names = columns([history])
+    row = result_row(history.trial(0), names)
+    assert (len(names.metrics), names.left_out) == (200, 701)
+    assert (row["eval_loss"], row["m0"], "m300" in row) == (2.0, 1.0, False)
+
+
+def test_who_reports_too_many_metrics_is_said(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, [0])
+    write_journal(layout, 0, [start(0), *(report(step, **{f"m{step}": 1.0}) for step in range(1100))])
+    view = progress(read_records(layout), now=BEGIN)
+    assert view.left_out == {0: 100}
+    console = Console(width=80, file=io.StringIO())
+    console.print(screen(view))
+    assert "note       trial 0 reported more than 1,000 metrics" in console.file.getvalue()
