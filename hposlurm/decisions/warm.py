@@ -37,10 +37,14 @@ class Taken:
     left_out: Mapping[str, int] = field(default_factory=dict)
     #: how many of the taken trials have a parameter that this study does not have, by its name
     unknown: Mapping[str, int] = field(default_factory=dict)
+    #: how a table had to be read, if not as usual, for people
+    read_as: str = ""
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-        text = f"{self.taken} of {self.found} trials of {self.source}{f' (left out: {reasons})' if reasons else ''}"
+        remarks = [self.read_as, f"left out: {reasons}" if reasons else ""]
+        remark = f" ({'; '.join(filter(None, remarks))})" if any(remarks) else ""
+        text = f"{self.taken} of {self.found} trials of {self.source}{remark}"
         names = ", ".join(self.unknown)
         return f"{text}; this study has no {names}, so their values of it were left out" if names else text
 
@@ -93,11 +97,13 @@ def _read(path: Path) -> WarmStart:
 
 
 def _from_source(layout: StudyLayout, spec: StudySpec, entry: Source, where: str) -> tuple[list[Observation], Taken]:
+    read_as = ""
     if entry.study is not None:
         found, left_out = read_study(_study(layout, entry.study, where), spec.objectives)
     else:
         path = _existing(Path(entry.place), layout.root.parent)
-        found, left_out = read_csv(path, f"{where}.csv", spec.space, spec.objectives)
+        table = read_csv(path, f"{where}.csv", spec.space, spec.objectives, entry.columns)
+        found, left_out, read_as = table
     total = len(found) + left_out.total()
     fitting: list[tuple[Observation, list[str]]] = []
     for trial in found:
@@ -113,7 +119,9 @@ def _from_source(layout: StudyLayout, spec: StudySpec, entry: Source, where: str
             left_out[f"not among the best {entry.best}"] += len(fitting) - len(best)
         fitting = [pair for pair in fitting if pair[0].number in best]
     unknown = Counter(name for _, names in fitting for name in names)
-    return [trial for trial, _ in fitting], Taken(entry.place, total, len(fitting), dict(left_out), dict(unknown))
+    return [trial for trial, _ in fitting], Taken(
+        entry.place, total, len(fitting), dict(left_out), dict(unknown), read_as
+    )
 
 
 def _best(found: Sequence[Observation], most: int, spec: StudySpec) -> set[int]:

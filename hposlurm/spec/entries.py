@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hposlurm.spec.fields import PositiveWhole, Section, Text, complaint, control_character, quoted, single_value
@@ -80,8 +80,10 @@ class Source(Section):
 
     #: the directory of a study
     study: Text | None = None
-    #: a table as `collect -o` writes it
+    #: a table of results as `collect -o`, W&B, MLflow, Optuna or Ray write it
     csv: Text | None = None
+    #: the columns of the table with other names: {an objective or parameter of this study: its column}
+    columns: dict[Text, Text] = Field(default={})
     #: the number of best trials to take; None: all trials
     best: PositiveWhole | None = None
 
@@ -89,6 +91,8 @@ class Source(Section):
     def _one_of_both(self) -> Source:
         if (self.study is None) == (self.csv is None):
             raise complaint("must name either a study or a csv, such as {study: ../older, best: 20}")
+        if self.columns and self.csv is None:
+            raise complaint("columns are for a csv; a study's own names are known")
         return self
 
     @property

@@ -167,7 +167,7 @@ def test_a_tables_rows_are_read_by_the_names_of_columns(tmp_path: Path) -> None:
     ]
     warm = taken(tmp_path, table(tmp_path, "\n".join(rows)))
     assert [(dict(trial.params), trial.values) for trial in warm.trials] == [({"bs": 2, "lr": 0.1}, (0.5,))]
-    assert warm.sources[0].left_out == {"not completed": 1, "without eval_loss": 1}
+    assert warm.sources[0].left_out == {"fail": 1, "without eval_loss": 1}
 
 
 def test_choices_of_a_table_match_the_space_in_any_notation(tmp_path: Path) -> None:
