@@ -15,8 +15,11 @@ from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome
 #: How many interruptions in a row without progress end a trial. Generous, since a preemption is not the trial's fault,
 #: but finite, so that the study ends.
 INTERRUPTIONS = 10
+#: The same, with attempts that had no time for a first step.
+MOST_INTERRUPTIONS = 100
 
-_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")  # takes quadratic time
+_LONGEST_NAME = 255
 # Exit statuses after SIGKILL. The kernel may have killed the process for its memory: only the job's state shows that.
 _KILLED = (-9, 137)
 
@@ -78,33 +81,47 @@ def reached(attempts: Sequence[Attempt]) -> int | None:
 def no_progress(attempts: Sequence[Attempt]) -> EndCause | None:
     """Returns why the trial gets no other attempt although it may have retries left; None while it may get one.
 
-    Either two failures ended at the same step in the same way (reaching the time limit counts as the same at any step),
-    or INTERRUPTIONS attempts in a row were interrupted without progress.
+    Either two attempts used up the time limit of the job, or INTERRUPTIONS attempts in a row were interrupted, without
+    progress. An attempt that had no time for a first step proves nothing; only MOST_INTERRUPTIONS of them in a row do.
+    Other failures never end a trial early: `trial.retries` says how many are allowed.
     """
     reach = _Reach()
-    interruptions = 0
-    failure: Attempt | None = None
+    interruptions, fruitless = 0, 0
+    limit: Attempt | None = None
+    needed_s = _first_step_s(attempts)
     for attempt in attempts:
         if reach.extend(attempt):
-            interruptions, failure = 0, None
+            interruptions, fruitless, limit = 0, 0, None
         if attempt.outcome is Outcome.INTERRUPTED and attempt.job_state is not JobState.CANCELLED:
-            interruptions += 1
-            if interruptions >= INTERRUPTIONS:
-                return EndCause(Cause.NO_PROGRESS, step=reach.step, count=interruptions, attempts=(attempt.number,))
-        if attempt.outcome is Outcome.FAIL:
-            if failure is not None and _is_same(failure, attempt, reach):
-                return EndCause(Cause.NO_PROGRESS, step=reach.step, attempts=(failure.number, attempt.number))
-            failure = attempt
+            fruitless += 1
+            interruptions += _had_time(attempt, needed_s)
+            if interruptions >= INTERRUPTIONS or fruitless >= MOST_INTERRUPTIONS:
+                return EndCause(Cause.NO_PROGRESS, step=reach.step, count=fruitless, attempts=(attempt.number,))
+        if attempt.outcome is Outcome.FAIL and ended_by(attempt, Cause.TIME_LIMIT):
+            if limit is not None:
+                return EndCause(Cause.NO_PROGRESS, step=reach.step, attempts=(limit.number, attempt.number))
+            limit = attempt
     return None
 
 
-def _is_same(one: Attempt, other: Attempt, reach: _Reach) -> bool:
-    if ended_by(one, Cause.TIME_LIMIT) and ended_by(other, Cause.TIME_LIMIT):
+def _first_step_s(attempts: Sequence[Attempt]) -> float | None:
+    """Returns the shortest time after which an attempt made its first report; None if none has reported."""
+    times = [report.time - a.started_at for a in attempts if a.started_at for report in a.reports[:1]]
+    return min(times, default=None)
+
+
+def _had_time(attempt: Attempt, needed_s: float | None) -> bool:
+    """True unless the attempt is known to have lived for less than `needed_s`."""
+    if needed_s is None or attempt.reports:
         return True
-    return reach.step is not None and one.cause is not None and one.cause == other.cause
+    if attempt.elapsed_s is not None:
+        return attempt.elapsed_s >= needed_s
+    # one that left no record of its end may have lived long
+    is_known = attempt.ended_at is not None and not ended_by(attempt, Cause.REPLACED)
+    return not is_known or attempt.ended_at - attempt.started_at >= needed_s  # type: ignore[operator]
 
 
 def _number(path: str) -> int:
     """Returns 37 for "checkpoint-37"; -1 if the name has no number."""
-    found = _LAST_NUMBER.search(PurePath(path).name)
+    found = _LAST_NUMBER.search(PurePath(path).name[-_LONGEST_NAME:])
     return int(found.group(1)) if found else -1

@@ -268,13 +268,23 @@ def test_what_does_not_fit_fails_for_good_with_its_reason() -> None:
     assert (complete.state, complete.infeasible) == (TrialState.COMPLETE, False)
 
 
-def test_the_same_step_twice_ends_the_retries_and_says_so() -> None:
-    attempts = [[start(0, n), report(3, eval_loss=1.0), *failed(0, n)[1:]] for n in range(2)]
+def test_the_same_failure_at_the_same_step_is_retried_as_often_as_the_user_allows() -> None:
+    """Two SIGKILLs from outside, the second one 0.3 s after the start, ended a trial with 50 retries."""
+    first, *_ = attempts = [[start(0, n), report(3, eval_loss=1.0), *failed(0, n)[1:]] for n in range(3)]
+    assert trial_of(*attempts, retries=3).state is TrialState.WAITING
+    ended = trial_of(*attempts, retries=2)
+    assert (ended.state, ended.reason) == (TrialState.FAIL, "the command ended with exit status 1")
+    again = [start(0, 1, resumed_from="/c/3"), end("fail", first[0]["t"] + 0.3, exit_code=-9, reason="killed")]
+    assert trial_of(first, again, retries=50).state is TrialState.WAITING
+
+
+def test_the_time_limit_twice_at_the_same_step_ends_the_retries_and_says_so() -> None:
+    limit = {"cause": {"kind": "time_limit", "step": 3}, "reason": "time limit"}
+    attempts = [[start(0, n), report(3, eval_loss=1.0), end("fail", exit_code=1, **limit)] for n in range(2)]
     trial = trial_of(*attempts, retries=5)
-    assert trial.state is TrialState.FAIL
-    assert trial.reason == "no progress: attempts 0 and 1 both ended at step 3: the command ended with exit status 1"
-    assert trial.tail == ("Traceback", "ValueError: no")
-    assert trial_of(attempts[0], failed(0, 1, reason="something else"), retries=5).state is TrialState.WAITING
+    assert (trial.state, trial.reason) == (
+        *(TrialState.FAIL, "no progress: attempts 0 and 1 both ended at step 3: time limit"),
+    )
 
 
 def test_an_element_without_a_journal_tells_the_node_that_the_accounting_names() -> None:

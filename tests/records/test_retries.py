@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.old_causes import cause_of
-from hposlurm.records.retries import INTERRUPTIONS, makes_progress, no_progress, reached
-from hposlurm.trial import Attempt, JobState, Outcome, Report
+from hposlurm.records.retries import INTERRUPTIONS, MOST_INTERRUPTIONS, makes_progress, no_progress, reached
+from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome, Report
 
 LIMIT = "time limit: all of it"
 
@@ -74,13 +76,44 @@ def fail(number: int, reason: str = LIMIT, **more: object) -> Attempt:
         ([fail(0, steps=(3,)), fail(1, steps=(4,))], ""),
         ([fail(0, steps=(3,)), attempt(1), fail(2)], f"no progress: attempts 0 and 2 both ended at step 3: {LIMIT}"),
         ([fail(0, steps=(3,)), attempt(1, saved=((4, "c/4"),)), fail(2)], ""),
-        ([fail(0, "x", steps=(3,)), fail(1, "x")], "no progress: attempts 0 and 1 both ended at step 3: x"),
-        ([fail(0, "x"), fail(1, "x")], ""),  # a start that fails may be anybody's fault: trial.retries say how often
-        ([fail(0, "x", steps=(3,)), fail(1, "y", steps=(3,))], ""),
     ],
 )
-def test_the_same_step_twice_ends_the_retries(attempts: list[Attempt], reason: str) -> None:
+def test_the_time_limit_twice_at_the_same_step_ends_the_retries(attempts: list[Attempt], reason: str) -> None:
     assert said(attempts) == reason
+
+
+@pytest.mark.parametrize("reason", ["x", "command was killed by signal 9 (SIGKILL)"])
+def test_other_failures_are_left_to_the_retries_that_the_user_allows(reason: str) -> None:
+    """The second of two SIGKILLs from outside may come before the attempt has loaded its data."""
+    assert said([fail(0, reason, steps=(3,)), *(fail(n, reason) for n in range(1, 50))]) == ""
+
+
+def lived(number: int, seconds: float, *, steps: tuple[int, ...] = ()) -> Attempt:
+    """An interrupted attempt whose first report came after 60 s, if any."""
+    made = attempt(number, steps=steps)
+    reports = tuple(replace(report, time=61.0) for report in made.reports)
+    return replace(made, reports=reports, ended_at=1.0 + seconds)
+
+
+def test_an_attempt_without_the_time_for_a_step_proves_nothing() -> None:
+    first = lived(0, 90, steps=(1,))
+    assert said([first, *(lived(n, 30) for n in range(1, 3 * INTERRUPTIONS))]) == ""
+    assert said([first, *(lived(n, 61) for n in range(1, 1 + INTERRUPTIONS))]).startswith("no progress: 10 attempts")
+    settled = [replace(lived(n, 90), elapsed_s=20.0) for n in range(1, 1 + INTERRUPTIONS)]
+    assert said([first, *settled]) == ""  # the accounting knows better
+    assert said([first, *(replace(a, elapsed_s=70.0) for a in settled)]) != ""
+
+
+def test_attempts_of_unknown_length_count() -> None:
+    killed = [replace(lived(n, 0), cause=EndCause(Cause.REPLACED)) for n in range(1, 1 + INTERRUPTIONS)]
+    assert said([lived(0, 90, steps=(1,)), *killed]) != ""
+    assert said([lived(n, 1) for n in range(INTERRUPTIONS)]) != ""  # no step is known, so none is too short
+
+
+def test_even_attempts_without_time_come_to_an_end() -> None:
+    short = [lived(n, 1) for n in range(1, MOST_INTERRUPTIONS)]
+    assert said([lived(0, 90, steps=(1,)), *short[:-1]]) == ""
+    assert said([lived(0, 90, steps=(1,)), *short, lived(100, 1)]).startswith("no progress: 100 attempts")
 
 
 def test_interruptions_are_free_as_long_as_there_is_progress_now_and_then() -> None:
