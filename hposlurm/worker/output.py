@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hposlurm.worker.shell import ENDS_HERE
+
 _CHUNK = 4 * 2**20
 _WINDOW = 64 * 2**10  # how far back an explanation is searched for
 _TAIL_LINES, _TAIL_BYTES, _TAIL_LINE = 20, 4096, 500
@@ -57,7 +59,10 @@ class GrowingFile:
 
 
 def last_lines(path: Path, offset: int = 0) -> list[str]:
-    """Returns the last printable lines after byte `offset`, at most 64 KiB; [] if the file cannot be read."""
+    """Returns the last printable lines of the command after byte `offset`, at most 64 KiB.
+
+    [] if the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -68,7 +73,7 @@ def last_lines(path: Path, offset: int = 0) -> list[str]:
     # of a progress bar, which returns to the line's start, what a terminal would show last
     shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     clean = (_CONTROLS.sub("", _ESCAPES.sub("", line)).rstrip() for line in shown)
-    return [line for line in clean if line]
+    return [line for line in clean if line and not line.startswith(ENDS_HERE)]
 
 
 def tail(lines: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from hposlurm.worker import shell
 from hposlurm.worker.inbox import held, shield
 
 MARKER = "HPOSLURM_METRICS_FILE"
@@ -33,7 +34,7 @@ class Command:
         _adopt_orphans()
         with held():
             self._process = subprocess.Popen(
-                [_shell(), "-c", line],
+                shell.words(line),
                 cwd=workdir,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -91,11 +92,6 @@ def _environment(pid: int) -> list[bytes]:
             return file.read().split(b"\0")
     except OSError:
         return []
-
-
-def _shell() -> str:
-    has_bash = any(os.access(os.path.join(folder, "bash"), os.X_OK) for folder in os.get_exec_path())  # noqa: PTH118
-    return "bash" if has_bash else "sh"
 
 
 def _adopt_orphans() -> None:
