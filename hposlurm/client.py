@@ -4,10 +4,12 @@
 
     epochs = client.max_resource() or 5              # the length of the learning-rate schedule
     done = load(client.resume_from())                # the checkpoint's epoch; 0 without a checkpoint
-    for epoch in range(done + 1, (client.max_step() or epochs) + 1):
-        train_one_epoch()
-        if folder := client.checkpoint_dir():
-            client.report_checkpoint(epoch, save(folder / f"epoch-{epoch}"))
+    is_cut_off = done > client.from_step()           # perhaps in the evaluation: it is repeated
+    for epoch in range(done + (not is_cut_off), (client.max_step() or epochs) + 1):
+        if epoch > done:
+            train_one_epoch()
+            if folder := client.checkpoint_dir():
+                client.report_checkpoint(epoch, save(folder / f"epoch-{epoch}"))
         client.report(epoch, eval_loss=evaluate())
         if client.should_stop():
             break
@@ -21,7 +23,8 @@ by hand. The search never blocks or ends the training: a report is one write to 
 loses only the report.
 
 Write checkpoints into checkpoint_dir(), each with its own name that ends in its step. In a later attempt, resume_from()
-returns the newest one that was reported.
+returns the newest one that was reported. What earlier attempts reported up to it counts: an attempt that has nothing
+left to train, and reports nothing, completes the trial.
 
 A script in another language uses environment variables and files:
 
@@ -111,9 +114,10 @@ def report_checkpoint(step: SupportsIndex | float, path: str | os.PathLike[str])
 def should_stop() -> bool:
     """True if the training should save and exit now; False outside a study.
 
-    The reason is a request by the study, or that this process has reported max_step(). Ranks may see it at different
-    times: let them agree (an all-reduced maximum) before a collective save. A trial that exits before max_step() after
-    True was returned counts as interrupted, not as complete, and continues later.
+    The reason is a request by the study, or that max_step() is reported: by this process, or by an earlier attempt
+    before the checkpoint. Ranks may see it at different times: let them agree (an all-reduced maximum) before a
+    collective save. A trial that exits before max_step() after True was returned counts as interrupted, not as
+    complete, and continues later.
     """
     request = os.environ.get("HPOSLURM_REQUEST_FILE")
     if not request:
@@ -175,8 +179,9 @@ def _whole(step: SupportsIndex | float) -> int:
 
 
 def _has_arrived() -> bool:
-    last = max_step()
-    return last is not None and "step" in _reported and _reported["step"] >= last
+    last, earlier = max_step(), _integer("HPOSLURM_REPORTED_STEP")
+    reported = [step for step in (_reported.get("step"), earlier) if step is not None]
+    return last is not None and bool(reported) and max(reported) >= last
 
 
 def _shown(value: float | str) -> str:

@@ -91,6 +91,17 @@ def test_a_process_that_has_reported_the_last_step_should_stop_and_is_not_interr
     assert {"stopping": True} not in lines(metrics_file)
 
 
+@pytest.mark.usefixtures("metrics_file")
+@pytest.mark.parametrize(("earlier", "stops"), [("", False), ("1", False), ("2", True)])
+def test_a_process_that_resumes_where_the_last_step_was_reported_should_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: str, stops: bool
+) -> None:
+    monkeypatch.setenv("HPOSLURM_REQUEST_FILE", str(tmp_path / "request"))
+    monkeypatch.setenv("HPOSLURM_MAX_STEP", "2")
+    monkeypatch.setenv("HPOSLURM_REPORTED_STEP", earlier)
+    assert client.should_stop() is stops
+
+
 def test_reports_are_lines_that_json_can_hold(metrics_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     client.report(1, eval_loss=2.5, broken=float("inf"))
     client.report(step=2.0, eval_loss="garbage")

@@ -14,6 +14,7 @@ from squad import IGNORED, Encoded
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.trainer_callback import ExportableState
 
 from hposlurm.integrations.transformers import HposlurmCallback
 
@@ -132,26 +133,47 @@ class SquadTrainer(Trainer):
         return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-class Clock(TrainerCallback):
-    """Measures the seconds since the training began, and the training speed without evaluations."""
+class Clock(TrainerCallback, ExportableState):
+    """Measures the seconds of the training, and its speed without evaluations.
+
+    Both are part of the checkpoint: a run that resumes continues them, as the last evaluation may be all that is left.
+    """
 
     def __init__(self) -> None:
         self.began = self.resumed = time.monotonic()
-        self.epoch = 0.0
+        self.epoch = self.here = 0.0
+        self.before = 0.0  # seconds of earlier runs, up to the checkpoint
+        self.pace = 0.0  # epochs per second when the checkpoint was saved
 
     def on_train_begin(self, _: TrainingArguments, state: TrainerState, *__: Any, **___: Any) -> None:
         self.began = self.resumed = time.monotonic()
-        self.epoch = state.epoch or 0.0
+        self.epoch = self.here = state.epoch or 0.0
+        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
+        for name, value in (saved["attributes"] if saved else {}).items():
+            setattr(self, name, value)
+
+    def on_step_end(self, _: TrainingArguments, state: TrainerState, *__: Any, **___: Any) -> None:
+        self.here = state.epoch or 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the checkpoint keeps."""
+        return {"args": {}, "attributes": {"before": self.seconds(), "pace": self._pace(self.here)}}
 
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        return self.before + time.monotonic() - self.began
 
     def speed(self, state: TrainerState, samples: int) -> float:
         """Returns samples per second of all ranks since the last evaluation; `samples` is the size of an epoch."""
-        return samples * ((state.epoch or 0.0) - self.epoch) / max(time.monotonic() - self.resumed, 1e-9)
+        return samples * self._pace(state.epoch or 0.0)
+
+    def _pace(self, epoch: float) -> float:
+        """Returns epochs per second since the last evaluation; before the first step the checkpoint's."""
+        trained = epoch - self.epoch
+        return trained / max(time.monotonic() - self.resumed, 1e-9) if trained > 0 else self.pace
 
     def resume(self, state: TrainerState) -> None:
         """Restarts the measurement of speed after an evaluation."""
+        self.pace = self._pace(state.epoch or 0.0)
         self.resumed, self.epoch = time.monotonic(), state.epoch or 0.0
 
 

@@ -41,9 +41,9 @@ class RunningTrial:
     job_id: str
     #: the queue's state of its job; None if the queue was not queried
     job_state: JobState | None
-    #: seconds by this machine's clock
+    #: seconds of this attempt by this machine's clock
     running_s: float
-    #: the last reported step
+    #: the last reported step, by an earlier attempt where this one resumed and has not reported yet
     step: int | None
     metrics: Mapping[str, float | str]
 
@@ -225,7 +225,7 @@ def eta(history: History, total: int | None, now: float) -> float | None:
     if not runtimes or not active or total is None:
         return None
     mean = sum(runtimes) / len(runtimes)
-    begun = [max(0.0, mean - (now - trial.attempts[-1].started_at)) for trial in active]
+    begun = [max(0.0, mean - (trial.runtime_s or 0.0) - (now - trial.attempts[-1].started_at)) for trial in active]
     finished = sum(trial.state.is_finished for trial in history.trials)
     waiting = max(0, total - finished - len(active))
     return max((sum(begun) + waiting * mean) / len(active), *begun)
@@ -258,9 +258,11 @@ def best_trial(history: History, objectives: Sequence[Objective], limits: Limits
 def _running(trial: Trial, now: float, states: Mapping[str, JobState]) -> RunningTrial:
     attempt = trial.attempts[-1]
     running_s = max(0.0, now - attempt.started_at) if attempt.started_at else 0.0
-    step = attempt.reports[-1].step if attempt.reports else None
+    # one that resumed has what earlier attempts reported, and reports it no more
+    known = [a for a in trial.attempts if a.reports] if attempt.resumed_from else [attempt]
+    step = known[-1].reports[-1].step if known and known[-1].reports else None
     state = states.get(attempt.job_id)
-    metrics = latest_metrics([attempt])
+    metrics = latest_metrics(known)
     return RunningTrial(trial.number, attempt.number, attempt.host, attempt.job_id, state, running_s, step, metrics)
 
 

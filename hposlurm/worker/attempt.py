@@ -54,7 +54,9 @@ class AttemptRun:
         self._environ = environ
         self._request = place.study.trial(place.assignment.trial).request
         self._extensions: Path | None = None
-        self._ledger = metrics.Ledger()
+        self._ledger = metrics.Ledger(last=dict(place.earlier.last))
+        if pattern is not None:
+            pattern.resume(place.earlier.counts)
         self._reports = output.GrowingFile(place.metrics_file)
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n", longest=_LONGEST_OUTPUT_LINE)
         self._killed_after_s: float | None = None
@@ -199,6 +201,7 @@ class AttemptRun:
             asked=patience.asked,
             killed_after_s=self._killed_after_s,
             is_stopping=self._ledger.is_stopping,
+            has_reported=self._ledger.has_reported,
             timed_out_s=patience.timeout_s if patience.timed_out else None,
             unreadable=self._ledger.unreadable,
             memory=self._memory_reason,
@@ -207,8 +210,9 @@ class AttemptRun:
         plan, assignment = self._place.plan, self._place.assignment
         words = output.last_lines(self._log, self._log_start) if exit_code else []
         no_room = out_of_gpu_memory(words, self._place.scratch) if exit_code else ""
-        exception, last, to_step = output.exception(words), self._ledger.last, assignment.to_step
-        outcome, cause = judge(ending, plan.objectives, last, to_step, exception, no_room)
+        is_begun = self._ledger.has_reported or self._place.earlier.has_begun
+        exception, last = output.exception(words), self._ledger.last if is_begun else {}
+        outcome, cause = judge(ending, plan.objectives, last, assignment.to_step, exception, no_room)
         return self._end(outcome, cause, exit_code, patience)
 
     def _end(

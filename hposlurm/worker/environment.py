@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.trial import param_text
+from hposlurm.worker.earlier import Earlier
 from hposlurm.worker.environment_leaks import is_leak
 from hposlurm.worker.facts import Facts
 from hposlurm.worker.gpumemory import error_file
@@ -27,6 +28,7 @@ class Place:
     facts: Facts
     resumed_from: str | None
     scratch: Path
+    earlier: Earlier = field(default_factory=Earlier)
 
     @property
     def metrics_file(self) -> Path:
@@ -68,6 +70,7 @@ def _job(place: Place) -> dict[str, str]:
 def _trial(place: Place) -> dict[str, str]:
     assignment = place.assignment
     layout = place.study.trial(assignment.trial)
+    reported = place.earlier.step(place.plan.objectives)
     params = {f"HPOSLURM_PARAM_{name}": param_text(value) for name, value in assignment.params.items()}
     return {
         **params,
@@ -82,6 +85,7 @@ def _trial(place: Place) -> dict[str, str]:
         "HPOSLURM_REQUEST_FILE": str(layout.request),
         "HPOSLURM_CHECKPOINT_DIR": str(layout.checkpoints),
         "HPOSLURM_RESUME_FROM": place.resumed_from or "",
+        "HPOSLURM_REPORTED_STEP": "" if reported is None else str(reported),
         "HPOSLURM_FROM_STEP": str(assignment.from_step),
         "HPOSLURM_MAX_STEP": "" if assignment.to_step is None else str(assignment.to_step),
         "HPOSLURM_MAX_RESOURCE": "" if place.plan.max_resource is None else str(place.plan.max_resource),

@@ -19,7 +19,9 @@ _NO_STEP = 2**63  # databases keep 64 bits of an integer
 class Ledger:
     """The reports of the command so far, folded as they arrive."""
 
-    last: dict[str, tuple[int, float | str]] = field(default_factory=dict)  # metric → (step, value)
+    # metric → (step, value); begins with what earlier attempts reported up to the checkpoint
+    last: dict[str, tuple[int, float | str]] = field(default_factory=dict)
+    has_reported: bool = False  # this command did
     peak_gpu_gb: float | None = None
     peak_host_gb: float | None = None
     is_listening: bool = False  # the training code polls for a request
@@ -28,6 +30,7 @@ class Ledger:
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Folds one record of kind report."""
+        self.has_reported = True
         for name, value in record["metrics"].items():
             self.last[name] = (record["step"], value)
             if name == "peak_gpu_gb" and isinstance(value, float):
@@ -103,6 +106,10 @@ class Pattern:
         """Raises re.error if `pattern` is not a regular expression."""
         self._regex = re.compile(pattern)
         self._counts: Counter[str] = Counter()
+
+    def resume(self, counts: Mapping[str, int]) -> None:
+        """Continues the counts of an earlier attempt."""
+        self._counts.update(counts)
 
     def read(self, lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
         """Returns journal records of kind report; folds them into `ledger`."""

@@ -16,6 +16,7 @@ from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Cause, EndCause, Outcome
 from hposlurm.worker import binding, checkpoints, claim, scratch
 from hposlurm.worker.attempt import AttemptRun
+from hposlurm.worker.earlier import Earlier, earlier
 from hposlurm.worker.environment import Place
 from hposlurm.worker.facts import gather
 from hposlurm.worker.handover import hand_over, take_over
@@ -79,13 +80,14 @@ def _attempt(
     facts = gather(os.environ, plan.gpus, Path(plan.workdir))
     attempt, journal = claim.when_there_is_room(lambda: claim.claim_attempt(trial))
     hand_over(study, plan, assignment.trial, attempt)
-    over, resumed_from = None, None
+    over, resumed_from, before = None, None, Earlier()
     try:
         over = _stopped_before(study, plan, assignment, attempt)
         resumed_from = None if over else _resumed_from(study, assignment, attempt)
+        before = earlier(trial, assignment, attempt, resumed_from)
     except (OSError, StudyError) as error:
         over = Outcome.FAIL, EndCause(Cause.NOT_BEGUN, detail=str(error))
-    place = Place(study, plan, assignment, attempt, facts, resumed_from, node_local)
+    place = Place(study, plan, assignment, attempt, facts, resumed_from, node_local, before)
     log = claim.open_log(trial, attempt, os.environ.get("HPOSLURM_LOG"))
     recorder = Recorder(journal)
     _record_start(recorder, place, index, log[0])

@@ -23,6 +23,8 @@ class Ending:
     killed_after_s: float | None = None
     # True if the training code itself said that it leaves because it was asked
     is_stopping: bool = False
+    # True if it reported metrics; False if only earlier attempts did
+    has_reported: bool = True
     timed_out_s: float | None = None
     # Lines of its metrics file that were not reports
     unreadable: int = 0
@@ -42,6 +44,9 @@ def judge(
 ) -> tuple[Outcome, EndCause | None]:
     """Returns the outcome and its cause (None if complete as assigned) from the last (step, value) of each metric.
 
+    `last` has what earlier attempts reported up to the checkpoint, too: a command that had nothing left to train, and
+    therefore reports nothing, completes the trial.
+
     A command that was asked to leave and ends with status 0 and all its metrics is complete, unless it reported that it
     leaves because it was asked: a command that ignores requests may just have finished. A command that left for the
     memory guard has failed. That costs a retry, since another attempt may meet the same limit. A command that left for
@@ -59,7 +64,7 @@ def judge(
     problem = metrics_problem(objectives, last, ending.unreadable)
     if (ending.asked or ending.memory or ending.pruned) and code == 0 and not problem:
         has_arrived = to_step is not None and min(last[name][0] for name in objectives) >= to_step
-        is_own_end = not ending.is_stopping and (to_step is None or not ending.pruned)
+        is_own_end = ending.has_reported and not ending.is_stopping and (to_step is None or not ending.pruned)
         if has_arrived or is_own_end:
             return Outcome.COMPLETE, distance(objectives, last, to_step)
     if asked := ending.pruned or ending.asked:

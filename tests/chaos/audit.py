@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.study import LONG_STEPS, LONG_TRIAL, NAME, Study
+from tests.chaos.study import EVALUATION_EVERY, LONG_STEPS, LONG_TRIAL, NAME, Study
 from tests.chaos.trial import checksum
 
 # An attempt's own clock against the allocation's whole seconds
@@ -81,6 +81,8 @@ def _check_ends(verdict: Verdict, rows: list[dict[str, Any]], planned: dict[int,
         verdict.violations.append(f"{len(failed)} trials did not complete, {len(cancelled)} were cancelled")
     for row in rows:
         steps = LONG_STEPS if row["trial"] == LONG_TRIAL else row["steps"]
+        if row["trial"] % EVALUATION_EVERY == 1:  # its last report may be lost with the worker, and is not repeated
+            steps = max(steps - 1, row["step"])
         if row["state"] == "COMPLETE" and row["checksum"] != checksum(steps):
             verdict.violations.append(f"trial {row['trial']} lost or repeated a step: checksum {row['checksum']}")
 

@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = f"chaos-{int(time.time())}"  # accounts outlive the cluster: an earlier run's jobs are not this one's
 LONG_TRIAL = 3  # runs into its time limit
 LONG_STEPS = 220
+EVALUATION_EVERY, EVALUATION_S = 4, 8  # every so many trials one has a long final evaluation
 SIZE_MB = 96
 
 _STUDY = """\
@@ -31,6 +32,7 @@ trial:
   command: >-
     {python} {script} --x={{{{ x }}}}
     --steps {{% if trial == {long_trial} %}}{long_steps}{{% else %}}{{{{ steps }}}}{{% endif %}}
+    {{% if trial % {evaluation_every} == 1 %}}--evaluation {evaluation_s}{{% endif %}}
   retries: 30
 resources: {{gpus_per_node: 1, gpu_type: v100, mem_gb: 0.5, time: "00:01:00"}}
 slurm: {{partition: grace, planner: {{time: "00:10:00", mem_gb: 0.5}}}}
@@ -106,6 +108,8 @@ def create(directory: Path, conf: Path, trials: int, seed: int) -> Study:
     wrapper.chmod(0o755)
     study.set_sbatch("ok")
     values = {"python": sys.executable, "script": Path(__file__).with_name("trial.py"), "seed": seed, "trials": trials}
-    text = _STUDY.format(name=NAME, long_trial=LONG_TRIAL, long_steps=LONG_STEPS, **values)
+    habits = {"long_trial": LONG_TRIAL, "long_steps": LONG_STEPS}
+    habits |= {"evaluation_every": EVALUATION_EVERY, "evaluation_s": EVALUATION_S}
+    text = _STUDY.format(name=NAME, **habits, **values)
     (home / "study.yaml").write_text(text)
     return study

@@ -154,3 +154,38 @@ def test_a_trial_that_hangs_is_ended_and_goes_on_from_what_it_saved(shell, write
     assert row["eval_loss"] == pytest.approx(expected(8), abs=1e-9)
     directory = shell.cwd / "runs" / "hung" / "trials" / "00000"
     assert (directory / "trace").read_text().split("\n")[:-1] == [f"{int(step > 4)} {step}" for step in range(1, 9)]
+
+
+# What hposlurm.client documents, with a long evaluation at the end of the first attempt of each trial.
+FINAL_EVALUATION = """
+import os, sys, time
+from hposlurm import client
+
+done = int(client.resume_from().name.split("-")[1]) if client.resume_from() else 0
+for epoch in range(done + 1, 4):
+    folder = client.checkpoint_dir() / f"epoch-{epoch}"
+    folder.mkdir(exist_ok=True)
+    client.report(epoch, eval_loss=float(sys.argv[1]) + 1 / epoch)
+    client.report_checkpoint(epoch, folder)
+    if client.should_stop():
+        break
+if os.environ["HPOSLURM_ATTEMPT"] == "0":
+    time.sleep(1000)
+"""
+
+
+def test_trials_that_lose_their_workers_in_the_final_evaluation_complete_with_what_they_reported(
+    shell, write_study, wait_until
+):
+    (shell.cwd / "final.py").write_text(FINAL_EVALUATION)
+    trial = {"command": "python final.py {{ x }}", "retries": 1}
+    study = write_study("final", "", backend="local", budget={"n_trials": 2}, trial=trial)
+    process = start(shell, "launch", str(study))
+    journals = shell.cwd / "runs" / "final" / "trials"
+    wait_until(lambda: sum("epoch-3" in p.read_text() for p in journals.glob("*/attempt-0.jsonl")) == 2, 60)
+    for attempt in shell.starts("final"):
+        os.kill(attempt["pid"], signal.SIGKILL)
+    assert process.communicate(timeout=120)[1] is not None and process.returncode == 0
+    rows = shell.rows("final")
+    assert [(row["state"], row["attempts"], row["step"]) for row in rows] == [("COMPLETE", 2, 3)] * 2
+    assert [row["eval_loss"] for row in rows] == [pytest.approx(row["x"] + 1 / 3) for row in rows]

@@ -201,6 +201,10 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> N
     assert [report["step"] for report in resumed.reports] == [1, 2]
     assert resumed.reports[0]["metrics"]["eval_loss"] == whole.reports[0]["metrics"]["eval_loss"]
     assert resumed.weights == reference
+    state = json.loads((whole.checkpoints / "checkpoint-8" / "trainer_state.json").read_text())
+    first = resumed.reports[0]["metrics"]  # before its first step: what the checkpoint's run measured counts
+    assert first["runtime"] > state["stateful_callbacks"]["Clock"]["attributes"]["before"] > 0
+    assert first["samples_per_second"] > 0
 
 
 # ------------------------------------------------------------------------------------------------ evaluation

@@ -207,6 +207,26 @@ def test_the_estimate_is_the_mean_runtime_over_what_runs_at_a_time(tmp_path: Pat
     assert look(layout, total=3, now=BEGIN + 9999).eta_s == 0
 
 
+def test_the_estimate_counts_what_earlier_attempts_of_a_trial_took(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2), retries=1)
+    write_journal(layout, 0, completed(0, 1.0))
+    write_journal(layout, 1, [start(1, t=BEGIN), end("interrupted", BEGIN + 600)])
+    write_journal(layout, 1, [start(1, 1, t=BEGIN + 1000)], 1)
+    assert look(layout, total=2, now=BEGIN + 1900).eta_s == 3600 - 600 - 900
+
+
+def test_a_running_trial_that_resumed_shows_what_it_had_reported_before(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2), retries=1)
+    for number, checkpoint in ((0, "/c/step-4"), (1, None)):
+        write_journal(layout, number, [start(number), report(4, eval_loss=1.25), end("interrupted")])
+        write_journal(layout, number, [start(number, 1, resumed_from=checkpoint)], 1)
+    resumed, again = look(layout).running
+    assert (resumed.step, resumed.metrics) == (4, {"eval_loss": 1.25})
+    assert (again.step, again.metrics) == (None, {})
+
+
 def test_a_running_trial_shows_its_last_report_and_what_the_queue_says(tmp_path: Path) -> None:
     layout = make_study(tmp_path)
     add_wave(layout, range(2))

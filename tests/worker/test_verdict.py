@@ -30,6 +30,10 @@ def said(*seen: Any, **more: Any) -> tuple[Outcome, str]:
         (Ending(0, asked=TOLD, is_stopping=True), GOOD, 4, Outcome.INTERRUPTED),
         (Ending(0, asked=TOLD, is_stopping=True), GOOD, 3, Outcome.COMPLETE),
         (Ending(0, is_stopping=True), GOOD, None, Outcome.COMPLETE),
+        (Ending(0, has_reported=False), GOOD, None, Outcome.COMPLETE),  # earlier attempts had reported everything
+        (Ending(0, has_reported=False, asked=TOLD), GOOD, None, Outcome.INTERRUPTED),  # it may not have begun yet
+        (Ending(0, has_reported=False, asked=TOLD, is_stopping=True), GOOD, 3, Outcome.COMPLETE),
+        (Ending(1, has_reported=False), GOOD, None, Outcome.FAIL),
         (Ending(0, pruned=RUNG, is_stopping=True), GOOD, None, Outcome.PRUNED),
         (Ending(0, pruned=RUNG, is_stopping=True), GOOD, 3, Outcome.COMPLETE),  # it had arrived already
         (Ending(0, pruned=RUNG), GOOD, None, Outcome.COMPLETE),

@@ -163,6 +163,7 @@ def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> N
         "HPOSLURM_TRIAL_DIR": str(study.trial().root),
         "HPOSLURM_CHECKPOINT_DIR": str(study.trial().checkpoints),
         "HPOSLURM_RESUME_FROM": "",
+        "HPOSLURM_REPORTED_STEP": "",
         "HPOSLURM_FROM_STEP": "2",
         "HPOSLURM_MAX_STEP": "4",
         "HPOSLURM_MAX_RESOURCE": "9",
