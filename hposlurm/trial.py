@@ -167,7 +167,7 @@ class EndCause:
     limit_s: float | None = None
     #: The metric that is not a valid result.
     metric: str = ""
-    #: The last value of that metric.
+    #: The last value of that metric; where nothing was reported, a matched step that is not a whole number.
     value: str = ""
     #: The last step that was reached.
     step: int | None = None
@@ -181,6 +181,8 @@ class EndCause:
     job_id: str = ""
     #: The number of unreadable lines, of jobs, or of attempts in a row.
     count: int = 0
+    #: How many lines of output trial.metric_pattern did not match; None without a pattern.
+    lines: int | None = None
     #: The numbers of the two attempts that ended in the same way, or of the last attempt in a row.
     attempts: tuple[int, ...] = ()
     #: Text from outside this package: an exception, a system error, the end of a log, the search's reason, the
@@ -297,6 +299,8 @@ class Attempt:
     left_out: int = 0
     #: Why it ended; None while it runs, and where it is complete as assigned.
     cause: EndCause | None = None
+    #: The worker's remarks for people.
+    notes: tuple[str, ...] = ()
 
     @property
     def reported(self) -> int:

@@ -42,6 +42,9 @@ def check(
     settings: Settings = None,
     search_space: SearchSpaceFile = None,
     backend: BackendName = None,
+    log_file: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Show what trial.metric_pattern finds in an old log.")
+    ] = None,
 ) -> None:
     """Validate a study file and show its first trials; write nothing."""
     from hposlurm.report.launch_text import disk_line, driver_line, time_line
@@ -55,6 +58,11 @@ def check(
     print(disk_line(found.spec, len(first.plan.assignments)))
     if not found.capacity.is_foreground:
         print(driver_line(found.spec))
+    if log_file is not None:
+        from hposlurm.report.pattern import pattern_lines, try_pattern
+
+        for line in pattern_lines(log_file, try_pattern(found.spec, log_file)):
+            print(line)
     print(f"{study} is valid.")
 
 

@@ -149,4 +149,5 @@ def _attempt(trial: int, attempt: Attempt, journalled: Attempt | None) -> Row:
         *own,
         attempt.corrupt_lines,
         *(_cause(attempt.cause), _cause(own_cause), json.dumps(attempt.saved), attempt.left_out),
+        json.dumps(attempt.notes),
     )

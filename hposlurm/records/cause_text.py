@@ -8,10 +8,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Mapping
 
-from hposlurm.trial import Attempt, Cause, EndCause, has_diverged
+from hposlurm.trial import Attempt, Cause, EndCause, has_diverged, is_finite
 
 _SHELL_SAYS = {126: "found, but not executable", 127: "command not found"}
 _OOM_KILLER = "often the kernel's out-of-memory killer"
+_AFTER_NUMBERS = ",;:)]}%'\""  # what \S+ matches after a number in printed text
 _SIGNAL_MEANS = {signal.SIGTERM: " (cancelled or preempted)", signal.SIGUSR2: " (time limit ahead)"}
 
 
@@ -63,6 +64,13 @@ def _no_metrics(cause: EndCause) -> str:
     lines = "1 line of its metrics file is not a report"
     lines = lines if cause.count == 1 else f"{cause.count} lines of its metrics file are not reports"
     seen = f" ({lines})" if cause.count else ""
+    if cause.value:
+        step = f"a step that is not a whole number, such as {cause.value!r}"
+        return f"reported no metrics at all{seen}; every match of trial.metric_pattern has {step}"
+    if cause.lines is not None:
+        line = "line" if cause.lines == 1 else "lines"
+        found = f"trial.metric_pattern matched none of {cause.lines} {line} of output"
+        return f"reported no metrics at all{seen}; {found}; try it: hposlurm check STUDY.yaml --log FILE"
     return f"reported no metrics at all{seen}; use hposlurm.client.report or trial.metric_pattern"
 
 
@@ -77,7 +85,16 @@ def _not_finite(cause: EndCause) -> str:
         return f"the last {cause.metric} was {cause.value}, which is not a finite number"
     if has_diverged(cause.value):
         return f"{cause.metric} at step {cause.step} is {cause.value}"
-    return f"{cause.metric} at step {cause.step} is {cause.value!r}, which is not a number"
+    number = cause.value.strip().rstrip(_AFTER_NUMBERS)
+    hint = f"; in trial.metric_pattern, [\\d.eE+-]+ would match {number} only" if _is_number(number) else ""
+    return f"{cause.metric} at step {cause.step} is {cause.value!r}, which is not a number{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return is_finite(float(text))
+    except ValueError:
+        return False
 
 
 def _guarded(cause: EndCause) -> str:

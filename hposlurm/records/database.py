@@ -22,7 +22,7 @@ from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.trial import Attempt, Report
 
 #: PRAGMA user_version. A database of another version is ignored, and replaced by the next publication.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # Columns without a type keep the type of each value: parameters may be numbers, text or NULL.
 # attempts:
@@ -68,7 +68,7 @@ CREATE TABLE attempts (
   git_commit TEXT, resumed_from TEXT, log TEXT NOT NULL, checkpoints TEXT NOT NULL, metrics TEXT NOT NULL,
   tail TEXT NOT NULL, journal_outcome TEXT, journal_reason TEXT, journal_ended_at REAL, journal_gpus INTEGER,
   journal_bytes INTEGER, corrupt_lines INTEGER NOT NULL, cause TEXT, journal_cause TEXT,
-  saved TEXT NOT NULL, left_out INTEGER NOT NULL, PRIMARY KEY (trial, attempt)
+  saved TEXT NOT NULL, left_out INTEGER NOT NULL, notes TEXT NOT NULL, PRIMARY KEY (trial, attempt)
 );
 """
 
@@ -167,7 +167,7 @@ def _attempts(
 def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
     """Returns the attempt in `row`. Raises ValueError for a cell that no journal could have produced."""
     cells = {column: row[column] for column in _AS_THEY_ARE}
-    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail", "saved")}
+    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail", "saved", "notes")}
     cells |= {name: row[column] for name, column in _RENAMED.items()}
     cells["cause"] = None if row["journal_cause"] is None else json.loads(row["journal_cause"])
     attempt = structure(Attempt, cells)

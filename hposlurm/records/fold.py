@@ -34,6 +34,7 @@ from hposlurm.trial import Attempt, Cause, EndCause, Outcome, Report, is_finite
 Metrics = Mapping[str, float | str]
 
 _PEAKS = ("peak_host_gb", "peak_gpu_gb")
+_MOST_NOTES, _LONGEST_NOTE = 20, 500
 
 
 def unread(number: int) -> Attempt:
@@ -97,6 +98,7 @@ def _begun(attempt: Attempt, needed: Needed) -> dict[str, Any]:
         "peak_gpu_gb": attempt.peak_gpu_gb,
         "left_out": attempt.left_out,
         "corrupt_lines": attempt.corrupt_lines,
+        "notes": attempt.notes,
     }
 
 
@@ -223,6 +225,11 @@ def _memory(state: dict[str, Any], record: Mapping[str, Any]) -> None:
             state[key] = value if state[key] is None else max(value, state[key])
 
 
+def _note(state: dict[str, Any], record: Mapping[str, Any]) -> None:
+    if len(state["notes"]) < _MOST_NOTES:
+        state["notes"] = (*state["notes"], _text(record["text"])[:_LONGEST_NOTE])
+
+
 def _end(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     exit_code = record.get("exit_code")
     state.update(
@@ -254,6 +261,7 @@ _CHANGES: Mapping[str, Callable[[dict[str, Any], Mapping[str, Any]], None]] = {
     "report": _report,
     "checkpoint": _checkpoint,
     "memory": _memory,
+    "note": _note,
     "end": _end,
 }
 
@@ -291,3 +299,18 @@ def latest_metrics(attempts: Iterable[Attempt]) -> dict[str, float | str]:
             latest.update(report.metrics)
         latest.update(attempt.metrics)
     return latest
+
+
+def metrics_at(attempts: Sequence[Attempt], names: Sequence[str], step: int | None) -> dict[str, float | str]:
+    """Returns the last values of the metrics until `step`, if each of `names` has one; else all their last values.
+
+    A script that does not ask for its last step goes on past it.
+    """
+    latest = latest_metrics(attempts)
+    reports = [report for attempt in attempts for report in attempt.reports]
+    if step is None or all(report.step <= step for report in reports):
+        return latest
+    found: dict[str, float | str] = {}
+    for report in reports:
+        found.update(report.metrics if report.step <= step else {})
+    return found if all(name in found for name in names) else latest

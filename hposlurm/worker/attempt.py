@@ -18,6 +18,8 @@ from hposlurm.worker.environment import Place, environment
 from hposlurm.worker.gauge import Gauge
 from hposlurm.worker.gpumemory import out_of_gpu_memory
 from hposlurm.worker.inbox import Inbox
+from hposlurm.worker.match import Groups
+from hposlurm.worker.matcher import Matcher
 from hposlurm.worker.memory import Advice, Guard
 from hposlurm.worker.patience import GRACE_S, KILL_WAIT_S, Patience
 from hposlurm.worker.process import MARKER, Command, peak_host_gb, reap_orphans
@@ -30,7 +32,7 @@ _TIMED_OUT = "trial.timeout exceeded"
 _POLL_S = 0.2
 _LOCKS_S = 30.0  # between looks for locks of killed extension builds
 _DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
-_LONGEST_OUTPUT_LINE = 8192  # of what a metric pattern sees: the user's regular expression may be slow
+_MATCH_S, _HASTY_MATCH_S = 60.0, 2.0
 
 
 class AttemptRun:
@@ -39,14 +41,12 @@ class AttemptRun:
     def __init__(
         self,
         place: Place,
-        pattern: metrics.Pattern | None,
         log: tuple[Path, int],
         recorder: Recorder,
         inbox: Inbox,
         environ: Mapping[str, str],
     ) -> None:
         self._place = place
-        self._pattern = pattern
         self._log, self._log_fd = log
         self._log_start = os.fstat(self._log_fd).st_size
         self._recorder = recorder
@@ -55,10 +55,11 @@ class AttemptRun:
         self._request = place.study.trial(place.assignment.trial).request
         self._extensions: Path | None = None
         self._ledger = metrics.Ledger(last=dict(place.earlier.last))
-        if pattern is not None:
-            pattern.resume(place.earlier.counts)
+        self._pattern = metrics.Pattern(place.earlier.counts)
+        self._matcher = None if place.plan.metric_pattern is None else Matcher(place.plan.metric_pattern)
         self._reports = output.GrowingFile(place.metrics_file)
-        self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n", longest=_LONGEST_OUTPUT_LINE)
+        self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n")
+        self._notes: set[str] = set()
         self._killed_after_s: float | None = None
         self._guard = _guard(place.plan)
         self._pruner = Pruner(place) if place.plan.stop is not None else None
@@ -77,6 +78,10 @@ class AttemptRun:
             self._pruner.start()  # after all forks: a child of a process with threads may hang
         try:
             self._watch(command, patience)
+        except BaseException:
+            if self._matcher is not None:
+                self._matcher.close()
+            raise
         finally:
             command.kill()
             exit_code = command.poll()
@@ -137,20 +142,51 @@ class AttemptRun:
 
     def _collect(self) -> None:
         """Journals what the command has reported since the last call."""
-        self._take(self._reports.lines(), self._lines.lines() if self._pattern else [])
+        matches: list[Groups] = []
+        if self._matcher is not None:
+            if self._matcher.has_room:
+                self._matcher.put(map(output.plain, self._lines.lines()))
+            matches = self._matcher.take()
+        self._take(self._reports.lines(), matches)
         self._recorder.flush()
 
-    def _take(self, reports: list[bytes], lines: list[bytes]) -> None:
+    def _collect_rest(self, patience: Patience) -> None:
+        """Journals what is left when the command has ended."""
+        matches: list[Groups] = []
+        if self._matcher is not None:
+            batches = (map(output.plain, lines) for lines in self._lines.remaining())
+            matches = self._matcher.finish(batches, _HASTY_MATCH_S if patience.asked else _MATCH_S)
+        self._take([line for lines in self._reports.remaining() for line in lines], matches)
+
+    def _take(self, reports: list[bytes], matches: list[Groups]) -> None:
         unreadable = self._ledger.unreadable
         records = metrics.from_file(reports, self._ledger)
-        if self._pattern:
-            records += self._pattern.read(lines, self._ledger)
+        records += self._pattern.read((groups for line in matches for groups in line), self._ledger)
         for record in records:
             self._recorder.add(**record)
         if self._pruner is not None:
             self._pruner.add(records)
         if self._ledger.unreadable and not unreadable:
             say(f"a line of the metrics file is not a report and is left out, one of: {reports[:5]!r:.500}")
+        self._note_problems()
+
+    def _note_problems(self) -> None:
+        if self._reports.is_replaced:
+            self._note("its metrics file is not a regular file any more; reports in it are not read")
+        if self._lines.is_replaced:
+            self._note("its log is not a regular file any more; metrics in it are not read")
+        if self._pattern.uneven_step:
+            step = self._pattern.uneven_step
+            self._note(f"trial.metric_pattern: matches with a step that is not whole, such as {step!r}, are left out")
+        if self._matcher is not None and self._matcher.complaint:
+            self._note(self._matcher.complaint)
+
+    def _note(self, text: str) -> None:
+        """Journals a remark for people, once."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self._recorder.add("note", text=text)
+            say(f"trial {self._place.assignment.trial}: {text}")
 
     def _ask(self, patience: Patience) -> None:
         """Writes the request for the training code; tries again at every call until the file exists."""
@@ -195,7 +231,7 @@ class AttemptRun:
         return now >= patience.asked_at + self._killed_after_s + KILL_WAIT_S
 
     def _judge(self, exit_code: int | None, patience: Patience) -> Outcome | None:
-        self._take(self._reports.remaining(), self._lines.remaining() if self._pattern else [])
+        self._collect_rest(patience)
         ending = Ending(
             exit_code,
             asked=patience.asked,
@@ -204,6 +240,8 @@ class AttemptRun:
             has_reported=self._ledger.has_reported,
             timed_out_s=patience.timeout_s if patience.timed_out else None,
             unreadable=self._ledger.unreadable,
+            lines=None if self._matcher is None else self._matcher.seen,
+            uneven_step=self._pattern.uneven_step,
             memory=self._memory_reason,
             pruned=patience.pruned,
         )

@@ -121,6 +121,7 @@ def open_log(layout: TrialLayout, attempt: int, given: str | None) -> tuple[Path
     own = layout.root / f"attempt-{attempt}.log"
     for path in (Path(given) if given else own, own):
         with contextlib.suppress(OSError):
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            # O_NONBLOCK: an earlier attempt may have put a pipe there, which nobody reads
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
     say("no log can be written, training goes on without one")
     return Path(os.devnull), os.open(os.devnull, os.O_WRONLY)

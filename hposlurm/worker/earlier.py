@@ -73,8 +73,8 @@ def _reports(trial: TrialLayout, attempt: Attempt) -> Iterator[tuple[int, Metric
 def _saved_at(name: str, attempts: Sequence[Attempt], assignment: Assignment) -> int | None:
     """Returns the step of the checkpoint with this name.
 
-    None if no attempt reported it: the number in its name may count something else than reports do. Then all reports count,
-    since an attempt that had some of them to repeat would report them again.
+    None if no attempt reported it: the number in its name may count something else than reports do. Then all reports
+    count, since an attempt that had some of them to repeat would report them again.
     """
     for attempt in reversed(attempts):
         for step, path in reversed(attempt.checkpoints):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Any
 
 from hposlurm.records.journal import metric_value, parse_line
 
-_LONGEST_NAME = 200
+_LONGEST_NAME, _LONGEST_STEP = 200, 40
+_LONGEST_PATH = 4096  # PATH_MAX
 _NO_STEP = 2**63  # databases keep 64 bits of an integer
 
 
@@ -64,7 +64,7 @@ def _record(data: Mapping[str, Any], ledger: Ledger) -> dict[str, Any] | None:
     step, metrics, checkpoint = _step(data.get("step")), data.get("metrics"), data.get("checkpoint")
     if step is None:
         return None
-    if isinstance(checkpoint, str):
+    if isinstance(checkpoint, str) and len(checkpoint) <= _LONGEST_PATH:
         return {"kind": "checkpoint", "step": step, "path": checkpoint}
     if not isinstance(metrics, dict):
         return None
@@ -97,36 +97,34 @@ def _value(value: object) -> float | str:
 
 
 class Pattern:
-    """Makes reports of output lines: every match of `pattern` is one, its named groups are the metrics.
+    """Makes reports of the matches of trial.metric_pattern: the named groups of each are its metrics.
 
-    The group `step` is the step; without it each metric counts its own reports, 1, 2, …
+    The group `step` is the step. Without it each metric counts its own reports, 1, 2, … A match whose step is not a
+    whole number is left out: epochs 0.5 and 1.0 would both be step 1 if they were counted.
     """
 
-    def __init__(self, pattern: str) -> None:
-        """Raises re.error if `pattern` is not a regular expression."""
-        self._regex = re.compile(pattern)
-        self._counts: Counter[str] = Counter()
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        """`counts` is how many reports of each metric earlier attempts made."""
+        self._counts: Counter[str] = Counter(counts)
+        #: Says which step was the first that is not a whole number; "" while there is none.
+        self.uneven_step = ""
 
-    def resume(self, counts: Mapping[str, int]) -> None:
-        """Continues the counts of an earlier attempt."""
-        self._counts.update(counts)
-
-    def read(self, lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
+    def read(self, matches: Iterable[Mapping[str, str]], ledger: Ledger) -> list[dict[str, Any]]:
         """Returns journal records of kind report; folds them into `ledger`."""
-        records = []
-        for line in lines:
-            match = self._regex.search(line.decode(errors="replace"))
-            record = match and self._record(match.groupdict())
-            if record:
-                ledger.take(record)
-                records.append(record)
+        records = [record for groups in matches if (record := self._record(groups))]
+        for record in records:
+            ledger.take(record)
         return records
 
-    def _record(self, groups: Mapping[str, str | None]) -> dict[str, Any] | None:
-        found = {name: metric_value(text) for name, text in groups.items() if text is not None and name != "step"}
+    def _record(self, groups: Mapping[str, str]) -> dict[str, Any] | None:
+        found = {name: metric_value(text) for name, text in groups.items() if name != "step"}
         if not found:
             return None
         self._counts.update(found.keys())
-        step = _step(metric_value(groups.get("step")))
-        counted = max(self._counts[name] for name in found)
-        return {"kind": "report", "step": counted if step is None else step, "metrics": found}
+        if "step" not in groups:
+            return {"kind": "report", "step": max(self._counts[name] for name in found), "metrics": found}
+        step = _step(metric_value(groups["step"]))
+        if step is None:
+            self.uneven_step = self.uneven_step or groups["step"][:_LONGEST_STEP] or " "
+            return None
+        return {"kind": "report", "step": step, "metrics": found}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from hposlurm.records.reading import open_regular
 from hposlurm.worker.shell import ENDS_HERE
 
-_CHUNK = 4 * 2**20
+_CHUNK, _MOST_REMAINING = 4 * 2**20, 256 * 2**20
 _WINDOW = 64 * 2**10  # how far back an explanation is searched for
 _TAIL_LINES, _TAIL_BYTES, _TAIL_LINE = 20, 4096, 500
 _LONGEST_REASON = 300
@@ -21,7 +24,8 @@ _NO_CAUSE = "ChildFailedError"  # torchrun's own error, which says only that a r
 class GrowingFile:
     """Yields whole new lines of a file that another process appends to, from byte `offset` on.
 
-    Lines end at any byte of `ends`. Empty ones are left out, and longer ones are cut to `longest` bytes.
+    Lines end at any byte of `ends`. Empty ones are left out, and longer ones are cut to `longest` bytes. The process
+    may put anything in the file's place: nothing but a regular file is read.
     """
 
     def __init__(self, path: Path, *, offset: int = 0, ends: bytes = b"\n", longest: int = 2**20) -> None:
@@ -30,6 +34,8 @@ class GrowingFile:
         self._ends = re.compile(b"[" + re.escape(ends) + b"]")
         self._longest = longest
         self._rest = b""
+        #: True if something else than a regular file was found.
+        self.is_replaced = False
 
     def lines(self) -> list[bytes]:
         """Returns lines that are complete now, a bounded amount per call, so that a flood does not block the reader."""
@@ -37,25 +43,38 @@ class GrowingFile:
         self._rest = rest[: self._longest]
         return [line[: self._longest] for line in whole if line]
 
-    def remaining(self) -> list[bytes]:
-        """Returns all lines up to the end of the file, including a last one without its end."""
-        found: list[bytes] = []
+    def remaining(self) -> Iterator[list[bytes]]:
+        """Yields all lines up to the end of the file in parts, including a last one without its end.
+
+        At most 256 MiB: a sparse file may have any size.
+        """
+        most = self._offset + _MOST_REMAINING
         before = -1
-        while before != self._offset:
+        while before != self._offset < most:
             before = self._offset
-            found += self.lines()
+            yield self.lines()
         rest, self._rest = self._rest, b""
-        return [*found, rest] if rest else found
+        yield [rest] if rest else []
 
     def _chunk(self) -> bytes:
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self._offset)
                 data = file.read(_CHUNK)
-        except OSError:  # it does not exist yet, or the shared file system has a hiccup: the next call tries again
+        except (
+            OSError
+        ) as error:  # it does not exist yet, or the shared file system has a hiccup: the next call tries again
+            self.is_replaced |= error.errno == errno.EINVAL
             return b""
         self._offset += len(data)
         return data
+
+
+def plain(line: bytes) -> bytes:
+    """Returns the line without the escape sequences that colour it."""
+    if b"\x1b" not in line:
+        return line
+    return _ESCAPES.sub("", line.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
 def last_lines(path: Path, offset: int = 0) -> list[str]:
@@ -64,7 +83,7 @@ def last_lines(path: Path, offset: int = 0) -> list[str]:
     [] if the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(max(offset, size - _WINDOW))
             text = file.read(_WINDOW).decode(errors="replace")

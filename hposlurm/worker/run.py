@@ -21,7 +21,6 @@ from hposlurm.worker.environment import Place
 from hposlurm.worker.facts import gather
 from hposlurm.worker.handover import hand_over, take_over
 from hposlurm.worker.inbox import Inbox
-from hposlurm.worker.metrics import Pattern
 from hposlurm.worker.pruning import past
 from hposlurm.worker.recorder import Recorder, say
 from hposlurm.worker.refill import Refiller
@@ -46,7 +45,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     if found is None:
         return 0
     plan, assignment = found
-    pattern = _pattern(plan)
+    _check_pattern(plan)
     trial = study.trial(assignment.trial)
     claim.when_there_is_room(lambda: claim.record_trial(trial, wave, assignment))
     done = claim.completed_attempt(trial, assignment.stage)
@@ -60,7 +59,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     node_local = scratch.create(os.environ, trial.root)
     try:
         with Refiller(study, plan):
-            outcome = _attempt(study, plan, assignment, index, pattern, node_local, inbox)
+            outcome = _attempt(study, plan, assignment, index, node_local, inbox)
     finally:
         scratch.remove(node_local)
         scratch.sweep(node_local)
@@ -72,7 +71,6 @@ def _attempt(
     plan: WavePlan,
     assignment: Assignment,
     index: int,
-    pattern: Pattern | None,
     node_local: Path,
     inbox: Inbox,
 ) -> Outcome | None:
@@ -96,14 +94,13 @@ def _attempt(
         say(f"trial {assignment.trial}, attempt {attempt}: {sentence(cause)}")
         recorder.add("end", **end_fields(outcome, cause))
         return outcome if recorder.drain(_DRAIN_S) else None
-    return AttemptRun(place, pattern, log, recorder, inbox, os.environ).run()
+    return AttemptRun(place, log, recorder, inbox, os.environ).run()
 
 
-def _pattern(plan: WavePlan) -> Pattern | None:
-    if plan.metric_pattern is None:
-        return None
+def _check_pattern(plan: WavePlan) -> None:
+    """Raises StudyError if the plan's pattern is not a regular expression."""
     try:
-        return Pattern(plan.metric_pattern)
+        re.compile(plan.metric_pattern or "")
     except re.error as error:
         raise StudyError(
             f"trial.metric_pattern is {plan.metric_pattern!r}, not a regular expression: {error}"

@@ -28,6 +28,10 @@ class Ending:
     timed_out_s: float | None = None
     # Lines of its metrics file that were not reports
     unreadable: int = 0
+    # Lines of its output that trial.metric_pattern saw; None without a pattern
+    lines: int | None = None
+    # The first step in a match that was not a whole number, "" if there was none
+    uneven_step: str = ""
     # The memory guard's reason to ask it to save and stop, "" if there was none
     memory: str = ""
     # The search's reason to end the trial, None if there was none
@@ -61,7 +65,7 @@ def judge(
         return Outcome.INFEASIBLE, EndCause(Cause.OUT_OF_GPU_MEMORY, detail=out_of_gpu_memory)
     if ending.timed_out_s is not None:
         return Outcome.FAIL, EndCause(Cause.TRIAL_TIMEOUT, limit_s=ending.timed_out_s)
-    problem = metrics_problem(objectives, last, ending.unreadable)
+    problem = metrics_problem(objectives, last, _nothing(ending))
     if (ending.asked or ending.memory or ending.pruned) and code == 0 and not problem:
         has_arrived = to_step is not None and min(last[name][0] for name in objectives) >= to_step
         is_own_end = ending.has_reported and not ending.is_stopping and (to_step is None or not ending.pruned)
@@ -94,12 +98,17 @@ def distance(
     return EndCause(Cause.OTHER_STEP, step=min(steps), to_step=to_step)
 
 
+def _nothing(ending: Ending) -> EndCause:
+    """Returns the cause of a command that reported nothing."""
+    return EndCause(Cause.NO_METRICS, count=ending.unreadable, lines=ending.lines, value=ending.uneven_step)
+
+
 def metrics_problem(
-    objectives: Sequence[str], last: Mapping[str, tuple[int, float | str]], unreadable: int = 0
+    objectives: Sequence[str], last: Mapping[str, tuple[int, float | str]], nothing: EndCause
 ) -> EndCause | None:
-    """Returns why the objectives' last values are not a result; None if they are."""
+    """Returns why the objectives' last values are not a result: `nothing` if there are none; None if they are."""
     if not last:
-        return EndCause(Cause.NO_METRICS, count=unreadable)
+        return nothing
     for name in objectives:
         if name not in last:
             return EndCause(Cause.METRIC_MISSING, metric=name, detail=", ".join(sorted(last)))

@@ -32,6 +32,8 @@ class Watchdog:
         with contextlib.suppress(OSError):
             os.write(self._write_end, b"x")
         os.close(self._write_end)
+        with contextlib.suppress(OSError):
+            os.kill(self._pid, signal.SIGCONT)  # the command may have stopped every process of its user
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 

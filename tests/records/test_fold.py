@@ -303,3 +303,10 @@ def test_a_cause_of_a_later_version_does_not_cost_the_end() -> None:
     attempt = attempt_of([start(0), end("fail", reason="the moon was full", cause={"kind": "full_moon"})])
     assert (attempt.outcome, attempt.reason, attempt.corrupt_lines) == (Outcome.FAIL, "the moon was full", 0)
     assert attempt.cause is not None and attempt.cause.kind is Cause.UNKNOWN
+
+
+def test_notes_are_kept_in_order_and_bounded() -> None:
+    notes = [{"kind": "note", "t": BEGIN, "text": f"{n} " + "x" * 1000} for n in range(30)]
+    attempt = attempt_of([start(0), *notes, {"kind": "note", "t": BEGIN}])
+    assert [note[:2].strip() for note in attempt.notes] == [str(n) for n in range(20)]
+    assert max(map(len, attempt.notes)) == 500

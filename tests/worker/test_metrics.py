@@ -1,8 +1,10 @@
 import json
 import re
+from typing import Any
 
 import pytest
 
+from hposlurm.worker.match import groups
 from hposlurm.worker.metrics import Ledger, Pattern, from_file
 
 
@@ -69,23 +71,51 @@ def test_the_training_s_word_that_it_stops_is_no_report() -> None:
     assert ledger.unreadable == 0
 
 
+def read(pattern: str, *lines: str, reports: Pattern | None = None, ledger: Ledger | None = None) -> list[Any]:
+    """The (step, metrics) that a pattern makes of lines."""
+    found = [names for line in lines for names in groups(re.compile(pattern), line)]
+    records = (reports or Pattern({})).read(found, ledger or Ledger())
+    return [(record["step"], record["metrics"]) for record in records]
+
+
 def test_a_pattern_without_a_step_counts_for_each_metric() -> None:
-    pattern = Pattern("loss=(?P<loss>[^ ]+)|f1=(?P<f1>.+)")
-    ledger = Ledger()
-    first = pattern.read([b"loss=1 x", b"f1=0.1", b"nothing"], ledger)
-    second = pattern.read([b"loss=\xff"], ledger)
-    assert [(r["step"], r["metrics"]) for r in first] == [(1, {"loss": 1.0}), (1, {"f1": 0.1})]
-    assert [(r["step"], r["metrics"]) for r in second] == [(2, {"loss": "�"})]
+    pattern, reports, ledger = "loss=(?P<loss>[^ ]+)|f1=(?P<f1>.+)", Pattern({}), Ledger()
+    first = read(pattern, "loss=1 x", "f1=0.1", "nothing", reports=reports, ledger=ledger)
+    second = read(pattern, "loss=�", reports=reports, ledger=ledger)
+    assert (first, second) == ([(1, {"loss": 1.0}), (1, {"f1": 0.1})], [(2, {"loss": "�"})])
     assert ledger.last == {"loss": (2, "�"), "f1": (1, 0.1)}
 
 
-def test_a_step_that_is_no_number_is_counted_instead() -> None:
-    pattern = Pattern(r"(?P<step>\S+): (?P<loss>\S+)")
-    records = pattern.read([b"7: 1", b"end: 2", b"9e99: 3"], Ledger())
-    assert [r["step"] for r in records] == [7, 2, 3]
-    assert Pattern(r"step (?P<step>\d+)").read([b"step 3"], Ledger()) == []
+def test_a_pattern_continues_the_count_of_an_earlier_attempt() -> None:
+    assert read("loss=(?P<loss>.*)", "loss=1", reports=Pattern({"loss": 3})) == [(4, {"loss": 1.0})]
 
 
-def test_a_broken_pattern_is_an_error() -> None:
-    with pytest.raises(re.error):
-        Pattern("(")
+def test_a_match_whose_step_is_not_whole_is_left_out() -> None:
+    """Epochs 0.5, 1.0, 1.5, 2.0 became steps 1, 1, 3, 2: reports collided, and rules compared wrong values."""
+    reports = Pattern({})
+    lines = [f"{{'eval_loss': {1 / e}, 'epoch': {e}}}" for e in (0.5, 1.0, 1.6, 2.0)]
+    pattern = r"'eval_loss': (?P<loss>[\d.]+), 'epoch': (?P<step>[\d.]+)"
+    assert read(pattern, *lines, reports=reports) == [(1, {"loss": 1.0}), (2, {"loss": 0.5})]
+    assert reports.uneven_step == "0.5"
+
+
+@pytest.mark.parametrize("step", ["end", "9e99", "7,", "nan", ""])
+def test_a_step_that_is_no_number_is_not_counted_either(step: str) -> None:
+    reports = Pattern({})
+    assert read(r"(?P<step>\S*): (?P<loss>\S+)", "7: 1", f"{step}: 2", reports=reports) == [(7, {"loss": 1.0})]
+    assert reports.uneven_step.strip() == step
+    assert read(r"step (?P<step>\d+)", "step 3") == []
+
+
+def test_every_match_of_a_line_is_a_report() -> None:
+    line = "epoch 1 loss 0.5 epoch 2 loss 0.25"
+    assert read(r"epoch (?P<step>\d+) loss (?P<loss>\S+)", line) == [(1, {"loss": 0.5}), (2, {"loss": 0.25})]
+    assert read(r"(?P<loss>x*)", "no match here") == []  # all of them are empty
+    assert len(read(r"(?P<loss>\d)", "1" * 5000)) == 1000
+
+
+def test_a_path_that_no_file_can_have_is_not_a_checkpoint() -> None:
+    """Reading a number from the end of a name takes quadratic time."""
+    ledger = Ledger()
+    line = json.dumps({"step": 1, "checkpoint": "/" + "1" * 100_000}).encode()
+    assert (from_file([line], ledger), ledger.unreadable) == ([], 1)
