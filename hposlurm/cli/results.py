@@ -53,6 +53,7 @@ def collect(
         _print(table, style or Format.TABLE)
         if style in (None, Format.TABLE):
             _note_what_rungs_are_worth(found)
+            _note_remarks(found)
         return
     from hposlurm.report.output import write
     from hposlurm.report.tables_text import render
@@ -122,6 +123,14 @@ def _records(name: str) -> StudyRecords:
     if study.layout.simulated.exists():
         log(f"note: {study.name} was simulated: nothing was trained")
     return study.records()
+
+
+def _note_remarks(studies: Sequence[StudyRecords]) -> None:
+    from hposlurm.report.remarks import remarks
+
+    for study in studies:
+        for remark in remarks(study.history):
+            log(f"note: {remark}")
 
 
 def _note_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:

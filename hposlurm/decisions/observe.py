@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hposlurm.records.fold import latest_metrics
+from hposlurm.records.fold import latest_metrics, metrics_at
 from hposlurm.records.history import History, metrics_with_peaks
 from hposlurm.records.thinning import Needed
 from hposlurm.search import Observation
@@ -85,13 +85,13 @@ def _has_diverged(trial: Trial, names: Sequence[str]) -> bool:
 
 
 def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """Returns where each completed stage ended, with the objectives' last values until then."""
+    """Returns where each completed stage was to end, with the objectives' last values until there."""
     targets = {stage.number: stage.to_step for stage in trial.stages if stage.to_step is not None}
     ends: dict[int, tuple[float, ...]] = {}
     for position, attempt in enumerate(trial.attempts if targets else ()):
         target = targets.get(attempt.stage)
         if target is not None and attempt.outcome is Outcome.COMPLETE and target not in ends:
-            values = _values(latest_metrics(trial.attempts[: position + 1]), names)
+            values = _values(metrics_at(trial.attempts[: position + 1], names, target), names)
             if values is not None:
                 ends[target] = values
     return tuple(sorted(ends.items()))

@@ -197,7 +197,8 @@ def _trial(
     attempts: Sequence[Attempt],
     settlements: Sequence[Sequence[Settlement]],
 ) -> Trial:
-    return fold_trial(assigned, attempts, settlements, plans[-1].objectives, plans[-1].retries)
+    last = plans[-1]
+    return fold_trial(assigned, attempts, settlements, last.objectives, last.retries, last.max_resource)
 
 
 def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.cause_text import no_progress_text, sentence, without_cause
-from hposlurm.records.fold import Metrics, latest_metrics, unread
+from hposlurm.records.fold import Metrics, metrics_at, unread
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import no_progress
 from hposlurm.trial import DONE, Attempt, Cause, EndCause, Outcome, Report, Stage, Trial, TrialState, is_finite
@@ -31,14 +31,17 @@ def fold_trial(
     settled: Sequence[Sequence[Settlement]],
     objectives: Sequence[str],
     retries: int,
+    max_resource: int | None = None,
 ) -> Trial:
     """Returns a trial, computed from its assignments, its journals and the settlements of each plan.
 
-    `assigned` has each assignment with its wave, in the order of waves, and at least one entry.
+    `assigned` has each assignment with its wave, in the order of waves, and at least one entry. A trial that was
+    trained to `max_resource` is complete, although less was assigned: nothing is left to train.
     """
     stages = _stages(assigned)
-    attempts, values = _judge(bury(_with_stages(with_settled(journals, settled), stages)), stages, objectives)
-    state, pointless = _state(attempts, stages, retries)
+    everything = bury(_with_stages(with_settled(journals, settled), stages))
+    attempts, values, is_done = _judge(everything, stages, objectives, max_resource)
+    state, pointless = (TrialState.COMPLETE, None) if is_done else _state(attempts, stages, retries)
     why = "" if pointless is None else no_progress_text(pointless, attempts)
     infeasible = next((a for a in attempts if a.outcome is Outcome.INFEASIBLE), None)
     last = attempts[-1] if attempts else None
@@ -171,14 +174,14 @@ def _dead(attempt: Attempt) -> Attempt:
 
 
 def _judge(
-    attempts: tuple[Attempt, ...], stages: Sequence[Stage], objectives: Sequence[str]
-) -> tuple[tuple[Attempt, ...], tuple[float, ...] | None]:
-    """Returns the attempts, and the objectives' values at the end of the last completed stage or where it was pruned.
+    attempts: tuple[Attempt, ...], stages: Sequence[Stage], objectives: Sequence[str], max_resource: int | None
+) -> tuple[tuple[Attempt, ...], tuple[float, ...] | None, bool]:
+    """Returns the attempts, the values of the objectives, and True if one attempt has completed the trial.
 
-    An attempt cannot be complete without a finite number for each objective. Once an attempt has completed the final
-    stage, no later one counts.
+    The values are those at the end of the last completed stage, or where the trial was pruned. An attempt cannot be
+    complete without a finite number for each objective. Once an attempt has completed the trial, no later one counts.
     """
-    final = {stage.number for stage in stages if stage.is_final}
+    by_number = {stage.number: stage for stage in stages}
     judged: list[Attempt] = []
     values: tuple[float, ...] | None = None
     is_done = False
@@ -186,15 +189,26 @@ def _judge(
         if is_done or attempt.outcome not in DONE:
             judged.append(attempt)
             continue
-        latest = latest_metrics(attempts[: position + 1])
+        until_then, stage = attempts[: position + 1], by_number.get(attempt.stage)
+        is_end = stage is None or stage.is_final or _reaches(until_then, objectives, max_resource)
+        step = None if stage is None or is_end or attempt.outcome is Outcome.PRUNED else stage.to_step
+        latest = metrics_at(until_then, objectives, step)
         problem = next((p for name in objectives if (p := _problem(latest, name))), None)
         if problem is None:
             values = tuple(float(latest[name]) for name in objectives)
-            is_done = attempt.outcome is Outcome.COMPLETE and attempt.stage in final
+            is_done = attempt.outcome is Outcome.COMPLETE and stage is not None and is_end
         elif attempt.outcome is Outcome.COMPLETE:
             attempt = replace(attempt, outcome=Outcome.FAIL, cause=problem, reason=sentence(problem))
         judged.append(attempt)
-    return tuple(judged), values
+    return tuple(judged), values, is_done
+
+
+def _reaches(attempts: Sequence[Attempt], objectives: Sequence[str], max_resource: int | None) -> bool:
+    """True if every objective was reported at `max_resource` or later."""
+    if max_resource is None:
+        return False
+    names = {n for a in attempts for report in a.reports if report.step >= max_resource for n in report.metrics}
+    return names.issuperset(objectives)
 
 
 def _problem(latest: Metrics, objective: str) -> EndCause | None:
@@ -205,10 +219,10 @@ def _problem(latest: Metrics, objective: str) -> EndCause | None:
 
 
 def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -> tuple[TrialState, EndCause | None]:
-    """Returns the trial's state, and with FAIL why another attempt is pointless (None if its retries are used up)."""
-    final = {stage.number for stage in stages if stage.is_final}
-    if any(a.outcome is Outcome.COMPLETE and a.stage in final for a in attempts):
-        return TrialState.COMPLETE, None
+    """Returns the state of a trial that no attempt has completed.
+
+    With FAIL, also why another attempt is pointless (None if its retries are used up).
+    """
     everything = [a.outcome for a in attempts]
     if Outcome.PRUNED in everything:
         return TrialState.PRUNED, None

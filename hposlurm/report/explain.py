@@ -11,16 +11,17 @@ from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, 
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.assignment import Assignment, Settlement
-from hposlurm.records.fold import latest_metrics
+from hposlurm.records.fold import metrics_at
 from hposlurm.records.history import metrics_with_peaks
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.retries import ended_by
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placing_text, placings, quota, standings, value_at
 from hposlurm.spec.algorithms import SAMPLERS
-from hposlurm.trial import Outcome, Params, Stage, Trial, TrialState
+from hposlurm.trial import Cause, Outcome, Params, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from hposlurm.report.records import StudyRecords
@@ -48,6 +49,8 @@ class StageStory:
     outcome: str
     #: the objectives' values at its end; {} before
     values: Mapping[str, float]
+    #: where it ended otherwise, else ""
+    past: str
     #: True if the search, recomputed from the records of that time, decides the same; None if other waves were running,
     #: because the records do not show exactly what was known of them
     agrees: bool | None
@@ -83,6 +86,8 @@ class Explanation:
     #: the trials of which it is a copy, then the trial itself, each with the step at which it began
     lineage: tuple[Leg, ...]
     attempts: int
+    #: the workers' remarks
+    notes: tuple[str, ...]
     runtime_s: float | None
     gpu_hours: float
 
@@ -193,6 +198,7 @@ def explain_trial(study: Replay, number: int) -> Explanation:
         decisions=decisions(study.layout, study.history.plans, trial),
         lineage=legs(study.history, trial),
         attempts=len(trial.attempts),
+        notes=tuple(dict.fromkeys(note for attempt in trial.attempts for note in attempt.notes)),
         runtime_s=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
     )
@@ -238,11 +244,13 @@ def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:
     done = next((attempt for attempt in own if attempt.outcome is Outcome.COMPLETE), None)
     values: Mapping[str, float] = {}
     if done is not None:
-        latest = latest_metrics(trial.attempts[: trial.attempts.index(done) + 1])
-        found = {name: latest.get(name) for name in study.history.objectives}
+        names, until_then = study.history.objectives, trial.attempts[: trial.attempts.index(done) + 1]
+        latest = metrics_at(until_then, names, stage.to_step)
+        found = {name: latest.get(name) for name in names}
         values = {name: value for name, value in found.items() if isinstance(value, float)}
     outcomes = Counter("running" if attempt.outcome is None else str(attempt.outcome) for attempt in own)
     words = ", ".join(f"{count}× {name}" if count > 1 else name for name, count in outcomes.items())
+    past = done.reason if done is not None and ended_by(done, Cause.OTHER_STEP) else ""
     return StageStory(
         wave=stage.wave,
         from_step=stage.from_step,
@@ -250,6 +258,7 @@ def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:
         why=stage.why,
         outcome=words or "not started",
         values=values,
+        past=past,
         agrees=study.agrees(trial.number, stage.number),
     )
 

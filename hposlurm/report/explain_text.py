@@ -64,6 +64,8 @@ def _trial_lines(found: Explanation) -> Iterator[Line]:
         yield "ended:", found.reason
     for limit in found.broken:
         yield "breaks:", limit
+    for note in found.notes:
+        yield "note:", note
     spent = f"{counted(found.attempts, 'attempt')}, {duration(found.runtime_s)}, {shown(found.gpu_hours)} GPU hours"
     yield "spent:", spent
 
@@ -72,6 +74,8 @@ def _stage_lines(stage: StageStory) -> Iterator[Line]:
     end = "its end" if stage.to_step is None else f"step {stage.to_step}"
     values = f" with {_pairs(stage.values)}" if stage.values else ""
     yield f"wave {stage.wave}:", f"from step {stage.from_step} to {end}: {stage.outcome}{values}"
+    if stage.past:
+        yield "", stage.past
     if stage.why:
         yield "", f"because {stage.why}"
     yield "", _AGREES[stage.agrees]

@@ -19,6 +19,7 @@ from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_j
 from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.phase import find_phase, open_trials
 from hposlurm.report.printable import printable
+from hposlurm.report.remarks import remarks
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
@@ -134,7 +135,7 @@ class Progress:
     excluded: tuple[ExcludedNode, ...]
     #: why no node is excluded although some are bad; may be ""
     exclude_note: str
-    #: the search's notes on its last decision
+    #: the search's notes on its last decision, and remarks on how trials ran
     notes: tuple[str, ...]
     #: the number of damaged journal lines by trial; they were left out
     unreadable: Mapping[int, int]
@@ -201,7 +202,7 @@ def progress(
         unreadable=_by_trial(history, attrgetter("corrupt_lines")),
         left_out=_by_trial(history, attrgetter("left_out")),
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
-        notes=history.plans[-1].notes if history.plans else (),
+        notes=(*(history.plans[-1].notes if history.plans else ()), *remarks(history)),
         next=_next_command(phase, handle or name),
         simulated=read_figures(layout),
         unpublished=publishing_failures(layout),

@@ -45,6 +45,14 @@ def test_the_end_of_each_assignment_is_kept_after_the_trial_continued() -> None:
     assert (seen.ends, seen.to_step, seen.is_open) == (((3, (2.0,)),), 9, True)
 
 
+def test_a_rung_is_decided_by_the_value_there_however_far_the_script_went() -> None:
+    first = replace(assignment(0), to_step=1, is_final=False)
+    attempt = fold(unread(0), [start(0), *(report(s, BEGIN + s, loss=10.0 - s) for s in (1, 2, 3)), end("complete")])
+    trial = fold_trial([(0, first)], [attempt], [], ("loss",), 0)
+    (seen,) = observe(History((), (trial,)), (Objective("loss"),))
+    assert (seen.ends, seen.values) == (((1, (9.0,)),), (9.0,))
+
+
 @pytest.mark.parametrize(
     ("losses", "is_infeasible"),
     [(["nan"], True), ([1.0, "inf"], True), (["nan", 1.0], False), ([1.0], False), ([], False)],

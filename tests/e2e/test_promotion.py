@@ -85,3 +85,29 @@ def test_on_slurm(shell, write_study, wait_until):
     test_stopping.check_median(shell, "compared")
     first = [record for record in shell.starts("promoted") if record["resumed_from"]]
     assert len(first) == 4 and all("step-" in record["resumed_from"] for record in first)
+
+
+# The same script whatever its stage: it never asks for the last step, and nothing of it is saved.
+HEEDLESS = """
+from hposlurm import client
+for step in range(1, 10):
+    client.report(step=step, eval_loss=client.params()["x"] + 1 / step)
+"""
+
+
+def test_a_script_that_does_not_look_at_max_step_is_trained_once_and_told(shell, write_study):
+    """Five fully trained trials stayed PAUSED with the value of the wrong step, and others were trained again."""
+    (shell.cwd / "training.py").write_text(HEEDLESS)
+    search = {"algorithm": "asha", "seed": 1, "min_resource": 1, "max_resource": 9}
+    sections = {"search": search, "budget": {"n_trials": 6}, "waves": {"max_concurrent": 2}, "backend": "local"}
+    shell.ok("launch", str(write_study("heedless", f"{sys.executable} training.py", **sections)))
+    rows = shell.rows("heedless")
+    assert [(row["state"], row["step"], row["attempts"]) for row in rows] == [("COMPLETE", 9, 1)] * 6
+    assert all(row["eval_loss"] == pytest.approx(row["x"] + 1 / 9) for row in rows)
+    remark = "6 trials went past the step at which the search compares them (trial 0: step 9, assigned 1)"
+    assert remark in shell.run("collect", "heedless").stderr
+    assert remark in " ".join(shell.ok("status", "heedless").split())
+    story = shell.ok("explain", "heedless", "0")
+    (first,) = [row for row in rows if row["trial"] == 0]
+    assert f"from step 0 to step 1: complete with eval_loss={first['x'] + 1:.4g}"[:50] in story
+    assert "it went on to step 9, past the 1 that was assigned" in story

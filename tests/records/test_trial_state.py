@@ -20,9 +20,10 @@ def trial_of(
     assigned: list[tuple[int, Assignment]],
     settled: list[list[Settlement]] | None = None,
     retries: int = 1,
+    max_resource: int | None = None,
 ) -> Trial:
     attempts = [fold(unread(number), records) for number, records in enumerate(journals)]
-    return fold_trial(assigned, attempts, settled or [], ("eval_loss",), retries)
+    return fold_trial(assigned, attempts, settled or [], ("eval_loss",), retries, max_resource)
 
 
 def second(loss: float, wave: int = 1) -> list[dict[str, Any]]:
@@ -72,3 +73,35 @@ def test_an_element_that_never_started_belongs_to_the_stage_of_its_wave() -> Non
     trial = trial_of(completed(0, 2.0, steps=3), assigned=[(0, FIRST), (1, SECOND)], settled=[[lost]])
     assert [(a.number, a.stage) for a in trial.attempts] == [(0, 0), (-1, 1)]
     assert trial.state is TrialState.WAITING
+
+
+def past(*steps: int, outcome: str = "complete", attempt: int = 0) -> list[dict[str, Any]]:
+    """Records of a script that does not ask for its last step: the loss at step s is 10 - s."""
+    reports = [report(s, BEGIN + s, eval_loss=10.0 - s) for s in steps]
+    return [start(0, attempt), *reports, end(outcome, metrics={"eval_loss": 10.0 - steps[-1]})]
+
+
+def test_a_trial_that_went_past_its_rung_is_paused_with_its_value_at_the_rung() -> None:
+    trial = trial_of(past(1, 2, 3, 4, 5), assigned=[(0, FIRST)], max_resource=9)
+    assert (trial.state, trial.values) == (TrialState.PAUSED, (7.0,))
+    late = trial_of(past(5), assigned=[(0, FIRST)], max_resource=9)  # nothing else is known of it
+    assert (late.state, late.values) == (TrialState.PAUSED, (5.0,))
+
+
+def test_a_trial_that_was_trained_to_the_full_resource_is_complete_whatever_was_assigned() -> None:
+    """Five fully trained trials stayed PAUSED, each with the value of the wrong step, and were trained again."""
+    trial = trial_of(past(*range(1, 10)), assigned=[(0, FIRST)], max_resource=9)
+    assert (trial.state, trial.values) == (TrialState.COMPLETE, (1.0,))
+    again = trial_of(past(*range(1, 10)), past(1, 2, attempt=1), assigned=[(0, FIRST), (1, FIRST)], max_resource=9)
+    assert (again.state, again.values) == (TrialState.COMPLETE, (1.0,))
+
+
+def test_a_trial_that_was_killed_at_the_full_resource_is_not_complete() -> None:
+    trial = trial_of(past(*range(1, 10), outcome="interrupted"), assigned=[(0, FIRST)], max_resource=9)
+    assert trial.state is TrialState.WAITING
+
+
+def test_every_objective_must_have_reached_the_full_resource() -> None:
+    records = [start(0), report(3, BEGIN, eval_loss=1.0), report(9, BEGIN, train_loss=1.0), end("complete")]
+    trial = trial_of(records, assigned=[(0, FIRST)], max_resource=9)
+    assert (trial.state, trial.values) == (TrialState.PAUSED, (1.0,))
