@@ -142,6 +142,12 @@ def _is_alive(queue: Mapping[str, ElementState], job_ids: Sequence[str]) -> bool
     return any(f.state in (JobState.PENDING, JobState.RUNNING) and f.detail != NEVER_SATISFIED for f in found)
 
 
+def has_begun(backend: Backend, jobs: WaveJobs) -> bool:
+    """True if an element of the pair runs or has ended: it was released, even if nobody lived to record that."""
+    found = backend.states(elements(jobs))
+    return not found or any(element.state is not JobState.PENDING for element in found.values())
+
+
 def first_jobs(layout: StudyLayout, wave: int) -> WaveJobs | None:
     """Returns the jobs of the pair of `wave`; None if it is not submitted."""
     return read_jobs(layout.wave(wave))

@@ -110,8 +110,9 @@ def _step(
     """
     plan = history.plans[-1]
     jobs = submission.submitted_jobs(layout.wave(plan.wave))
-    if jobs is None or not layout.wave(plan.wave).released.exists():
-        if chain.is_used(spec, backend):
+    is_chain = chain.is_used(spec, backend)
+    if jobs is None or not (layout.wave(plan.wave).released.exists() or (is_chain and chain.has_begun(backend, jobs))):
+        if is_chain:
             what = f"wave {plan.wave} is planned, and the chain of arrays has run out"
             return Step("unsubmitted", plan.wave, f"{what}: hposlurm resume {layout.root.name}")
         try:
@@ -147,7 +148,7 @@ def _step(
     for found in looks:  # only waves that still run: an ended one is settled by the planner of the next wave
         if found.alive:
             chain.trim(backend, found.plan, found.jobs)
-            if not chain.is_used(spec, backend):
+            if not is_chain:
                 _keep_planner(layout, spec, backend, found.plan, found.jobs)
     return _begun(layout, history, begun, still_open) if begun else _waiting([f for f in looks if f.alive])
 

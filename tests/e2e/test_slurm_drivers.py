@@ -181,7 +181,10 @@ def test_a_chain_that_runs_out_is_reported_and_resume_lays_more(shell, write_stu
         "",
         budget={"n_trials": 1},
         waves={"size": 1},
-        trial={"command": f'[ "$HPOSLURM_ATTEMPT" -gt 3 ] || exit 3; {REPORT}', "retries": 8},
+        trial={
+            "command": f'[ "$HPOSLURM_ATTEMPT" -gt 3 ] || exit 3; until [ -e go ]; do sleep 0.2; done; {REPORT}',
+            "retries": 8,
+        },
         slurm={"driver": "chain", **closed.slurm},
     )
     shell.ok("launch", str(study))
@@ -190,6 +193,7 @@ def test_a_chain_that_runs_out_is_reported_and_resume_lays_more(shell, write_stu
     assert view["next"] == "hposlurm resume short"
     shell.ok("resume", "short")
     assert shell.status("short")["phase"] == "running"
+    (shell.cwd / "go").touch()
     wait_until(lambda: shell.has_finished("short"), 120)
     assert [(row["state"], row["attempts"]) for row in shell.rows("short")] == [("COMPLETE", 5)]
 

@@ -274,3 +274,24 @@ def test_a_planner_of_a_chain_killed_anywhere_is_replaced_by_the_next_one(layout
     history = read_history(layout)
     assert died and history.finished == "3 of 3 trials are done"
     assert [trial.state.value for trial in history.trials] == ["COMPLETE"] * 3
+
+
+def test_a_wave_whose_release_was_not_recorded_is_followed_by_the_next_one(layout, fake_slurm):
+    """The launch was killed between the release and its record, and planner 0 comes before anybody resumes."""
+    study = spec(**STUDY)
+    create(layout, study)
+    assert processes.end(processes.begin(lambda: set_going(layout, study, SlurmBackend()), "released")) < 0
+    fake_slurm.run_released(layout)
+    assert advance(layout, study, SlurmBackend()).wave == 1
+    set_going(layout, study, SlurmBackend(), again=True)
+    run_on(layout, study, fake_slurm)
+    assert [len(plan.assignments) for plan in read_history(layout).plans] == [2, 2, 0]
+    assert fake_slurm.arrays()[1]["states"] == ["COMPLETED"] * 2
+
+
+def test_a_wave_that_is_still_held_waits_for_resume(layout, fake_slurm):
+    study = spec(**STUDY)
+    create(layout, study)
+    assert processes.end(processes.begin(lambda: set_going(layout, study, SlurmBackend()), "jobs recorded")) < 0
+    step = advance(layout, study, SlurmBackend())
+    assert (step.kind, step.wave) == ("unsubmitted", 0)
