@@ -39,11 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--{lane}", action="store_true", help=text)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or item.get_closest_marker("long"):
-        item.add_marker(pytest.mark.untraced)
-
-
 @pytest.hookimpl(trylast=True)  # of the chosen ones only
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:  # else in the order in which modules share what they set up
