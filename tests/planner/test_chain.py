@@ -295,3 +295,4 @@ def test_a_wave_that_is_still_held_waits_for_resume(layout, fake_slurm):
     assert processes.end(processes.begin(lambda: set_going(layout, study, SlurmBackend()), "jobs recorded")) < 0
     step = advance(layout, study, SlurmBackend())
     assert (step.kind, step.wave) == ("unsubmitted", 0)
+    assert [job["states"] for job in fake_slurm.arrays()] == [["PENDING"] * 2]
