@@ -17,6 +17,7 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import ended_by
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
+from hposlurm.report.remarks import remarks
 from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placing_text, placings, quota, standings, value_at
@@ -112,6 +113,8 @@ class StudyExplanation:
     premise: RungCorrelations | None
     #: the search's notes by wave
     notes: Mapping[int, tuple[str, ...]]
+    #: how trials ran otherwise than the search assumes
+    remarks: tuple[str, ...]
     #: why the study ended; None before
     finished: str | None
     gpu_hours: float
@@ -172,6 +175,7 @@ def explain_study(study: Replay) -> StudyExplanation:
         origins=dict(Counter(str(trial.attrs.get("origin", "unknown")) for trial in history.trials)),
         premise=rung_correlations(study.problem, study.observations),
         notes={plan.wave: plan.notes for plan in history.plans if plan.notes},
+        remarks=remarks(history),
         finished=history.finished,
         gpu_hours=history.gpu_hours,
     )

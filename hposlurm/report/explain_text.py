@@ -100,6 +100,7 @@ def _study_lines(found: StudyExplanation) -> Iterator[Line]:
         if notes != last:
             yield from ((f"wave {wave}:", note) for note in notes)
         last = notes
+    yield from (("note:", remark) for remark in found.remarks)
     yield "spent:", f"{shown(found.gpu_hours)} GPU hours{f'; {found.finished}' if found.finished else ''}"
 
 

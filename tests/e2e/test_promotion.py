@@ -107,6 +107,7 @@ def test_a_script_that_does_not_look_at_max_step_is_trained_once_and_told(shell,
     remark = "6 trials went past the step at which the search compares them (trial 0: step 9, assigned 1)"
     assert remark in shell.run("collect", "heedless").stderr
     assert remark in " ".join(shell.ok("status", "heedless").split())
+    assert remark in shell.ok("explain", "heedless")
     story = shell.ok("explain", "heedless", "0")
     (first,) = [row for row in rows if row["trial"] == 0]
     assert f"from step 0 to step 1: complete with eval_loss={first['x'] + 1:.4g}"[:50] in story
