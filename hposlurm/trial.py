@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeGuard
@@ -200,6 +200,27 @@ class Direction(StrEnum):
     MAXIMIZE = "maximize"
 
 
+class CountedReport(StrEnum):
+    """Which of a trial's reports counts."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+class ValueRule(StrEnum):
+    """Which of a metric's reported values counts."""
+
+    LAST = "last"
+    LOWEST = "lowest"
+    HIGHEST = "highest"
+
+    def of(self, values: Sequence[float]) -> float:
+        """Returns the one of `values`, in the order of their reports and at least one, that counts."""
+        if self is ValueRule.LAST:
+            return values[-1]
+        return min(values) if self is ValueRule.LOWEST else max(values)
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """An objective: the name of a reported metric, and which direction is better."""
@@ -208,6 +229,15 @@ class Objective:
     direction: Direction = Direction.MINIMIZE
     #: The objective's share where several objectives are added up to one number.
     weight: float = 1.0
+    #: Which of a trial's reports counts. Studies of older versions have no such key: the last one counts.
+    report: CountedReport = CountedReport.LAST
+
+    @property
+    def rule(self) -> ValueRule:
+        """Which value counts, without the direction."""
+        if self.report is CountedReport.LAST:
+            return ValueRule.LAST
+        return ValueRule.HIGHEST if self.direction is Direction.MAXIMIZE else ValueRule.LOWEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,12 +169,24 @@ def _print_one(found: Configuration) -> None:
     from hposlurm.report.numbers import duration, shown
 
     print(f"trial {found.trial} of {found.study}")
-    _print_pairs("values", {name: shown(value) for name, value in found.values.items()})
+    _print_pairs("values", {name: _value_text(found, name) for name in found.values})
+    if found.checkpoint:
+        _print_pairs("checkpoint", {f"step {found.steps[next(iter(found.values))]}": found.checkpoint})
     _print_pairs("params", found.params)
     if found.schedule:
         _print_pairs("schedule", _changes(found.schedule))
     _print_pairs("metrics", {name: shown(value) for name, value in found.metrics.items()})
     print(f"runtime: {duration(found.runtime)}   GPU hours: {shown(found.gpu_hours)}")
+
+
+def _value_text(found: Configuration, name: str) -> str:
+    """Returns the value that counts with its step, and the last one if that is another one."""
+    from hposlurm.report.numbers import shown
+
+    step, last = found.steps[name], found.metrics.get(name)
+    place = f" at step {step}" if step is not None else ""
+    other = f"; the last one is {shown(last)}" if last is not None and last != found.values[name] else ""
+    return f"{shown(found.values[name])}{place}{other}"
 
 
 def _changes(schedule: Sequence[Leg]) -> dict[str, object]:

@@ -13,9 +13,10 @@ from hposlurm.decisions.result_table import ResultTable, read_table
 from hposlurm.errors import RequestError
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.values import counted_value
 from hposlurm.search import Observation
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
-from hposlurm.trial import Objective, ParamValue, TrialState, param_text
+from hposlurm.trial import Objective, ParamValue, Trial, TrialState, param_text
 
 Found = tuple[list[Observation], Counter[str]]
 
@@ -40,13 +41,19 @@ def read_study(layout: StudyLayout, objectives: Sequence[Objective]) -> Found:
     """
     found: list[Observation] = []
     left_out: Counter[str] = Counter()
-    for seen in observe(read_history(layout), objectives):
+    history = read_history(layout)
+    for trial, seen in zip(history.trials, observe(history, objectives), strict=True):
         if seen.values is None and seen.state is not TrialState.COMPLETE:
             left_out[_NOT_COMPLETED] += 1
-        elif (values := _values(seen.metrics, objectives, left_out)) is not None:
+        elif (values := _values(_counted(trial, objectives), objectives, left_out)) is not None:
             state = TrialState.COMPLETE if seen.state is TrialState.COMPLETE else TrialState.PRUNED
             found.append(replace(seen, values=values, state=state, attrs={}, to_step=None, is_open=False))
     return found, left_out
+
+
+def _counted(trial: Trial, objectives: Sequence[Objective]) -> dict[str, float]:
+    found = {o.metric: counted_value(trial.attempts, o.metric, o.rule) for o in objectives}
+    return {name: counted.value for name, counted in found.items() if counted is not None}
 
 
 def read_csv(

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hposlurm.records.fold import latest_metrics, metrics_at
+from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks
 from hposlurm.records.thinning import Needed
+from hposlurm.records.values import counted_curve, counted_values
 from hposlurm.search import Observation
 from hposlurm.search.memory import SearchMemory
 from hposlurm.search.rungs import levels_of
-from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, has_diverged, is_finite
+from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, ValueRule, has_diverged, is_finite
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -31,19 +32,19 @@ class Observer:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[Trial, tuple[str, ...], Observation]] = {}
+        self._seen: dict[int, tuple[Trial, tuple[Objective, ...], Observation]] = {}
 
     def observe(self, history: History, objectives: Sequence[Objective]) -> list[Observation]:
         """Returns one observation per trial, in the order of their numbers."""
-        names = tuple(objective.metric for objective in objectives)
-        return [self._observation(trial, names) for trial in history.trials]
+        wanted = tuple(objectives)
+        return [self._observation(trial, wanted) for trial in history.trials]
 
-    def _observation(self, trial: Trial, names: tuple[str, ...]) -> Observation:
+    def _observation(self, trial: Trial, objectives: tuple[Objective, ...]) -> Observation:
         known = self._seen.get(trial.number)
-        if known is not None and known[0] is trial and known[1] == names:
+        if known is not None and known[0] is trial and known[1] == objectives:
             return known[2]
-        found = _observation(trial, names)
-        self._seen[trial.number] = trial, names, found
+        found = _observation(trial, objectives)
+        self._seen[trial.number] = trial, objectives, found
         return found
 
 
@@ -60,7 +61,8 @@ def observe(history: History, objectives: Sequence[Objective]) -> list[Observati
     return Observer().observe(history, objectives)
 
 
-def _observation(trial: Trial, names: Sequence[str]) -> Observation:
+def _observation(trial: Trial, objectives: Sequence[Objective]) -> Observation:
+    names, rules = [o.metric for o in objectives], [o.rule for o in objectives]
     return Observation(
         number=trial.number,
         params=trial.params,
@@ -68,11 +70,11 @@ def _observation(trial: Trial, names: Sequence[str]) -> Observation:
         values=trial.values,
         attrs=trial.attrs,
         infeasible=trial.infeasible or _has_diverged(trial, names),
-        curve=_curve(trial.reports, names),
+        curve=counted_curve(_curve(trial.reports, names), rules),
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
         metrics={name: value for name, value in metrics_with_peaks(trial).items() if is_finite(value)},
-        ends=_ends(trial, names),
+        ends=_ends(trial, names, rules),
     )
 
 
@@ -84,14 +86,14 @@ def _has_diverged(trial: Trial, names: Sequence[str]) -> bool:
     return any(has_diverged(latest.get(name)) for name in names)
 
 
-def _ends(trial: Trial, names: Sequence[str]) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """Returns where each completed stage was to end, with the objectives' last values until there."""
+def _ends(trial: Trial, names: Sequence[str], rules: Sequence[ValueRule]) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Returns where each completed stage was to end, with the objectives' values that counted there."""
     targets = {stage.number: stage.to_step for stage in trial.stages if stage.to_step is not None}
     ends: dict[int, tuple[float, ...]] = {}
     for position, attempt in enumerate(trial.attempts if targets else ()):
         target = targets.get(attempt.stage)
         if target is not None and attempt.outcome is Outcome.COMPLETE and target not in ends:
-            values = _values(metrics_at(trial.attempts[: position + 1], names, target), names)
+            values = counted_values(trial.attempts[: position + 1], names, rules, target)
             if values is not None:
                 ends[target] = values
     return tuple(sorted(ends.items()))

@@ -100,6 +100,7 @@ def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> Wav
         spec=layout.spec(layout.revisions()[-1]).name if layout.revisions() else layout.spec().name,
         seed=spec.search.seed,
         objectives=tuple(o.metric for o in spec.objectives),
+        value_rules=tuple(o.rule for o in spec.objectives),
         workdir=trial.workdir or ".",
         cpus=spec.resources.cpus_per_task,
         retries=trial.retries,

@@ -31,7 +31,7 @@ def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
 
     newest = layout.revisions()[-1]
     known = frozen_spec(layout)
-    spec = load(layout.spec(newest), settings=settings)
+    spec = load(layout.spec(newest), settings=settings, launched=True)
     if spec == known:
         return known
     if refusals := list(_refusals(known, spec)):

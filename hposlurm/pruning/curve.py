@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hposlurm.trial import Objective, Outcome
+from hposlurm.trial import Objective, Outcome, ValueRule
 
 Values = tuple[float, ...]
 
@@ -67,6 +67,18 @@ def point_at(points: Sequence[tuple[int, Values]], level: int) -> tuple[int, Val
     """Returns the first of the ascending `points` at step `level` or later; None if there is none."""
     position = bisect_left(points, level, key=_step)
     return points[position] if position < len(points) else None
+
+
+def counted_at(
+    points: Sequence[tuple[int, Values]], level: int, objectives: Sequence[Objective]
+) -> tuple[int, Values] | None:
+    """Returns what counts at `point_at`: the values there, or the best until then of each objective that says so."""
+    found = point_at(points, level)
+    if found is None or all(objective.rule is ValueRule.LAST for objective in objectives):
+        return found
+    until = [values for _, values in points[: bisect_left(points, found[0], key=_step) + 1]]
+    columns = zip(*until, strict=True)
+    return found[0], tuple(o.rule.of(column) for o, column in zip(objectives, columns, strict=True))
 
 
 def _step(point: tuple[int, Values]) -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hposlurm.pruning.curve import Curve, Values, point_at
+from hposlurm.pruning.curve import Curve, Values, counted_at, point_at
 from hposlurm.pruning.rule import StopRule
 from hposlurm.pruning.scoring import scoring
 from hposlurm.pruning.wilcoxon import probability_of_greater
@@ -40,13 +40,22 @@ class Query:
 
     def scores_at(self, level: int) -> list[float]:
         """Returns the trial's score at a step, then the scores of the other trials there."""
-        found = (point_at(points, level) for points in (self.points, *(curve.points for curve in self.others)))
+        found = (point_at(points, level) for points in self._curves)
         return self.scores([point[1] for point in found if point is not None])
 
     def shown(self, score: float) -> float:
         """Returns the score as shown to a person: with the sign of the reported first objective."""
         is_negated = self.rule.objectives[0].direction is Direction.MAXIMIZE and self.rule.compare_by == "first"
         return -score if is_negated else score
+
+    def scores_at_rung(self, level: int) -> list[float]:
+        """Returns what counts of the trial at a rung as its score, then the scores of the other trials there."""
+        found = (counted_at(points, level, self.rule.objectives) for points in self._curves)
+        return self.scores([point[1] for point in found if point is not None])
+
+    @property
+    def _curves(self) -> Sequence[Sequence[tuple[int, Values]]]:
+        return (self.points, *(curve.points for curve in self.others))
 
     @property
     def measure(self) -> str:
@@ -68,7 +77,7 @@ class Reply:
 def asha_stopping(asked: Query) -> Reply:
     """Compares with the best 1/reduction_factor of the trials that reached the rung earlier (Li et al. 2018)."""
     level, factor = asked.level or 0, asked.rule.reduction_factor
-    own, *others = asked.scores_at(level)
+    own, *others = asked.scores_at_rung(level)
     value = asked.shown(own)
     place = f"rung {level}: {asked.measure} {value:.6g}"
     if not others:

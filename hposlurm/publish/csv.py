@@ -16,9 +16,9 @@ class Tables:
         pass
 
     def publish(self, study: Published, _cursor: Cursor, /) -> None:
-        history, limits = study.history, study.spec.limits
+        history, limits, rules = study.history, study.spec.limits, study.history.rules
         names = columns([history])
-        results = to_csv(names.names, (result_row(trial, names, limits) for trial in history.trials))
+        results = to_csv(names.names, (result_row(trial, names, limits, rules) for trial in history.trials))
         reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
         files.publish(study.layout.results, results.encode())
         files.publish(study.layout.reports, reports.encode())

@@ -19,7 +19,7 @@ from hposlurm.records.plan import WavePlan, read_plan
 from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState
+from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState, ValueRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,17 @@ class History:
     def objectives(self) -> tuple[str, ...]:
         """The metrics that are optimised, in the study's order."""
         return self.plans[-1].objectives if self.plans else ()
+
+    @property
+    def value_rules(self) -> tuple[ValueRule, ...]:
+        """Which value of each objective counts."""
+        rules = self.plans[-1].value_rules if self.plans else ()
+        return rules or (ValueRule.LAST,) * len(self.objectives)
+
+    @property
+    def rules(self) -> dict[str, ValueRule]:
+        """Which value counts, by objective."""
+        return dict(zip(self.objectives, self.value_rules, strict=True))
 
     @property
     def finished(self) -> str | None:
@@ -198,7 +209,9 @@ def _trial(
     settlements: Sequence[Sequence[Settlement]],
 ) -> Trial:
     last = plans[-1]
-    return fold_trial(assigned, attempts, settlements, last.objectives, last.retries, last.max_resource)
+    return fold_trial(
+        assigned, attempts, settlements, last.objectives, last.retries, last.max_resource, last.value_rules
+    )
 
 
 def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:

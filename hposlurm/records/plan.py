@@ -14,6 +14,7 @@ from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.old_causes import with_causes
+from hposlurm.trial import ValueRule
 
 #: The format that is written.
 FORMAT = 2
@@ -39,6 +40,8 @@ class WavePlan:
     objectives: tuple[str, ...]
     #: The absolute directory in which commands run.
     workdir: str
+    #: For each objective, which of a trial's values counts. () in plans of older versions: the last one of each.
+    value_rules: tuple[ValueRule, ...] = ()
     #: The GPUs of one element.
     gpus: int = 0
     #: The CPUs of one element.
@@ -99,6 +102,8 @@ class WavePlan:
             plan = replace(plan, settled=with_causes(plan.settled))
         if not plan.objectives:
             raise ValueError("objectives: the list is empty")
+        if plan.value_rules and len(plan.value_rules) != len(plan.objectives):
+            raise ValueError("value_rules: not one for each objective")
         if any(assignment.trial < 0 for assignment in plan.assignments):
             raise ValueError("assignments: a trial's number is negative")
         if list(plan.in_flight) != sorted({*plan.in_flight} & {*range(plan.wave)}):

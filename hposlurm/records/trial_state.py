@@ -17,7 +17,20 @@ from hposlurm.records.cause_text import no_progress_text, sentence, without_caus
 from hposlurm.records.fold import Metrics, metrics_at, unread
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import no_progress
-from hposlurm.trial import DONE, Attempt, Cause, EndCause, Outcome, Report, Stage, Trial, TrialState, is_finite
+from hposlurm.records.values import counted_values
+from hposlurm.trial import (
+    DONE,
+    Attempt,
+    Cause,
+    EndCause,
+    Outcome,
+    Report,
+    Stage,
+    Trial,
+    TrialState,
+    ValueRule,
+    is_finite,
+)
 
 # The outcomes of a settlement that a later end record of the attempt itself replaces
 _OUTDATED = (Outcome.INTERRUPTED, Outcome.FAIL, Outcome.INFEASIBLE)
@@ -32,15 +45,17 @@ def fold_trial(
     objectives: Sequence[str],
     retries: int,
     max_resource: int | None = None,
+    rules: Sequence[ValueRule] = (),
 ) -> Trial:
     """Returns a trial, computed from its assignments, its journals and the settlements of each plan.
 
     `assigned` has each assignment with its wave, in the order of waves, and at least one entry. A trial that was
-    trained to `max_resource` is complete, although less was assigned: nothing is left to train.
+    trained to `max_resource` is complete, although less was assigned: nothing is left to train. `rules` says which
+    value of each objective counts; (): the last one.
     """
     stages = _stages(assigned)
     everything = bury(_with_stages(with_settled(journals, settled), stages))
-    attempts, values, is_done = _judge(everything, stages, objectives, max_resource)
+    attempts, values, is_done = _judge(everything, stages, objectives, max_resource, rules)
     state, pointless = (TrialState.COMPLETE, None) if is_done else _state(attempts, stages, retries)
     why = "" if pointless is None else no_progress_text(pointless, attempts)
     infeasible = next((a for a in attempts if a.outcome is Outcome.INFEASIBLE), None)
@@ -174,7 +189,11 @@ def _dead(attempt: Attempt) -> Attempt:
 
 
 def _judge(
-    attempts: tuple[Attempt, ...], stages: Sequence[Stage], objectives: Sequence[str], max_resource: int | None
+    attempts: tuple[Attempt, ...],
+    stages: Sequence[Stage],
+    objectives: Sequence[str],
+    max_resource: int | None,
+    rules: Sequence[ValueRule],
 ) -> tuple[tuple[Attempt, ...], tuple[float, ...] | None, bool]:
     """Returns the attempts, the values of the objectives, and True if one attempt has completed the trial.
 
@@ -195,7 +214,7 @@ def _judge(
         latest = metrics_at(until_then, objectives, step)
         problem = next((p for name in objectives if (p := _problem(latest, name))), None)
         if problem is None:
-            values = tuple(float(latest[name]) for name in objectives)
+            values = counted_values(until_then, objectives, rules, step)
             is_done = attempt.outcome is Outcome.COMPLETE and stage is not None and is_end
         elif attempt.outcome is Outcome.COMPLETE:
             attempt = replace(attempt, outcome=Outcome.FAIL, cause=problem, reason=sentence(problem))

@@ -11,10 +11,10 @@ from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, 
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.assignment import Assignment, Settlement
-from hposlurm.records.fold import metrics_at
 from hposlurm.records.history import metrics_with_peaks
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import ended_by
+from hposlurm.records.values import counted_values
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.report.remarks import remarks
@@ -248,10 +248,9 @@ def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:
     done = next((attempt for attempt in own if attempt.outcome is Outcome.COMPLETE), None)
     values: Mapping[str, float] = {}
     if done is not None:
-        names, until_then = study.history.objectives, trial.attempts[: trial.attempts.index(done) + 1]
-        latest = metrics_at(until_then, names, stage.to_step)
-        found = {name: latest.get(name) for name in names}
-        values = {name: value for name, value in found.items() if isinstance(value, float)}
+        names, rules = study.history.objectives, study.history.value_rules
+        until_then = trial.attempts[: trial.attempts.index(done) + 1]
+        values = dict(zip(names, counted_values(until_then, names, rules, stage.to_step) or (), strict=False))
     outcomes = Counter("running" if attempt.outcome is None else str(attempt.outcome) for attempt in own)
     words = ", ".join(f"{count}× {name}" if count > 1 else name for name, count in outcomes.items())
     past = done.reason if done is not None and ended_by(done, Cause.OTHER_STEP) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks, ranked
+from hposlurm.records.values import counted_value
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
 from hposlurm.trial import Params, Trial, TrialState
@@ -38,7 +39,7 @@ class Configuration:
     params: Params
     #: by objective
     values: Mapping[str, float]
-    #: the last reported value of each
+    #: the last reported value of each, of the objectives too
     metrics: Mapping[str, float | str]
     signature: str
     seed: int
@@ -47,6 +48,10 @@ class Configuration:
     gpu_hours: float
     #: the limits on measured metrics that it breaks; not empty only if no completed trial keeps all limits
     broken: tuple[str, ...] = ()
+    #: by objective: the step at which its value was reported, None if unknown
+    steps: Mapping[str, int | None] = field(default_factory=dict)
+    #: the checkpoint that was saved at the step of the first objective's value, as its training reported it
+    checkpoint: str | None = None
     #: of a copy of another trial: the parameters from each step on; empty if they never changed
     schedule: tuple[Leg, ...] = ()
 
@@ -58,6 +63,8 @@ class Configuration:
 def configuration(results: StudyResults, trial: Trial) -> Configuration:
     """Returns the configuration of a completed trial."""
     line = legs(results.history, trial)
+    found = {o.metric: counted_value(trial.attempts, o.metric, o.rule) for o in results.objectives}
+    steps = {name: counted.step if counted is not None else None for name, counted in found.items()}
     return Configuration(
         study=results.name,
         trial=trial.number,
@@ -69,8 +76,15 @@ def configuration(results: StudyResults, trial: Trial) -> Configuration:
         runtime=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
         broken=results.limits.complaints(trial.params, metrics_with_peaks(trial)),
+        steps=steps,
+        checkpoint=_checkpoint_at(trial, steps[results.objectives[0].metric]),
         schedule=line if len(line) > 1 else (),
     )
+
+
+def _checkpoint_at(trial: Trial, step: int | None) -> str | None:
+    saved = [path for attempt in trial.attempts for at, path in attempt.checkpoints if at == step]
+    return saved[-1] if saved else None
 
 
 def export(path: Path, found: Configuration, *, force: bool = False) -> None:

@@ -9,12 +9,14 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks
+from hposlurm.records.values import counted_metrics
 from hposlurm.report.printable import printable
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import ParamValue, Trial, TrialState
+from hposlurm.trial import ParamValue, Trial, TrialState, ValueRule
 
 Row = dict[str, ParamValue]
 
@@ -24,6 +26,7 @@ _PEAKS = ("peak_host_gb", "peak_gpu_gb")  # placed before the node
 _QUOTED = 100  # characters; enough to recognise a line of output in the reason that quotes it
 # A spreadsheet with more columns serves nobody, and each of them costs a cell in every row. study.db has all metrics.
 MOST_METRIC_COLUMNS = 200
+_LAST: Mapping[str, ValueRule] = MappingProxyType({})
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -76,14 +79,15 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
     return found
 
 
-def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS) -> Row:
+def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, rules: Mapping[str, ValueRule] = _LAST) -> Row:
     """Returns the row of a trial; None stands for a value that does not apply (an inactive parameter) or is unknown.
 
     `step` is the last reported one, `runtime` is in seconds, the peaks of memory are in GiB, `node` is the last one. A
-    metric has its last reported value; a value that is not a finite number is text. `reason` says why the trial failed
+    metric has its last reported value, and one with a rule the value that counts; a value that is not a finite number
+    is text. `reason` says why the trial failed
     or was interrupted, with the last line of its output, or which of the `limits` a completed trial breaks.
     """
-    latest = latest_metrics(trial.attempts)
+    latest = counted_metrics(trial.attempts, rules)
     row: Row = {
         "trial": trial.number,
         "state": str(trial.state),

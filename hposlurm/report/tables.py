@@ -66,7 +66,7 @@ def collect(studies: Sequence[StudyResults]) -> Table:
     rows = []
     for trial in _ordered(studies):
         owner = owners[id(trial)]
-        row = result_row(trial, names, owner.limits)
+        row = result_row(trial, names, owner.limits, owner.history.rules)
         rows.append({"study": owner.name, **row} if several else row)
     goals = dict.fromkeys(names.metrics[name] for study in studies for name in study.history.objectives)
     return Table(

@@ -37,6 +37,7 @@ from hposlurm.spec.model import (
     TrialSpec,
     WavesSpec,
 )
+from hposlurm.spec.objectives import with_counted_reports
 from hposlurm.spec.probe import probe_problems
 from hposlurm.spec.problems import problems_of, suggestion
 from hposlurm.spec.search import SearchSpec
@@ -76,12 +77,13 @@ def load(
     search_space: Path | None = None,
     *,
     frozen: bool = False,
+    launched: bool = False,
 ) -> StudySpec:
     """Returns the study in the file at `path`, with all overrides applied. Raises SpecError with all problems.
 
     `settings` are "a.b.c=value". Relative paths (`slurm.template`, `search.warm_start`) are relative to the file that
     contains them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out again, and its template may be
-    missing by now.
+    missing by now. `launched` is for one that is changed: keys that it lacks mean what they meant when it was launched.
     """
     data, problems = document.read(path)
     if data is None:
@@ -91,7 +93,7 @@ def load(
     if data is None:
         raise SpecError(str(path), problems)
     try:
-        spec = parse(data, str(path), frozen=frozen)
+        spec = parse(data, str(path), frozen=frozen, launched=launched)
     except SpecError as error:
         raise SpecError(str(path), [*problems, *error.problems]) from None
     if problems:
@@ -145,14 +147,16 @@ def _anchored(data: dict[str, Any], directory: Path) -> dict[str, Any]:
     return data
 
 
-def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False) -> StudySpec:
+def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False, launched: bool = False) -> StudySpec:
     """Returns the study in `data`, which consists of dict, list and single values. Raises SpecError with all problems.
 
-    `source` names the data in messages. `frozen` as in `load`.
+    `source` names the data in messages. `frozen` and `launched` as in `load`.
     """
     if not isinstance(data, Mapping):
         raise SpecError(source, [Problem("", "a study is a mapping of keys such as `name:` and `parameters:`")])
     cleaned = _without_nulls(data)
+    if not (frozen or launched):
+        cleaned = with_counted_reports(cleaned)
     problems = cross_problems(cleaned)
     spec: StudySpec | None = None
     try:

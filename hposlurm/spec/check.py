@@ -18,6 +18,7 @@ from hposlurm.spec.enqueue import enqueue_problems
 from hposlurm.spec.entries import is_metric_name
 from hposlurm.spec.extra import extra_problems
 from hposlurm.spec.fields import quoted
+from hposlurm.spec.objectives import report_problems
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.population import population_problems
 from hposlurm.spec.pruning import search_problems
@@ -46,6 +47,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
         chain = " → ".join([*cycle, cycle[0]])
         draft.problems.append(Problem(draft.where[cycle[0]], f"its condition is circular: {chain}"))
     draft.problems += _objective_problems(data)
+    draft.problems += report_problems(data, draft)
     draft.problems += search_problems(data, draft)
     draft.problems += _metric_problems(data, draft)
     draft.problems += enqueue_problems(data, draft)

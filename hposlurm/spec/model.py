@@ -37,7 +37,7 @@ from hposlurm.spec.publishing import DEFAULT as DEFAULT_PUBLISHERS
 from hposlurm.spec.publishing import PublishSection
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
-from hposlurm.trial import Direction, Objective, ParamValue
+from hposlurm.trial import CountedReport, Direction, Objective, ParamValue
 
 if TYPE_CHECKING:
     from hposlurm.render.trial import CommandTemplate
@@ -47,6 +47,7 @@ class ObjectiveEntry(Section):
     name: Text
     direction: Direction = Direction.MINIMIZE
     weight: PositiveNumber = 1.0
+    report: CountedReport = CountedReport.LAST
 
 
 # Validated as the section above, kept as the search's type
@@ -54,13 +55,14 @@ _ObjectiveField = Annotated[
     Objective,
     GetPydanticSchema(
         lambda _, handler: core_schema.no_info_after_validator_function(
-            lambda entry: Objective(entry.name, entry.direction, entry.weight),
+            lambda entry: Objective(entry.name, entry.direction, entry.weight, entry.report),
             handler(ObjectiveEntry),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda objective: {
                     "name": objective.metric,
                     "direction": objective.direction.value,
                     **({} if objective.weight == 1 else {"weight": objective.weight}),
+                    "report": objective.report.value,
                 }
             ),
         )

@@ -48,7 +48,7 @@ OTHERS = (
 name: bloom-rungs
 backend: local
 objectives:
-  - {name: eval_loss, weight: 2.0}
+  - {name: eval_loss, weight: 2.0, report: last}
   - {name: latency_ms, weight: 0.5}
 metrics: [eval/tokens_per_s]
 parameters:
@@ -73,7 +73,7 @@ search:
   brackets: 2
   compare_by: weighted
   enqueue: [{lr: 2.0e-4, layers: 8, optimizer: adamw}]
-  warm_start: [../older, {study: ../other, best: 20}, {csv: table.csv, best: 5}]
+  warm_start: [../older, {study: ../other, best: 20}, {csv: table.csv, best: 5, columns: {eval_loss: value}}]
 budget: {wall_time: "6:00:00", patience: 20, target: 0.1}
 waves: {size: 4}
 trial:
