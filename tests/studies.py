@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ def publish(layout: StudyLayout, *names: str, history: History | None = None) ->
     spec = spec_publishing(layout, *names)
     known = read_history(layout, needed=needed_of(spec)) if history is None else history
     assert publish_files(Published(layout, spec, known)) == ()
+
+
+def changed_database(path: Path) -> sqlite3.Connection:
+    """A connection that may write a published database, which SQLite itself only reads."""
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    data[18:19] = b"\1"
+    path.write_bytes(data)
+    return sqlite3.connect(path)
 
 
 def assignment(number: int, params: Mapping[str, Any] | None = None) -> Assignment:

@@ -15,7 +15,7 @@ from hposlurm.errors import StudyError
 from hposlurm.publish.base import Published
 from hposlurm.publish.cursor import Cursor
 from hposlurm.records import files
-from hposlurm.records.database import SCHEMA, SCHEMA_VERSION
+from hposlurm.records.database import READ_ONLY, SCHEMA, SCHEMA_VERSION, sealed
 from hposlurm.records.history import History
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
@@ -40,7 +40,7 @@ class Database:
                 build(local, study.layout, study.history)
             except sqlite3.Error as error:
                 raise StudyError(f"building {database} in {directory} failed: {error}") from error
-            files.publish(database, local.read_bytes())
+            files.publish(database, sealed(local.read_bytes()), READ_ONLY)
 
 
 def build(path: Path, layout: StudyLayout, history: History) -> None:
@@ -51,7 +51,7 @@ def build(path: Path, layout: StudyLayout, history: History) -> None:
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("BEGIN")
-        _insert(connection, "studies", _studies(history))
+        _insert(connection, "study", _studies(history))
         _insert(connection, "waves", _waves(history))
         _insert(connection, "jobs", _jobs(layout, history))
         for trial in history.trials:
@@ -98,13 +98,13 @@ def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History
     number = trial.number
     journalled = {attempt.number: attempt for attempt in history.journals.get(number, ())}
     names = history.objectives
-    _insert(connection, "trials", [_trial(trial)])
-    _insert(connection, "trial_params", [(number, name, _param(value)) for name, value in trial.params.items()])
+    _insert(connection, "results", [_trial(trial)])
+    _insert(connection, "parameters", [(number, name, _param(value)) for name, value in trial.params.items()])
     values = enumerate(zip(names, trial.values or (), strict=False))
-    _insert(connection, "trial_values", [(number, i, name, value) for i, (name, value) in values])
+    _insert(connection, "objective_values", [(number, i, name, value) for i, (name, value) in values])
     for attempt in trial.attempts:
         _insert(connection, "attempts", [_attempt(number, attempt, journalled.get(attempt.number))])
-        _insert(connection, "trial_intermediate_values", _intermediate_values(number, attempt))
+        _insert(connection, "reports", _intermediate_values(number, attempt))
 
 
 def _trial(trial: Trial) -> Row:

@@ -3,6 +3,9 @@
 The file is never written in place: it is built elsewhere and replaced by rename. Readers can therefore open it as
 immutable, which needs no lock. It has two uses: SQL for people, and a faster `read_history`. Everything in it is also
 in other records.
+
+No table has the name of one of Optuna's, and SQLite itself writes nothing into the file: a program that takes it for
+its own storage would add tables to it, and what it writes would be lost with the next publication.
 """
 
 from __future__ import annotations
@@ -22,7 +25,13 @@ from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.trial import Attempt, Report
 
 #: PRAGMA user_version. A database of another version is ignored, and replaced by the next publication.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
+
+#: The permissions of the file. They do not keep root from writing; the next constant does.
+READ_ONLY = 0o440
+# SQLite reads a file whose write version (byte 18) it does not know, and refuses to write it
+# (https://www.sqlite.org/fileformat2.html#file_format_version_numbers). It knows 1 (rollback journal) and 2 (WAL).
+_WRITE_VERSION, _UNKNOWN_VERSION = 18, 3
 
 # Columns without a type keep the type of each value: parameters may be numbers, text or NULL.
 # attempts:
@@ -31,10 +40,10 @@ SCHEMA_VERSION = 7
 #   `journal_bytes` is how many bytes of the journal were read.
 #   Negative attempts ended before they wrote a journal.
 #   `saved` and `left_out` are those of Attempt.
-# trial_intermediate_values: `number` counts the steps that the attempt reported; of very many, only some are here.
-# studies: `needed` says which reports were kept in any case.
+# reports: `number` counts the steps that the attempt reported; of very many, only some are here.
+# study: `needed` says which reports were kept in any case.
 SCHEMA = """
-CREATE TABLE studies (
+CREATE TABLE study (
   name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
   retries INTEGER NOT NULL, finished TEXT, needed TEXT NOT NULL
 );
@@ -45,18 +54,18 @@ CREATE TABLE waves (
 CREATE TABLE jobs (
   job_id TEXT NOT NULL PRIMARY KEY, wave INTEGER NOT NULL, kind TEXT NOT NULL, element_offset INTEGER, elements INTEGER
 );
-CREATE TABLE trials (
+CREATE TABLE results (
   trial INTEGER NOT NULL PRIMARY KEY, state TEXT NOT NULL, wave INTEGER NOT NULL, signature TEXT NOT NULL,
   seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL,
   peak_gpu_gb REAL, reason TEXT NOT NULL, tail TEXT NOT NULL, attrs TEXT NOT NULL,
   infeasible INTEGER NOT NULL
 );
-CREATE TABLE trial_params (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
-CREATE TABLE trial_values (
+CREATE TABLE parameters (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
+CREATE TABLE objective_values (
   trial INTEGER NOT NULL, objective INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL,
   PRIMARY KEY (trial, objective)
 );
-CREATE TABLE trial_intermediate_values (
+CREATE TABLE reports (
   trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
   value REAL, text TEXT, time REAL NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (trial, attempt, step, name)
 );
@@ -87,6 +96,11 @@ _RENAMED = {
     "gpus": "journal_gpus",
     "offset": "journal_bytes",
 }
+
+
+def sealed(data: bytes) -> bytes:
+    """Returns the content of a database file so that SQLite only reads it."""
+    return data[:_WRITE_VERSION] + bytes([_UNKNOWN_VERSION]) + data[_WRITE_VERSION + 1 :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +141,18 @@ def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         return False
-    studies = [tuple(row) for row in connection.execute("SELECT name, created_at FROM studies")]
+    studies = [tuple(row) for row in connection.execute("SELECT name, created_at FROM study")]
     return studies == [(plan.study, plan.created_at)]
 
 
 def _needed(connection: sqlite3.Connection) -> Needed:
-    (text,) = connection.execute("SELECT needed FROM studies").fetchone()
+    (text,) = connection.execute("SELECT needed FROM study").fetchone()
     return structure(Needed, json.loads(text))
 
 
 def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, Report]]:
     found: dict[tuple[int, int], dict[int, Report]] = {}
-    query = "SELECT trial, attempt, step, name, value, text, time, number FROM trial_intermediate_values ORDER BY rowid"
+    query = "SELECT trial, attempt, step, name, value, text, time, number FROM reports ORDER BY rowid"
     for trial, attempt, step, name, value, text, time, number in connection.execute(query):
         steps = found.setdefault((trial, attempt), {})
         report = steps.get(step)

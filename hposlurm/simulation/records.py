@@ -89,4 +89,12 @@ class SimulatedRecords:
     def _fold(self, number: int) -> Trial:
         last = self.plans[-1]
         attempts, settled = self._attempts.get(number, ()), self._settled.get(number, ())
-        return fold_trial(self._assigned[number], attempts, settled, last.objectives, last.retries, last.max_resource, last.value_rules)
+        return fold_trial(
+            self._assigned[number],
+            attempts,
+            settled,
+            last.objectives,
+            last.retries,
+            last.max_resource,
+            last.value_rules,
+        )

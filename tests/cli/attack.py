@@ -26,6 +26,7 @@ from tests.spec.data import OTHERS, VALID
 from tests.studies import (
     BEGIN,
     add_wave,
+    changed_database,
     completed,
     end,
     failed,
@@ -224,7 +225,7 @@ def damaged_database(draw: st.DrawFn, study: Path) -> Attack:
 
     def attack(layout: StudyLayout) -> None:
         # a row id takes nothing but whole numbers
-        with closing(sqlite3.connect(layout.database)) as connection, contextlib.suppress(sqlite3.Error):
+        with closing(changed_database(layout.database)) as connection, contextlib.suppress(sqlite3.Error):
             connection.execute(statement, (value,))
             connection.commit()
 

@@ -44,7 +44,7 @@ def test_a_study_runs_to_its_end_and_can_be_read_everywhere(shell, local_study):
     assert [row["state"] for row in rows] == ["COMPLETE"] * 4
     assert rows[0]["eval_loss"] == min(row["x"] for row in rows)
     database = sqlite3.connect(f"file:{shell.cwd}/runs/whole/study.db?immutable=1", uri=True)
-    assert database.execute("select count(*) from trials where state = 'COMPLETE'").fetchone() == (4,)
+    assert database.execute("select count(*) from results where state = 'COMPLETE'").fetchone() == (4,)
     database.close()
     assert (shell.cwd / "runs" / "whole").stat().st_mode & 0o777 == 0o700
     before = (shell.cwd / "runs" / "whole" / "results.csv").read_bytes()

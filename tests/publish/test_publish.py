@@ -109,25 +109,25 @@ def test_a_reader_of_the_old_database_is_not_disturbed(layout: StudyLayout) -> N
     with closing(sqlite3.connect(f"file:{layout.database}?immutable=1&mode=ro", uri=True)) as connection:
         write_journal(layout, 4, [start(4, 0, 1, 3)])
         publish(layout)
-        assert connection.execute("SELECT state FROM trials WHERE trial = 4").fetchall() == [("WAITING",)]
-    assert query(layout, "SELECT state FROM trials WHERE trial = 4") == [("RUNNING",)]
+        assert connection.execute("SELECT state FROM results WHERE trial = 4").fetchall() == [("WAITING",)]
+    assert query(layout, "SELECT state FROM results WHERE trial = 4") == [("RUNNING",)]
 
 
 def test_the_database_answers_in_sql(layout: StudyLayout) -> None:
     publish(layout)
-    assert query(layout, "SELECT state, count(*) FROM trials GROUP BY state ORDER BY state") == [
+    assert query(layout, "SELECT state, count(*) FROM results GROUP BY state ORDER BY state") == [
         ("COMPLETE", 1),
         ("RUNNING", 1),
         ("WAITING", 4),
     ]
-    assert query(layout, "SELECT name, value FROM trial_values") == [("eval_loss", 1.5)]
-    assert query(layout, "SELECT name, value FROM trial_params WHERE trial = 4 ORDER BY name") == [
+    assert query(layout, "SELECT name, value FROM objective_values") == [("eval_loss", 1.5)]
+    assert query(layout, "SELECT name, value FROM parameters WHERE trial = 4 ORDER BY name") == [
         ("bs", 1),
         ("lr", 1e-5),
         ("momentum", 0.9),
     ]
-    assert query(layout, "SELECT name, value FROM trial_params WHERE trial = 5") == [("bs", str(2**70)), ("lr", None)]
-    assert query(layout, "SELECT name, value, text FROM trial_intermediate_values WHERE trial = 2") == [
+    assert query(layout, "SELECT name, value FROM parameters WHERE trial = 5") == [("bs", str(2**70)), ("lr", None)]
+    assert query(layout, "SELECT name, value, text FROM reports WHERE trial = 2") == [
         ("eval_loss", None, "nan"),
         ("note", None, "é"),
     ]
@@ -138,7 +138,7 @@ def test_the_database_answers_in_sql(layout: StudyLayout) -> None:
         ("250", "planner"),
     ]
     assert query(layout, "SELECT wave, assignments FROM waves") == [(0, 4), (1, 5)]
-    assert query(layout, "SELECT name, finished FROM studies") == [("demo", None)]
+    assert query(layout, "SELECT name, finished FROM study") == [("demo", None)]
 
 
 def test_the_database_has_what_counts_beside_what_the_journal_says(layout: StudyLayout) -> None:
@@ -210,7 +210,7 @@ def test_one_publisher_that_fails_keeps_no_other_from_publishing(layout: StudyLa
 
 
 def test_rebuilding_says_what_it_could_not_write(layout: StudyLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path, _data: bytes) -> None:
+    def refuse(_path: Path, _data: bytes, _mode: int = 0o600) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "publish", refuse)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hposlurm.records.database import SCHEMA_VERSION, Snapshot, read_snapshot
+from hposlurm.records.database import SCHEMA, SCHEMA_VERSION, Snapshot, read_snapshot
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from tests.studies import publish, study_of_completed
+from tests.studies import changed_database, publish, study_of_completed
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def published(tmp_path: Path) -> StudyLayout:
 
 
 def change(layout: StudyLayout, statement: str) -> None:
-    with closing(sqlite3.connect(layout.database)) as connection:
+    with closing(changed_database(layout.database)) as connection:
         connection.execute(statement)
         connection.commit()
 
@@ -42,9 +43,9 @@ def test_a_missing_database_is_empty(tmp_path: Path) -> None:
     [
         f"PRAGMA user_version = {SCHEMA_VERSION + 1}",
         "DROP TABLE attempts",
-        "UPDATE studies SET name = 'other'",
-        "UPDATE studies SET created_at = 1",
-        "DELETE FROM studies",
+        "UPDATE study SET name = 'other'",
+        "UPDATE study SET created_at = 1",
+        "DELETE FROM study",
         "DELETE FROM waves",
         "UPDATE attempts SET metrics = '{'",
         "UPDATE attempts SET journal_outcome = 'exploded'",
@@ -81,3 +82,42 @@ def test_a_directory_with_question_marks_and_spaces_is_read(tmp_path: Path) -> N
     layout = study_of_completed(tmp_path / "what? 100% & #1", 1)
     publish(layout, "sqlite")
     assert len(read_snapshot(layout.database, read_history(layout).plans[0]).attempts) == 1
+
+
+def test_sqlite_writes_nothing_into_a_published_database(published: StudyLayout) -> None:
+    """Not even for root, whom the file's mode does not keep from it."""
+    before = published.database.read_bytes()
+    with closing(sqlite3.connect(published.database)) as connection:
+        assert connection.execute("SELECT count(*) FROM results").fetchone() == (3,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("CREATE TABLE version_info (id INTEGER)")
+    assert published.database.read_bytes() == before
+    assert published.database.stat().st_mode & 0o777 == 0o440
+
+
+def test_optuna_does_not_take_it_for_its_own_storage(published: StudyLayout) -> None:
+    optuna = pytest.importorskip("optuna")
+    before = published.database.read_bytes()
+    with pytest.raises(Exception, match=r"readonly"):
+        optuna.load_study(study_name=None, storage=f"sqlite:///{published.database}")
+    assert published.database.read_bytes() == before
+    assert sorted(p.name for p in published.root.iterdir() if p.name.startswith("study.db")) == ["study.db"]
+
+
+def test_no_table_has_a_name_of_optunas() -> None:
+    models = pytest.importorskip("optuna.storages._rdb.models")
+    own = set(re.findall(r"CREATE TABLE (\w+)", SCHEMA))
+    assert own and not own & set(models.BaseModel.metadata.tables)
+
+
+def test_the_manual_has_every_table_and_column() -> None:
+    manual = (Path(__file__).parents[2] / "README.md").read_text()
+    section = manual[manual.index("**`study.db`**") :].split("\n\n**")[0]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in tables}
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", section, re.MULTILINE))
+    assert rows.keys() == set(tables)
+    missing = [f"{table}.{c}" for table, names in columns.items() for c in names if f"`{c}`" not in rows[table]]
+    assert missing == []

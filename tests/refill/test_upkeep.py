@@ -42,7 +42,7 @@ def lab(tmp_path: Path) -> Lab:
 
 def states(lab: Lab) -> list[str]:
     with closing(sqlite3.connect(lab.layout.database)) as connection:
-        return [state for (state,) in connection.execute("SELECT state FROM trials ORDER BY trial")]
+        return [state for (state,) in connection.execute("SELECT state FROM results ORDER BY trial")]
 
 
 def left(lab: Lab) -> list[int]:
@@ -142,10 +142,10 @@ def test_what_was_cut_off_rests_as_long_as_after_the_last_that_was_not(lab: Lab)
 def test_a_full_disk_keeps_nothing_from_being_tidied(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     publish = files.publish
 
-    def refuse(path: Path, data: bytes, **named: bool) -> None:
+    def refuse(path: Path, data: bytes, mode: int = 0o600, **named: bool) -> None:
         if path == lab.layout.database:
             raise OSError(errno.ENOSPC, "No space left on device")
-        publish(path, data, **named)
+        publish(path, data, mode, **named)
 
     monkeypatch.setattr(files, "publish", refuse)
     with pytest.raises(StudyError, match=r"sqlite: not published: .*No space left"):
