@@ -216,9 +216,7 @@ class ValueRule(StrEnum):
 
     def of(self, values: Sequence[float]) -> float:
         """Returns the one of `values`, in the order of their reports and at least one, that counts."""
-        if self is ValueRule.LAST:
-            return values[-1]
-        return min(values) if self is ValueRule.LOWEST else max(values)
+        return values[-1] if self is ValueRule.LAST else min(values) if self is ValueRule.LOWEST else max(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +233,8 @@ class Objective:
     @property
     def rule(self) -> ValueRule:
         """Which value counts, without the direction."""
-        if self.report is CountedReport.LAST:
-            return ValueRule.LAST
-        return ValueRule.HIGHEST if self.direction is Direction.MAXIMIZE else ValueRule.LOWEST
+        best = ValueRule.HIGHEST if self.direction is Direction.MAXIMIZE else ValueRule.LOWEST
+        return ValueRule.LAST if self.report is CountedReport.LAST else best
 
 
 @dataclass(frozen=True, slots=True)

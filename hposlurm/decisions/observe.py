@@ -12,17 +12,28 @@ from hposlurm.records.thinning import Needed
 from hposlurm.records.values import counted_curve, counted_values
 from hposlurm.search import Observation
 from hposlurm.search.memory import SearchMemory
+from hposlurm.search.population import generation_ends
 from hposlurm.search.rungs import levels_of
 from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, ValueRule, has_diverged, is_finite
 
 if TYPE_CHECKING:
-    from hposlurm.spec import StudySpec
+    from hposlurm.spec import SearchSpec, StudySpec
+
+# Generations that end after every one of a million steps cannot all be kept; those that are left are compared next
+_MOST_GENERATIONS = 1000
 
 
 def needed_of(spec: StudySpec) -> Needed:
     """Returns the reports that the decisions of a study need, for `read_history`."""
     objectives = tuple(objective.metric for objective in spec.objectives)
-    return Needed(objectives, levels_of(spec.search), tuple(sorted(spec.limits.metrics)))
+    return Needed(objectives, _compared_at(spec.search), tuple(sorted(spec.limits.metrics)))
+
+
+def _compared_at(search: SearchSpec) -> tuple[int, ...]:
+    interval, end = search.perturbation_interval, search.max_resource
+    if search.in_generations and interval is not None and end is not None:
+        return generation_ends(interval, end)[-_MOST_GENERATIONS:]
+    return levels_of(search)
 
 
 class Observer:

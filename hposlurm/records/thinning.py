@@ -1,15 +1,16 @@
 """Bounds the reports of one attempt that are kept in memory and published. The journal has all of them.
 
 An attempt with few reports keeps all. Of more it keeps an even sample, and every report on which a decision may depend:
-the first and the last one, the last value of each metric, the lowest and the highest value of each objective, the first
-one at or after each rung, and those at which checkpoints were saved. Pure, and standard library only.
+the first and the last one, the last value of each metric, of each objective the lowest, the highest and the last value
+(at the end and until each rung), the first one at or after each rung, and those at which checkpoints were saved. Pure,
+and standard library only.
 
 The choice depends only on the records: reading a journal in parts keeps the same reports as reading it at once.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -81,30 +82,30 @@ def thinned(reports: Mapping[int, Report], count: int, saved: Iterable[int], nee
     numbers = {report.number: step for step, report in reports.items()}
     kept |= {numbers[number] for number in saved if number in numbers}
     kept |= {[*reports][-1], max(reports), *last_of_metric.values()}
-    for name in needed.objectives:
-        kept |= _extremes(reports, name)
-    kept |= _at_rungs(reports, needed)
+    values = {name: _values(reports, name) for name in needed.objectives}
+    kept |= _that_count(list(reports), values, needed)
     return {step: report for step, report in reports.items() if step in kept}
 
 
-def _extremes(reports: Mapping[int, Report], name: str) -> set[int]:
-    known = [(value, step) for step, report in reports.items() if is_finite(value := report.metrics.get(name))]
-    if not known:
-        return set()
-    lowest = min(known, key=lambda pair: pair[0])
-    highest = max(known, key=lambda pair: pair[0])
-    return {lowest[1], highest[1]}
+def _values(reports: Mapping[int, Report], name: str) -> Values:
+    known = sorted((s, value) for s, r in reports.items() if is_finite(value := r.metrics.get(name)))
+    return [step for step, _ in known], [value for _, value in known]
 
 
-def _at_rungs(reports: Mapping[int, Report], needed: Needed) -> set[int]:
-    if not needed.rungs:
-        return set()
-    steps = sorted(
-        step
-        for step, report in reports.items()
-        if all(is_finite(report.metrics.get(name)) for name in needed.objectives)
-    )
-    return {steps[place] for rung in needed.rungs if (place := bisect_left(steps, rung)) < len(steps)}
+def _that_count(steps: Iterable[int], values: Mapping[str, Values], needed: Needed) -> set[int]:
+    """Returns the steps of the values that may count: of each objective the lowest, the highest and the last one, at
+    the end and until each rung, and the first step at or after each rung with a value of every objective.
+    """
+    kept: set[int] = set()
+    for known, numbers in values.values():
+        for end in {len(known), *(bisect_right(known, rung) for rung in needed.rungs)} - {0}:
+            until = numbers[:end]
+            kept |= {known[end - 1], known[until.index(min(until))], known[until.index(max(until))]}
+    ascending = sorted(steps) if needed.rungs else []
+    for rung in needed.rungs:
+        later = ascending[bisect_left(ascending, rung) :]
+        kept |= {*islice((step for step in later if _has_all(values, step, needed.objectives)), 1)}
+    return kept
 
 
 def chosen_steps(
@@ -112,16 +113,11 @@ def chosen_steps(
 ) -> set[int]:
     """Returns the steps that `thinned` may keep of `new` ones: ascending, and reported after `count` others.
 
-    `values` has those metrics whose lowest and highest value count, `metrics` is the number of all of them.
+    `values` has the objectives and those metrics whose highest value counts; `metrics` is the number of all metrics.
     """
     every = spacing(count + len(new), metrics)
     kept = {*new[-count % every :: every], *new[-1:]}
-    for steps, numbers in values.values():
-        kept |= {steps[numbers.index(extreme(numbers))] for extreme in (min, max) if numbers}
-    for rung in needed.rungs:
-        places = (step for step in new[bisect_left(new, rung) :])
-        kept |= {*islice((step for step in places if _has_all(values, step, needed.objectives)), 1)}
-    return kept
+    return kept | _that_count(new, values, needed)
 
 
 def _has_all(values: Mapping[str, Values], step: int, names: Iterable[str]) -> bool:

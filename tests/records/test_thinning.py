@@ -22,9 +22,10 @@ from hposlurm.records.fold import fold, latest_metrics, read_on, unread
 from hposlurm.records.history import read_history, with_reports
 from hposlurm.records.retries import reached
 from hposlurm.records.thinning import Needed, spacing
+from hposlurm.records.values import counted_values
 from hposlurm.search.rungs import value_at
 from hposlurm.spec.frozen import frozen_spec
-from hposlurm.trial import Attempt, Report, is_finite
+from hposlurm.trial import Attempt, Report, ValueRule, is_finite
 from tests.studies import BEGIN, SPEC, add_wave, completed, make_study, publish, report, start, write_journal
 
 NEEDED = Needed(("eval_loss",), (3, 9, 27, 81))
@@ -75,7 +76,7 @@ def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("few")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=journals(), compact=st.booleans())
 def test_reading_by_parts_gives_what_folding_every_record_gives(
     tmp_path: Path, records: list[dict[str, Any]], compact: bool
@@ -87,7 +88,7 @@ def test_reading_by_parts_gives_what_folding_every_record_gives(
 
 
 @pytest.mark.usefixtures("few")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=journals(), cut=st.integers(0, 70))
 def test_folding_in_two_steps_thins_as_folding_in_one(records: list[dict[str, Any]], cut: int) -> None:
     first = fold(unread(0), records[:cut], needed=NEEDED)
@@ -105,7 +106,7 @@ def ascending(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("few")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=journals())
 def test_what_decisions_need_is_never_thinned_away(records: list[dict[str, Any]]) -> None:
     records = ascending(records)
@@ -122,6 +123,9 @@ def test_what_decisions_need_is_never_thinned_away(records: list[dict[str, Any]]
     )
     for rung in NEEDED.rungs:
         assert first_at(thin.reports, rung) == first_at(full.reports, rung)
+        for rule in ValueRule:
+            until = [counted_values([attempt], ("eval_loss",), (rule,), rung) for attempt in (thin, full)]
+            assert until[0] == until[1]
     assert extremes(thin.reports) == extremes(full.reports)
     by_number = {r.number: r for r in full.reports}
     assert all(by_number[number] in thin.reports for number in full.saved)

@@ -9,11 +9,11 @@ import pytest
 from hposlurm.pruning import StopRule
 from hposlurm.search.rungs import stop_rule
 from hposlurm.spec import SearchSpec, dump, load, parse
-from hposlurm.trial import Objective
+from hposlurm.trial import CountedReport, Objective
 from tests.spec.data import changed, problems_of, write
 
 ONE = [{"name": "eval_loss"}]
-LOSS = (Objective("eval_loss"),)
+LOSS = (Objective("eval_loss", report=CountedReport.BEST),)
 
 
 def search(**keys: Any) -> dict[str, Any]:

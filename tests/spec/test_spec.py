@@ -11,15 +11,20 @@ import pytest
 from hposlurm.errors import SpecError
 from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParameter
 from hposlurm.spec import dump, load, parse
-from hposlurm.trial import Direction, Objective
+from hposlurm.trial import CountedReport, Direction, Objective
 from tests.spec.data import VALID, changed, data, write
+
+BEST = CountedReport.BEST
 
 
 def test_a_valid_study_has_every_value_in_its_place() -> None:
     study = parse(data(), "study.yaml")
     assert study.name == "bloom-squad"
     assert study.tags == {"project": "workshop", "year": "2024"}
-    assert study.objectives == (Objective("eval_loss"), Objective("f1", Direction.MAXIMIZE))
+    assert study.objectives == (
+        Objective("eval_loss", report=BEST),
+        Objective("f1", Direction.MAXIMIZE, report=BEST),
+    )
     assert (study.search.algorithm, study.search.seed, study.search.startup_trials) == ("tpe", 42, 5)
     assert study.trial.timeout_s == 1800
     assert study.resources.time_min == 30
@@ -60,7 +65,7 @@ def test_what_is_not_given_has_its_default() -> None:
     assert [entry.name for entry in study.publish] == ["sqlite", "csv"]
     assert (study.waves.size, study.trial.timeout_s, study.trial.retries) == (None, None, 0)
     assert (study.resources.gpus_per_node, study.resources.time_min, study.slurm.planner.time_min) == (0, 60, 10)
-    assert study.objectives == (Objective("loss", Direction.MINIMIZE),)
+    assert study.objectives == (Objective("loss", Direction.MINIMIZE, report=BEST),)
 
 
 def test_null_means_not_given_so_that_an_overlay_can_unset() -> None:
@@ -153,7 +158,7 @@ def test_load_lays_search_space_overlays_and_settings_over_the_study(tmp_path: P
     assert loaded.search.startup_trials == 5
     assert loaded.space.names == ("lr", "bs")
     assert loaded.space.parameters == (CategoricalParameter("lr", (1e-5, 2e-4)), CategoricalParameter("bs", (3, 4)))
-    assert loaded.objectives == (Objective("acc"),)
+    assert loaded.objectives == (Objective("acc", report=BEST),)
 
 
 def test_problems_of_reading_and_of_values_come_together(tmp_path: Path) -> None:
