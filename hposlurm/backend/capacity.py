@@ -41,7 +41,8 @@ def fitting_nodes(spec: StudySpec) -> tuple[str, ...]:
 
 
 def _node_facts() -> list[queries.NodeFacts]:
-    return queries.parse_sinfo(queries.ask("sinfo", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
+    """Returns what every node has in each of its partitions; without -a sinfo leaves out hidden partitions."""
+    return queries.parse_sinfo(queries.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
 
 
 def _in_partition(spec: StudySpec, facts: Sequence[queries.NodeFacts]) -> list[queries.NodeFacts]:

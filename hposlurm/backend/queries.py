@@ -11,13 +11,13 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hposlurm.backend.base import ElementState, Usage
 from hposlurm.errors import BackendError, LimitError, NotNowError
 from hposlurm.trial import JobState
-from hposlurm.worker.environment_leaks import is_leak
+from hposlurm.worker.environment_leaks import without_leaks
 
 # Slurm's states (squeue(1), sacct(1), section JOB STATE CODES) → ours. A state that is not here is UNKNOWN.
 SLURM_STATES: dict[str, JobState] = {
@@ -53,23 +53,25 @@ _ASK_TIMEOUT_S = 60
 def scrubbed_environment() -> Iterator[None]:
     """Removes from os.environ, while the body runs, the variables that would leak into a submitted job."""
     before = dict(os.environ)
-    for name in before:
-        if is_leak(name):
-            del os.environ[name]
+    _replace_environment(without_leaks(before))
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _replace_environment(before)
+
+
+def _replace_environment(values: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(values)
 
 
 def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
-    """Returns the output of a Slurm command.
+    """Returns the output of a Slurm command, whose options come from `command` only, not from the environment.
 
     Raises BackendError with the command's own message if it fails or does not exist, and NotNowError, one of its
     subclasses, after `timeout_s`.
     """
-    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else lists of indices are silently cut at 64 characters
+    environment = {**without_leaks(os.environ), "SLURM_BITSTR_LEN": "0"}  # else lists of indices are silently cut at 64 characters
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment)
     except FileNotFoundError:
@@ -126,24 +128,30 @@ def job_state(slurm_word: str) -> JobState:
     return SLURM_STATES.get(words[0].rstrip("+"), JobState.UNKNOWN) if words else JobState.UNKNOWN
 
 
+def _listed_state(slurm_word: str) -> JobState:
+    """Returns the state of a job that Slurm lists: a word that only a later Slurm has is not an end."""
+    state = job_state(slurm_word)
+    return JobState.RUNNING if state is JobState.UNKNOWN else state
+
+
 def parse_squeue(text: str) -> dict[str, ElementState]:
     """Parses the output of `squeue -h -r -o %i|%T|%r` into the state by job id."""
     rows = (line.strip().split("|", 2) for line in text.splitlines() if line.count("|") >= 2)
-    return {job_id: ElementState(job_state(state), reason) for job_id, state, reason in rows}
+    return {job_id: ElementState(_listed_state(state), reason) for job_id, state, reason in rows}
+
+
+#: The arguments of sacct whose output `parse_sacct` and `last_states` parse. Without -D it shows only the last run of a
+#: requeued job, and earlier GPU hours are lost.
+SACCT_FORM = ("-n", "-P", "-X", "-D", "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList")
 
 
 def parse_sacct(text: str) -> dict[str, list[Usage]]:
-    """Parses the output of `sacct -nPXD -o JobID,State,ElapsedRaw,AllocTRES,NodeList`.
+    """Parses the output of `sacct` with SACCT_FORM into every run of each element, in order of time.
 
-    Returns every run of each element, in order of time. Skips jobs that still wait or run: their elapsed time is not
-    final.
+    Skips jobs that still wait or run: their elapsed time is not final.
     """
     found: dict[str, list[Usage]] = {}
-    for line in text.splitlines():
-        fields = line.split("|")
-        if len(fields) != 5:
-            continue
-        job_ids, state, elapsed, tres, node = fields
+    for job_ids, state, elapsed, tres, node in _sacct_rows(text):
         # a run that ended because the job was requeued has the state REQUEUED, and is over
         ended = job_state(state).is_terminal or state.startswith("REQUEUED")
         if ended and elapsed.isdigit():
@@ -151,6 +159,19 @@ def parse_sacct(text: str) -> dict[str, list[Usage]]:
             for job_id in expand(job_ids):
                 found.setdefault(job_id, []).append(Usage(known, float(elapsed), gpus_in_tres(tres), node))
     return found
+
+
+def last_states(text: str) -> dict[str, ElementState]:
+    """Parses the output of `sacct` with SACCT_FORM into the state of each element's last run, ended or not."""
+    found: dict[str, ElementState] = {}
+    for job_ids, state, *_ in _sacct_rows(text):
+        known = JobState.PREEMPTED if state.startswith("REQUEUED") else _listed_state(state)
+        found |= dict.fromkeys(expand(job_ids), ElementState(known))
+    return found
+
+
+def _sacct_rows(text: str) -> Iterator[list[str]]:
+    return (fields for line in text.splitlines() if len(fields := line.split("|")) == 5)
 
 
 def expand(job_ids: str) -> list[str]:

@@ -43,6 +43,10 @@ class SlurmBackend:
     def _ask(self, *command: str) -> str:
         return queries.ask(*command, timeout_s=self._patience_s)
 
+    def _squeue(self, *options: str) -> str:
+        """Returns squeue's answer about all partitions: it leaves out hidden ones without -a, the user's jobs too."""
+        return self._ask("squeue", "-a", "-h", *options)
+
     @cached_property
     def _config(self) -> str:
         """The answer of `scontrol show config`; "" if there is none (--dry-run): Slurm's defaults apply then."""
@@ -165,7 +169,7 @@ class SlurmBackend:
 
     def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
         """Returns (id, name) of the request's arrays in the queue, lowest id first; their names contain its token."""
-        text = self._ask("squeue", "-h", "--me", "-o", "%F|%j")
+        text = self._squeue("--me", "-o", "%F|%j")
         rows = {tuple(line.strip().split("|", 1)) for line in text.splitlines() if f"-{request.token}-" in line}
         return sorted(((job_id, name) for job_id, name in rows), key=lambda row: int(row[0]))
 
@@ -202,7 +206,7 @@ class SlurmBackend:
 
     def _waiting_planners(self, request: WaveRequest) -> list[str]:
         """Returns the wave's planner jobs that wait and will start, lowest id first, without this process's own job."""
-        text = self._ask("squeue", "-h", "--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
+        text = self._squeue("--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
         rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
         me = self.own_job()
         found = [j for j, comment, why in rows if comment == planner_comment(request) and why != NEVER_SATISFIED]
@@ -225,26 +229,29 @@ class SlurmBackend:
         if not arrays:
             return {}
         try:
-            text = self._ask("squeue", "-h", "-r", "-t", "all", "-j", ",".join(arrays), "-o", "%i|%T|%r")
+            text = self._squeue("-r", "-t", "all", "-j", ",".join(arrays), "-o", "%i|%T|%r")
         except BackendError as error:
             if not queries.is_forgotten(error):
                 raise
             text = ""
         found = queries.parse_squeue(text)
         if any(job_id not in found for job_id in job_ids):
-            ended = {job_id: ElementState(runs[-1].state) for job_id, runs in (self.usage(arrays) or {}).items()}
-            found = {**ended, **found}
+            # squeue forgets ended jobs; what it leaves out has not ended for that
+            found = {**queries.last_states(self._sacct(arrays) or ""), **found}
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
         if not array_ids:
             return {}
+        text = self._sacct(array_ids)
+        return None if text is None else queries.parse_sacct(text)
+
+    def _sacct(self, array_ids: Sequence[str]) -> str | None:
+        """Returns sacct's answer; None where it is switched off or not reachable: the workers' own records count."""
         try:
-            # without -D, sacct shows only the last run of a requeued job, and earlier GPU hours are lost
-            form = ("-n", "-P", "-X", "-D", "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList")
-            return queries.parse_sacct(self._ask("sacct", "-j", ",".join(array_ids), *form))
+            return self._ask("sacct", "-j", ",".join(array_ids), *queries.SACCT_FORM)
         except BackendError:
-            return None  # switched off or not reachable: the workers' own records count
+            return None
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()

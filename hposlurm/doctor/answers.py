@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from hposlurm.backend.queries import NodeFacts, ask, parse_sinfo
+from hposlurm.backend.queries import SACCT_FORM, NodeFacts, ask, parse_sinfo
 from hposlurm.errors import BackendError
 
 #: The commands that hposlurm calls. Without sacct it uses its own records.
@@ -74,10 +74,10 @@ def ask_slurm() -> Answers:
     questions = {
         "version": ("sinfo", "--version"),
         "config": ("scontrol", "show", "config"),
-        "partitions": ("scontrol", "show", "partition", "-o"),
-        "nodes": ("sinfo", "-h", "-N", "-o", _NODE_FORMAT),
-        "queue": ("squeue", "-h", "--me", "-o", "%i|%T"),
-        "sacct": ("sacct", "-n", "-P", "-X", "-D", "-u", user, "-o", "JobID,State,ElapsedRaw,AllocTRES,NodeList"),
+        "partitions": ("scontrol", "-a", "show", "partition", "-o"),
+        "nodes": ("sinfo", "-a", "-h", "-N", "-o", _NODE_FORMAT),
+        "queue": ("squeue", "-a", "-h", "--me", "-o", "%i|%T"),
+        "sacct": ("sacct", "-u", user, *SACCT_FORM),
         "association": _sacctmgr("assoc", _ASSOCIATION_FIELDS, "where", f"user={user}"),
         "qos": _sacctmgr("qos", _QOS_FIELDS),
     }

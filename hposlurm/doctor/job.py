@@ -131,7 +131,7 @@ def _deadline(start: float, started: float | None, seen: float | None) -> float:
 def _state(job_id: str, before: ElementState) -> ElementState:
     """Returns the state in squeue; `before` if squeue does not answer, COMPLETED if it has forgotten the job."""
     try:
-        text = ask("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%i|%T|%r", timeout_s=_ASK_TIMEOUT_S)
+        text = ask("squeue", "-a", "-h", "-t", "all", "-j", job_id, "-o", "%i|%T|%r", timeout_s=_ASK_TIMEOUT_S)
     except BackendError as error:
         return ElementState(JobState.COMPLETED) if "Invalid job id" in str(error) else before
     return parse_squeue(text).get(job_id, before)

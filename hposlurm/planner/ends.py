@@ -41,6 +41,7 @@ SETTLE_S = 30
 _ASK_AGAIN_S = 2
 
 UNKNOWN = ElementState(JobState.UNKNOWN)
+_WRITES = ElementState(JobState.RUNNING, "its journal grows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def look(layout: StudyLayout, backend: Backend, plan: WavePlan, history: History
         raise StudyError(f"{layout.wave(plan.wave).jobs} has disappeared, but the wave after it is planned")
     ids = element_ids(plan, jobs.arrays)
     elements = [i for i in unfinished(plan, history, bound(layout.wave(plan.wave), plan)) if ids[i]]
-    states = _await_known(layout, backend, plan, ids, elements, clock) if elements else {}
+    states = _await_known(layout, backend, plan, history, ids, elements, clock) if elements else {}
     alive = [i for i in elements if states.get(ids[i], UNKNOWN).state in (JobState.PENDING, JobState.RUNNING)]
     return Look(plan, jobs, ids, states, alive)
 
@@ -76,19 +77,24 @@ def _await_known(
     layout: StudyLayout,
     backend: Backend,
     plan: WavePlan,
+    history: History,
     ids: Sequence[str],
     elements: Sequence[int],
     clock: Clock,
 ) -> Mapping[str, ElementState]:
-    """Returns the cluster's states; asks again, up to LOST_AFTER_S, about elements without a state and a record."""
+    """Returns the cluster's states; asks again, up to LOST_AFTER_S, about elements without a state and a record.
+
+    An element that the cluster does not know then, but whose journal has grown meanwhile, still runs.
+    """
     deadline = clock.monotonic() + LOST_AFTER_S
-    history: History | None = None
+    before = history
     while True:
         states = backend.states([ids[i] for i in elements])
         runs = bound(layout.wave(plan.wave), plan)  # an element without an assignment writes no record
         unknown = [i for i in elements if i in runs and states.get(ids[i], UNKNOWN).state is JobState.UNKNOWN]
         if not unknown or clock.monotonic() > deadline:
-            return states
+            writing = {ids[i]: _WRITES for i in unknown if _has_written(runs[i].trial, before, history)}
+            return {**states, **writing}
         clock.sleep(_ASK_AGAIN_S)
         history = read_history(layout, after=history)
         plan = history.plans[plan.wave]
@@ -96,6 +102,12 @@ def _await_known(
         elements = [i for i in elements if i in still]
         if not elements:
             return states
+
+
+def _has_written(trial: int, before: History, now: History) -> bool:
+    """True if a journal of the trial has grown between two histories."""
+    lengths = ([attempt.offset for attempt in history.journals.get(trial, ())] for history in (before, now))
+    return next(lengths) != next(lengths)
 
 
 def cancel_leftovers(layout: StudyLayout, spec: StudySpec, backend: Backend, found: Look) -> None:

@@ -11,7 +11,7 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.trial import param_text
 from hposlurm.worker.earlier import Earlier
-from hposlurm.worker.environment_leaks import is_leak
+from hposlurm.worker.environment_leaks import without_leaks
 from hposlurm.worker.facts import Facts
 from hposlurm.worker.gpumemory import error_file
 from hposlurm.worker.process import MARKER
@@ -35,18 +35,13 @@ class Place:
         return self.scratch / "metrics.jsonl"
 
 
-def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns `environ` without the variables that belong to the launcher of the worker."""
-    return {name: value for name, value in environ.items() if not is_leak(name)}
-
-
 def environment(environ: Mapping[str, str], place: Place, extensions: Path | None) -> dict[str, str]:
     """Returns the command's whole environment.
 
     PyTorch extensions go where the user's variables say, else to `extensions`. Temporary files and Triton's cache are
     per attempt.
     """
-    result = scrubbed(environ)
+    result = without_leaks(environ)
     result["TMPDIR"] = str(place.scratch / "tmp")
     for name, path in (("TRITON_CACHE_DIR", "triton"), ("TORCH_EXTENSIONS_DIR", extensions or "torch_extensions")):
         result[name] = result.get(name) or str(place.scratch / path)

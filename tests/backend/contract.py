@@ -151,8 +151,29 @@ class SubmissionContract:
         assert backend.own_job() == OwnJob("814", "812", 2)
 
 
+# What people have in their shells, so that their own squeue shows what they want to see
+FILTERS = {
+    "SQUEUE_PARTITION": "elsewhere",
+    "SQUEUE_STATES": "COMPLETED",
+    "SQUEUE_USERS": "nobody",
+    "SQUEUE_ACCOUNT": "another",
+    "SCANCEL_PARTITION": "elsewhere",
+    "SCANCEL_STATE": "SUSPENDED",
+    "SLURM_CLUSTERS": "elsewhere",
+}
+
+
 class QueueContract(SubmissionContract):
     """Each test gets `backend`, whose jobs wait in a queue that other processes see as well."""
+
+    @pytest.mark.parametrize("name", FILTERS)
+    def test_no_variable_of_the_users_shell_hides_a_job(self, backend, request_of, monkeypatch, wait_until, name):
+        arrays = backend.submit(request_of("first"))
+        monkeypatch.setenv(name, FILTERS[name])
+        assert states(backend, arrays) == [JobState.PENDING] * 3
+        assert backend.submit(request_of("first")) == arrays
+        backend.cancel([array.job_id for array in arrays])
+        wait_until(lambda: states(backend, arrays) == [JobState.CANCELLED] * 3, 60)
 
     def test_a_submission_whose_answer_was_lost_is_found_again(self, backend, request_of):
         first = backend.submit(request_of("first"))

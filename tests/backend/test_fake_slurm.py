@@ -7,7 +7,8 @@ import contextlib
 import pytest
 
 from hposlurm.backend.slurm import SlurmBackend
-from tests.backend.contract import BackendContract, QueueContract, elements
+from hposlurm.trial import JobState
+from tests.backend.contract import BackendContract, QueueContract, elements, states
 from tests.fake_slurm import fake_slurm
 from tests.fake_slurm.node import Node
 
@@ -31,6 +32,21 @@ class TestFakeSlurm(QueueContract, BackendContract):
                 wait_until(lambda: all(s.state.is_terminal for s in backend.states(ids).values()), 180)
 
         return wait
+
+    def test_what_only_the_accounting_knows_is_alive_until_its_last_row_is_final(self, backend, request_of):
+        arrays = backend.submit(request_of("first"))
+        self.slurm.set("accounting", 1)
+        self.slurm.set("forgetful", 1)
+        self.slurm.change(arrays[0].job_id, states=["RUNNING", "SUSPENDED", "COMPLETED"])
+        assert states(backend, arrays) == [JobState.RUNNING, JobState.RUNNING, JobState.COMPLETED]
+
+    def test_a_hidden_partition_hides_no_job(self, backend, request_of):
+        arrays = backend.submit(request_of("first"))
+        self.slurm.set("hidden", 1)
+        assert states(backend, arrays) == [JobState.PENDING] * 3
+        assert backend.submit(request_of("first")) == arrays
+        planner = backend.submit_planner(request_of("first"), arrays)
+        assert backend.submit_planner(request_of("first"), arrays) == planner
 
     @contextlib.contextmanager
     def running(self, backend, arrays):  # noqa: ARG002

@@ -38,6 +38,19 @@ def test_sacct_gives_every_run_of_every_ended_element():
     assert found["8"][0].state is JobState.TIMEOUT
 
 
+def test_the_last_run_of_each_element_may_not_have_ended():
+    found = {job_id: element.state for job_id, element in queries.last_states(SACCT).items()}
+    assert found["7_1"] is JobState.OUT_OF_MEMORY and found["7_2"] is JobState.RUNNING
+    assert found["7_4"] is JobState.PREEMPTED  # requeued; what follows is its next row
+    again = queries.last_states(f"{SACCT}7_4|PENDING|0||None assigned\n7_[10-11]|PENDING|0||\n8|NEW_WORD|1||n1\n")
+    assert [again[job_id].state for job_id in ("7_4", "7_10", "7_11")] == [JobState.PENDING] * 3
+    assert again["8"].state is JobState.RUNNING
+
+
+def test_a_listed_job_in_a_state_that_only_a_later_slurm_has_is_alive():
+    assert queries.parse_squeue("7_0|SOMETHING_NEW|None\n")["7_0"].state is JobState.RUNNING
+
+
 def test_squeue_lines():
     found = queries.parse_squeue(
         "7_0|RUNNING|None\n7_1|PENDING|JobHeldUser\n  9|COMPLETING|None\n\nslurm_load_jobs error\n"
@@ -113,7 +126,9 @@ def test_no_limit_is_no_share():
 def test_a_submission_does_not_inherit_the_job_it_comes_from(monkeypatch):
     leaks = {"SLURM_ARRAY_JOB_ID": "999", "SLURM_CPU_BIND": "mask", "SBATCH_X": "1", "MASTER_PORT": "1", "RANK": "3"}
     leaks |= {"HPOSLURM_TRIAL": "3", "PET_SIGNALS_TO_HANDLE": "x", "SUBMITIT_EXECUTOR": "x", "ROLE_NAME": "x"}
-    kept = {"SLURM_CONF": "/etc/slurm.conf", "MY_VARIABLE": "x", "HPOSLURM_RUNS": "/runs", "MASTER_KEY": "k"}
+    leaks |= dict.fromkeys(("SQUEUE_PARTITION", "SACCT_FEDERATION", "SINFO_STATE", "SCANCEL_USER", "SLURM_CLUSTERS"), "x")
+    leaks |= dict.fromkeys(("SCONTROL_ALL", "SALLOC_QOS", "SRUN_DEBUG"), "x")
+    kept = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "e", "HPOSLURM_RUNS": "/runs", "MASTER_KEY": "k"}
     for name, value in {**leaks, **kept}.items():
         monkeypatch.setenv(name, value)
     before = dict(os.environ)
@@ -121,6 +136,17 @@ def test_a_submission_does_not_inherit_the_job_it_comes_from(monkeypatch):
         assert not leaks.keys() & os.environ.keys()
         assert kept.items() <= os.environ.items()
     assert dict(os.environ) == before
+
+
+def test_a_question_is_asked_without_the_options_of_the_shell(monkeypatch):
+    for name in ("SQUEUE_PARTITION", "SLURM_CLUSTERS", "SLURM_BITSTR_LEN"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    lines = queries.ask("env").splitlines()
+    assert sorted(line for line in lines if line.startswith(("SLURM", "SQUEUE"))) == [
+        "SLURM_BITSTR_LEN=0",
+        "SLURM_CONF=/etc/slurm.conf",
+    ]
 
 
 def test_a_missing_command_says_so(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -103,3 +104,19 @@ def test_a_node_on_which_trials_fail_is_left_out_of_later_waves(shell, write_stu
     (shown,) = shell.status("broken")["excluded"]
     assert shown["node"] == "n2" and shown["reason"].endswith("failed there, none completed")
     assert "node n2: trials " in shell.ok("status", "broken")
+
+
+def test_filters_of_the_users_own_squeue_do_not_end_running_trials(shell, write_study, wait_until, monkeypatch):
+    report = "import os, time; from hposlurm import client\nwhile not os.path.exists('go'):\n    time.sleep(0.1)\n"
+    (shell.cwd / "waits.py").write_text(f"{report}client.report(step=1, eval_loss=1.0)\n")
+    study = write_study("filtered", "python waits.py {{ x }}", budget={"n_trials": 2})
+    shell.ok("launch", str(study))
+    wait_until(lambda: len(shell.starts("filtered")) == 2, 120)
+    for name in ("SQUEUE_PARTITION", "SQUEUE_STATES", "SQUEUE_USERS", "SACCT_FEDERATION", "SLURM_CLUSTERS"):
+        monkeypatch.setenv(name, "COMPLETED" if name == "SQUEUE_STATES" else "urgent")
+    begun = time.monotonic()
+    assert shell.ok("advance", "filtered").startswith("waiting: wave 0: 2 of 2")
+    assert time.monotonic() - begun < 60, "the step waited for elements that it thought lost"
+    (shell.cwd / "go").touch()
+    wait_until(lambda: shell.has_finished("filtered"), 120)
+    assert [(row["state"], row["attempts"]) for row in shell.rows("filtered")] == [("COMPLETE", 1)] * 2

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
 from hposlurm.backend import Usage
 from hposlurm.errors import BackendError
 from hposlurm.planner import advance, cancel, claim, create, submission
+from hposlurm.planner.clock import Clock
 from hposlurm.planner.revise import revise
 from hposlurm.planner.study import lift_stop
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import read_plan
-from hposlurm.trial import JobState, TrialState
+from hposlurm.trial import Cause, JobState, TrialState
 from tests.planner.fake import FakeCluster, Killed, new_layout, params_of, spec
 
 
@@ -223,6 +225,25 @@ def test_an_unknown_element_is_lost_only_after_a_grace_time(layout):
     trials = read_history(layout).trials
     assert [t.state for t in trials] == [TrialState.WAITING] * 4  # and unknown is never a failure
     assert all("lost" in t.attempts[0].reason for t in trials)
+
+
+def test_an_element_that_the_cluster_does_not_know_runs_while_its_journal_grows(layout):
+    cluster, study = FakeCluster(), spec()
+    create(layout, study)
+    advance(layout, study, cluster)
+    cluster.run(loss=lambda p: None if p["x"] == 0.5 else p["x"])
+    cluster.forced = {"100_0": JobState.UNKNOWN}
+    journal = layout.trial(0).journal(0)
+
+    def report(_seconds: float) -> None:
+        line = {"kind": "report", "t": time.time(), "step": len(journal.read_bytes()), "metrics": {"loss": 1.0}}
+        with journal.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    assert advance(layout, study, cluster, clock=Clock(sleep=report)).kind == "waiting"
+    assert advance(layout, study, cluster).kind == "submitted"
+    assert read_plan(layout.wave(1)).assignments[0].trial == 0
+    assert read_history(layout).trials[0].attempts[0].cause.kind is Cause.LOST
 
 
 def test_a_wave_without_any_started_element_ends_the_study(layout):
