@@ -21,7 +21,7 @@ from hposlurm import backend as backends
 from hposlurm.backend import Backend, Capacity, SimulatedCapacity
 from hposlurm.decisions.cost import CostQuestion, cost_question
 from hposlurm.errors import RequestError
-from hposlurm.planner import advance, advance_patiently, cancel, preview, revise, set_going, stays
+from hposlurm.planner import advance, advance_patiently, cancel, order_retry, preview, revise, set_going, stays
 from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.drivers import launch
 from hposlurm.planner.follow import Watch, follow, unwatched
@@ -267,6 +267,19 @@ class Study:
             self._plans_on = True
             return None
         return set_going(self.layout, self.spec, self.backend, again=True, clock=self._clock)
+
+    def reopen(self, trials: Sequence[int] = ()) -> tuple[int, ...]:
+        """Records that failed trials run again, by default all that failed by themselves; returns their numbers.
+
+        `resume` then runs them. Raises RequestError for a trial that has not failed, and if none has.
+        """
+        self._refuse_resumed()
+        return order_retry(self.layout, read_history(self.layout), self._clock.now(), trials)
+
+    def retry(self, trials: Sequence[int] = ()) -> Step | None:
+        """Runs failed trials again and goes on with the study: `reopen`, then `resume`."""
+        self.reopen(trials)
+        return self.resume()
 
     def clear(self, keep: int | None = None, *, dry_run: bool = False) -> Cleared:
         """Deletes checkpoints that nothing needs any more, or only says which; those of the best `keep` trials stay."""

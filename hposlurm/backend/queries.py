@@ -71,7 +71,10 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
     Raises BackendError with the command's own message if it fails or does not exist, and NotNowError, one of its
     subclasses, after `timeout_s`.
     """
-    environment = {**without_leaks(os.environ), "SLURM_BITSTR_LEN": "0"}  # else lists of indices are silently cut at 64 characters
+    environment = {
+        **without_leaks(os.environ),
+        "SLURM_BITSTR_LEN": "0",
+    }  # else lists of indices are silently cut at 64 characters
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment)
     except FileNotFoundError:

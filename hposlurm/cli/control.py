@@ -1,4 +1,4 @@
-"""Verbs that act on a study: cancel, resume, advance, rebuild, gc."""
+"""Verbs that act on a study: cancel, resume, retry, advance, rebuild, gc."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from hposlurm.errors import BackendError
 from hposlurm.report.numbers import counted, size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hposlurm import Study
     from hposlurm.planner.retention import Removal
+
+Wait = Annotated[bool, typer.Option("--wait", help="Keep running and show the progress.")]
 
 _PROBLEMS_SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (cancel, resume, advance, rebuild, gc):
+    for verb in (cancel, resume, retry, advance, rebuild, gc):
         app.command()(verb)
 
 
@@ -38,13 +43,37 @@ def cancel(
 def resume(
     study: StudyName,
     settings: Changes = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Keep running and show the progress.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also run the failed trials again, as `retry` does.")
+    ] = False,
+    wait: Wait = False,
 ) -> None:
     """Continue a study: after a cancel, after Ctrl-C, with a raised budget, or if its chain is broken."""
     found = hposlurm.Study.open(study)
     if settings and (note := found.revise(settings)):
         print(note)
+    if retry_failed:
+        _reopen(found)
     go_on(found, found.resume(), wait=wait)
+
+
+def retry(
+    study: StudyName,
+    trial: Annotated[list[int] | None, typer.Argument(metavar="[TRIAL]…", help="Only these trials.")] = None,
+    wait: Wait = False,
+) -> None:
+    """Run failed trials again once the cause is gone, each from its last checkpoint, and continue the study.
+
+    Trials that were cancelled, or that need too much memory, run again only if they are named.
+    """
+    found = hposlurm.Study.open(study)
+    _reopen(found, trial or ())
+    go_on(found, found.resume(), wait=wait)
+
+
+def _reopen(study: Study, trials: Sequence[int] = ()) -> None:
+    numbers = [str(number) for number in study.reopen(trials)]
+    print(f"again:     {'trial' if len(numbers) == 1 else 'trials'} {', '.join(numbers)}")
 
 
 def advance(

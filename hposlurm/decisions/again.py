@@ -36,6 +36,8 @@ class Moment:
     settled: tuple[Settlement, ...]
     #: the waves that were running
     in_flight: frozenset[int]
+    #: how many failed attempts a trial might have
+    retries: int
     #: what the call led to
     assignments: tuple[Assignment, ...]
     #: of the trials that the search ended
@@ -81,12 +83,13 @@ def moments(layout: StudyLayout, history: History) -> Iterator[Moment]:
         outlasting = (wave for wave, end in ends.items() if wave < plan.wave and end > plan.created_at)
         in_flight = frozenset({*plan.in_flight, *outlasting})
         own = plan.assignments[: batches[0].position] if batches else plan.assignments
-        yield Moment(plan.wave, plan.created_at, before, known[0], in_flight, own, known[1])
+        yield Moment(plan.wave, plan.created_at, before, known[0], in_flight, plan.retries, own, known[1])
         settled = known[0] + known[1]
         for batch in batches:
             so_far = replace(plan, assignments=plan.assignments[: batch.position], settled=settled)
             running, (freed, ended) = in_flight | {plan.wave}, _split(batch.settled)
-            yield Moment(plan.wave, batch.created_at, (*before, so_far), freed, running, batch.assignments, ended)
+            then = (*before, so_far)
+            yield Moment(plan.wave, batch.created_at, then, freed, running, plan.retries, batch.assignments, ended)
             settled += batch.settled
 
 
@@ -94,7 +97,7 @@ def decide_again(
     spec: StudySpec, history: History, moment: Moment, warm: WarmStart, memory: DecisionMemory | None = None
 ) -> Decision:
     """Asks the search again and returns its answer at a moment. `spec` is the revision that the wave's plan names."""
-    before = as_of(history, moment.plans, moment.settled, moment.time, moment.in_flight)
+    before = as_of(history, moment.plans, moment.settled, moment.time, moment.in_flight, moment.retries)
     given = {(assignment.trial, assignment.stage) for p in before.plans for assignment in p.assignments}
     new = sum((a.trial, a.stage) not in given for a in moment.assignments)
     memory = memory or DecisionMemory()

@@ -20,7 +20,7 @@ from hposlurm.decisions import (
 )
 from hposlurm.records.assignment import Settlement
 from hposlurm.records.bad_nodes import bad_nodes, exclusion
-from hposlurm.records.history import History
+from hposlurm.records.history import History, with_retries
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.search.rungs import stop_rule
@@ -53,6 +53,7 @@ def next_plan(
     from other studies; None means those that the study froze. A process that plans many waves keeps `memory`.
     """
     wave = len(history.plans)
+    history = with_retries(history, spec.trial.retries)
     finished = _nothing_ever_starts(settled, history)
     if finished:
         settled, chosen = _as_interrupted(settled), Choice(finished=finished)

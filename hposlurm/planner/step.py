@@ -72,16 +72,18 @@ def advance(
             stopped = Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")
             return _published(layout, spec, history, stopped)
         plan = history.plans[-1] if history.plans else None
+        why = plan.finished if plan else None
         if plan is None or (plan.finished and again):
             again = False
             following = _decide(layout, spec, backend, history, (), (), clock)
             if plan is None or not following.finished:
                 _record(layout, backend, following)
                 continue
-        if plan.finished:
+            why = following.finished
+        if why:
             chain.cancel_pairs(layout, backend, plan)
             _cancel_overtaken(layout, backend, plan.wave)
-            return _published(layout, spec, history, Step("finished", plan.wave, plan.finished))
+            return _published(layout, spec, history, Step("finished", plan.wave, why))
         step = _step(layout, spec, backend, history, begun, clock)
         if step is not None:
             if step.kind == "submitted":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -16,6 +16,7 @@ from hposlurm.records.fold import latest_metrics, read_on, unread
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.records.plan import WavePlan, read_plan
+from hposlurm.records.retry_orders import NO_ATTEMPTS, RetryOrder, excused, read_orders, until
 from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
@@ -35,6 +36,8 @@ class History:
     journals: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
     #: Which reports are kept of attempts with very many.
     needed: Needed = field(default=NOTHING, compare=False)
+    #: The orders to run failed trials again, oldest first.
+    orders: tuple[RetryOrder, ...] = ()
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -100,19 +103,21 @@ def read_history(
     known = _known(layout, plans, needed, after) if plans and use_database else database.Snapshot()
     started = _started(layout)
     settled = _by_trial(plan.settled for plan in plans)
+    orders = read_orders(layout)
+    fold_one = _folder(plans, orders)
     trials: list[Trial] = []
     journals: dict[int, tuple[Attempt, ...]] = {}
     for number, assigned in sorted(_assigned(plans).items()):
         last, _ = assigned[-1]
         attempts, settlements = known.attempts.get(number, ()), settled.get(number, ())
-        trial = _trial(plans, assigned, attempts, settlements) if attempts else None
+        trial = fold_one(assigned, attempts, settlements) if attempts else None
         if number in started and not (trial and _is_final(trial, attempts, _had_ended(last, known.last_wave, plans))):
             attempts = _read_on(layout.trial(number), attempts, needed)
             trial = None
-        trials.append(trial or _trial(plans, assigned, attempts, settlements))
+        trials.append(trial or fold_one(assigned, attempts, settlements))
         if attempts:
             journals[number] = attempts
-    return History(plans, tuple(trials), journals, needed)
+    return History(plans, tuple(trials), journals, needed, orders)
 
 
 def with_reports(layout: StudyLayout, history: History, needed: Needed) -> History:
@@ -145,16 +150,29 @@ def _plans(layout: StudyLayout) -> tuple[WavePlan, ...]:
 
 def with_settlements(history: History, settled: Sequence[Settlement]) -> History:
     """Returns the history as it will be once another plan with `settled` is recorded. The planner decides by it."""
+    changed = {settlement.trial for settlement in settled}
+    return _folded_again(history, changed, settled, _folder(history.plans, history.orders))
+
+
+def with_retries(history: History, retries: int) -> History:
+    """Returns the history as it will be once a plan that allows so many failed attempts is recorded."""
+    changed = {trial.number for trial in history.trials if trial.state in (TrialState.FAIL, TrialState.WAITING)}
+    if not history.plans or retries == history.plans[-1].retries:
+        return history
+    return _folded_again(history, changed, (), _folder(history.plans, history.orders, retries))
+
+
+def _folded_again(
+    history: History, changed: Collection[int], settled: Sequence[Settlement], fold_one: _Fold
+) -> History:
     settlements = _by_trial([*(plan.settled for plan in history.plans), settled])
     assigned = _assigned(history.plans)
-    changed = {settlement.trial for settlement in settled}
 
     def again(trial: Trial) -> Trial:
-        if trial.number not in changed:
+        number = trial.number
+        if number not in changed:
             return trial
-        return _trial(
-            history.plans, assigned[trial.number], history.journals.get(trial.number, ()), settlements[trial.number]
-        )
+        return fold_one(assigned[number], history.journals.get(number, ()), settlements.get(number, ()))
 
     return replace(history, trials=tuple(again(trial) for trial in history.trials))
 
@@ -165,10 +183,12 @@ def as_of(
     settled: Sequence[Settlement],
     time: float,
     in_flight: Collection[int],
+    retries: int,
 ) -> History:
     """Returns the history as it was at `time`, when only these `plans` existed, as far as the records allow.
 
-    `settled` are the settlements that were known then besides those of the plans. For waves that were `in_flight` the
+    `settled` are the settlements that were known then besides those of the plans, `retries` are those that were allowed
+    then. For waves that were `in_flight` the
     history has only records that were written before `time` by the clocks of their nodes; for others it has all.
     """
     settlements = _by_trial([*(plan.settled for plan in plans), settled])
@@ -178,8 +198,10 @@ def as_of(
         if left := tuple(a for a in cut if a is not None):
             journals[number] = left
     assigned = sorted(_assigned(plans).items())
-    trials = (_trial(plans, own, journals.get(n, ()), settlements.get(n, ())) for n, own in assigned)
-    return History(plans, tuple(trials), journals, history.needed)
+    orders = until(history.orders, time)
+    fold_one = _folder(plans, orders, retries)
+    trials = (fold_one(own, journals.get(n, ()), settlements.get(n, ())) for n, own in assigned)
+    return History(plans, tuple(trials), journals, history.needed, orders)
 
 
 def _cut(attempt: Attempt, time: float) -> Attempt | None:
@@ -202,16 +224,25 @@ def _cut(attempt: Attempt, time: float) -> Attempt | None:
     )
 
 
-def _trial(
-    plans: Sequence[WavePlan],
-    assigned: Sequence[tuple[int, Assignment]],
-    attempts: Sequence[Attempt],
-    settlements: Sequence[Sequence[Settlement]],
-) -> Trial:
-    last = plans[-1]
-    return fold_trial(
-        assigned, attempts, settlements, last.objectives, last.retries, last.max_resource, last.value_rules
-    )
+_Fold = Callable[[Sequence[tuple[int, Assignment]], Sequence[Attempt], Sequence[Sequence[Settlement]]], Trial]
+
+
+def _folder(plans: Sequence[WavePlan], orders: Sequence[RetryOrder], retries: int | None = None) -> _Fold:
+    """Returns the function that computes a trial; the newest plan's `retries` count unless others are given."""
+    known = excused(orders)
+
+    def fold_one(
+        assigned: Sequence[tuple[int, Assignment]],
+        attempts: Sequence[Attempt],
+        settlements: Sequence[Sequence[Settlement]],
+    ) -> Trial:
+        last = plans[-1]
+        allowed = last.retries if retries is None else retries
+        behind = known.get(assigned[0][1].trial, NO_ATTEMPTS)
+        rules = last.max_resource, last.value_rules, behind
+        return fold_trial(assigned, attempts, settlements, last.objectives, allowed, *rules)
+
+    return fold_one
 
 
 def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:

@@ -11,6 +11,7 @@ COMPLETE = "COMPLETE"
 
 _REVISION = re.compile(r"study\.([1-9][0-9]{0,8})\.yaml")
 _ATTEMPT = re.compile(r"attempt-(0|[1-9][0-9]{0,8})\.jsonl")
+_RETRY_ORDER = re.compile(r"retry\.([1-9][0-9]{0,8})\.json")
 _BATCH = re.compile(r"batch-([0-9]{5,9})\.json")
 
 
@@ -200,6 +201,15 @@ class StudyLayout:
         names = (path.name for path in self.root.glob("study.*.yaml"))
         found += [int(match.group(1)) for name in names if (match := _REVISION.fullmatch(name))]
         return sorted(found)
+
+    def retry_order(self, number: int) -> Path:
+        """Returns the file of an order to run failed trials again; orders count from 1."""
+        return self.root / f"retry.{number}.json"
+
+    def retry_orders(self) -> list[int]:
+        """Returns the numbers of the existing orders, ascending."""
+        names = (path.name for path in self.root.glob("retry.*.json"))
+        return sorted(int(match.group(1)) for name in names if (match := _RETRY_ORDER.fullmatch(name)))
 
     def wave(self, index: int) -> WaveLayout:
         return WaveLayout(self.root / "waves" / f"{index:04d}", index)

@@ -7,7 +7,7 @@ one the trial is PAUSED, until the search continues it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hposlurm.records.cause_text import no_progress_text, sentence, without_caus
 from hposlurm.records.fold import Metrics, metrics_at, unread
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import no_progress
+from hposlurm.records.retry_orders import NO_ATTEMPTS
 from hposlurm.records.values import counted_values
 from hposlurm.trial import (
     DONE,
@@ -46,22 +47,25 @@ def fold_trial(
     retries: int,
     max_resource: int | None = None,
     rules: Sequence[ValueRule] = (),
+    excused: Collection[int] = NO_ATTEMPTS,
 ) -> Trial:
     """Returns a trial, computed from its assignments, its journals and the settlements of each plan.
 
     `assigned` has each assignment with its wave, in the order of waves, and at least one entry. A trial that was
     trained to `max_resource` is complete, although less was assigned: nothing is left to train. `rules` says which
-    value of each objective counts; (): the last one.
+    value of each objective counts; (): the last one. `excused` are the numbers of attempts that a person's order to
+    run the trial again leaves behind.
     """
     stages = _stages(assigned)
     everything = bury(_with_stages(with_settled(journals, settled), stages))
     attempts, values, is_done = _judge(everything, stages, objectives, max_resource, rules)
-    state, pointless = (TrialState.COMPLETE, None) if is_done else _state(attempts, stages, retries)
-    why = "" if pointless is None else no_progress_text(pointless, attempts)
-    infeasible = next((a for a in attempts if a.outcome is Outcome.INFEASIBLE), None)
+    counted = [a for a in attempts if a.number not in excused or a.outcome in DONE]
+    state, pointless = (TrialState.COMPLETE, None) if is_done else _state(counted, stages, retries)
+    why = "" if pointless is None else no_progress_text(pointless, counted)
+    infeasible = next((a for a in counted if a.outcome is Outcome.INFEASIBLE), None)
     last = attempts[-1] if attempts else None
     if state is TrialState.FAIL and pointless is None:
-        last = infeasible or next((a for a in reversed(attempts) if a.outcome in _FAILURES), last)
+        last = infeasible or next((a for a in reversed(counted) if a.outcome in _FAILURES), last)
     silent = last is None or state in (TrialState.COMPLETE, TrialState.PAUSED, TrialState.RUNNING)
     wave, first = assigned[0]
     return Trial(

@@ -16,8 +16,9 @@ from hposlurm.records.assignment import Assignment
 from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.fold import read_on, unread
-from hposlurm.records.layout import TrialLayout
+from hposlurm.records.layout import StudyLayout, TrialLayout
 from hposlurm.records.retries import no_progress
+from hposlurm.records.retry_orders import NO_ATTEMPTS, excused, read_orders
 from hposlurm.records.trial_state import bury
 from hposlurm.trial import Outcome
 from hposlurm.worker.recorder import say
@@ -82,17 +83,20 @@ def completed_attempt(layout: TrialLayout, stage: int) -> int | None:
     return None
 
 
-def hopeless(layout: TrialLayout, wave: int) -> str | None:
+def hopeless(study: StudyLayout, trial: int, wave: int) -> str | None:
     """Returns why this element is not to run again, None if it is.
 
-    Slurm requeues a job for ever, with no planner in between.
+    Slurm requeues a job for ever, with no planner in between. Attempts that a person's order leaves behind do not
+    count.
     """
+    layout = study.trial(trial)
     numbers = layout.attempts()
     attempts = [read_on(layout.journal(number), unread(number)) for number in numbers]
     ended = bury((*attempts, unread(max(numbers, default=-1) + 1)))[
         :-1
     ]  # this worker follows, so all of them have ended
-    mine = [attempt for attempt in ended if attempt.wave == wave]
+    behind = excused(read_orders(study)).get(trial, NO_ATTEMPTS)
+    mine = [attempt for attempt in ended if attempt.wave == wave and attempt.number not in behind]
     cause = no_progress(mine)
     return None if cause is None else no_progress_text(cause, mine)
 

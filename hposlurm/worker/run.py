@@ -52,7 +52,7 @@ def run(study_dir: Path, wave: int, index: int) -> int:
     if done is not None:
         say(f"trial {assignment.trial} has ended for good already (attempt {done}): nothing to run")
         return 0
-    reason = claim.hopeless(trial, wave)
+    reason = claim.hopeless(study, assignment.trial, wave)
     if reason is not None:
         say(f"trial {assignment.trial} is not run again: {reason}")
         return _EXIT_STATUS[Outcome.FAIL]

@@ -126,7 +126,9 @@ def test_no_limit_is_no_share():
 def test_a_submission_does_not_inherit_the_job_it_comes_from(monkeypatch):
     leaks = {"SLURM_ARRAY_JOB_ID": "999", "SLURM_CPU_BIND": "mask", "SBATCH_X": "1", "MASTER_PORT": "1", "RANK": "3"}
     leaks |= {"HPOSLURM_TRIAL": "3", "PET_SIGNALS_TO_HANDLE": "x", "SUBMITIT_EXECUTOR": "x", "ROLE_NAME": "x"}
-    leaks |= dict.fromkeys(("SQUEUE_PARTITION", "SACCT_FEDERATION", "SINFO_STATE", "SCANCEL_USER", "SLURM_CLUSTERS"), "x")
+    leaks |= dict.fromkeys(
+        ("SQUEUE_PARTITION", "SACCT_FEDERATION", "SINFO_STATE", "SCANCEL_USER", "SLURM_CLUSTERS"), "x"
+    )
     leaks |= dict.fromkeys(("SCONTROL_ALL", "SALLOC_QOS", "SRUN_DEBUG"), "x")
     kept = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "e", "HPOSLURM_RUNS": "/runs", "MASTER_KEY": "k"}
     for name, value in {**leaks, **kept}.items():

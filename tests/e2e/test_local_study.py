@@ -189,3 +189,30 @@ def test_trials_that_lose_their_workers_in_the_final_evaluation_complete_with_wh
     rows = shell.rows("final")
     assert [(row["state"], row["attempts"], row["step"]) for row in rows] == [("COMPLETE", 2, 3)] * 2
     assert [row["eval_loss"] for row in rows] == [pytest.approx(row["x"] + 1 / 3) for row in rows]
+
+
+def test_failed_trials_run_again_once_the_disk_is_mended(shell, write_study):
+    study = write_study(
+        "mended",
+        "test -e disk_is_ok || test {{ lr }} -le 2 && echo loss {{ lr }}",
+        backend="local",
+        objectives=[{"name": "loss"}],
+        parameters={"lr": {"choices": [1, 2, 3, 4]}},
+        search={"algorithm": "grid"},
+        budget={},
+        waves={"max_concurrent": 2},
+    )
+    study.write_text(study.read_text().replace("trial:\n", "trial:\n  metric_pattern: '^loss (?P<loss>\\S+)'\n"))
+    shell.run("launch", str(study))
+    lost = [row["trial"] for row in shell.rows("mended") if row["state"] == "FAIL"]
+    assert len(lost) == 2
+    refused = shell.run("retry", "mended", str(next(n for n in range(4) if n not in lost)))
+    assert refused.returncode == 2 and "has not failed, it is COMPLETE" in refused.stderr
+    (shell.cwd / "disk_is_ok").touch()
+    assert f"again:     trial {lost[0]}\n" in shell.ok("retry", "mended", str(lost[0]))
+    assert f"again:     trial {lost[1]}\n" in shell.ok("resume", "mended", "--retry-failed")
+    rows = shell.rows("mended")
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 4
+    assert {row["trial"]: row["attempts"] for row in rows} == {n: 2 if n in lost else 1 for n in range(4)}
+    nothing = shell.run("retry", "mended")
+    assert nothing.returncode == 2 and "no trial has failed" in nothing.stderr
