@@ -134,6 +134,8 @@ class Cause(StrEnum):
     TOO_EARLY = "too_early"
     #: An earlier attempt had ended the trial before this job started.
     ALREADY_ENDED = "already_ended"
+    #: The study was paused before this job started, because the first trials all failed alike.
+    STUDY_PAUSED = "study_paused"
     #: Jobs of a refill wave found nothing to do.
     NOTHING_TO_DO = "nothing_to_do"
     #: The settlement gives only the state of the job.

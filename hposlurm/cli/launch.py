@@ -14,7 +14,7 @@ from hposlurm.cli.common import log
 from hposlurm.cli.follow import go_on
 from hposlurm.cli.options import BackendName, Overlays, SearchSpaceFile, Settings, StudyFile
 from hposlurm.cli.simulate import run_simulation
-from hposlurm.errors import RequestError
+from hposlurm.errors import HposlurmError, RequestError
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def check(
     log_file: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Show what trial.metric_pattern finds in an old log.")
     ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Also run one short trial: does it report, save and resume?")
+    ] = False,
 ) -> None:
     """Validate a study file and show its first trials; write nothing."""
     from hposlurm.report.launch_text import disk_line, driver_line, time_line
@@ -64,6 +67,8 @@ def check(
         for line in pattern_lines(log_file, try_pattern(found.spec, log_file)):
             print(line)
     print(f"{study} is valid.")
+    if run:
+        _run_canary(found)
 
 
 def launch(
@@ -77,6 +82,9 @@ def launch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show trials and exact scripts; write nothing.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Keep running and show the progress (always with the local backend).")
+    ] = False,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="First run one short trial, and launch only if it reports and resumes.")
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Launch without a confirmation, however many GPU hours.")
@@ -100,6 +108,8 @@ def launch(
         if not found.is_launched:  # a launched study was confirmed at its launch
             _confirm(found, yes)
             _show_notes(found, first)
+            if canary:
+                _run_canary(found)
         go_on(found, found.launch(log=log), wait=wait)
 
 
@@ -141,6 +151,17 @@ def _confirm(study: Study, yes: bool) -> None:
     log(question_text(question))
     if not typer.confirm("Launch it?", err=True):
         raise RequestError("nothing was launched")
+
+
+def _run_canary(study: Study) -> None:
+    """Runs one short trial and prints what it did; raises HposlurmError if the study would fail as well."""
+    from hposlurm.canary import run_canary
+
+    found = run_canary(study, log)
+    for line in found.lines:
+        print(f"canary: {line}")
+    if found.problem:
+        raise HposlurmError(f"the canary failed: {found.problem}; its files: {found.directory}")
 
 
 def _show_sources(study: Study, first: Preview) -> None:

@@ -19,6 +19,7 @@ from hposlurm.decisions.modes import (
     waves_in_flight,
 )
 from hposlurm.decisions.observe import DecisionMemory, Observer, needed_of, observe
+from hposlurm.decisions.pause import pause_after, reason_to_pause
 from hposlurm.decisions.walltime import may_differ, stage_limits
 from hposlurm.decisions.warm import WarmStart, freeze, gather, read_warm_start
 
@@ -44,11 +45,13 @@ __all__ = [
     "moments",
     "needed_of",
     "observe",
+    "pause_after",
     "population_of",
     "problem_of",
     "proposed_ahead",
     "pruned",
     "read_warm_start",
+    "reason_to_pause",
     "stage_limits",
     "trials_in_flight",
     "trials_per_wave",

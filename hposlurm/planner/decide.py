@@ -15,11 +15,14 @@ from hposlurm.decisions import (
     elements_wanted,
     is_refill,
     mode_of,
+    pause_after,
     proposed_ahead,
     pruned,
+    reason_to_pause,
 )
 from hposlurm.records.assignment import Settlement
 from hposlurm.records.bad_nodes import bad_nodes, exclusion
+from hposlurm.records.failing import paused_for
 from hposlurm.records.history import History, with_retries
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
@@ -55,8 +58,12 @@ def next_plan(
     wave = len(history.plans)
     history = with_retries(history, spec.trial.retries)
     finished = _nothing_ever_starts(settled, history)
+    most = pause_after(spec, history, wave_size)
+    marked = next((c for plan in history.in_flight if (c := paused_for(layout.wave(plan.wave)))), None)
     if finished:
         settled, chosen = _as_interrupted(settled), Choice(finished=finished)
+    elif paused := reason_to_pause(spec, history, most, marked):
+        chosen = Choice(finished=paused)
     else:
         chosen = choose(
             layout,
@@ -78,6 +85,7 @@ def next_plan(
     return replace(
         _of_spec(layout, spec, wave, now),
         gpus=gpus,
+        pause_after=most,
         assignments=chosen.assignments,
         settled=(*settled, *(pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,

@@ -149,6 +149,7 @@ def _settlements(
         bound=runs,
         after_cancel=wave.cancelled.exists(),
         is_late=found.jobs.is_late,
+        is_paused=wave.paused.exists(),
         log_tail=lambda job_id: log_end(wave.element_log(*_split(job_id), "err")),
     )
     return (*settled, *(without_trial(plan, runs, found.ids, usage) if plan.elements is not None else ()))

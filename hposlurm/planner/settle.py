@@ -84,6 +84,7 @@ def settle(
     bound: Bound | None = None,
     after_cancel: bool = False,
     is_late: bool = False,
+    is_paused: bool = False,
     log_tail: Callable[[str], str] = lambda _: "",
 ) -> tuple[Settlement, ...]:
     """Returns the settlements of every attempt of an ended wave, which must not have elements that still run.
@@ -91,7 +92,8 @@ def settle(
     `bound` has the assignment of each element, None means as planned; elements without an entry ran nothing. If a
     cancelled study was resumed (`after_cancel`), the trials that were cancelled with it continue; otherwise a cancelled
     element means that a person cancelled its trial. Elements that were submitted before the plan (`is_late`) and did
-    not see it are interrupted, not failed. `log_tail` returns the end of the log of an element that never started.
+    not see it are interrupted, not failed, and so are elements that ran nothing in a wave that `is_paused`. `log_tail`
+    returns the end of the log of an element that never started.
     """
     settled: list[Settlement] = []
     bound = dict(enumerate(plan.assignments)) if bound is None else bound
@@ -109,7 +111,8 @@ def settle(
         settled += [_silent_run(element, runs[i]) for i in (silent[:-1] if is_last_silent else silent)]
         if is_last_silent:
             is_done = any(a.outcome in DONE and a.stage >= assignment.stage for a in everything)
-            settled.append(_never_started(element, after_cancel, is_late, is_done, log_tail))
+            free = _free_end(is_late=is_late, is_done=is_done, is_paused=is_paused)
+            settled.append(_never_started(element, after_cancel, free, log_tail))
         for attempt in mine:
             until_then = everything[: everything.index(attempt) + 1]
             found = _settled(element, until_then, is_last=attempt is mine[-1], after_cancel=after_cancel)
@@ -251,15 +254,23 @@ def _meaning(attempts: Sequence[Attempt], state: JobState, after_cancel: bool) -
     return end.without_progress, EndCause(end.cause, step=reached(attempts), has_checkpoint=has_checkpoint)
 
 
+def _free_end(*, is_late: bool, is_done: bool, is_paused: bool) -> Cause | None:
+    """Returns why a worker may have ended well without an attempt; None if it may not."""
+    if is_paused:
+        return Cause.STUDY_PAUSED
+    return Cause.TOO_EARLY if is_late else Cause.ALREADY_ENDED if is_done else None
+
+
 def _never_started(
-    element: _Element, after_cancel: bool, is_late: bool, is_done: bool, log_tail: Callable[[str], str]
+    element: _Element, after_cancel: bool, free: Cause | None, log_tail: Callable[[str], str]
 ) -> Settlement:
-    """Returns the settlement of an element whose last run (or every run) ended before its worker started."""
+    """Returns the settlement of an element whose last run (or every run) ended before its worker started.
+
+    `free` is why a completed job may have run nothing.
+    """
     outcome, cause = _meaning((), element.state, after_cancel)
-    if is_late and element.state is JobState.COMPLETED:
-        outcome, cause = Outcome.INTERRUPTED, EndCause(Cause.TOO_EARLY)
-    elif is_done and element.state is JobState.COMPLETED:
-        outcome, cause = Outcome.INTERRUPTED, EndCause(Cause.ALREADY_ENDED)
+    if free is not None and element.state is JobState.COMPLETED:
+        outcome, cause = Outcome.INTERRUPTED, EndCause(free)
     if outcome in (Outcome.FAIL, Outcome.INFEASIBLE):  # no configuration can prevent the worker itself from starting
         detail = log_tail(element.job_id)
         outcome, cause = Outcome.FAIL, EndCause(Cause.WORKER_NOT_STARTED, job_state=element.state, detail=detail)

@@ -181,6 +181,7 @@ SENTENCES: Mapping[Cause, Callable[[EndCause], str]] = {
     Cause.WORKER_NOT_STARTED: _not_started,
     Cause.TOO_EARLY: _text("its job came before the plan could be seen, and left"),
     Cause.ALREADY_ENDED: _text("an earlier attempt had ended the trial by then"),
+    Cause.STUDY_PAUSED: _text("the study was paused before its job started"),
     Cause.NOTHING_TO_DO: _text("{c.count} jobs found nothing to do"),
     Cause.JOB_ENDED: _text("its job {c.job_id} ended {c.job_state}"),
     Cause.REPLACED: _text("its process was killed with its job; another attempt followed"),

@@ -70,6 +70,11 @@ class WaveLayout:
         return self.root / "cancelled"
 
     @property
+    def paused(self) -> Path:
+        """The mark that the wave's elements run nothing any more, with the cause for which the first ones failed."""
+        return self.root / "paused.json"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -62,6 +62,8 @@ class WavePlan:
     max_resource: int | None = None
     #: The rule by which workers end trials at a report.
     stop: StopRule | None = None
+    #: After how many attempts that all failed alike the wave's other elements run nothing; None: one has completed.
+    pause_after: int | None = None
     assignments: tuple[Assignment, ...] = ()
     #: The decisions about attempts of earlier waves.
     settled: tuple[Settlement, ...] = ()

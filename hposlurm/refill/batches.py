@@ -9,8 +9,10 @@ from hposlurm.backend import choose as choose_backend
 from hposlurm.decisions.choice import choose, pruned
 from hposlurm.decisions.modes import AHEAD_SHARE
 from hposlurm.decisions.observe import needed_of
+from hposlurm.decisions.pause import reason_to_pause
 from hposlurm.records import refill_pool
 from hposlurm.records.assignment import Settlement
+from hposlurm.records.failing import paused_for
 from hposlurm.records.history import History, read_history, with_reports, with_settlements
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.refill_pool import Batch
@@ -56,15 +58,18 @@ def _add(
 ) -> Batch | None:
     from hposlurm.spec.frozen import frozen_spec
 
+    spec = frozen_spec(layout)
     plan = history.plans[-1]
     wave = layout.wave(plan.wave)
+    if paused := reason_to_pause(spec, history, plan.pause_after, paused_for(wave)):
+        batch = Batch(plan.wave, position, now, over=paused)
+        return batch if refill_pool.record_batch(wave, batch) else None
     # where a proposal takes as long as a trial, several elements wait besides this one: each needs an assignment
     waiting = min(refill_pool.waiting(wave), AHEAD_SHARE * plan.ahead) if is_needed else 0
     wanted = _FILL * plan.ahead - free + max(0, waiting - 1)
     wanted = max(wanted, 1 if is_needed and not free else 0)
     if wanted <= 0:
         return None
-    spec = frozen_spec(layout)
     history = with_reports(layout, history, needed_of(spec))
     freed, history = _freed(layout, spec, history)
     still_open = [p.wave for p in history.in_flight]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Sums of hours have rounding errors; 8 h must be enough for 16 times half an hour.
 _TOLERANCE_H = 1e-6
-_NO_LIMITS = ("n_trials", "confirm_gpu_hours")
+_NO_LIMITS = ("n_trials", "confirm_gpu_hours", "max_failures")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,15 @@ def _terminator(value: Any) -> bool | float:
     raise complaint(f"must be true, false, or the noise of an evaluation (a number above 0), not {quoted(value)}")
 
 
+def _failures(value: Any) -> int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+        if value < 1:
+            return float(value)
+        if value == int(value):
+            return int(value)
+    raise complaint(f"must be a number of trials (1, 2, …) or a share of them (above 0, below 1), not {quoted(value)}")
+
+
 def _as_mapping(value: Any) -> Any:
     return {"study": value} if isinstance(value, str) else value
 
@@ -113,6 +122,7 @@ def anchored(entry: Any, directory: Path) -> Any:
 
 Configuration = Annotated[dict[str, ParamValue], PlainValidator(_configuration)]
 Forbidden = Annotated[str | dict[str, ParamValue], PlainValidator(_forbidden)]
+Failures = Annotated[int | float, PlainValidator(_failures)]
 MetricName = Annotated[str, BeforeValidator(_metric_name)]
 Terminator = Annotated[bool | float, PlainValidator(_terminator)]
 WarmStart = Annotated[Source, BeforeValidator(_as_mapping)]

@@ -15,7 +15,7 @@ from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.space.metric_constraints import MEASURED, Limits
 from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters, mutable_names
 from hposlurm.spec.ends import ends_by
-from hposlurm.spec.entries import Forbidden, MetricName, Terminator, forbidding
+from hposlurm.spec.entries import Failures, Forbidden, MetricName, Terminator, forbidding
 from hposlurm.spec.fields import (
     Command,
     MemoryGb,
@@ -86,13 +86,15 @@ class BudgetSpec(Section):
     target: Number | None = None
     #: Optuna's terminator: true, or the noise of an evaluation.
     terminator: Terminator | None = None
+    #: The number of failed trials, or their share of those that have ended, at which the study pauses.
+    max_failures: Failures | None = None
     #: Launching a study that may cost more needs a confirmation.
     confirm_gpu_hours: Annotated[Number, Field(ge=0)] | None = None
 
     @property
     def may_end_early(self) -> bool:
         """True if results or the time may end a study before all of its trials have run."""
-        ends = (self.wall_time_min, self.patience, self.target, self.terminator or None)
+        ends = (self.wall_time_min, self.patience, self.target, self.terminator or None, self.max_failures)
         return any(end is not None for end in ends)
 
 

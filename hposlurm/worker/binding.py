@@ -12,6 +12,7 @@ from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan, read_first, read_plan
 from hposlurm.worker import refill
 from hposlurm.worker.claim import when_there_is_room
+from hposlurm.worker.pause import is_paused
 from hposlurm.worker.recorder import say
 
 # NFS clients remember for up to a minute that a file was not there
@@ -40,6 +41,8 @@ def find_assignment(
         say(f"nothing to run: {layout.plan} did not come within {patience_s:g} s")
         return None
     plan = read_first(layout)
+    if is_paused(study, plan):
+        return None
     if plan.elements is not None:
         taken = when_there_is_room(lambda: refill.bind(study, plan, index))
         return None if taken is None else (plan, taken)

@@ -216,3 +216,67 @@ def test_failed_trials_run_again_once_the_disk_is_mended(shell, write_study):
     assert {row["trial"]: row["attempts"] for row in rows} == {n: 2 if n in lost else 1 for n in range(4)}
     nothing = shell.run("retry", "mended")
     assert nothing.returncode == 2 and "no trial has failed" in nothing.stderr
+
+
+def test_a_study_in_which_everything_fails_pauses(shell, write_study):
+    study = write_study(
+        "wrong", "python no_such_file.py {{ x }}", backend="local", budget={"n_trials": 20}, waves={"max_concurrent": 2}
+    )
+    done = shell.run("launch", str(study))
+    assert done.returncode == 1 and "no trial completed" in done.stderr
+    assert "paused: the first trials all failed, and none completed: command exited with status 2" in done.stdout
+    assert "`hposlurm retry wrong`" in done.stdout
+    started = {start["trial"] for start in shell.starts("wrong")}
+    assert 3 <= len(started) <= 4  # the second of a pair may start before the third has ended
+    (shell.cwd / "no_such_file.py").write_text(
+        "import sys; from hposlurm import client; client.report(step=1, eval_loss=float(sys.argv[1]))"
+    )
+    shell.ok("retry", "wrong")
+    assert [row["state"] for row in shell.rows("wrong")] == ["COMPLETE"] * 20
+
+
+CANARY = """
+import pathlib, sys, time
+from hposlurm import client
+
+begin = int(client.resume_from().read_text()) if client.resume_from() else 0
+for step in range(begin + 1, 200):
+    client.report(step=step, eval_loss=1.0 / step)
+    time.sleep(0.05)
+    if client.should_stop():
+        path = client.checkpoint_dir() / f"step-{step}"
+        path.write_text(str(step))
+        client.report_checkpoint(step, path)
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("verb", ["check", "launch"])
+def test_a_canary_reports_saves_and_resumes_before_the_rest_is_launched(shell, write_study, verb):
+    (shell.cwd / "train.py").write_text(CANARY)
+    study = write_study("careful", "python train.py {{ x }}", backend="local", budget={"n_trials": 1})
+    done = shell.run(verb, str(study), "--run" if verb == "check" else "--canary")
+    said = [line for line in done.stdout.splitlines() if line.startswith("canary: it ")]
+    assert len(said) == 3, done.stdout + done.stderr
+    assert said[0].startswith("canary: it reported eval_loss ")
+    assert said[1].startswith("canary: it saved step-") and said[2].startswith("canary: it resumed from step-")
+    left = {path.name for path in (shell.cwd / "runs").iterdir()}
+    assert left == (set() if verb == "check" else {"careful"})
+
+
+def test_a_canary_that_fails_launches_nothing(shell, write_study):
+    study = write_study("doomed", "python no_such_file.py {{ x }}", backend="local")
+    done = shell.run("launch", str(study), "--canary")
+    assert done.returncode == 1
+    assert "error: the canary failed: command exited with status 2" in done.stderr
+    assert "can't open file" in done.stderr and "its files: " in done.stderr
+    assert not (shell.cwd / "runs" / "doomed").exists()
+
+
+def test_a_trial_that_deletes_its_study_ends_the_driver_with_a_sentence(shell, write_study):
+    command = 'rm -rf "$HPOSLURM_STUDY_DIR"; echo {{ x }}'
+    done = shell.run("launch", str(write_study("gone", command, backend="local", waves={"max_concurrent": 1})))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
+    assert "gone" in done.stderr.splitlines()[-1]
+    assert not (shell.cwd / "runs" / "gone" / "study.yaml").exists()

@@ -326,7 +326,8 @@ def test_patience_ends_a_study_that_does_not_improve(layout: StudyLayout) -> Non
 def test_patience_ends_a_study_whose_trials_all_fail(layout: StudyLayout) -> None:
     study = spec(budget={"patience": 6})
     create(layout, study)
-    assert run_to_end(layout, FakeCluster(), study, loss=lambda _: "no") == "patience: no improvement in 8 trials"
+    why = run_to_end(layout, FakeCluster(), study, loss=lambda p: f"each in its own way: {p['x']}")
+    assert why == "patience: no improvement in 8 trials"
 
 
 @pytest.mark.parametrize("budget", [{"gpu_hours": 100}, {"wall_time": "1d"}, {"patience": 50}])

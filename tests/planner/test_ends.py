@@ -156,7 +156,8 @@ def test_a_command_that_fails_everywhere_excludes_nothing(layout):
     cluster, study = first_wave(layout, 12)
     for _ in range(3):
         broken_on(cluster, "n0", "n1", "n2", "n3")
-        advance(layout, study, cluster)
+        assert advance(layout, study, cluster).message.startswith("paused: ")
+        advance(layout, study, cluster, again=True)
     assert {plan.exclude for plan in read_history(layout).plans} == {()}
 
 

@@ -193,7 +193,8 @@ def test_the_study_on_the_cluster_ends_in_all_ways(tmp_path: Path) -> None:
     seen = {a.cause.kind for t in history.trials for a in t.attempts if a.cause}
     elsewhere = {
         *(Cause.PRUNED, Cause.OTHER_STEP, Cause.COMMAND_NOT_KILLABLE),  # only a worker ends so
-        *(Cause.STUDY_CANCELLED, Cause.DRIVER_ENDED, Cause.TOO_EARLY, Cause.ALREADY_ENDED, Cause.NOTHING_TO_DO),
+        *(Cause.STUDY_CANCELLED, Cause.STUDY_PAUSED, Cause.DRIVER_ENDED, Cause.TOO_EARLY, Cause.ALREADY_ENDED),
+        Cause.NOTHING_TO_DO,
         *(Cause.JOB_ENDED, Cause.REPLACED, Cause.NO_PROGRESS, Cause.UNKNOWN),
         Cause.TIME_LIMIT_AHEAD,  # its settlement says TIME_LIMIT
     }
