@@ -36,17 +36,23 @@ class Part:
     count: int
     #: How many of its elements may run at a time; None means all.
     max_concurrent: int | None
+    #: True if it starts after the array before it has ended: together they would run more than `max_concurrent`.
+    follows: bool = False
     #: None means `resources.time`.
     time_min: int | None = None
     nice: int = 0
 
 
-def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
-    """Returns the script of one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL."""
+def trial_script(request: WaveRequest, part: Part, kill_wait_s: int, before: str | None = None) -> str:
+    """Returns the script of one array; `kill_wait_s` is the time that Slurm leaves from SIGTERM to SIGKILL.
+
+    `before` is the job id of the array before it, for a part that follows it.
+    """
     spec, wave = request.spec, request.layout.wave(request.wave)
     own = Path(spec.slurm.template) if spec.slurm.template else None
     time_min = spec.resources.time_min if part.time_min is None else part.time_min
     logs, name = _as_pattern(wave.logs), job_name(request, part.offset, part.count)
+    after = before if part.follows and before else request.after
     values = {
         **_common_values(request),
         "job_name": name,
@@ -57,7 +63,7 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
         "log_out": _sbatch_word(f"{logs}/%A_%a_0_log.out"),
         "log_err": _sbatch_word(f"{logs}/%A_%a_0_log.err"),
         "hold": True,
-        "after": request.after,
+        "after": after,
         "nodes": spec.resources.nodes,
         "gpus": spec.resources.gpus_per_node * spec.resources.nodes,
         "gpus_per_node": spec.resources.gpus_per_node,
@@ -73,7 +79,7 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int) -> str:
     }
     source = str(own or "templates/trial.sbatch.j2")
     text = script(template_text("trial.sbatch.j2", own), source, values)
-    needs = Needs(name, part.count, logs, request.layout.root, request.wave, part.offset, request.after)
+    needs = Needs(name, part.count, logs, request.layout.root, request.wave, part.offset, after)
     require(text, source, needs)
     return text
 
@@ -147,8 +153,15 @@ def _sbatch_options(
     options = [(name, _sbatch_word(value)) for name, value in named.items() if value]
     if for_planner:
         return list(options)
-    extra = [(name, None if value in (None, "", True) else _sbatch_word(value)) for name, value in slurm.extra.items()]
-    return [*options, *extra]
+    return [
+        *options,
+        *((name, None if _is_flag(value) else _sbatch_word(value)) for name, value in slurm.extra.items()),
+    ]
+
+
+def _is_flag(value: object) -> bool:
+    """True for the value of an option without a value; 1 is a value, although 1 == True."""
+    return value is True or value in (None, "")
 
 
 def _as_pattern(directory: Path) -> str:

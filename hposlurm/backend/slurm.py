@@ -90,9 +90,11 @@ class SlurmBackend:
         found = []
         for first, count, group in _ranges(groups, offset, request.count):
             found += [(first + a, n, group) for a, n in queries.chunks(count, limit or self.max_array_size)]
-        shares = queries.shares(most, begun + len(found))[begun:] if is_bound else [most] * len(found)
+        # %K is at least 1. Where the arrays are more than that, or divided anew, each follows the one before it
+        follows = most is not None and is_bound and (begun > 0 or len(found) > most)
+        shares = queries.shares(most, len(found)) if is_bound and not follows else [most] * len(found)
         return [
-            Part(begun + i, first, count, share, group.time_min, group.nice)
+            Part(begun + i, first, count, share, follows and begun + i > 0, group.time_min, group.nice)
             for i, ((first, count, group), share) in enumerate(zip(found, shares, strict=True))
         ]
 
@@ -102,7 +104,9 @@ class SlurmBackend:
     def scripts(self, request: WaveRequest) -> list[Script]:
         parts = self._parts(request)
         wave = request.layout.wave(request.wave)
-        arrays = [Script(wave.script(part.number).name, self._trial_script(request, part)) for part in parts]
+        names = [f"ARRAY_{i - 1}" for i in range(len(parts))]
+        texts = (self._trial_script(request, part, before) for part, before in zip(parts, names, strict=True))
+        arrays = [Script(wave.script(part.number).name, text) for part, text in zip(parts, texts, strict=True)]
         if request.spec.slurm.driver == "foreground":
             return arrays
         after = [f"ARRAY_{i}" for i in range(len(parts))]
@@ -127,7 +131,8 @@ class SlurmBackend:
         while ahead:
             part = ahead[0]
             try:
-                arrays.append(ArrayJob(self._submit_array(request, part), part.offset, part.count))
+                before = arrays[-1].job_id if arrays else None
+                arrays.append(ArrayJob(self._submit_array(request, part, before), part.offset, part.count))
             except LimitError as error:
                 is_full = is_full or not queries.is_array_too_long(error)
                 if part.count == 1 and arrays:
@@ -138,9 +143,9 @@ class SlurmBackend:
             else:
                 ahead = [] if is_full else ahead[1:]  # any room that is left is for the planner
 
-    def _submit_array(self, request: WaveRequest, part: Part) -> str:
+    def _submit_array(self, request: WaveRequest, part: Part, before: str | None) -> str:
         wave = request.layout.wave(request.wave)
-        text = self._trial_script(request, part)
+        text = self._trial_script(request, part, before)
         publish(wave.script(part.number), text.encode())
         fail_point("scripted")
         name = job_name(request, part.offset, part.count)
@@ -274,8 +279,8 @@ class SlurmBackend:
             time.sleep(pause_s)
             pause_s = min(_WAIT_MOST_S, 1.5 * pause_s)
 
-    def _trial_script(self, request: WaveRequest, part: Part) -> str:
-        return scripts.trial_script(request, part, queries.kill_wait_s(self._config))
+    def _trial_script(self, request: WaveRequest, part: Part, before: str | None = None) -> str:
+        return scripts.trial_script(request, part, queries.kill_wait_s(self._config), before)
 
 
 def _as_one(request: WaveRequest) -> list[Group]:

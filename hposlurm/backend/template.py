@@ -46,7 +46,7 @@ def require(text: str, source: str, needs: Needs) -> None:
         if not is_there
     ]
     if needs.after and given.get("--dependency") != f"afterany:{needs.after}":
-        lacking.append("{% if after %}#SBATCH --dependency=afterany:{{ after }}{% endif %}   (slurm.driver: chain)")
+        lacking.append("{% if after %}#SBATCH --dependency=afterany:{{ after }}{% endif %}   (chain, max_concurrent)")
     if not _runs_worker(text, needs):
         lacking.append(
             "srun {{ python | quote }} -P -m hposlurm.worker {{ study_dir | quote }} {{ wave }} "

@@ -200,6 +200,8 @@ def _show_plan(study: Study, first: Preview) -> None:
 
 def _show_notes(study: Study, first: Preview) -> None:
     from hposlurm.spec import unused
+    from hposlurm.worker.environment_leaks import empty_in
 
-    for note in (*unused(study.spec), *first.plan.notes):
+    empty = (f"{name} is always empty in trial.command" for name in empty_in(study.spec.trial.command))
+    for note in (*unused(study.spec), *empty, *first.plan.notes):
         print(f"note: {note}")

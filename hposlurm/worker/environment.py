@@ -1,4 +1,4 @@
-"""Builds the environment of a trial's command: without what the job's launcher set, with what the trial needs."""
+"""Builds the environment of a trial's command: without what describes the worker's step, with what the trial needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.trial import param_text
 from hposlurm.worker.earlier import Earlier
-from hposlurm.worker.environment_leaks import without_leaks
+from hposlurm.worker.environment_leaks import for_command
 from hposlurm.worker.facts import Facts
 from hposlurm.worker.gpumemory import error_file
 from hposlurm.worker.process import MARKER
@@ -36,12 +36,12 @@ class Place:
 
 
 def environment(environ: Mapping[str, str], place: Place, extensions: Path | None) -> dict[str, str]:
-    """Returns the command's whole environment.
+    """Returns the command's whole environment. What describes its job, and what slurm.setup exported, stays.
 
     PyTorch extensions go where the user's variables say, else to `extensions`. Temporary files and Triton's cache are
     per attempt.
     """
-    result = without_leaks(environ)
+    result = for_command(environ)
     result["TMPDIR"] = str(place.scratch / "tmp")
     for name, path in (("TRITON_CACHE_DIR", "triton"), ("TORCH_EXTENSIONS_DIR", extensions or "torch_extensions")):
         result[name] = result.get(name) or str(place.scratch / path)

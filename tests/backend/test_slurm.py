@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hposlurm.backend import Group, WaveRequest, scripts
 from hposlurm.backend import slurm as module
@@ -117,8 +119,8 @@ class TestSlurm(QueueContract, BackendContract):
         layout, spec, _ = study(tmp_path, ["true"] * 4)
         real = module.SlurmBackend._trial_script
 
-        def broken(self, request, chunk):
-            text = real(self, request, chunk)
+        def broken(self, request, chunk, before=None):
+            text = real(self, request, chunk, before)
             return text if chunk.number == 0 else text.replace("--time=", "--no-such-option=")
 
         monkeypatch.setattr(module.SlurmBackend, "_trial_script", broken)
@@ -195,6 +197,22 @@ def test_scripts_are_the_recorded_ones(name, monkeypatch):
     assert texts[name] == (GOLDEN / name).read_text(), texts[name]
 
 
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (1, "--threads-per-core=1"),
+        (0, "--threads-per-core=0"),
+        ("1", "--threads-per-core=1"),
+        (True, "--threads-per-core"),
+    ],
+)
+def test_one_is_the_value_of_an_option_and_not_a_flag(monkeypatch, value, line):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "_config", "")
+    text = backend.scripts(golden_request(slurm={"extra": {"threads-per-core": value}}))[0].text
+    assert f"#SBATCH {line}\n" in text
+
+
 def test_jobs_that_a_budget_of_gpu_hours_pays_for_are_not_requeued_behind_its_back(monkeypatch):
     backend = SlurmBackend()
     monkeypatch.setitem(backend.__dict__, "_config", "")
@@ -211,6 +229,29 @@ def test_two_chunks_share_the_throttle_and_count_from_0(monkeypatch):
     assert "--array=0-1%1\n" in found[0].text and "$((0 + SLURM_ARRAY_TASK_ID))" in found[0].text
     assert "--array=0-1%2\n" in found[1].text and "$((2 + SLURM_ARRAY_TASK_ID))" in found[1].text
     assert "afterany:ARRAY_0:ARRAY_1,singleton" in found[2].text
+
+
+def test_more_arrays_than_may_run_at_once_follow_each_other(monkeypatch):
+    backend = SlurmBackend()
+    monkeypatch.setitem(backend.__dict__, "max_array_size", 2)
+    request = dataclasses.replace(golden_request(waves={"max_concurrent": 2}), count=6, after="7")
+    found = [s.text for s in backend.scripts(request)[:-1]]
+    assert [re.findall(r"--(?:array|dependency)=(.*)", text) for text in found] == [
+        ["0-1%2", "afterany:7"], ["0-1%2", "afterany:ARRAY_0"], ["0-1%2", "afterany:ARRAY_1"],
+    ]  # fmt: skip
+
+
+@given(count=st.integers(1, 60), most=st.integers(1, 9), limit=st.integers(1, 7), begun=st.integers(0, 3))
+def test_no_more_than_max_concurrent_run_at_once_in_however_many_arrays(count, most, limit, begun):
+    backend = SlurmBackend()
+    backend.__dict__["max_array_size"] = limit
+    request = dataclasses.replace(golden_request(waves={"max_concurrent": most, "mode": "barrier"}), count=count)
+    parts = backend._parts(request, begun, min(begun, count - 1))
+    at_once = 0
+    for part in parts:  # those that do not follow another run beside it
+        at_once = (0 if part.follows else at_once) + min(part.count, part.max_concurrent or part.count)
+        assert at_once <= most
+    assert begun == 0 or all(part.follows for part in parts) or most >= count
 
 
 GROUPS = (Group(1, 30), Group(2, 16, 100), Group(1, 12, 100))

@@ -134,26 +134,32 @@ def test_hostile_parameters_arrive_exactly(study: Study) -> None:
     assert not (study.root / "pwned").exists()
 
 
-def test_the_command_gets_its_place_and_not_the_worker_s_step(study: Study) -> None:
+def test_the_command_gets_its_job_and_its_place_and_not_the_worker_s_step(study: Study) -> None:
     study.plan(
         "env -0 > variables; pwd > where; cat > stdin; echo >> stdin",
         assignment={"from_step": 2, "to_step": 4},
         max_resource=9,
     )
     step = {
-        "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/x", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3",
-        "SLURMD_NODENAME": "n9", "PMIX_RANK": "0", "MASTER_PORT": "1", "RANK": "0", "LOCAL_RANK": "0",
+        "PMIX_RANK": "0", "RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "1",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEPID": "0", "SLURM_LOCALID": "0", "SLURM_GTIDS": "0", "SLURM_CPU_BIND": "mask", "SLURM_TASK_PID": "1",
         "TORCHELASTIC_RUN_ID": "x", "HPOSLURM_PARAM_old": "x", "HPOSLURM_GRACE_S": "27",
         "PET_NPROC_PER_NODE": "9", "SUBMITIT_EXECUTOR": "x", "ROLE_NAME": "x", "GROUP_WORLD_SIZE": "2",
-        "MASTER_KEY": "k", "CUDA_VISIBLE_DEVICES": "1,2", "KEPT": "yes",
     }  # fmt: skip
-    study.run(**step)
+    job = {
+        "SLURM_JOB_ID": "7", "SLURM_JOBID": "7", "SLURM_CONF": "/etc/x", "SLURM_ARRAY_JOB_ID": "7",
+        "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "4",
+        "SLURM_RESTART_COUNT": "1",
+        "SLURM_TMPDIR": "/tmp/7", "MASTER_ADDR": "n1", "MASTER_PORT": "1", "SRUN_CPUS_PER_TASK": "4",
+        "SLURMD_NODENAME": "n9", "MASTER_KEY": "k", "CUDA_VISIBLE_DEVICES": "1,2", "KEPT": "yes",
+    }  # fmt: skip
+    study.run(**step, **job)
     entries = (study.root / "variables").read_bytes().decode().split("\0")
     variables = dict(entry.split("=", 1) for entry in entries if entry)
-    gone = set(step) - {"SLURM_CONF", "CUDA_VISIBLE_DEVICES", "KEPT", "SLURMD_NODENAME", "MASTER_KEY"}
-    assert not gone & set(variables)
-    assert variables["SLURM_CONF"] == "/etc/x"
-    assert (variables["KEPT"], variables["MASTER_KEY"]) == ("yes", "k")
+    assert not set(step) & set(variables)
+    assert job.items() <= variables.items()
+    assert variables["SLURM_OVERLAP"] == "1"  # its own srun runs in the job, beside the worker's step
     assert {k: v for k, v in variables.items() if k.startswith("HPOSLURM_") and "_FILE" not in k} == {
         "HPOSLURM_STUDY": "demo",
         "HPOSLURM_STUDY_DIR": str(study.root),
