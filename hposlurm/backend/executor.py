@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from hposlurm.backend.queries import refusal, scrubbed_environment
+from hposlurm.backend.queries import refusal, scrubbed_environment, submitted_id
 from hposlurm.errors import BackendError
 
 
@@ -51,10 +50,10 @@ class ScriptExecutor(SlurmExecutor):
     @staticmethod
     def _get_job_id_from_submission_command(string: bytes | str) -> str:
         text = string.decode() if isinstance(string, bytes) else string
-        found = re.search(r"^(\d+)(?:;\S+)?\s*$", text, re.MULTILINE)  # id[;cluster], sbatch(1) --parsable
-        if not found:
+        job_id = submitted_id(text)
+        if not job_id:
             raise FailedSubmissionError(f"sbatch answered {text!r}, which is not a job id")
-        return found.group(1)
+        return job_id
 
 
 def _sbatch_message(message: str) -> str:

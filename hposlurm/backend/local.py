@@ -181,7 +181,10 @@ class LocalBackend:
             running += 1
 
     def _start(self, element: _Element) -> None:
-        element.files = [(element.logs / f"{element.job_id}_0_log.{stream}").open("ab") for stream in ("out", "err")]
+        try:
+            element.files = [(element.logs / f"{element.job_id}_0_log.{name}").open("ab") for name in ("out", "err")]
+        except OSError as error:
+            raise BackendError(f"cannot write a worker's log: {error.strerror} ({error.filename})") from error
         environment = {
             **os.environ,
             "CUDA_VISIBLE_DEVICES": ",".join(element.gpus),

@@ -90,6 +90,15 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
     return done.stdout
 
 
+def submitted_id(answer: str) -> str:
+    """Returns the job id in the answer of `sbatch --parsable`; "" if there is none.
+
+    That is the last line of only digits, which may have ";CLUSTER" after it: sites' wrappers print banners before it.
+    """
+    found = re.findall(r"^\s*(\d+)(?:;\S+)?\s*$", answer, re.MULTILINE)
+    return found[-1] if found else ""
+
+
 # Slurm's messages (slurm_errno.h, and logs of several sites) for a limit on jobs, and for a missing answer
 _LIMIT_WORDS = re.compile(
     r"accounting/QOS policy|MaxSubmitJob|MaxJobCount|SubmitJobLimit|Reached \S+ .*limit|job array specification"

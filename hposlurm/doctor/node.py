@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm import __version__
-from hposlurm.backend.queries import ask, scrubbed_environment
+from hposlurm.backend.queries import ask, scrubbed_environment, submitted_id
 from hposlurm.doctor.mounts import mount_of, parse_mounts
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.records.journal import append, open_journal
@@ -59,7 +59,7 @@ def _sbatch(token: str, options: Sequence[str]) -> dict[str, Any]:
     held = ["--parsable", "--hold", f"--job-name={token}", "--time=1", "--output=/dev/null", *options, "--wrap=true"]
     try:
         with scrubbed_environment():
-            job_id = ask("sbatch", *held, timeout_s=_SBATCH_TIMEOUT_S).strip().partition(";")[0]
+            job_id = submitted_id(ask("sbatch", *held, timeout_s=_SBATCH_TIMEOUT_S))
             ask("scancel", "--quiet", job_id, timeout_s=_SBATCH_TIMEOUT_S)
     except BackendError as error:
         return {"error": " ".join(str(error).split()), "is_limit": isinstance(error, LimitError)}

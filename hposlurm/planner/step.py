@@ -67,6 +67,8 @@ def advance(
     begun: list[tuple[WavePlan, WaveJobs]] = []
     needed, history = needed_of(spec), None
     while True:
+        if not layout.root.is_dir():  # else it would be made again, and all trials would run again
+            raise StudyError(f"{layout.root} is gone: something has deleted or moved it, perhaps a trial's command")
         history = read_history(layout, needed=needed, after=history)
         if layout.stop.exists():
             stopped = Step("stopped", len(history.plans) - 1, f"the study was cancelled ({layout.stop} exists)")

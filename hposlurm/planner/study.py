@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from hposlurm.decisions import WarmStart, freeze, gather
 from hposlurm.decisions.cost import Cost, study_cost
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
 from hposlurm.planner import chain, submission
+from hposlurm.planner.claim import token_of
 from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.settle import element_ids
@@ -35,22 +38,52 @@ def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN
     `warm` holds the trials taken from other studies. Raises RequestError if the path is used by something else, or is
     not writable.
     """
+    if _is_taken(layout):
+        return _check_existing(layout, spec)
+    root = layout.root
+    new = StudyLayout(root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.new"))
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        new.root.mkdir(mode=0o700)
+    except OSError as error:
+        raise RequestError(f"cannot create {root}: {error.strerror} ({error.filename})") from error
+    try:
+        _fill(new, spec, warm)
+        fail_point("study filled")
+        new.root.rename(root)  # whole, and of several launches at once only one succeeds
+    except OSError as error:
+        if not _is_taken(layout):
+            raise RequestError(f"cannot create {root}: {error.strerror or error}") from error
+        return _check_existing(layout, spec)
+    finally:
+        shutil.rmtree(new.root, ignore_errors=True)
+    return True
+
+
+def _is_taken(layout: StudyLayout) -> bool:
+    """True if something is at the study's path that `rename` cannot take the place of: only an empty directory is not.
+
+    Removes what a launch of an older version left there that was killed before it had written study.yaml.
+    """
+    if not layout.root.is_dir() or layout.root.is_symlink():
+        return layout.root.exists() or layout.root.is_symlink()
+    names = {path.name for path in layout.root.iterdir()}
+    begun = {layout.ds_config.name, layout.warm_start.name}
+    if names and names <= begun and layout.root.stat().st_uid == os.getuid():
+        for name in names:
+            (layout.root / name).unlink(missing_ok=True)
+        return False
+    return bool(names)
+
+
+def _fill(layout: StudyLayout, spec: StudySpec, warm: WarmStart) -> None:
     from hposlurm.spec import dump
 
-    text = dump(spec)
-    if layout.root.exists() or layout.root.is_symlink():
-        return _check_existing(layout, spec)
-    try:
-        layout.root.parent.mkdir(parents=True, exist_ok=True)
-        layout.root.mkdir(mode=0o700)
-    except OSError as error:
-        raise RequestError(f"cannot create {layout.root}: {error.strerror} ({error.filename})") from error
     if spec.trial.deepspeed is not None:
         chosen = spec.trial.deepspeed
         create_once(layout.ds_config, to_json(ds_config(chosen.zero_stage, chosen.offload)))
     freeze(layout, warm)
-    create_once(layout.spec(), text.encode())  # last: a directory with a study.yaml is a study
-    return True
+    create_once(layout.spec(), dump(spec).encode())
 
 
 def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
@@ -123,6 +156,7 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
         return is_over
     create_once(layout.stop, b"")
     fail_point("stop written")
+    _sweep(layout, backend, history)
     if not _submitted(layout, history):
         return "nothing was submitted, and no wave will be"
     backend.cancel(_planners(layout, history))
@@ -151,6 +185,16 @@ def _submitted(layout: StudyLayout, history: History) -> list[tuple[int, WaveJob
     """Returns (wave, jobs) of the submitted waves in flight, oldest first."""
     found = ((plan.wave, submission.submitted_jobs(layout.wave(plan.wave))) for plan in history.in_flight)
     return [(wave, jobs) for wave, jobs in found if jobs is not None]
+
+
+def _sweep(layout: StudyLayout, backend: Backend, history: History) -> None:
+    """Cancels held arrays of submissions that died before their jobs were recorded; what is recorded comes later."""
+    for plan in history.in_flight:
+        wave = layout.wave(plan.wave)
+        if wave.intent.exists() and not wave.jobs.exists():
+            from hposlurm.spec.frozen import frozen_spec
+
+            backend.sweep(submission.request_for(layout, frozen_spec(layout), plan, token_of(wave)), ())
 
 
 def _planners(layout: StudyLayout, history: History) -> list[str]:

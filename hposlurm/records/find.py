@@ -57,4 +57,4 @@ def _nearest(name: str, runs: Path) -> str:
 
 
 def _studies(runs: Path) -> list[Path]:
-    return sorted(path.parent for path in runs.glob("*/study.yaml"))
+    return sorted(path.parent for path in runs.glob("[!.]*/study.yaml"))

@@ -58,7 +58,9 @@ def study_lines(runs: Path, now: float, log: Callable[[str], None]) -> list[Stud
 
 
 def _readable(runs: Path, log: Callable[[str], None]) -> Iterator[StudyRecords]:
-    for directory in sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []:
+    entries = runs.iterdir() if runs.is_dir() else ()
+    # a launch that was killed may have left a directory that did not become a study, whose name begins with a dot
+    for directory in sorted(path for path in entries if path.is_dir() and not path.name.startswith(".")):
         layout = StudyLayout(directory)
         try:
             if layout.spec().is_file():

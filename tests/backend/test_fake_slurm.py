@@ -40,6 +40,11 @@ class TestFakeSlurm(QueueContract, BackendContract):
         self.slurm.change(arrays[0].job_id, states=["RUNNING", "SUSPENDED", "COMPLETED"])
         assert states(backend, arrays) == [JobState.RUNNING, JobState.RUNNING, JobState.COMPLETED]
 
+    def test_a_banner_of_sbatch_is_not_the_job_id(self, backend, request_of):
+        (self.slurm.home / "banner").write_text("Welcome\n2024\n")
+        arrays = backend.submit(request_of("first"))
+        assert [array.job_id for array in arrays] == [job["id"] for job in self.slurm.arrays()]
+
     def test_a_hidden_partition_hides_no_job(self, backend, request_of):
         arrays = backend.submit(request_of("first"))
         self.slurm.set("hidden", 1)

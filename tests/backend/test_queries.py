@@ -151,6 +151,21 @@ def test_a_question_is_asked_without_the_options_of_the_shell(monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    ("answer", "job_id"),
+    [
+        ("812\n", "812"),
+        ("812;cluster\n", "812"),
+        ("2024\n812\n", "812"),
+        ("Maintenance on 2024-12-01\n2024\n  812;c1 \nThank you\n", "812"),
+        ("Submitted batch job 812\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_job_id_is_the_last_line_of_digits(answer, job_id):
+    assert queries.submitted_id(answer) == job_id
+
+
 def test_a_missing_command_says_so(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(BackendError, match="squeue is not on the PATH"):

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import StudyError
-from hposlurm.planner import advance, create, drive, retention
+from hposlurm.planner import advance, create, drive, retention, set_going
 from hposlurm.publish import Cursor, Published
 from hposlurm.records import files, publications
 from hposlurm.records.history import read_history
@@ -18,6 +19,7 @@ from hposlurm.records.publications import publishing_failures
 from hposlurm.spec.fields import Section, Text
 from hposlurm.spec.publishing import PUBLISHERS, PublisherKind
 from hposlurm.trial import JobState
+from tests.fake_slurm import FakeSlurm
 from tests.planner.fake import FakeCluster, new_layout, spec
 
 TRIAL = {"command": "train --x {{ x }}", "workdir": "/", "keep_checkpoints": 1}
@@ -149,6 +151,17 @@ def test_files_are_written_again_once_deletion_made_room(
     monkeypatch.setattr(retention, "remove", make_room)
     assert advance(layout, study, cluster).unpublished == ()
     assert "COMPLETE" in layout.results.read_text() and not layout.publications()
+
+
+def test_a_chain_is_laid_although_nothing_can_be_published(
+    layout: StudyLayout, disk: Disk, fake_slurm: FakeSlurm
+) -> None:
+    study = spec(slurm={"driver": "chain"}, waves={"size": 4})
+    create(layout, study)
+    disk.is_full = True
+    step = set_going(layout, study, SlurmBackend())
+    assert step.kind == "submitted" and len(step.unpublished) == 2
+    assert len(fake_slurm.arrays()) == len(fake_slurm.planners()) == 3 + 3  # three waves of four, and the spare pairs
 
 
 def test_a_study_in_the_foreground_survives_a_full_disk(
