@@ -181,6 +181,15 @@ class AttemptRun:
         if self._matcher is not None and self._matcher.complaint:
             self._note(self._matcher.complaint)
 
+    def _note_older_values(self) -> None:
+        """Journals that the values which count are older than the checkpoint after which nothing was left to train."""
+        step, saved = self._place.earlier.step(self._place.plan.objectives), self._place.earlier.saved
+        if step is not None and saved is not None and step < saved:
+            self._note(
+                f"nothing was left to train after its checkpoint of step {saved}, and nothing was reported there: the "
+                f"values of step {step} count; a script that resumes can evaluate again, see hposlurm.client"
+            )
+
     def _note(self, text: str) -> None:
         """Journals a remark for people, once."""
         if text not in self._notes:
@@ -251,6 +260,8 @@ class AttemptRun:
         is_begun = self._ledger.has_reported or self._place.earlier.has_begun
         exception, last = output.exception(words), self._ledger.last if is_begun else {}
         outcome, cause = judge(ending, plan.objectives, last, assignment.to_step, exception, no_room)
+        if outcome is Outcome.COMPLETE and not ending.has_reported:
+            self._note_older_values()
         return self._end(outcome, cause, exit_code, patience)
 
     def _end(

@@ -31,6 +31,8 @@ class Earlier:
     counts: Mapping[str, int] = field(default_factory=dict)
     #: True if a step of the assignment itself is among them.
     has_begun: bool = False
+    #: The step of the checkpoint, where an attempt reported it.
+    saved: int | None = None
 
     def step(self, objectives: Sequence[str]) -> int | None:
         """Returns the last step at which every objective was reported as a number; None if there is none."""
@@ -55,6 +57,7 @@ def earlier(trial: TrialLayout, assignment: Assignment, attempt: int, resumed_fr
         last,
         {metric: step if counted is None else min(step, counted) for metric, (step, _) in last.items()},
         any(step > assignment.from_step for step, _ in last.values()),
+        saved,
     )
 
 

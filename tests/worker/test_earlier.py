@@ -114,6 +114,9 @@ def test_the_loop_of_the_client_completes_a_trial_that_was_killed_in_its_last_ev
     assert study.run()[0] == 0
     assert study.end(1)[0] == "complete"
     assert study.record("end", 1)["metrics"] == {"eval_loss": 1 / step}
+    notes = [record["text"] for record in study.records(1) if record["kind"] == "note"]
+    told = "after its checkpoint of step 3, and nothing was reported there: the values of step 2 count"
+    assert [told in note for note in notes] == [True] * (3 - step)
 
 
 def test_should_stop_knows_that_the_last_step_was_reported_before_the_checkpoint(study: Study) -> None:
@@ -160,7 +163,7 @@ def test_of_many_reports_those_before_the_checkpoint_count_exactly(study: Study)
 def test_a_copy_of_another_trial_s_checkpoint_begins_at_its_step(study: Study) -> None:
     copied = replace(ASSIGNMENT, from_step=2, to_step=4, resume_from="trials/00007/checkpoints/epoch-2")
     journals(study, [reported(3, loss=3.0)])
-    assert earlier(study.trial(), copied, 1, "/c/epoch-2") == Earlier({}, {}, has_begun=False)
+    assert earlier(study.trial(), copied, 1, "/c/epoch-2") == Earlier(saved=2)
 
 
 def test_the_last_step_counts_only_if_every_objective_has_a_number_there() -> None:
