@@ -192,6 +192,11 @@ def test_no_pattern_repeats_a_group_possessively() -> None:
     assert found == []
 
 
+def test_only_one_module_deletes_trees() -> None:
+    """shutil.rmtree crosses mounts; `records.trees` follows no link and enters no other file system."""
+    assert [name_of(path) for path in MODULES if "rmtree" in path.read_text()] == []
+
+
 #: Word order and words of another language in English sentences; "the only", "after", "not a" say the same.
 FOREIGN = re.compile(
     r"^(What|Whether|Who|Those) |\b(whoever|anew|nobody|everybody)\b|\b(?:is|are|was) no (?!longer)| alone[.,;:]"

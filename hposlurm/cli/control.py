@@ -12,16 +12,18 @@ from hposlurm.cli.follow import go_on
 from hposlurm.cli.options import Changes, StudyName
 from hposlurm.errors import BackendError
 from hposlurm.report.numbers import counted, size_text
+from hposlurm.report.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hposlurm import Study
-    from hposlurm.planner.retention import Removal
+    from hposlurm.planner.removable import Left, Removal
 
 Wait = Annotated[bool, typer.Option("--wait", help="Keep running and show the progress.")]
 
 _PROBLEMS_SHOWN = 10
+_NAMES_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -121,6 +123,7 @@ def gc(
         print(_removal_line(removal))
     what = "would free" if dry_run else "freed"
     size = size_text(sum(removal.size for removal in found.removals))
+    _print_left(found.left)
     print(f"{what} {size} of {counted(len(found.removals), 'trial')}; {_what_stays(found.keep)}")
     for error in found.problems[:_PROBLEMS_SHOWN]:
         log(f"not deleted: {error}")
@@ -129,10 +132,26 @@ def gc(
 
 
 def _removal_line(removal: Removal) -> str:
-    names = ", ".join(path.name for path in removal.paths)
+    names = ", ".join(printable(path.name) for path in removal.paths)
     return f"  trial {removal.trial}: {names} ({size_text(removal.size)})"
 
 
 def _what_stays(keep: int) -> str:
     best = "" if keep == 0 else "of the best trial and " if keep == 1 else f"of the best {keep} trials and "
+
+
+def _print_left(left: Sequence[Left]) -> None:
+    """Prints what is not deleted although its trial needs no checkpoints: it may be the person's own file."""
+    for group in left[:_PROBLEMS_SHOWN]:
+        place = group.paths[0] if len(group.paths) == 1 else group.paths[0].parent
+        names = "" if len(group.paths) == 1 else f" ({_shortened([path.name for path in group.paths])})"
+        print("  " + printable(f"left: {place}{names}: {group.why}"))
+    if len(left) > _PROBLEMS_SHOWN:
+        print(f"  left: … and in {len(left) - _PROBLEMS_SHOWN} more places")
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join([*names[:_NAMES_SHOWN], *([f"… {more} more"] if more > 0 else [])])
+
     return f"those {best}of unfinished trials are kept"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import time
 import uuid
@@ -27,6 +26,7 @@ from hposlurm.doctor.finding import (
 )
 from hposlurm.doctor.job import ProbeRequest, run_probe
 from hposlurm.errors import RequestError
+from hposlurm.records.trees import remove_tree
 
 _FILES_DEADLINE_S = 20.0
 _RACE_DEADLINE_S = 120.0
@@ -184,7 +184,7 @@ def _remove(directory: Path, progress: Callable[[str], None]) -> None:
     """Removes the directory. Retries, because NFS keeps a deleted file while a job still has its log open."""
     end = time.monotonic() + 10
     while directory.exists() and time.monotonic() < end:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
         if directory.exists():
             time.sleep(0.5)
     if directory.exists():

@@ -9,7 +9,6 @@ The same script runs outside a study; a report is then a line on the terminal.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from numbers import Real
 from pathlib import Path
@@ -22,6 +21,7 @@ from hposlurm import client
 from hposlurm.integrations.optimizer import Setting, set_learning_rate, set_weight_decay, value_from
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import COMPLETE
+from hposlurm.records.trees import remove_tree
 
 
 class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
@@ -232,7 +232,8 @@ def _make_room(args: TrainingArguments, state: TrainerState, control: TrainerCon
 def _remove(checkpoint: Path) -> None:
     """Removes a checkpoint, its mark first: half removed, it must not look complete."""
     (checkpoint / COMPLETE).unlink(missing_ok=True)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    if not checkpoint.is_symlink():  # a link to a larger disk is written through
+        remove_tree(checkpoint)
 
 
 def _peak_gpu_gb() -> dict[str, float]:

@@ -3,23 +3,21 @@
 A trial's checkpoints are needed while it is not finished (a retry or a higher rung continues from them), while a
 planned assignment starts from one of them, and if it is among the best trials whose checkpoints are kept. An incomplete
 checkpoint that was moved aside is never needed. The checkpoints of trials that a finished study left paused would be
-needed only if its budget were raised.
+needed only if its budget were raised. `removable` says what in their directories may be deleted.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hposlurm.planner.removable import Left, Removal, removable, remove
 from hposlurm.records.history import History, ranked
-from hposlurm.records.layout import StudyLayout, marker_of
+from hposlurm.records.layout import StudyLayout
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
-from hposlurm.worker.checkpoints import PARTIAL
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -27,16 +25,6 @@ if TYPE_CHECKING:
 
 # How many best trials keep their checkpoints by default
 _KEPT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """The files of one trial to delete."""
-
-    trial: int
-    paths: tuple[Path, ...]
-    #: How many bytes the paths use together.
-    size: int
 
 
 def no_longer_needed(
@@ -66,29 +54,6 @@ def _parents(history: History) -> set[int]:
     return {int(name) for name in names if name.isdecimal()}
 
 
-def removals(
-    layout: StudyLayout,
-    history: History,
-    objectives: Sequence[Objective],
-    keep: int,
-    limits: Limits = NO_LIMITS,
-    *,
-    with_paused: bool = False,
-) -> list[Removal]:
-    """Returns what can be deleted now, by trial; trials with nothing to delete are left out."""
-    unneeded = no_longer_needed(history, objectives, keep, limits, with_paused=with_paused)
-    found = []
-    for trial in history.trials:
-        try:
-            entries = sorted(layout.trial(trial.number).checkpoints.iterdir())
-        except OSError:
-            continue
-        paths = tuple(p for p in entries if trial.number in unneeded or p.name.startswith(PARTIAL))
-        if paths:
-            found.append(Removal(trial.number, paths, sum(map(_size, paths))))
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Cleared:
     """The result of deleting a study's checkpoints, or of a dry run."""
@@ -97,6 +62,8 @@ class Cleared:
     removals: tuple[Removal, ...]
     #: How many best trials keep their checkpoints.
     keep: int
+    #: What was left beside them, and why.
+    left: tuple[Left, ...] = ()
     #: The errors of paths that could not be deleted.
     problems: tuple[OSError, ...] = ()
 
@@ -110,42 +77,10 @@ def clear(
     """
     if keep is None:
         keep = _KEPT if spec.trial.keep_checkpoints is None else spec.trial.keep_checkpoints
-    found = removals(layout, history, spec.objectives, keep, spec.limits, with_paused=True)
+    unneeded = no_longer_needed(history, spec.objectives, keep, spec.limits, with_paused=True)
+    found, left = removable(layout, history.trials, unneeded)
     problems = [error for removal in found if not dry_run for error in remove(removal)]
-    return Cleared(tuple(found), keep, tuple(problems))
-
-
-def remove(removal: Removal) -> list[OSError]:
-    """Deletes the checkpoints and returns the errors.
-
-    Deletes the markers first: a partly deleted checkpoint must not look complete.
-    """
-    problems: list[OSError] = []
-    for path in removal.paths:
-        try:
-            marker_of(path).unlink(missing_ok=True)
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            problems.append(error)
-    return problems
-
-
-def _size(path: Path) -> int:
-    """Returns the bytes used on the disk; files that disappear meanwhile count as 0."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        total += sum(_used(Path(folder) / name) for name in names)
-    return total or _used(path)
-
-
-def _used(path: Path) -> int:
-    try:
-        return path.lstat().st_blocks * 512
-    except OSError:
-        return 0
+    return Cleared(tuple(found), keep, tuple(left), tuple(problems))
 
 
 def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
@@ -154,5 +89,6 @@ def tidy(layout: StudyLayout, spec: StudySpec, history: History) -> None:
     Only this and `clear` delete checkpoints.
     """
     if spec.trial.keep_checkpoints is not None:
-        for removal in removals(layout, history, spec.objectives, spec.trial.keep_checkpoints, spec.limits):
+        unneeded = no_longer_needed(history, spec.objectives, spec.trial.keep_checkpoints, spec.limits)
+        for removal in removable(layout, history.trials, unneeded)[0]:
             remove(removal)  # what fails now is retried the next time

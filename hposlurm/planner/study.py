@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from hposlurm.records.history import History, read_history
 from hposlurm.records.jobs import WaveJobs
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, bound, read_plan
+from hposlurm.records.trees import remove_tree
 from hposlurm.render.deepspeed import ds_config
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN
             raise RequestError(f"cannot create {root}: {error.strerror or error}") from error
         return _check_existing(layout, spec)
     finally:
-        shutil.rmtree(new.root, ignore_errors=True)
+        remove_tree(new.root)
     return True
 
 
@@ -116,7 +116,7 @@ def discard(layout: StudyLayout, error: Exception) -> bool:
     is_refusal = isinstance(error, BackendError) and is_answer
     if any(wave.jobs.exists() for wave in waves) or (any(w.intent.exists() for w in waves) and not is_refusal):
         return False
-    shutil.rmtree(layout.root, ignore_errors=True)
+    remove_tree(layout.root)
     return True
 
 

@@ -5,12 +5,17 @@ Nothing depends on these files: without them an outside service is sent everythi
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
+from hposlurm.records import trees
 from hposlurm.records.decode import structure
 from hposlurm.records.files import from_json, publish, to_json
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.reading import read_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Publication:
 def read_publication(layout: StudyLayout, name: str) -> Publication:
     """Returns the record of the publisher `name`; an empty one if it is lost or damaged."""
     try:
-        return structure(Publication, from_json(layout.publication(name).read_bytes()))
+        return structure(Publication, from_json(read_whole(layout.publication(name))))
     except (OSError, ValueError, TypeError):
         return Publication()
 
@@ -47,17 +52,24 @@ def write_publication(layout: StudyLayout, name: str, record: Publication) -> No
     """Replaces the record of the publisher `name`; removes it if it says nothing."""
     path = layout.publication(name)
     if not (record.sent or record.failure):
-        path.unlink(missing_ok=True)
+        forget(layout, keep=layout.publications().keys() - {name})
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.parent.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link", str(path.parent))
     publish(path, to_json(asdict(record)), is_durable=False)
 
 
 def forget(layout: StudyLayout, keep: Collection[str] = ()) -> None:
-    """Removes the records of all publishers but those named in `keep`."""
-    for name, path in layout.publications().items():
-        if name not in keep:
-            path.unlink(missing_ok=True)
+    """Removes the records of all publishers but those named in `keep`. Raises OSError if their directory is a link."""
+    folder = layout.publication("").parent
+    with (
+        contextlib.suppress(FileNotFoundError),
+        trees.opened(layout.root) as root,
+        trees.opened_below(root, folder.name, folder) as directory,
+    ):
+        for name in layout.publications().keys() - {*keep}:
+            os.unlink(f"{name}.json", dir_fd=directory)
 
 
 def publishing_failures(layout: StudyLayout) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from hposlurm.records.assignment import Assignment
 from hposlurm.records.files import PRIVATE, to_json
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.trees import remove_tree
 from hposlurm.report.simulated import Figures
 from hposlurm.simulation.cluster import cluster_of
 from hposlurm.simulation.function import Trainer, load_function
@@ -97,7 +97,7 @@ def write_study(found: Simulated, warm: WarmStart) -> Figures:
             raise RequestError(f"{root} exists already")
         beside.root.rename(root)
     finally:
-        shutil.rmtree(beside.root, ignore_errors=True)
+        remove_tree(beside.root)
     return figures
 
 

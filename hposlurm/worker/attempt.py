@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hposlurm.pruning import DECISION
 from hposlurm.records.cause_text import sentence
+from hposlurm.records.files import create_once
 from hposlurm.records.journal import end_fields
 from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Cause, EndCause, Outcome
@@ -199,11 +200,9 @@ class AttemptRun:
 
     def _ask(self, patience: Patience) -> None:
         """Writes the request for the training code; tries again at every call until the file exists."""
-        if self._request.exists():
-            return
         with contextlib.suppress(OSError):
             why = sentence(patience.asked) or self._memory_reason or sentence(patience.pruned) or _TIMED_OUT
-            self._request.write_text(f"{why}\n")
+            create_once(self._request, f"{why}\n".encode())  # never through a link that the training code made
 
     @property
     def _memory_reason(self) -> str:

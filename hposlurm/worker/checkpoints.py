@@ -14,12 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hposlurm.records.checkpoint_directory import open_checkpoints
 from hposlurm.records.files import from_json
 from hposlurm.records.layout import COMPLETE, marker_of
+from hposlurm.records.reading import read_whole
 from hposlurm.worker.recorder import say
 
 PARTIAL = "partial-"
 _TRAINER_STATE = "trainer_state.json"
+_LONGEST_TAG = 4096  # bytes of `latest`, which holds the name of a directory
 _NUMBER = re.compile(r"\d+")
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _TRAINER_PARTS = ("training_args.bin", "rng_state*.pth")  # which no other script writes
@@ -101,7 +104,7 @@ def _hugging_face_problem(path: Path) -> str:
     if not state.exists():
         return f"no {_TRAINER_STATE}" if _has_any(path, _TRAINER_PARTS) else ""
     try:
-        is_state = isinstance(from_json(state.read_bytes()), dict)
+        is_state = isinstance(from_json(read_whole(state)), dict)
     except ValueError:
         is_state = False
     return "" if is_state else f"{_TRAINER_STATE} is damaged"
@@ -111,7 +114,7 @@ def _deepspeed_problem(path: Path) -> str:
     latest = path / "latest"
     if not latest.exists():
         return "no latest, which names DeepSpeed's directory" if _has_any(path, _DEEPSPEED_PARTS) else ""
-    tag = latest.read_text(errors="replace").strip()
+    tag = read_whole(latest, _LONGEST_TAG).decode(errors="replace").strip()
     if not tag or not (path / tag).is_dir():
         return f"latest names {tag!r}, which is not a directory"
     return _shard_problem(path / tag, _ranks(path))
@@ -152,12 +155,17 @@ def _has_any(path: Path, patterns: tuple[str, ...]) -> bool:
 
 def _move_aside(checkpoint: Checkpoint, attempt: int) -> None:
     path = checkpoint.path
-    target = path.with_name(f"{PARTIAL}{path.name}-{attempt}")
+    target = f"{PARTIAL}{path.name}-{attempt}"
+    broken = f"{path} is not a whole checkpoint ({checkpoint.problem})"
     try:
-        if not path.is_dir():
-            marker_of(path).unlink(missing_ok=True)
-        path.rename(target)
+        with open_checkpoints(path.parent) as directory:
+            if directory.is_linked:  # another trial may be writing it
+                say(f"{broken}: left as it is, since its directory is a link")
+                return
+            if not path.is_dir():
+                directory.unmark(path.name)
+            directory.rename(path.name, target)
     except OSError as error:
-        say(f"{path} is not a whole checkpoint ({checkpoint.problem}), but cannot be moved aside: {error}")
+        say(f"{broken}, but cannot be moved aside: {error}")
     else:
-        say(f"{path} is not a whole checkpoint ({checkpoint.problem}): moved aside to {target.name}")
+        say(f"{broken}: moved aside to {target}")

@@ -17,6 +17,7 @@ from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.fold import read_on, unread
 from hposlurm.records.layout import StudyLayout, TrialLayout
+from hposlurm.records.reading import read_whole
 from hposlurm.records.retries import no_progress
 from hposlurm.records.retry_orders import NO_ATTEMPTS, excused, read_orders
 from hposlurm.records.trial_state import bury
@@ -51,7 +52,7 @@ def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None
     if create_once(layout.record, to_json(trial_record(wave, assignment))):
         return
     try:
-        known = from_json(layout.record.read_bytes())["signature"]
+        known = from_json(read_whole(layout.record))["signature"]
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{layout.record} is damaged: {error}") from error
     if known != assignment.signature:
@@ -123,9 +124,12 @@ def open_log(layout: TrialLayout, attempt: int, given: str | None) -> tuple[Path
     Returns path and descriptor.
     """
     own = layout.root / f"attempt-{attempt}.log"
-    for path in (Path(given) if given else own, own):
+    # O_NONBLOCK: an earlier attempt may have put a pipe there, which nobody reads
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+    if given:
         with contextlib.suppress(OSError):
-            # O_NONBLOCK: an earlier attempt may have put a pipe there, which nobody reads
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+            return Path(given), os.open(given, append, 0o600)
+    with contextlib.suppress(OSError):  # an earlier attempt's training code may have made a link of that name
+        return own, os.open(own, append | os.O_NOFOLLOW, 0o600)
     say("no log can be written, training goes on without one")
     return Path(os.devnull), os.open(os.devnull, os.O_WRONLY)

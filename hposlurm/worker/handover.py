@@ -6,17 +6,24 @@ why the trial that runs first makes the copy, be it the new trial or the one tha
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from hposlurm.errors import StudyError
 from hposlurm.records.assignment import Assignment
+from hposlurm.records.checkpoint_directory import CheckpointDirectory, open_checkpoints
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import StudyLayout, marker_of
 from hposlurm.records.plan import WavePlan
 from hposlurm.worker.checkpoints import problem_of
 from hposlurm.worker.recorder import say
+
+#: Begins the names of copies that are not complete yet.
+COPY = ".copy-"
 
 
 def hand_over(study: StudyLayout, plan: WavePlan, trial: int, attempt: int) -> None:
@@ -49,29 +56,55 @@ def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path 
     if problem:
         raise StudyError(f"the checkpoint to begin with, {assignment.resume_from}, cannot be used: {problem}")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    copy = directory / f".copy-{source.name}-{os.getpid()}-{attempt}"
-    try:
-        if source.is_dir():
-            shutil.copytree(source, copy, copy_function=_copy)
-        else:
-            _copy(source, copy)
-        make_durable(copy)
+    name = f"{COPY}{source.name}-{os.getpid()}-{attempt}"
+    with open_checkpoints(directory) as own:
         try:
-            copy.rename(target)
-        except OSError:
-            if not target.exists():  # else the other process was first
-                raise
-        if not target.is_dir():
-            create_once(marker_of(target), b"")
-    finally:
-        _remove(copy)
+            _copy_whole(source, directory / name)
+            _publish(own, name, target)
+        finally:
+            own.remove(name)
     return target
 
 
+def _copy_whole(source: Path, copy: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, copy, copy_function=_copy)
+    else:
+        _copy(source, copy)
+    make_durable(copy)
+
+
+def _publish(directory: CheckpointDirectory, name: str, target: Path) -> None:
+    """Gives the copy its name; another process may have made the same copy. Raises OSError if the name is in use."""
+    copy = directory.path / name
+    if copy.is_dir():
+        try:
+            directory.rename(name, target.name)  # fails if there is a directory with content, or a file
+        except OSError:
+            if not marker_of(target).exists():
+                raise
+        return
+    try:
+        os.link(name, target.name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd, follow_symlinks=False)
+    except OSError:
+        if directory.has(target.name):
+            if not filecmp.cmp(copy, target, shallow=False):
+                raise
+        else:  # a file system without hard links
+            directory.rename(name, target.name)
+    create_once(marker_of(target), b"")
+
+
 def _copy(source: str | Path, target: str | Path) -> None:
-    """Copies in the kernel where that works: some file systems share the blocks, others avoid the network."""
-    with open(source, "rb") as read, open(target, "xb") as written:
-        left = os.fstat(read.fileno()).st_size
+    """Copies in the kernel where that works: some file systems share the blocks, others avoid the network.
+
+    Raises OSError for a pipe or a device, from which no end would ever be read.
+    """
+    with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb") as read, open(target, "xb") as written:
+        status = os.fstat(read.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(source))
+        left = status.st_size
         try:
             while left > 0 and (done := os.copy_file_range(read.fileno(), written.fileno(), left)):
                 left -= done
@@ -82,10 +115,3 @@ def _copy(source: str | Path, target: str | Path) -> None:
             shutil.copyfileobj(read, written, 1024 * 1024)
             return
         shutil.copyfileobj(read, written, 1024 * 1024)  # what the kernel stopped short of
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from hposlurm.records import trees
+
 _PREFIX = "hposlurm-attempt-"
 # A lock or a directory is created a moment before its owner visibly holds it
 _YOUNG_S = 10.0
@@ -34,10 +36,11 @@ def create(environ: Mapping[str, str], fallback: Path) -> Path:
 
 
 def remove(scratch: Path) -> None:
-    """Removes an attempt's directory with its content, as far as it can be removed."""
-    from shutil import rmtree  # slow to import, and needed only at the end
+    """Removes an attempt's directory with its content, as far as it can be removed.
 
-    rmtree(scratch, ignore_errors=True)
+    What the training code has mounted there (sshfs, squashfuse) is left, and so is all that links lead to.
+    """
+    trees.remove_tree(scratch)
 
 
 def sweep(beside: Path) -> None:
@@ -78,11 +81,13 @@ def remove_stale_locks(extensions: Path, now: float | None = None) -> None:
     The process that builds keeps its lock file open (torch.utils.file_baton), so a lock that no process has open is
     stale.
     """
-    for lock in extensions.glob("*/lock"):
-        with contextlib.suppress(OSError):
-            age_s = (time.time() if now is None else now) - lock.stat().st_mtime
-            if age_s > _YOUNG_S and not _is_open(lock):
-                lock.unlink()
+    with contextlib.suppress(OSError), trees.opened(extensions) as directory:
+        for name in trees.names(directory):
+            with contextlib.suppress(OSError), trees.opened_below(directory, name, extensions / name) as build:
+                status = os.lstat("lock", dir_fd=build)
+                age_s = (time.time() if now is None else now) - status.st_mtime
+                if stat.S_ISREG(status.st_mode) and age_s > _YOUNG_S and not _is_open(extensions / name / "lock"):
+                    os.unlink("lock", dir_fd=build)
 
 
 def _lock(directory: Path) -> int:

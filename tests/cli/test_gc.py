@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def demo(runs: Path) -> StudyLayout:
         path = layout.trial(number).checkpoints / "checkpoint-8"
         path.mkdir(parents=True)
         (path / "model.bin").write_bytes(b"x" * 200_000)
+        (path / "COMPLETE").touch()
     return layout
 
 
@@ -40,6 +42,21 @@ def test_gc_can_be_tried_out(demo: StudyLayout, run: Run) -> None:
     done = run("gc", "demo", "--dry-run")
     assert done.out.splitlines()[-1].startswith("would free 6")
     assert left(demo) == [0, 1, 2, 3]
+
+
+def test_gc_names_what_it_leaves(demo: StudyLayout, run: Run, tmp_path: Path) -> None:
+    directory = demo.trial(1).checkpoints
+    for name in ("notes", "a\x1b[31mb"):
+        (directory / name).touch()
+    shutil.rmtree(demo.trial(2).checkpoints)
+    demo.trial(2).checkpoints.symlink_to(tmp_path / "disk")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "thesis.tex").touch()
+    done = run("gc", "demo")
+    assert f"  left: {directory} (ab, notes): neither marked nor reported as a checkpoint" in done.out.splitlines()
+    assert f"  left: {demo.trial(2).checkpoints / 'thesis.tex'}: the checkpoint directory is a link" in done.out
+    assert (tmp_path / "disk" / "thesis.tex").exists()
+    assert sorted(path.name for path in directory.iterdir()) == ["a\x1b[31mb", "notes"]
 
 
 def test_gc_keeps_as_many_as_it_is_told(demo: StudyLayout, run: Run) -> None:

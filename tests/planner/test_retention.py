@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 from hposlurm.decisions.cost import disk_gb
 from hposlurm.planner import advance, create, retention
+from hposlurm.planner.removable import Left, Removal, removable, remove
+from hposlurm.records import trees
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -48,9 +52,15 @@ def left(layout: StudyLayout) -> dict[int, list[str]]:
     return {number: names for number, names in found.items() if names}
 
 
-def collect(layout: StudyLayout, keep: int) -> list[retention.Removal]:
-    found = retention.removals(layout, read_history(layout), OBJECTIVES, keep)
-    assert [error for removal in found for error in retention.remove(removal)] == []
+def removals(layout: StudyLayout, keep: int, *, with_paused: bool = False) -> list[Removal]:
+    history = read_history(layout)
+    unneeded = retention.no_longer_needed(history, OBJECTIVES, keep, with_paused=with_paused)
+    return removable(layout, history.trials, unneeded)[0]
+
+
+def collect(layout: StudyLayout, keep: int) -> list[Removal]:
+    found = removals(layout, keep)
+    assert [error for removal in found for error in remove(removal)] == []
     return found
 
 
@@ -107,9 +117,7 @@ def test_a_waiting_trial_keeps_its_checkpoint_until_the_study_is_over(tmp_path: 
     write_journal(layout, 0, [{**completed(0, 0.5, 1, 1)[0], "stage": 1}, *completed(0, 0.5, 1, 1)[1:]], 1)
 
     def collected() -> set[int]:
-        history = read_history(layout)
-        found = retention.removals(layout, history, OBJECTIVES, 1, with_paused=with_paused)
-        return {removal.trial for removal in found}
+        return {removal.trial for removal in removals(layout, 1, with_paused=with_paused)}
 
     assert [t.state for t in read_history(layout).trials] == [TrialState.COMPLETE, *[TrialState.PAUSED] * 2]
     assert collected() == set()
@@ -120,25 +128,96 @@ def test_a_waiting_trial_keeps_its_checkpoint_until_the_study_is_over(tmp_path: 
 def test_single_files_go_with_their_marks_and_links_are_not_followed(study: StudyLayout, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "precious").touch()
+    for name in ("precious", "COMPLETE"):
+        (elsewhere / name).touch()
     directory = study.trial(0).checkpoints
     (directory / "step_9.pt").touch()
     (directory / "step_9.pt.COMPLETE").touch()
     (directory / "link").symlink_to(elsewhere)
     collect(study, keep=1)
-    assert 0 not in left(study)
-    assert (elsewhere / "precious").exists()
+    assert left(study)[0] == ["link"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["COMPLETE", "precious"]
+
+
+def test_what_is_neither_marked_nor_reported_stays_and_is_named(study: StudyLayout) -> None:
+    directory = study.trial(0).checkpoints
+    for name in ("notes.txt", "told-3", "half", ".copy-x-1-0", "partial-y-0"):
+        (directory / name).mkdir()
+    write_journal(study, 0, [{"kind": "checkpoint", "t": 1.0, "step": 3, "path": f"/elsewhere/{directory}/told-3"}])
+    history = read_history(study)
+    found, others = removable(study, history.trials, {0})
+    assert sorted(path.name for path in found[0].paths) == [".copy-x-1-0", "checkpoint-8", "partial-y-0", "told-3"]
+    assert others == [
+        Left((directory / "half", directory / "notes.txt"), "neither marked nor reported as a checkpoint")
+    ]
+
+
+def linked(study: StudyLayout, trial: int, target: Path) -> Path:
+    """Makes the checkpoint directory a link, as `rmdir $HPOSLURM_CHECKPOINT_DIR; ln -s …` does, and returns its end."""
+    directory = study.trial(trial).checkpoints
+    target.parent.mkdir(parents=True, exist_ok=True)
+    directory.rename(target) if not target.exists() else shutil.rmtree(directory)
+    directory.symlink_to(target)
+    return target
+
+
+def test_of_a_linked_directory_only_marked_checkpoints_go(study: StudyLayout, tmp_path: Path) -> None:
+    disk = linked(study, 0, tmp_path / "disk" / "a")
+    for name in ("notes.txt", "partial-x-0", "step-3"):
+        (disk / name).mkdir()
+    found = collect(study, keep=1)
+    assert [path.name for removal in found if removal.trial == 0 for path in removal.paths] == ["checkpoint-8"]
+    assert sorted(path.name for path in disk.iterdir()) == ["notes.txt", "partial-x-0", "step-3"]
+
+
+@pytest.mark.parametrize("other", ["another trial", "another study", "inside of a marked directory", "the study"])
+def test_of_a_linked_directory_that_others_use_nothing_goes(study: StudyLayout, tmp_path: Path, other: str) -> None:
+    disk = linked(study, 0, tmp_path / "disk" / "a")
+    match other:
+        case "another trial":  # all trials link to one directory
+            linked(study, 1, disk)
+        case "another study":
+            (disk.parent / "trial.json").touch()
+        case "inside of a marked directory":
+            linked(study, 1, disk / "checkpoint-8" / "inner")
+        case _:
+            study.trial(0).checkpoints.unlink()
+            study.trial(0).checkpoints.symlink_to(study.root.parent)
+            (study.root / "COMPLETE").touch()
+    before = sorted(study.root.rglob("*")), sorted(disk.rglob("*"))
+    unneeded = retention.no_longer_needed(read_history(study), OBJECTIVES, 1)
+    found, others = removable(study, read_history(study).trials, unneeded & {0})
+    assert found == []
+    assert any("another trial or study uses" in group.why for group in others)
+    assert (sorted(study.root.rglob("*")), sorted(disk.rglob("*"))) == before
+
+
+def test_a_trial_that_became_a_link_is_skipped_and_named(study: StudyLayout, tmp_path: Path) -> None:
+    study.trial(0).root.rename(tmp_path / "moved")
+    study.trial(0).root.symlink_to(tmp_path / "moved")
+    _, others = removable(study, read_history(study).trials, {0})
+    assert others == [Left((study.trial(0).root,), "it is a link")]
+    assert (tmp_path / "moved" / "checkpoints" / "checkpoint-8").exists()
+
+
+def test_what_others_own_in_a_linked_directory_stays(
+    study: StudyLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked(study, 0, tmp_path / "disk" / "a")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    found, others = removable(study, read_history(study).trials, {0})
+    assert (found, [group.why for group in others]) == ([], ["belongs to another user"])
 
 
 def test_a_checkpoint_that_cannot_be_deleted_is_logged_and_no_longer_counts_as_complete(
     study: StudyLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def refuse(_parent: int, _name: str, shown: Path) -> list[OSError]:
+        return [PermissionError(13, "Permission denied", str(shown))]
 
-    monkeypatch.setattr(retention.shutil, "rmtree", refuse)
-    (removal, *_) = retention.removals(study, read_history(study), OBJECTIVES, 1)
-    assert len(retention.remove(removal)) == 1
+    monkeypatch.setattr(trees, "remove", refuse)
+    (removal, *_) = removals(study, 1)
+    assert len(remove(removal)) == 1
     assert not list(study.trial(0).checkpoints.glob("*/COMPLETE"))
 
 

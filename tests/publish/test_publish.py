@@ -19,7 +19,7 @@ from hposlurm.records import files
 from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.publications import Publication, Sent, write_publication
+from hposlurm.records.publications import Publication, Sent, forget, write_publication
 from hposlurm.spec.publishing import PUBLISHERS
 from hposlurm.trial import JobState, Outcome
 from tests.studies import (
@@ -222,3 +222,15 @@ def test_rebuilding_forgets_what_services_were_sent(layout: StudyLayout) -> None
     write_publication(layout, "mlflow", Publication("x", {"0": Sent("y")}))
     rebuild(layout, spec_publishing(layout))
     assert layout.publications() == {}
+
+
+def test_a_directory_of_publications_that_became_a_link_is_left_alone(layout: StudyLayout, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "package.json").write_text("{}")
+    (layout.root / "publish").symlink_to(other)
+    with pytest.raises(OSError, match="it is a link"):
+        forget(layout)
+    with pytest.raises(OSError, match="it is a link"):
+        write_publication(layout, "mlflow", Publication("x", {"0": Sent("y")}))
+    assert [path.name for path in other.iterdir()] == ["package.json"]

@@ -184,3 +184,20 @@ def test_a_command_that_cannot_save_starts_from_scratch(study: Study) -> None:
     assert study.run()[0] == 1
     assert study.run()[0] == 0
     assert study.file("seen").split() == ["<>", "<>"]
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "the trial"])
+def test_nothing_is_renamed_through_a_link(tmp_path: Path, what: str) -> None:
+    """Trials that share a directory by links: another one may be writing the checkpoint right now."""
+    disk = tmp_path / "disk"
+    good = trainer(disk / "checkpoints", 10)
+    trainer(disk / "checkpoints", 20, marked=False)
+    trial = tmp_path / "trials" / "00000"
+    if what == "the trial":
+        trial.parent.mkdir()
+        trial.symlink_to(disk)
+    else:
+        trial.mkdir(parents=True)
+        (trial / "checkpoints").symlink_to(disk / "checkpoints")
+    assert checkpoints.resume(trial / "checkpoints", 3) == trial / "checkpoints" / good.name
+    assert names(disk / "checkpoints") == {"checkpoint-10", "checkpoint-20"}

@@ -37,6 +37,16 @@ def test_without_any_writable_log_the_output_goes_nowhere(study: Study, capsys: 
     assert "training goes on without one" in capsys.readouterr().err
 
 
+def test_no_output_is_appended_through_a_link(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    (study.root / "thesis").write_text("words")
+    study.trial().root.mkdir(parents=True)
+    (study.trial().root / "attempt-1.log").symlink_to(study.root / "thesis")
+    path, fd = claim.open_log(study.trial(), 1, None)
+    os.close(fd)
+    assert path == Path(os.devnull)
+    assert "training goes on without one" in capsys.readouterr().err
+
+
 def test_a_disk_that_stays_full_is_an_error_in_the_end() -> None:
     def write() -> None:
         raise OSError(errno.EDQUOT, "Disk quota exceeded")

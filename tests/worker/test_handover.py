@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,37 @@ def test_a_copy_without_a_checkpoint_to_begin_with_fails_and_never_starts_from_s
     assert outcome == "fail"
     assert reason.startswith("it goes on from trial 7 at step 2, and there is no checkpoint to begin with: ")
     assert not (study.root / "begun").exists()
+
+
+@pytest.mark.parametrize("name", ["step-8", "step_8.pt"])
+def test_an_own_file_that_is_in_the_way_of_the_copy_stays(study: Study, name: str) -> None:
+    save(study, name)
+    directory = study.trial(1).checkpoints
+    directory.mkdir(parents=True)
+    own = directory / name
+    if own.suffix:
+        own.write_bytes(b"notes")
+    else:
+        own.mkdir()
+        (own / "notes").touch()
+    before = sorted(path.relative_to(directory) for path in directory.rglob("*"))
+    with pytest.raises(OSError, match=r"exists|not empty"):
+        take_over(study.layout, child(name), 0)
+    assert sorted(path.relative_to(directory) for path in directory.rglob("*")) == before
+    assert not own.suffix or own.read_bytes() == b"notes"
+
+
+def test_a_copy_that_another_process_has_made_is_used(study: Study) -> None:
+    origin = save(study, "step_8.pt")
+    directory = study.trial(1).checkpoints
+    directory.mkdir(parents=True)
+    (directory / "step_8.pt").write_bytes(origin.read_bytes())  # its mark comes a moment later
+    assert take_over(study.layout, child("step_8.pt"), 0) == directory / "step_8.pt"
+    assert sorted(path.name for path in directory.iterdir()) == ["step_8.pt", "step_8.pt.COMPLETE"]
+
+
+def test_a_pipe_in_a_checkpoint_is_no_file_to_wait_for(study: Study) -> None:
+    os.mkfifo(save(study, "step-8") / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        take_over(study.layout, child("step-8"), 0)
+    assert list(study.trial(1).checkpoints.iterdir()) == []

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.worker import scratch
+from tests.mounts import can_mount, mounted
 
 OLD = 1e6  # seconds ahead of the lock's birth
 
@@ -81,3 +82,27 @@ def test_a_lock_that_a_build_holds_stays(tmp_path: Path) -> None:
         assert lock.exists()
     scratch.remove_stale_locks(tmp_path, now=time.time() + OLD)
     assert not lock.exists()
+
+
+@pytest.mark.skipif(not can_mount(), reason="this process may not mount file systems: run it as root")
+def test_what_a_trial_has_mounted_in_its_scratch_directory_stays(tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    (remote / "precious").touch()
+    mine = scratch.create(environ(tmp_path), tmp_path)
+    (mine / "sshfs").mkdir()
+    with mounted(mine / "sshfs", remote):
+        scratch.remove(mine)
+        assert (mine / "sshfs" / "precious").exists()
+    scratch.remove(mine)
+    assert not mine.exists()
+    assert (remote / "precious").exists()
+
+
+def test_a_lock_that_a_link_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "other" / "op").mkdir(parents=True)
+    (tmp_path / "other" / "op" / "lock").touch()
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "op").symlink_to(tmp_path / "other" / "op")
+    scratch.remove_stale_locks(tmp_path / "extensions", now=time.time() + OLD)
+    assert (tmp_path / "other" / "op" / "lock").exists()

@@ -40,6 +40,15 @@ def test_a_signal_becomes_a_request_and_an_interrupted_attempt(study: Study, num
     assert study.reports() == [(1, {"eval_loss": 2.5})]
 
 
+def test_a_request_is_not_written_through_a_link(study: Study) -> None:
+    link = 'ln -s "$PWD/elsewhere" "$HPOSLURM_REQUEST_FILE"'
+    study.plan(f"{link}; {STUBBORN}")
+    worker = start(study, HPOSLURM_GRACE_S="0.5")
+    worker.send_signal(signal.SIGTERM)
+    worker.wait()
+    assert not (study.root / "elsewhere").exists()
+
+
 def test_the_command_and_all_below_it_are_shielded_from_what_slurm_sends_to_a_step(study: Study) -> None:
     study.plan(f"(echo $BASHPID > child; {WAIT}) & echo $$ > top; wait; {OK}")
     worker = study.start()
