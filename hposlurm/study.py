@@ -34,6 +34,7 @@ from hposlurm.publish import rebuild
 from hposlurm.records.find import absolute, find_study, only_study, runs_directory
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ownership import check_own
 from hposlurm.report.queue import QueueAnswer, ask_queue
 from hposlurm.report.records import StudyRecords, read_records
 
@@ -164,6 +165,13 @@ class Study:
         """True if a process has to stay and drive it: `wait` does."""
         return stays(self.spec, self.backend)
 
+    def place_notes(self) -> tuple[str, ...]:
+        """Returns what other users may do to the place of the study, and how to prevent it.
+
+        Raises RequestError if one of them owns the study, or may change or replace it.
+        """
+        return check_own(self.layout.root)
+
     # ---- launching
 
     def preview(self) -> Preview:
@@ -191,6 +199,8 @@ class Study:
         study is in the way, BackendError if nothing could be submitted.
         """
         self._refuse_simulated("is simulated and has no jobs: simulate() runs it")
+        for note in self.place_notes():
+            log(f"note: {note}")
         warm = self.preview().warm
         return launch(self.layout, self.spec, self.backend, warm, log=log, clock=self._clock)
 
@@ -207,6 +217,7 @@ class Study:
         """Simulates the study from its first wave to its end in virtual time, and writes its directory whole."""
         from hposlurm.simulation import simulate_study
 
+        self._refuse_foreign()
         warm = self.preview().warm
         return simulate_study(self.spec, self.layout, trainer or self.trainer(), warm, watch=watch)
 
@@ -230,6 +241,8 @@ class Study:
         machine its workers save and end first, on Slurm its jobs go on.
         """
         self._refuse_unlaunched()
+        if self.stays:
+            self._refuse_foreign()
         layout, spec, backend = self.layout, self.spec, self.backend
         found = follow(layout, spec, backend, again=self._plans_on, watch=watch, log=log, clock=self._clock)
         self._plans_on = False
@@ -238,6 +251,7 @@ class Study:
     def cancel(self, trials: Sequence[int] = ()) -> str:
         """Cancels the study's jobs and submits no further wave, or takes single trials out; says what was cancelled."""
         self._refuse_unlaunched()
+        self._refuse_foreign()
         if self.spec and self.layout.simulated.exists():
             if trials:
                 raise RequestError(f"{self.name} was simulated as a whole: none of its trials is running or waiting")
@@ -283,11 +297,13 @@ class Study:
 
     def clear(self, keep: int | None = None, *, dry_run: bool = False) -> Cleared:
         """Deletes checkpoints that nothing needs any more, or only says which; those of the best `keep` trials stay."""
+        self._refuse_foreign()
         return clear(self.layout, self.spec, read_history(self.layout), keep, dry_run=dry_run)
 
     def rebuild(self) -> History:
         """Makes the published files again from the journals; raises StudyError if one cannot be written."""
         self._refuse_unlaunched()
+        self._refuse_foreign()
         return rebuild(self.layout, self.spec)
 
     # ---- looking
@@ -340,8 +356,13 @@ class Study:
         if self.is_simulated:
             raise RequestError(f"{self.name} {why}")
 
+    def _refuse_foreign(self) -> None:
+        """Raises RequestError for a study that another user owns or may change: acting on it would run his commands."""
+        self.place_notes()
+
     def _refuse_resumed(self) -> None:
         self._refuse_unlaunched()
+        self._refuse_foreign()
         again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
         self._refuse_simulated(f"was simulated as a whole and does not continue; simulate it again: {again}")
 
@@ -353,6 +374,7 @@ class Study:
     def _refuse_unplanned(self) -> None:
         """Raises RequestError for a study whose steps are not for a single planner step to take."""
         self._refuse_unlaunched()
+        self._refuse_foreign()
         self.spec  # noqa: B018 - what is wrong with it comes first
         if self.layout.simulated.exists():
             raise RequestError(f"{self.name} was simulated as a whole and does not continue")

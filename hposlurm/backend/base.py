@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -139,8 +139,12 @@ class Backend(Capacity, Protocol):
         """Lets held arrays start; has no effect on arrays that run or have ended."""
         ...
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        """Ends jobs, arrays or elements; ignores those that have ended already."""
+    def cancel(self, job_ids: Sequence[str], tokens: Collection[str] | None = None) -> tuple[str, ...]:
+        """Ends jobs, arrays or elements; ignores those that have ended already.
+
+        Ids from a file come with the tokens of their waves: since then another job may have got the same number. Jobs
+        that carry none of the tokens are not ended, and their ids are returned.
+        """
         ...
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -139,7 +139,7 @@ class LocalBackend:
             self.cancel([e.job_id for e in everything])
             raise
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], tokens: Collection[str] | None = None) -> tuple[str, ...]:  # noqa: ARG002
         own = [e for e in self._elements.values() if _is_named(e.job_id, job_ids)]
         for element in own:
             element.is_cancelled = not element.state.is_terminal
@@ -154,6 +154,7 @@ class LocalBackend:
             if (pid := _foreign_process(job_id)) is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
+        return ()  # an id names one process of one host, by its start time
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
         own = self._elements
@@ -225,7 +226,7 @@ def visible_gpus() -> list[str]:
         return [gpu.strip() for gpu in listed.split(",") if gpu.strip() not in ("", "-1")]
     try:
         command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return []
     return done.stdout.split() if done.returncode == 0 else []

@@ -76,7 +76,10 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
         "SLURM_BITSTR_LEN": "0",
     }  # else lists of indices are silently cut at 64 characters
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment)
+        # names of jobs and nodes, and site banners, may be in any encoding
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, env=environment
+        )
     except FileNotFoundError:
         raise BackendError(
             f"{command[0]} is not on the PATH: is Slurm installed here, or a module to be loaded?"
@@ -148,8 +151,20 @@ def _listed_state(slurm_word: str) -> JobState:
 
 def parse_squeue(text: str) -> dict[str, ElementState]:
     """Parses the output of `squeue -h -r -o %i|%T|%r` into the state by job id."""
-    rows = (line.strip().split("|", 2) for line in text.splitlines() if line.count("|") >= 2)
-    return {job_id: ElementState(_listed_state(state), reason) for job_id, state, reason in rows}
+    found = rows(text, 3)
+    return {job_id: ElementState(_listed_state(state), reason) for job_id, state, reason in found}
+
+
+def rows(text: str, fields: int) -> list[list[str]]:
+    """Returns the rows of an answer of squeue, whose first field is a job id; text of a site's wrapper is left out.
+
+    Raises NotNowError if there is text and no row at all: that differs from an empty queue.
+    """
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    found = [row for line in lines if len(row := line.split("|", fields - 1)) == fields and row[0][:1].isdecimal()]
+    if lines and not found:
+        raise NotNowError(f"squeue's answer cannot be read: {lines[0]!r:.100}")
+    return found
 
 
 #: The arguments of sacct whose output `parse_sacct` and `last_states` parse. Without -D it shows only the last run of a
@@ -197,6 +212,14 @@ def expand(job_ids: str) -> list[str]:
         if first.isdigit():
             found += [f"{array}_{i}" for i in range(int(first), int(last or first) + 1)]
     return found
+
+
+_JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
+
+
+def job_ids(words: Sequence[str]) -> list[str]:
+    """Returns those of `words` that are ids of jobs, arrays or elements. Others could be options of a command."""
+    return [word for word in words if _JOB_ID.fullmatch(word)]
 
 
 def as_ranges(job_ids: Sequence[str]) -> list[str]:
@@ -263,7 +286,9 @@ def parse_sinfo(text: str) -> list[NodeFacts]:
         if len(fields) not in (5, 6):
             continue
         partition, node, cpus, mem, gres = fields[:5]
-        numbers = int(cpus.rstrip("+") or 0), int(mem.rstrip("+") or 0)
+        if not (cpus.rstrip("+").isdecimal() and mem.rstrip("+").isdecimal()):
+            continue
+        numbers = int(cpus.rstrip("+")), int(mem.rstrip("+"))
         limit = slurm_minutes(fields[5]) if len(fields) == 6 else math.inf
         name, is_default = partition.rstrip("*"), partition.endswith("*")
         facts.append(NodeFacts(name, node, is_default, *numbers, gpus_in_gres(gres), limit))

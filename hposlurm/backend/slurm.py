@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -175,15 +175,16 @@ class SlurmBackend:
     def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
         """Returns (id, name) of the request's arrays in the queue, lowest id first; their names contain its token."""
         text = self._squeue("--me", "-o", "%F|%j")
-        rows = {tuple(line.strip().split("|", 1)) for line in text.splitlines() if f"-{request.token}-" in line}
-        return sorted(((job_id, name) for job_id, name in rows), key=lambda row: int(row[0]))
+        found = {(job_id, name) for job_id, name in queries.rows(text, 2) if f"-{request.token}-" in name}
+        return sorted((row for row in found if row[0].isdecimal()), key=lambda row: int(row[0]))
 
     def _adopted(self, request: WaveRequest) -> list[ArrayJob]:
         """Returns the arrays of an interrupted submission that cover the wave from its start without a gap."""
         left = {}
         for job_id, name in reversed(self._queue_of(request)):
-            offset, count = (int(word) for word in name.rsplit("-", 2)[1:])
-            left[offset] = ArrayJob(job_id, offset, count)
+            offset, count = name.rsplit("-", 2)[1:]
+            if offset.isdecimal() and count.isdecimal():
+                left[int(offset)] = ArrayJob(job_id, int(offset), int(count))
         arrays: list[ArrayJob] = []
         while (array := left.get(sum(a.count for a in arrays))) and array.offset + array.count <= request.count:
             arrays.append(array)
@@ -212,25 +213,35 @@ class SlurmBackend:
     def _waiting_planners(self, request: WaveRequest) -> list[str]:
         """Returns the wave's planner jobs that wait and will start, lowest id first, without this process's own job."""
         text = self._squeue("--me", f"--name={planner_name(request)}", "-t", "PD", "-o", "%i|%k|%r")
-        rows = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 2]
-        me = self.own_job()
+        rows, me = queries.rows(text, 3), self.own_job()
         found = [j for j, comment, why in rows if comment == planner_comment(request) and why != NEVER_SATISFIED]
-        return sorted((job_id for job_id in found if me is None or job_id != me.job_id), key=int)
+        return sorted((j for j in found if j.isdecimal() and (me is None or j != me.job_id)), key=int)
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         try:
-            self._ask("scontrol", "release", ",".join(array.job_id for array in arrays))
+            self._ask("scontrol", "release", ",".join(queries.job_ids([array.job_id for array in arrays])))
         except BackendError as error:
             if not queries.has_already_ended(error):
                 raise
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        if job_ids:
+    def cancel(self, job_ids: Sequence[str], tokens: Collection[str] | None = None) -> tuple[str, ...]:
+        wanted, others = queries.job_ids(job_ids), []
+        if tokens is not None and wanted:
+            is_mine = self._carrying(tokens)
+            others = [job_id for job_id in wanted if is_mine.get(job_id.partition("_")[0]) is False]
+            wanted = [job_id for job_id in wanted if is_mine.get(job_id.partition("_")[0])]
+        if wanted:
             # with --state, scancel cancels all waiting elements of the array, not only the named ones
-            self._ask("scancel", "--quiet", *queries.as_ranges(job_ids))
+            self._ask("scancel", "--quiet", *queries.as_ranges(wanted))
+        return tuple(others)
+
+    def _carrying(self, tokens: Collection[str]) -> dict[str, bool]:
+        """Returns, by id, whether each job of this user in the queue has one of the tokens in its name or comment."""
+        rows = queries.rows(self._squeue("--me", "-o", "%F|%j|%k"), 2)
+        return {job_id: any(token in names for token in tokens if token) for job_id, names in rows}
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
-        arrays = sorted({job_id.partition("_")[0] for job_id in job_ids})
+        arrays = sorted({job_id.partition("_")[0] for job_id in queries.job_ids(job_ids)})
         if not arrays:
             return {}
         try:
@@ -246,7 +257,7 @@ class SlurmBackend:
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
-        if not array_ids:
+        if not (array_ids := queries.job_ids(array_ids)):
             return {}
         text = self._sacct(array_ids)
         return None if text is None else queries.parse_sacct(text)

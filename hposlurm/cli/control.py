@@ -52,6 +52,8 @@ def resume(
 ) -> None:
     """Continue a study: after a cancel, after Ctrl-C, with a raised budget, or if its chain is broken."""
     found = hposlurm.Study.open(study)
+    for danger in found.place_notes():
+        log(f"note: {danger}")
     if settings and (note := found.revise(settings)):
         print(note)
     if retry_failed:
@@ -121,9 +123,9 @@ def gc(
     found = hposlurm.Study.open(study).clear(keep, dry_run=dry_run)
     for removal in found.removals:
         print(_removal_line(removal))
+    _print_left(found.left)
     what = "would free" if dry_run else "freed"
     size = size_text(sum(removal.size for removal in found.removals))
-    _print_left(found.left)
     print(f"{what} {size} of {counted(len(found.removals), 'trial')}; {_what_stays(found.keep)}")
     for error in found.problems[:_PROBLEMS_SHOWN]:
         log(f"not deleted: {error}")
@@ -134,10 +136,6 @@ def gc(
 def _removal_line(removal: Removal) -> str:
     names = ", ".join(printable(path.name) for path in removal.paths)
     return f"  trial {removal.trial}: {names} ({size_text(removal.size)})"
-
-
-def _what_stays(keep: int) -> str:
-    best = "" if keep == 0 else "of the best trial and " if keep == 1 else f"of the best {keep} trials and "
 
 
 def _print_left(left: Sequence[Left]) -> None:
@@ -154,4 +152,7 @@ def _shortened(names: Sequence[str]) -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join([*names[:_NAMES_SHOWN], *([f"… {more} more"] if more > 0 else [])])
 
+
+def _what_stays(keep: int) -> str:
+    best = "" if keep == 0 else "of the best trial and " if keep == 1 else f"of the best {keep} trials and "
     return f"those {best}of unfinished trials are kept"

@@ -174,7 +174,7 @@ def trim(backend: Backend, plan: WavePlan, jobs: WaveJobs) -> None:
     unneeded = elements(jobs, len(plan.assignments))
     if jobs.is_late and unneeded:
         with contextlib.suppress(BackendError):
-            backend.cancel(unneeded)
+            backend.cancel(unneeded, [jobs.token])
         fail_point("surplus cancelled")
 
 
@@ -183,4 +183,5 @@ def cancel_pairs(layout: StudyLayout, backend: Backend, plan: WavePlan) -> None:
     pairs = [jobs for _, jobs in _pairs(layout, plan.wave)]
     planners = [jobs.planner for jobs in pairs if jobs.planner and not is_own(jobs.planner, backend)]
     with contextlib.suppress(BackendError):
-        backend.cancel([*planners, *(array.job_id for jobs in pairs for array in jobs.arrays)])
+        arrays = [array.job_id for jobs in pairs for array in jobs.arrays]
+        backend.cancel([*planners, *arrays], [jobs.token for jobs in pairs])

@@ -13,6 +13,7 @@ from hposlurm.planner.step import Step, advance
 from hposlurm.planner.study import create, discard
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ownership import check_own
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -38,7 +39,9 @@ def launch(
 
     If the cluster refuses, removes a new directory without jobs again. `log` gets a line about that.
     """
+    check_own(layout.root)
     is_new = create(layout, spec, warm)
+    check_own(layout.root)  # another user may have been faster
     if not is_new:
         log(f"{layout.root} is launched already with this spec; continuing it")
     if stays(spec, backend):

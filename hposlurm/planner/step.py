@@ -264,7 +264,7 @@ def _keep_planner(layout: StudyLayout, spec: StudySpec, backend: Backend, plan: 
     known = backend.states([planner]) if planner else {}
     found = known.get(planner, UNKNOWN)
     if found.detail == NEVER_SATISFIED:
-        backend.cancel([planner])
+        backend.cancel([planner], [jobs.token])
     ended = found.state.is_terminal or found.detail == NEVER_SATISFIED or planner not in known
     waits = not ended and not is_own(planner, backend)
     if not waits:
@@ -277,12 +277,12 @@ def _cancel_overtaken(layout: StudyLayout, backend: Backend, wave: int) -> None:
 
     A study's planners run one at a time, in the order of their submission: one that Slurm holds blocks all later ones.
     """
-    found = (read_jobs(layout.wave(before)) for before in range(max(0, wave - _LOOK_BACK), wave))
+    found = [read_jobs(layout.wave(before)) for before in range(max(0, wave - _LOOK_BACK), wave)]
     planners = [jobs.planner for jobs in found if jobs and jobs.planner and not jobs.is_late]
     with contextlib.suppress(BackendError):
         states = backend.states([job_id for job_id in planners if not is_own(job_id, backend)])
         if waiting := [job_id for job_id, found in states.items() if found.state is JobState.PENDING]:
-            backend.cancel(waiting)
+            backend.cancel(waiting, [jobs.token for jobs in found if jobs])
 
 
 def _trials(plan: WavePlan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -159,21 +159,31 @@ def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) ->
     _sweep(layout, backend, history)
     if not _submitted(layout, history):
         return "nothing was submitted, and no wave will be"
-    backend.cancel(_planners(layout, history))
+    jobs = _all_jobs(layout, history)
+    others = {*backend.cancel(_planners(jobs), _tokens(jobs))}
     fail_point("planner cancelled")
     before, history = history, read_history(layout)
+    jobs = _all_jobs(layout, history)
     if len(history.plans) != len(before.plans):  # a planner was in the middle of submitting the next wave
-        backend.cancel(_planners(layout, history))
-    submitted = _submitted(layout, history)
-    later = chain.later_jobs(layout, history.plans[-1].wave)
-    arrays = [array.job_id for jobs in (*(jobs for _, jobs in submitted), *later) for array in jobs.arrays]
-    backend.cancel(arrays)
+        others |= {*backend.cancel(_planners(jobs), _tokens(jobs))}
+    others |= {*backend.cancel([array.job_id for found in jobs for array in found.arrays], _tokens(jobs))}
     fail_point("arrays cancelled")
     said = []
-    for wave, jobs in submitted:
-        names = ", ".join(array.job_id for array in jobs.arrays)
-        said.append(f"wave {wave} (jobs {names}{f', planner {jobs.planner}' if jobs.planner else ''})")
-    return f"{', '.join(said)}; no further wave will be submitted"
+    for wave, found in _submitted(layout, history):
+        names = ", ".join(array.job_id for array in found.arrays)
+        said.append(f"wave {wave} (jobs {names}{f', planner {found.planner}' if found.planner else ''})")
+    return f"{', '.join(said)}; no further wave will be submitted{_left_alone(others)}"
+
+
+def _left_alone(job_ids: Collection[str]) -> str:
+    """Returns what to say about jobs whose names do not have the study's token; "" if there are none."""
+    if not job_ids:
+        return ""
+    names = " ".join(sorted(job_ids))
+    return (
+        f"; left alone, since by their names they are not this study's: {names} (squeue -j {','.join(sorted(job_ids))} "
+        f"shows them, scancel {names} ends them)"
+    )
 
 
 def over(history: History) -> str:
@@ -197,10 +207,17 @@ def _sweep(layout: StudyLayout, backend: Backend, history: History) -> None:
             backend.sweep(submission.request_for(layout, frozen_spec(layout), plan, token_of(wave)), ())
 
 
-def _planners(layout: StudyLayout, history: History) -> list[str]:
-    """Returns the planner jobs of the waves in flight and of the pairs submitted after them."""
-    later = chain.later_jobs(layout, history.plans[-1].wave)
-    return [jobs.planner for jobs in (*(jobs for _, jobs in _submitted(layout, history)), *later) if jobs.planner]
+def _all_jobs(layout: StudyLayout, history: History) -> list[WaveJobs]:
+    """Returns the jobs of the waves in flight and of the pairs submitted after them."""
+    return [*(jobs for _, jobs in _submitted(layout, history)), *chain.later_jobs(layout, history.plans[-1].wave)]
+
+
+def _planners(jobs: Sequence[WaveJobs]) -> list[str]:
+    return [found.planner for found in jobs if found.planner]
+
+
+def _tokens(jobs: Sequence[WaveJobs]) -> list[str]:
+    return [found.token for found in jobs]
 
 
 def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, trials: Sequence[int]) -> str:
@@ -219,8 +236,9 @@ def _cancel_trials(layout: StudyLayout, backend: Backend, history: History, tria
         raise RequestError(
             f"trial {absent[0]} is not running or waiting; these are: {', '.join(map(str, going)) or 'none'}"
         )
-    backend.cancel([running[n] for n in trials])
-    return ", ".join(f"trial {n} (job {running[n]})" for n in trials) + "; the study goes on"
+    others = backend.cancel([running[n] for n in trials], _tokens(_all_jobs(layout, history)))
+    named = ", ".join(f"trial {n} (job {running[n]})" for n in trials)
+    return f"{named}; the study goes on{_left_alone(others)}"
 
 
 def lift_stop(layout: StudyLayout) -> None:

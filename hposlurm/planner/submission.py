@@ -114,7 +114,8 @@ def _start(request: WaveRequest, backend: Backend, wave: WaveLayout, jobs: WaveJ
     if request.layout.stop.exists():
         # `cancel` writes STOP before it reads jobs.json, this does the reverse: at least one of them sees the other
         now = read_jobs(wave) or jobs
-        backend.cancel([*([now.planner] if now.planner else []), *(array.job_id for array in now.arrays)])
+        ids = [*([now.planner] if now.planner else []), *(array.job_id for array in now.arrays)]
+        backend.cancel(ids, [request.token])
         return
     backend.release(jobs.arrays)
     fail_point("released")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from hposlurm.records.decode import structure
 from hposlurm.records.files import from_json
 from hposlurm.records.layout import WaveLayout
+from hposlurm.records.reading import read_whole
 
+# Slurm's job ids, and the local backend's HOST.PID.START.N. They become words of commands.
+_JOB_ID = re.compile(r"[0-9]{1,18}|[A-Za-z0-9-]+(\.[0-9]{1,18}){3}")
 _MOST = 10_000_000  # elements of an array; a larger number is damage, and would not fit into the memory
 
 
@@ -34,6 +38,8 @@ class WaveJobs:
     planner: str | None = None
     #: True if they were submitted before the wave was planned; they may have more elements than it has assignments.
     is_late: bool = False
+    #: The wave's token, which the names or comments of its jobs contain; "" if it is lost.
+    token: str = ""
 
     def element(self, index: int) -> str | None:
         """Returns the job id of the wave's element `index`; None if no array has it."""
@@ -43,19 +49,34 @@ class WaveJobs:
 def read_jobs(wave: WaveLayout) -> WaveJobs | None:
     """Returns the jobs of `wave`; None if it is not submitted yet, or its record cannot be read."""
     try:
-        found = from_json(wave.jobs.read_bytes())
+        found = from_json(read_whole(wave.jobs))
         arrays = tuple(_array(array) for array in found["arrays"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     try:
-        planner = from_json(wave.planner_job.read_bytes())["job_id"]
+        planner = job_id(from_json(read_whole(wave.planner_job))["job_id"])
     except (OSError, ValueError, KeyError, TypeError):
         planner = None
-    return WaveJobs(arrays, None if planner is None else str(planner), found.get("late") is True)
+    return WaveJobs(arrays, planner, found.get("late") is True, _token(wave))
+
+
+def job_id(value: object) -> str:
+    """Returns `value` as a job id; raises ValueError if it is not one."""
+    if not _JOB_ID.fullmatch(str(value)):
+        raise ValueError(f"{value!r:.60} is not a job id")
+    return str(value)
+
+
+def _token(wave: WaveLayout) -> str:
+    try:
+        return str(from_json(read_whole(wave.intent))["token"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _array(data: object) -> ArrayJob:
     array = structure(ArrayJob, data)
+    job_id(array.job_id)
     if array.offset < 0 or not 0 < array.count <= _MOST:
         raise ValueError(f"{array.count} elements from {array.offset} on")
     return array

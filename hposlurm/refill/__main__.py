@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hposlurm.errors import HposlurmError
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ownership import check_own
 from hposlurm.records.refill_pool import Batch
 
 # How long to wait for the cluster's answer. Nothing depends on the answer.
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> int:
 
     layout, wave, is_needed = StudyLayout(Path(arguments[0])), int(arguments[1]), "needed" in arguments[2:]
     try:
+        check_own(layout.root)
         batch = add_batch(layout, wave, time.time(), is_needed=is_needed)
         if batch and batch.over:
             _cancel_idle(layout, wave, batch)

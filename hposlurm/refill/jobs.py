@@ -77,7 +77,8 @@ def cancel_idle(backend: Backend, wave: WaveLayout, ending: Batch) -> None:
     from within a job of the wave.
     """
     try:
-        backend.cancel(_idle(backend, wave, ending.position))
+        jobs = read_jobs(wave)
+        backend.cancel(_idle(backend, wave, ending.position), [jobs.token] if jobs else [])
     except (HposlurmError, OSError):
         return
 

@@ -12,6 +12,7 @@ from hposlurm.records.assignment import Assignment
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.journal import end_fields
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ownership import check_own
 from hposlurm.records.plan import WavePlan
 from hposlurm.trial import Cause, EndCause, Outcome
 from hposlurm.worker import binding, checkpoints, claim, scratch
@@ -38,8 +39,12 @@ _DRAIN_S = 30.0
 
 
 def run(study_dir: Path, wave: int, index: int) -> int:
-    """Runs the element and returns the exit status. Raises StudyError or OSError if no attempt can be started."""
+    """Runs the element and returns the exit status.
+
+    Raises StudyError or OSError if no attempt can be started, and RequestError for a study of another user.
+    """
     inbox = Inbox()
+    check_own(study_dir)
     study = StudyLayout(study_dir)
     found = binding.find_assignment(study, wave, index)
     if found is None:

@@ -128,6 +128,14 @@ class SubmissionContract:
         backend.cancel([])
         assert states(backend, arrays) == [JobState.PENDING] * 3
 
+    def test_words_that_are_no_ids_are_not_asked_about(self, backend, request_of):
+        arrays = backend.submit(request_of("first"))
+        backend.cancel(["--user=root", "-n", "--state=PENDING"])
+        found = backend.states(["--user=root", "-n"])
+        assert all(s.state in (JobState.UNKNOWN, JobState.NODE_FAIL) for s in found.values())
+        assert not backend.usage(["--user=root"])
+        assert states(backend, arrays) == [JobState.PENDING] * 3
+
     def test_only_what_was_asked_about_has_a_state(self, backend, request_of):
         arrays = backend.submit(request_of("first"))
         asked = elements(arrays)[1]
@@ -193,6 +201,18 @@ class QueueContract(SubmissionContract):
         backend.sweep(request_of("first"), [])
         wait_until(lambda: states(backend, first) == [JobState.CANCELLED] * 3, 60)
         assert states(backend, second) == [JobState.PENDING] * 3
+
+    def test_a_job_without_the_token_is_left_alone(self, backend, request_of, wait_until):
+        arrays = backend.submit(request_of("first"))
+        planner = backend.submit_planner(request_of("first"), arrays)
+        ids = [arrays[0].job_id, elements(arrays)[1], planner]
+        assert backend.cancel(ids, ["second", ""]) == tuple(ids)
+        assert backend.cancel(ids, []) == tuple(ids)
+        assert states(backend, arrays) == [JobState.PENDING] * 3
+        assert backend.states([planner])[planner].state is JobState.PENDING
+        assert backend.cancel(ids, ["second", "first"]) == ()
+        wait_until(lambda: states(backend, arrays) == [JobState.CANCELLED] * 3, 60)
+        assert backend.cancel(ids, ["second"]) == ()  # it has ended
 
     def test_a_planner_that_waits_behind_the_wave_is_used_again(self, backend, request_of, wait_until):
         arrays = backend.submit(request_of("first"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,12 @@ class FakeCluster:
             self.arrays[array.job_id]["held"] = False
         self._done("release")
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], tokens: Collection[str] | None = None) -> tuple[str, ...]:
+        others = [j for j in job_ids if tokens is not None and self._is_foreign(j, tokens)]
         if not job_ids:
-            return
+            return ()
         self._call("cancel")
-        for job_id in job_ids:
+        for job_id in [job_id for job_id in job_ids if job_id not in others]:
             for jobs in (self.arrays, self.planners):
                 if job_id in jobs and not jobs[job_id]["state"].is_terminal:
                     jobs[job_id]["state"] = JobState.CANCELLED
@@ -110,6 +111,11 @@ class FakeCluster:
             if "_" in job_id and array and not array["state"].is_terminal:
                 self.cancelled.add(job_id)
         self._done("cancel")
+        return tuple(others)
+
+    def _is_foreign(self, job_id: str, tokens: Collection[str]) -> bool:
+        job = {**self.arrays, **self.planners}.get(job_id.partition("_")[0])
+        return job is not None and not job["state"].is_terminal and job["token"] not in tokens
 
     def states(self, job_ids: Sequence[str]) -> dict[str, ElementState]:
         found = {}

@@ -20,7 +20,7 @@ def small(tmp_path: Path) -> Iterator[Study]:
     """A study on a file system of 256 KiB; its node-local files lie elsewhere."""
     root = tmp_path / "study"
     root.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "hposlurm-test", str(root)]
+    words = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "hposlurm-test", str(root)]
     if os.geteuid() != 0 or subprocess.run(words, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     made = Study(root, tmp_path / "tmp")
