@@ -16,6 +16,7 @@ from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.history import ranked
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.reading import read_whole
 from hposlurm.search import Observation
 from hposlurm.space import CategoricalParameter, SearchSpace
 from hposlurm.trial import Params, ParamValue, Trial, TrialState
@@ -88,7 +89,7 @@ def read_warm_start(layout: StudyLayout) -> WarmStart:
 @lru_cache(maxsize=4)  # it never changes
 def _read(path: Path) -> WarmStart:
     try:
-        data = from_json(path.read_bytes())
+        data = from_json(read_whole(path))
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
             raise ValueError("it has another format")
         return structure(WarmStart, data)

@@ -16,6 +16,7 @@ from hposlurm.backend import Backend, OwnJob, start_time
 from hposlurm.errors import BackendError, StudyError
 from hposlurm.records.files import age_s, create_once, from_json, to_json
 from hposlurm.records.layout import WaveLayout
+from hposlurm.records.reading import read_whole
 from hposlurm.trial import JobState
 
 # A planner whose state cannot be found out counts as dead if this long after its intent there is no jobs.json. An error
@@ -77,7 +78,7 @@ def token_of(wave: WaveLayout) -> str:
 
 def _read(path: Path) -> tuple[str, Owner]:
     try:
-        found = from_json(path.read_bytes())
+        found = from_json(read_whole(path))
         owner = Owner(**{name: found[name] for name in Owner.__dataclass_fields__})
         return str(found["token"]), owner
     except (OSError, ValueError, KeyError, TypeError) as error:

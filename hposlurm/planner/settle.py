@@ -14,6 +14,7 @@ from hposlurm.records.assignment import NO_TRIAL, Assignment, Settlement
 from hposlurm.records.cause_text import sentence
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
+from hposlurm.records.reading import read_end
 from hposlurm.records.retries import ended_by, makes_progress, reached
 from hposlurm.trial import DONE, Attempt, Cause, EndCause, JobState, Outcome
 
@@ -301,7 +302,7 @@ def _silent_run(element: _Element, run: Usage | None) -> Settlement:
 def log_end(log: Path, limit: int = 300) -> str:
     """Returns the end of a log as one line, at most `limit` characters; "" if there is no log."""
     try:
-        text = log.read_bytes()[-4096:].decode(errors="replace")
+        text = read_end(log, 4096).decode(errors="replace")
     except OSError:
         return ""
     return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-limit:]

@@ -38,7 +38,7 @@ class Database:
             local = Path(directory) / "study.db"
             try:
                 build(local, study.layout, study.history)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:
                 raise StudyError(f"building {database} in {directory} failed: {error}") from error
             files.publish(database, sealed(local.read_bytes()), READ_ONLY)
 

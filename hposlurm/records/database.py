@@ -82,6 +82,13 @@ CREATE TABLE attempts (
 """
 
 
+# The tables that are read back
+_READ = ("study", "waves", "attempts", "reports")
+# SQLite's virtual machine takes less than 20 steps per row, and a row has more than 20 bytes
+_MOST_STEPS_PER_BYTE = 2
+_STEPS_PER_CALL = 100_000
+_LONGEST_VALUE = 64 * 2**20
+
 # The fields of Attempt by column
 _AS_THEY_ARE = (
     *("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage"),
@@ -124,7 +131,8 @@ def read_snapshot(path: Path, plan: WavePlan, needed: Needed = NOTHING) -> Snaps
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
-            if not _is_of(connection, plan):
+            _bound(connection, path.stat().st_size)
+            if not (_has_tables(connection) and _is_of(connection, plan)):
                 return Snapshot()
             (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
             attempts = _attempts(connection, _reports(connection))
@@ -133,8 +141,25 @@ def read_snapshot(path: Path, plan: WavePlan, needed: Needed = NOTHING) -> Snaps
                     trial: own for trial, own in attempts.items() if not any(attempt.is_thinned for attempt in own)
                 }
             return Snapshot(attempts, int(last_wave))
-    except (sqlite3.Error, ValueError, TypeError, LookupError, RecursionError, OverflowError):
+    except (sqlite3.Error, OSError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return Snapshot()
+
+
+def _bound(connection: sqlite3.Connection, size: int) -> None:
+    """Interrupts queries that take more steps than the rows of a file of `size` bytes need, and refuses huge values."""
+    calls = iter(range(1 + _MOST_STEPS_PER_BYTE * size // _STEPS_PER_CALL))
+    connection.set_progress_handler(lambda: next(calls, None) is None, _STEPS_PER_CALL)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """True if the tables to read are tables with rows of their own: a view may compute for ever."""
+    # views and virtual tables have no root page
+    own = "type = 'table' AND rootpage > 0 AND sql NOT LIKE '%GENERATED%'"
+    query = f"SELECT count(*) FROM sqlite_master WHERE {own} AND name IN ({', '.join('?' * len(_READ))})"
+    (count,) = connection.execute(query, _READ).fetchone()
+    return bool(count == len(_READ))
 
 
 def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hposlurm.records.reading import read_whole
+
 #: Permissions of the files of a study.
 PRIVATE = 0o600
 
@@ -89,7 +91,7 @@ def link_once(source: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        return _create_exclusive(target, source.read_bytes(), PRIVATE)
+        return _create_exclusive(target, read_whole(source), PRIVATE)
     sync_directory(target.parent)
     return True
 

@@ -123,13 +123,13 @@ def _add(state: dict[str, Any], record: Mapping[str, Any]) -> None:
         change = _CHANGES.get(record["kind"])
         if change is not None:
             change(state, record)
-            state["started_at"] = state["started_at"] or float(record["t"])
+            state["started_at"] = state["started_at"] or _time(record["t"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         state["corrupt_lines"] += 1
 
 
 def _add_line(state: dict[str, Any], line: bytes, finder: ReportFinder) -> None:
-    record = journal.parse_line(line)
+    record = journal.parse_record(line)
     if record is None:
         state["corrupt_lines"] += 1
         return
@@ -164,15 +164,15 @@ def _steps_after(newest: int, steps: Sequence[int]) -> tuple[int, ...]:
 
 def _start(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     state.update(
-        wave=int(record["wave"]),
-        index=int(record["index"]),
+        wave=_whole(record["wave"]),
+        index=_whole(record["index"]),
         host=_text(record["host"]),
         job_id=_text(record["job_id"]),
-        gpus=int(record["gpus"]),
-        started_at=float(record["t"]),
+        gpus=_whole(record["gpus"]),
+        started_at=_time(record["t"]),
         gpu_ids=_text(record.get("gpu_ids") or ""),
-        restart=int(record.get("restart") or 0),
-        stage=int(record.get("stage") or 0),
+        restart=_whole(record.get("restart") or 0),
+        stage=_whole(record.get("stage") or 0),
         git_commit=_text_or_none(record.get("git_commit")),
         resumed_from=_text_or_none(record.get("resumed_from")),
         log=_text(record.get("log") or ""),
@@ -181,9 +181,7 @@ def _start(state: dict[str, Any], record: Mapping[str, Any]) -> None:
 
 def _report(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     metrics = _metrics(record["metrics"])
-    step, time = int(record["step"]), float(record["t"])
-    if abs(step) >= 2**63:
-        raise ValueError(f"step {step} is outside the range of a database's integers")
+    step, time = _whole(record["step"]), _time(record["t"])
     metrics = _within_limit(state, metrics)
     if not metrics:
         return
@@ -213,7 +211,7 @@ def _within_limit(state: dict[str, Any], metrics: dict[str, float | str]) -> dic
 
 
 def _checkpoint(state: dict[str, Any], record: Mapping[str, Any]) -> None:
-    state["checkpoints"].append((int(record["step"]), _text(record["path"])))
+    state["checkpoints"].append((_whole(record["step"]), _text(record["path"])))
     if state["count"]:
         state["saved"] = [*state["saved"][1 - MOST_SAVED :], state["count"] - 1]
 
@@ -234,9 +232,9 @@ def _end(state: dict[str, Any], record: Mapping[str, Any]) -> None:
     exit_code = record.get("exit_code")
     state.update(
         outcome=Outcome(record["outcome"]),
-        ended_at=float(record["t"]),
+        ended_at=_time(record["t"]),
         reason=_text(record.get("reason") or ""),
-        exit_code=None if exit_code is None else int(exit_code),
+        exit_code=None if exit_code is None else _whole(exit_code),
         cause=_cause(record),
         metrics=_metrics(record.get("metrics") or {}),
         tail=tuple(_text(line) for line in record.get("tail") or ()),
@@ -264,6 +262,22 @@ _CHANGES: Mapping[str, Callable[[dict[str, Any], Mapping[str, Any]], None]] = {
     "note": _note,
     "end": _end,
 }
+
+
+def _whole(value: Any) -> int:
+    """Returns an integer that fits into a database; raises ValueError for any other."""
+    number = int(value)
+    if abs(number) >= 2**63:
+        raise ValueError(f"{number:.3g} is outside the range of a database's integers")
+    return number
+
+
+def _time(value: Any) -> float:
+    """Returns seconds since the epoch; raises ValueError for a number that is not finite."""
+    number = float(value)
+    if not is_finite(number):
+        raise ValueError(f"{number} is not a time")
+    return number
 
 
 def _text(value: object) -> str:

@@ -10,16 +10,24 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hposlurm.records.cause_text import sentence
+from hposlurm.records.reading import open_regular
 from hposlurm.trial import EndCause, Outcome, is_finite
 
 _LONGEST_TEXT = 200
 _BLOCK = 2**20
+# Bytes of a line: the longest record has some thousand metrics, or the last lines of an output
+_LONGEST_LINE = 16 * 2**20
+# Bytes of one read, so that a sparse file has an end. The journal of 10 million reports has about this size
+_MOST_BYTES = 2**30
+# Only a line with such a number may have one out of range; looking at every number would double the time
+_LARGE = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +87,13 @@ def end_fields(
 def read(path: Path, offset: int = 0) -> Tail:
     """Reads the complete lines of `path` from byte `offset` on; raises OSError if the file cannot be read.
 
-    `offset` is 0 or that of an earlier Tail. A last line without a newline is left for the next read. A line without a
-    JSON object is skipped and counted.
+    `offset` is 0 or that of an earlier Tail. A last line without a newline is left for the next read. A line that is
+    not a record is skipped and counted.
     """
     good: list[dict[str, Any]] = []
     corrupt = 0
     for block in blocks(path, offset):
-        records = [parse_line(line) for line in block.split(b"\n")[:-1]]
+        records = [parse_record(line) for line in block.split(b"\n")[:-1]]
         good += [record for record in records if record is not None]
         corrupt += records.count(None)
         offset += len(block)
@@ -93,26 +101,56 @@ def read(path: Path, offset: int = 0) -> Tail:
 
 
 def records_in(block: bytes) -> Iterator[dict[str, Any]]:
-    """Yields the records in a block of lines; leaves out lines without a JSON object."""
-    records = (parse_line(line) for line in block.split(b"\n")[:-1])
+    """Yields the records in a block of lines; leaves out lines that are not records."""
+    records = (parse_record(line) for line in block.split(b"\n")[:-1])
     return (record for record in records if record is not None)
 
 
 def blocks(path: Path, offset: int = 0) -> Iterator[bytes]:
     """Yields the complete lines of `path` from byte `offset` on, about a MiB at a time, as they are in the file.
 
-    Raises OSError if the file cannot be read.
+    At most a bounded part of the file is read. Raises OSError if it cannot be read or is not a regular file.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(offset)
-        rest = b""
-        while data := file.read(_BLOCK):
+        rest, end = b"", offset + _MOST_BYTES
+        while file.tell() < end and (data := file.read(_BLOCK)):
             whole = data.rfind(b"\n") + 1
             if whole:
                 yield rest + data[:whole]
                 rest = data[whole:]
-            else:
+            elif len(rest) < _LONGEST_LINE:
                 rest += data
+            else:  # not a record: its pieces count as lines
+                yield rest[:-1] + b"\n"
+                rest = data
+
+
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """Returns the record in a line of a journal; None if there is none, or one with a number that no worker writes."""
+    try:
+        record = _STRICT.decode(line.decode("utf-8", "surrogatepass"))
+        is_record = isinstance(record, dict) and (not _LARGE.search(line) or _is_in_range(record))
+    except (ValueError, RecursionError):
+        return None
+    return record if is_record else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# NaN and Infinity are not JSON; journals have them as text
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _is_in_range(value: object) -> bool:
+    """True if all numbers in `value` are finite, and all integers fit into a database."""
+    if isinstance(value, dict):
+        return all(map(_is_in_range, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_in_range, value))
+    return is_finite(value) if isinstance(value, float) else not isinstance(value, int) or abs(value) < 2**63
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

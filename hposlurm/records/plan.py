@@ -14,6 +14,7 @@ from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.old_causes import with_causes
+from hposlurm.records.reading import read_whole
 from hposlurm.trial import ValueRule
 
 #: The format that is written.
@@ -167,7 +168,7 @@ def read_first(wave: WaveLayout) -> WavePlan:
 
 def _read(wave: WaveLayout, instead: Mapping[str, Any]) -> WavePlan:
     try:
-        data = from_json(wave.plan.read_bytes())
+        data = from_json(read_whole(wave.plan))
         if not isinstance(data, dict):
             raise ValueError("it does not contain a plan")
         if data.get("format") not in FORMATS:

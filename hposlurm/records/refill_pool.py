@@ -21,6 +21,7 @@ from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import age_s, create_once, from_json, link_once, publish, to_json
 from hposlurm.records.layout import WaveLayout, number_of
 from hposlurm.records.old_causes import with_causes
+from hposlurm.records.reading import read_whole
 
 #: The written format, and the readable ones. In format 1 the cause of a settlement is only a sentence.
 FORMAT = 2
@@ -62,7 +63,7 @@ def read_batch(wave: WaveLayout, position: int) -> Batch | None:
     """Returns the batch that begins at `position`; None if there is none (yet). Raises StudyError if it is damaged."""
     path = wave.batch(position)
     try:
-        data = from_json(path.read_bytes())
+        data = from_json(read_whole(path))
         if not isinstance(data, dict) or data.get("format") not in FORMATS:
             raise ValueError("it is not a batch")
         batch = structure(Batch, {key: value for key, value in data.items() if key != "format"})
@@ -204,7 +205,7 @@ def position_of(wave: WaveLayout, element: int) -> int | None:
 def _taker(wave: WaveLayout, position: int) -> int | None:
     path = wave.claim(position)
     try:
-        element = from_json(path.read_bytes())["element"]
+        element = from_json(read_whole(path))["element"]
         if element is not None and type(element) is not int:
             raise ValueError(f"{element!r:.60} is not an element")
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -16,6 +16,7 @@ from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import files, refill_pool
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.reading import read_whole
 
 #: The shortest pause between two updates.
 EVERY_S = 60.0
@@ -92,6 +93,6 @@ def done(wave: WaveLayout) -> None:
 def seconds(wave: WaveLayout) -> float:
     """Returns the seconds that the last update took; 0 if that is not known."""
     try:
-        return float(files.from_json(wave.upkeep.read_bytes())["seconds"])
+        return float(files.from_json(read_whole(wave.upkeep))["seconds"])
     except (OSError, ValueError, TypeError, KeyError):
         return 0.0

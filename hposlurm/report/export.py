@@ -11,6 +11,7 @@ from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks, ranked
+from hposlurm.records.reading import read_whole
 from hposlurm.records.values import counted_value
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
@@ -107,7 +108,7 @@ def _is_export_of(path: Path, study: str) -> bool:
     import yaml
 
     try:
-        known = yaml.safe_load(path.read_bytes())
+        known = yaml.safe_load(read_whole(path))
     except (OSError, ValueError, yaml.YAMLError):
         return False
     return isinstance(known, dict) and known.get("study") == study and {"trial", "params", "signature"} <= known.keys()

@@ -9,11 +9,13 @@ from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.fold import read_on
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.reading import open_regular, read_end
 from hposlurm.trial import Attempt, Trial
 
 _CHUNK = 1 << 20
 TAIL_LINES = 5
 _TAIL_BYTES = 8192
+_LOOKED_AT = 1 << 24  # bytes of an error log in which lines of the worker are looked for
 
 
 def choose_attempt(trial: Trial, number: int | None) -> Attempt:
@@ -43,7 +45,7 @@ def log_path(layout: StudyLayout, trial: Trial, attempt: Attempt, stream: str = 
 def content(path: Path, position: int = 0) -> Iterator[bytes]:
     """Yields the file from byte `position` on, in pieces; nothing if the file does not exist."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(position)
             while piece := file.read(_CHUNK):
                 yield piece
@@ -70,9 +72,7 @@ def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
 
 def _last_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read()
+        return read_end(path, _TAIL_BYTES)
     except OSError:
         return b""
 
@@ -80,8 +80,9 @@ def _last_bytes(path: Path) -> bytes:
 def worker_lines_note(errors: Path) -> str:
     """Returns what to add to an error log's name if the worker wrote some of its lines, else ""."""
     try:
-        with errors.open("rb") as file:
-            found = {is_worker_line(line) for line in file if line.strip()}
+        with open_regular(errors) as file:
+            lines = file.read(_LOOKED_AT).splitlines()
+        found = {is_worker_line(line) for line in lines if line.strip()}
     except FileNotFoundError:
         return ""
     if found == {True}:

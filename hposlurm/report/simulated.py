@@ -10,6 +10,7 @@ from hposlurm.errors import StudyError
 from hposlurm.records.decode import structure
 from hposlurm.records.files import from_json
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.reading import read_whole
 from hposlurm.report.numbers import duration, shown
 
 
@@ -49,7 +50,7 @@ class Figures:
 def read_figures(layout: StudyLayout) -> Figures | None:
     """Returns the figures of a simulated study; None for a real one. Raises StudyError if they are damaged."""
     try:
-        data = from_json(layout.simulated.read_bytes())
+        data = from_json(read_whole(layout.simulated))
         return structure(Figures, data)
     except FileNotFoundError:
         return None

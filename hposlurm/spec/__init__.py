@@ -85,7 +85,7 @@ def load(
     contains them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out again, and its template may be
     missing by now. `launched` is for one that is changed: keys that it lacks mean what they meant when it was launched.
     """
-    data, problems = document.read(path)
+    data, problems = document.read(path, regular=frozen)
     if data is None:
         raise SpecError(str(path), problems)
     data, found = _overridden(_anchored(data, path.parent), overlays, settings, search_space)

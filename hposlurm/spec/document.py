@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.errors import Problem
+from hposlurm.records.reading import read_whole
 
 if TYPE_CHECKING:
     import yaml
 
+_LARGEST_FROZEN = 8 * 2**20  # bytes; a file of MAX_NODES is smaller
 MAX_NODES = 100_000  # of one file with its aliases expanded: a few lines of nested aliases can expand to billions
 
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
@@ -37,13 +39,14 @@ _RESOLVERS = (
 )
 
 
-def read(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+def read(path: Path, *, regular: bool = False) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Returns the mapping in the YAML file at `path`, and its problems.
 
-    None if there is no mapping to continue with.
+    None if there is no mapping to continue with. With `regular` only a regular file is read: one that a person names
+    may be a pipe, one in a study directory may not.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_whole(path, _LARGEST_FROZEN).decode("utf-8") if regular else path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         return None, [Problem("", f"{path} is not UTF-8 text (byte {error.start})")]
     except OSError as error:

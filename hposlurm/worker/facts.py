@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hposlurm.records.reading import read_whole
+
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
@@ -68,14 +70,18 @@ def git_commit(directory: Path) -> str | None:
 
 def _head(git: Path) -> str | None:
     if git.is_file():  # a worktree or a submodule
-        git = git.parent / git.read_text().removeprefix("gitdir:").strip()
-    common = git / (git / "commondir").read_text().strip() if (git / "commondir").exists() else git
-    head = (git / "HEAD").read_text().strip()
+        git = git.parent / _text(git).removeprefix("gitdir:").strip()
+    common = git / _text(git / "commondir") if (git / "commondir").exists() else git
+    head = _text(git / "HEAD")
     if not head.startswith("ref:"):
         return head if _COMMIT.fullmatch(head) else None
     name = head.removeprefix("ref:").strip()
     for place in (git, common):
         if (place / name).is_file():
-            return (place / name).read_text().strip()
-    packed = (common / "packed-refs").read_text().splitlines() if (common / "packed-refs").exists() else []
+            return _text(place / name)
+    packed = _text(common / "packed-refs").splitlines() if (common / "packed-refs").exists() else []
     return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
+
+
+def _text(path: Path) -> str:
+    return read_whole(path).decode().strip()

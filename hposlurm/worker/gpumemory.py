@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hposlurm.records.files import from_json
+from hposlurm.records.reading import read_whole
 
 _LONGEST = 300
 # An exception that ended a process is a line of its own, after "[rank3]: " and torchrun's "[default3]:". A line that
@@ -41,7 +42,7 @@ def _error_files(scratch: Path) -> Iterator[Path]:
 def _messages(path: Path) -> list[str]:
     """Returns the lines of an error file's message, which is a text or an object with a text; [] if there is none."""
     try:
-        message = from_json(path.read_bytes())["message"]
+        message = from_json(read_whole(path))["message"]
         text = message if isinstance(message, str) else message["message"]
         return str(text).splitlines()
     except (OSError, ValueError, KeyError, TypeError):

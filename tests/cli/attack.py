@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -111,13 +112,16 @@ def everything(root: Path) -> dict[str, bytes | str]:
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
         elif path.is_file():
-            found[name] = path.read_bytes()
+            size = path.stat().st_size
+            found[name] = path.read_bytes() if size < _SPARSE else f"{size} bytes"
         else:
-            found[name] = "directory"
+            found[name] = "directory" if path.is_dir() else "pipe"
     return found
 
 
 # ---- damaging
+
+_SPARSE = 2**33
 
 _NUMBERS = st.sampled_from([0, -1, 1, 10**4, 2**53, 2**63, 2**70, 10**400, 0.5, -0.0, 1e308, 1e-320])
 _WILD = st.sampled_from([float("nan"), float("inf"), float("-inf")])
@@ -258,6 +262,71 @@ def foreign_things(draw: st.DrawFn, study: Path) -> Attack:
                 path.symlink_to("nowhere")
             case "circle":
                 path.symlink_to(path.name)
+
+    return attack
+
+
+@st.composite
+def special_files(draw: st.DrawFn, study: Path) -> Attack:
+    """A file of the study, or one that it may have, is a pipe, a device, endless, huge, or another user's."""
+    places = sorted(str(p.relative_to(study)) for p in study.rglob("*") if p.is_file())
+    places += ["STOP", "study.1.yaml", "warm_start.json", "simulated.json", "publish/csv.json", "ds_config.json"]
+    places += [
+        "waves/0001/batch-00003.json",
+        "waves/0001/intent.1.json",
+        "waves/0001/upkeep.json",
+        "waves/0002/wave.json",
+    ]
+    places += ["waves/0001/cancelled", "trials/00002/attempt-2.jsonl", "trials/00003/attempt-0.jsonl"]
+    name = draw(st.sampled_from(places))
+    kind = draw(st.sampled_from(["pipe", "endless", "sparse", "one long line", "many short lines", "terminal", "deep"]))
+
+    def attack(layout: StudyLayout) -> None:
+        path = layout.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "endless":
+                path.symlink_to("/dev/zero")
+            case "terminal":
+                path.symlink_to("/dev/tty")
+            case "sparse":
+                path.touch()
+                os.truncate(path, 2 * _SPARSE)
+            case "one long line":
+                path.write_bytes(b"x" * 2**22)
+            case "many short lines":
+                path.write_bytes(b"{}\n" * 2**16)
+            case _:
+                path.write_bytes(b'{"kind": ' * 2**16)
+
+    return attack
+
+
+@st.composite
+def computing_database(draw: st.DrawFn, study: Path) -> Attack:  # noqa: ARG001 - as the others
+    """`study.db` in which a table is a view without an end, or has columns that are computed."""
+    table = draw(st.sampled_from(["study", "waves", "attempts", "reports"]))
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+    statement = draw(
+        st.sampled_from(
+            [
+                f"CREATE VIEW {table} AS {endless} SELECT kept.* FROM n, kept",
+                f"CREATE VIEW {table} AS SELECT * FROM kept, kept AS a, kept AS b, kept AS c, kept AS d, kept AS e",
+                f"CREATE VIRTUAL TABLE {table} USING fts5(a, b)",
+                f"CREATE TABLE {table} (trial, wave AS (zeroblob(900000000)), x)",
+                f"CREATE TABLE {table} (name, created_at AS (hex(zeroblob(400000000))))",
+            ]
+        )
+    )
+
+    def attack(layout: StudyLayout) -> None:
+        with closing(changed_database(layout.database)) as connection, contextlib.suppress(sqlite3.Error):
+            connection.execute(f"ALTER TABLE {table} RENAME TO kept")
+            connection.execute(statement)
+            connection.commit()
 
     return attack
 

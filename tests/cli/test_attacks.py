@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from unittest import mock
@@ -68,13 +68,20 @@ def test_a_study_file_with_other_objectives(runs: Path, whole: Path, verb: tuple
         assert (status, "restore the file that launch wrote" in err) == (1, True), err
 
 
-def look_and_go_on(runs: Path, look: tuple[str, ...], go_on: tuple[str, ...]) -> None:
+def look_and_go_on(
+    runs: Path,
+    look: tuple[str, ...],
+    go_on: tuple[str, ...],
+    watched: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> None:
     before = everything(runs)
-    status, _, err = hposlurm(*look)
+    with watched():
+        status, _, err = hposlurm(*look)
     assert status in (0, 1, 2), f"{look}: {err}"
     assert bool(status) <= bool(err.strip()), f"{look} failed without a word"
     assert everything(runs) == before, f"{look} changed files"
-    status, _, err = hposlurm(*go_on)
+    with watched():
+        status, _, err = hposlurm(*go_on)
     assert status in (0, 1, 2), f"{go_on}: {err}"
     assert bool(status) <= bool(err.strip()), f"{go_on} failed without a word"
     after = everything(runs)

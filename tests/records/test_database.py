@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hposlurm.records import database
 from hposlurm.records.database import SCHEMA, SCHEMA_VERSION, Snapshot, read_snapshot
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -121,3 +122,30 @@ def test_the_manual_has_every_table_and_column() -> None:
     assert rows.keys() == set(tables)
     missing = [f"{table}.{c}" for table, names in columns.items() for c in names if f"`{c}`" not in rows[table]]
     assert missing == []
+
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+
+
+@pytest.mark.parametrize("table", ["study", "waves", "attempts", "reports"])
+@pytest.mark.parametrize("view", [f"{ENDLESS} SELECT kept.* FROM n, kept", "SELECT * FROM kept"])
+def test_a_view_is_not_asked(published: StudyLayout, table: str, view: str) -> None:
+    change(published, f"ALTER TABLE {table} RENAME TO kept")
+    change(published, f"CREATE VIEW {table} AS {view}")
+    assert read_snapshot(published.database, read_history(published, use_database=False).plans[0]) == Snapshot()
+
+
+def test_a_query_that_takes_more_steps_than_the_file_has_rows_for_is_interrupted(published: StudyLayout) -> None:
+    with closing(sqlite3.connect(published.database)) as connection:
+        database._bound(connection, 10_000)
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            connection.execute(f"{ENDLESS} SELECT count(*) FROM n")
+        with pytest.raises(sqlite3.DataError, match="too big"):
+            connection.execute("SELECT zeroblob(900000000)")
+
+
+def test_a_database_of_many_reports_needs_fewer_steps_than_the_bound(tmp_path: Path) -> None:
+    layout = study_of_completed(tmp_path, 2, steps=20_000)
+    publish(layout, "sqlite")
+    history = read_history(layout, use_database=False)
+    assert read_snapshot(layout.database, history.plans[0]) == Snapshot(history.journals, 0)

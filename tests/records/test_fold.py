@@ -310,3 +310,10 @@ def test_notes_are_kept_in_order_and_bounded() -> None:
     attempt = attempt_of([start(0), *notes, {"kind": "note", "t": BEGIN}])
     assert [note[:2].strip() for note in attempt.notes] == [str(n) for n in range(20)]
     assert max(map(len, attempt.notes)) == 500
+
+
+@pytest.mark.parametrize("change", [{"wave": 1e300}, {"index": 2**63}, {"gpus": -(2**64)}, {"t": "nan"}, {"t": "inf"}])
+def test_a_start_with_a_number_that_no_database_takes_is_a_damaged_line(change: dict) -> None:
+    start = {"kind": "start", "t": 1.0, "wave": 0, "index": 0, "host": "n", "job_id": "1_0", "gpus": 1}
+    attempt = fold(unread(0), [{**start, **change}])
+    assert (attempt.corrupt_lines, attempt.wave) == (1, -1)

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hposlurm.records import journal
 
 keys = st.text(max_size=8)
-values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers(1 - 2**63, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 records = st.lists(st.dictionaries(keys, values | st.dictionaries(keys, values, max_size=3), max_size=4), max_size=8)
 
 
@@ -167,3 +173,45 @@ def test_an_append_reaches_the_disk_if_it_is_to_be_durable(
     journal.append(fd, {"a": 1}, durable=durable)
     os.close(fd)
     assert synced == ([fd] if durable else [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "report", "t": NaN}',
+        '{"kind": "report", "t": -Infinity}',
+        '{"kind": "report", "t": 1e999}',
+        '{"kind": "report", "step": 9223372036854775808}',
+        '{"kind": "report", "metrics": {"a": [-9223372036854775809]}}',
+        '{"kind": "report", "step": ' + "9" * 5000 + "}",
+        '{"kind": ' * 5000 + "1" + "}" * 5000,
+        '{"kind": "report", "a": "' + "x" * 2**24 + '"}',
+        "[1]",
+        "",
+        "\x00" * 512,
+    ],
+    ids=lambda line: line[:40],
+)
+def test_a_line_that_no_worker_writes_is_one_damaged_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "attempt-0.jsonl"
+    path.write_text(f'{{"kind": "start"}}\n{line}\n{{"kind": "end"}}\n')
+    tail = journal.read(path)
+    assert [record["kind"] for record in tail.records] == ["start", "end"]
+    assert tail.corrupt == (2 if len(line) > 2**24 else 1)  # such a long one in as many pieces
+    assert tail.offset == path.stat().st_size
+
+
+@pytest.mark.parametrize("line", ['{"t": 9223372036854775807, "a": 1e300}', '{"text": "1234567890123456789012 1e999"}'])
+def test_large_numbers_that_a_database_takes_are_read(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x").write_text(f"{line}\n")
+    assert journal.read(tmp_path / "x").corrupt == 0
+
+
+def test_of_a_sparse_journal_a_bounded_part_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_MOST_BYTES", 2**25)
+    path = tmp_path / "attempt-0.jsonl"
+    path.write_text('{"kind": "start"}\n')
+    os.truncate(path, 2**40)
+    tail = journal.read(path)
+    assert (len(tail.records), tail.corrupt) == (1, 2)
+    assert tail.offset < 2**26
