@@ -49,7 +49,7 @@ class ScriptExecutor(SlurmExecutor):
 
     @staticmethod
     def _get_job_id_from_submission_command(string: bytes | str) -> str:
-        text = string.decode() if isinstance(string, bytes) else string
+        text = string.decode(errors="replace") if isinstance(string, bytes) else string
         job_id = submitted_id(text)
         if not job_id:
             raise FailedSubmissionError(f"sbatch answered {text!r}, which is not a job id")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -11,6 +12,8 @@ import typer
 from hposlurm import __version__
 from hposlurm.cli import control, doctor, launch, results, watch
 from hposlurm.errors import HposlurmError
+from hposlurm.records.find import in_utf8
+from hposlurm.report.printable import for_screen
 
 app = typer.Typer(
     name="hposlurm",
@@ -50,6 +53,7 @@ def main() -> NoReturn:
         # replaces characters that the terminal cannot show, instead of failing
         sys.stdout.reconfigure(errors="replace")
     try:
+        _check_encoding(sys.argv[1:])
         app()
     except HposlurmError as error:
         _leave(f"error: {error}", error.exit_status)
@@ -63,10 +67,16 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _check_encoding(words: list[str]) -> None:
+    """Raises RequestError for an argument that is not UTF-8: records, scripts and screens could not show it."""
+    for word in words:
+        in_utf8(Path(word))
+
+
 def _leave(message: str, status: int) -> NoReturn:
     if "--debug" in sys.argv and status != 130:
         raise  # only the except clauses of main() call this
-    print(message, file=sys.stderr)
+    print(for_screen(message), file=sys.stderr)
     sys.exit(status)
 
 

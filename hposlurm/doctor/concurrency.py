@@ -70,7 +70,7 @@ def concurrency(directory: Path) -> Finding:
 
 def _start(place: Path, index: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-P", "-m", "hposlurm.doctor.race", str(place), str(index), str(PROCESSES)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 
 
 def _start_race(place: Path, processes: list[subprocess.Popen[str]]) -> str:

@@ -70,7 +70,9 @@ def _torch() -> dict[str, Any]:
     """Returns the output of integrations.torch_facts; {"error": …} if it crashes or takes too long."""
     command = [sys.executable, "-P", "-m", "hposlurm.integrations.torch_facts"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TORCH_TIMEOUT_S)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=_TORCH_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"importing torch took longer than {_TORCH_TIMEOUT_S:g} s", "is_slow": True}
     if done.returncode:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hposlurm.backend import Backend, Capacity, SimulatedCapacity, capacity_of
 from hposlurm.decisions import is_refill, trials_per_wave
 from hposlurm.errors import BackendError, SpecError
+from hposlurm.records.find import in_utf8
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -72,7 +73,7 @@ def _frozen(spec: StudySpec, capacity: Capacity) -> StudySpec:
 
     The suggestions must not depend on how many trials another machine, or this one tomorrow, can run at once.
     """
-    workdir = str(Path(spec.trial.workdir or ".").absolute())
+    workdir = str(in_utf8(Path(spec.trial.workdir or ".").absolute()))
     trial = spec.trial.model_copy(update={"workdir": workdir})
     size = capacity.wave_size(spec)
     is_by_slots = trials_per_wave(spec, size) == size and trials_per_wave(spec, size + 1) == size + 1

@@ -16,8 +16,21 @@ def runs_directory() -> Path:
 
 
 def absolute(path: str | Path) -> Path:
-    """Returns `path` absolute and without `..`; links stay, since other nodes may see other ends of them."""
-    return Path(os.path.normpath(os.path.abspath(path)))  # noqa: PTH100 - Path.absolute keeps `..`
+    """Returns `path` absolute and without `..`; links stay, since other nodes may see other ends of them.
+
+    Raises RequestError for a path that is not UTF-8: records and scripts could not name it.
+    """
+    return in_utf8(Path(os.path.normpath(os.path.abspath(path))))  # noqa: PTH100 - Path.absolute keeps `..`
+
+
+def in_utf8(path: Path) -> Path:
+    """Returns `path`; raises RequestError if it contains bytes that are not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise RequestError(f"the path {shown} is not UTF-8, and records are: rename it, or use another one") from None
+    return path
 
 
 def find_study(name_or_dir: str | Path, runs: Path) -> StudyLayout:

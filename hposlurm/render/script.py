@@ -17,9 +17,11 @@ def template_text(name: str, custom: Path | None = None) -> str:
     if custom is None:
         return shipped(name)
     try:
-        return custom.read_text()
+        return custom.read_text("utf-8")
     except OSError as error:
         raise RequestError(f"slurm.template: {custom} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"slurm.template: {custom} is not UTF-8 text (byte {error.start})") from error
 
 
 def script(text: str, source: str, values: Mapping[str, object]) -> str:

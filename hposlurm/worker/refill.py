@@ -82,7 +82,12 @@ def _propose_now(study: StudyLayout, wave: WaveLayout, position: int) -> None:
         return
     try:
         done = subprocess.run(
-            [*_command(study, wave), "needed"], env=_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [*_command(study, wave), "needed"],
+            env=_environ(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
     finally:
         refill_pool.release_batch(wave, position)

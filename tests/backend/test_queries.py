@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from hposlurm.backend import queries
 from hposlurm.backend.base import ElementState, Usage
-from hposlurm.errors import BackendError
+from hposlurm.backend.slurm import SlurmBackend
+from hposlurm.errors import BackendError, NotNowError
 from hposlurm.trial import JobState
 
 SACCT = """\
@@ -200,3 +202,65 @@ def test_neighbouring_elements_become_one_word(job_ids: list[str], words: list[s
     assert queries.as_ranges(job_ids) == words
     alone = [job_id for given in job_ids for job_id in queries.expand(given)]
     assert [job_id for word in words for job_id in queries.expand(word)] == alone
+
+
+def command(directory: Path, name: str, output: bytes, status: int = 0) -> None:
+    """Puts a command on the PATH that prints these bytes."""
+    path = directory / name
+    (directory / f"{name}.out").write_bytes(output)
+    path.write_text(f"#!/bin/sh\ncat {directory / name}.out\nexit {status}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+LATIN_1 = "1000|caf\xe9|\xfc\n1001|thesis-w0000-abc-0-3|hposlurm:abc\n".encode("latin-1")
+
+
+def test_one_job_with_a_name_that_is_not_utf_8_hides_no_other(commands: Path) -> None:
+    command(commands, "squeue", LATIN_1)
+    found = queries.rows(queries.ask("squeue"), 3)
+    assert [row[0] for row in found] == ["1000", "1001"]
+    assert found[1][1:] == ["thesis-w0000-abc-0-3", "hposlurm:abc"]
+
+
+def test_a_message_that_is_not_utf_8_is_a_message(commands: Path) -> None:
+    command(commands, "scontrol", b"Zugriff verweigert f\xfcr job\n", status=1)
+    with pytest.raises(BackendError, match=r"Zugriff verweigert f.r job"):
+        queries.ask("scontrol")
+
+
+def test_a_job_with_such_a_name_is_not_cancelled_and_stops_no_cancelling(commands: Path) -> None:
+    command(commands, "squeue", LATIN_1)
+    command(commands, "scancel", b"")
+    (commands / "scancel").write_text(f'#!/bin/sh\necho "$@" > {commands}/cancelled\n')
+    assert SlurmBackend().cancel(["1000", "1001", "1002"], ["abc"]) == ("1000",)
+    assert (commands / "cancelled").read_text() == "--quiet 1001\n"
+
+
+@pytest.mark.parametrize("text", ["Welcome to the cluster\n", "\ufffd\ufffd\n\n", "JOBID|STATE|REASON", "1000 RUNNING"])
+def test_an_answer_that_cannot_be_read_is_not_an_empty_queue(text: str) -> None:
+    with pytest.raises(NotNowError, match="squeue's answer cannot be read"):
+        queries.parse_squeue(text)
+
+
+def test_a_banner_before_the_rows_is_left_out() -> None:
+    assert queries.parse_squeue("Welcome|to|all\n\n7_0|RUNNING|None\n") == {
+        "7_0": ElementState(JobState.RUNNING, "None")
+    }
+    assert queries.parse_squeue("\n") == {}
+
+
+@pytest.mark.parametrize("line", ["batch*|n1|x|y|(null)|1:00", "batch*|n1|²|1|(null)|1:00", "|||||"])
+def test_a_row_of_sinfo_without_numbers_is_left_out(line: str) -> None:
+    good = "batch*|n1|8|64000|gpu:v100:4|infinite"
+    assert [facts.cpus for facts in queries.parse_sinfo(f"{line}\n{good}\n")] == [8]
+
+
+@pytest.mark.parametrize("word", ["--user=root", "-u", "812 ", "812_", "_1", "812_[0-9]", "٣", "", "812\n813"])
+def test_a_word_that_is_not_an_id_is_no_argument(word: str) -> None:
+    assert queries.job_ids([word, "812", "812_3"]) == ["812", "812_3"]

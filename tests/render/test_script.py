@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hposlurm.errors import RequestError
@@ -35,3 +37,9 @@ def test_the_templates_ship_with_the_package():
 def test_whatever_goes_wrong_in_a_batch_template_is_one_sentence(text, message):
     with pytest.raises(RequestError, match=message):
         script(text, "my.sbatch.j2", {"count": 0, "study_dir": "x"})
+
+
+def test_a_template_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "my.j2").write_bytes(b"#!/bin/bash\n# caf\xe9\n")
+    with pytest.raises(RequestError, match=r"my\.j2 is not UTF-8 text \(byte 17\)"):
+        template_text("trial.sbatch.j2", tmp_path / "my.j2")
