@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import log
+from hposlurm.cli.common import log, say
 from hposlurm.cli.follow import go_on
 from hposlurm.cli.options import Changes, StudyName
 from hposlurm.errors import BackendError
@@ -37,9 +37,9 @@ def cancel(
 ) -> None:
     """Cancel a study's jobs and submit no further wave; or cancel single trials."""
     found = hposlurm.Study.open(study)
-    print(f"cancelled: {found.cancel(trial or ())}")
+    say(f"cancelled: {found.cancel(trial or ())}")
     if found.layout.stop.exists() and not trial:
-        print(f"next:      hposlurm resume {found.name}   (continues where it stopped)")
+        say(f"next:      hposlurm resume {found.name}   (continues where it stopped)")
 
 
 def resume(
@@ -55,7 +55,7 @@ def resume(
     for danger in found.place_notes():
         log(f"note: {danger}")
     if settings and (note := found.revise(settings)):
-        print(note)
+        say(note)
     if retry_failed:
         _reopen(found)
     go_on(found, found.resume(), wait=wait)
@@ -77,7 +77,7 @@ def retry(
 
 def _reopen(study: Study, trials: Sequence[int] = ()) -> None:
     numbers = [str(number) for number in study.reopen(trials)]
-    print(f"again:     {'trial' if len(numbers) == 1 else 'trials'} {', '.join(numbers)}")
+    say(f"again:     {'trial' if len(numbers) == 1 else 'trials'} {', '.join(numbers)}")
 
 
 def advance(
@@ -92,7 +92,7 @@ def advance(
     """Run one planner step (jobs call this). It is safe at any time, and any number of times."""
     found = hposlurm.Study.open(study)
     step = found.advance_patiently(behind=behind, log=log) if patient else found.advance()
-    print(f"{step.kind}: {step.message}")
+    say(f"{step.kind}: {step.message}")
     step.check_published()
 
 
@@ -100,7 +100,7 @@ def rebuild(study: StudyName) -> None:
     """Build study.db, results.csv and reports.csv again from the journals."""
     found = hposlurm.Study.open(study)
     history = found.rebuild()
-    print(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {found.layout.root}")
+    say(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {found.layout.root}")
 
 
 def gc(
@@ -122,11 +122,11 @@ def gc(
     """
     found = hposlurm.Study.open(study).clear(keep, dry_run=dry_run)
     for removal in found.removals:
-        print(_removal_line(removal))
+        say(_removal_line(removal))
     _print_left(found.left)
     what = "would free" if dry_run else "freed"
     size = size_text(sum(removal.size for removal in found.removals))
-    print(f"{what} {size} of {counted(len(found.removals), 'trial')}; {_what_stays(found.keep)}")
+    say(f"{what} {size} of {counted(len(found.removals), 'trial')}; {_what_stays(found.keep)}")
     for error in found.problems[:_PROBLEMS_SHOWN]:
         log(f"not deleted: {error}")
     if found.problems:
@@ -143,9 +143,9 @@ def _print_left(left: Sequence[Left]) -> None:
     for group in left[:_PROBLEMS_SHOWN]:
         place = group.paths[0] if len(group.paths) == 1 else group.paths[0].parent
         names = "" if len(group.paths) == 1 else f" ({_shortened([path.name for path in group.paths])})"
-        print("  " + printable(f"left: {place}{names}: {group.why}"))
+        say("  " + printable(f"left: {place}{names}: {group.why}"))
     if len(left) > _PROBLEMS_SHOWN:
-        print(f"  left: … and in {len(left) - _PROBLEMS_SHOWN} more places")
+        say(f"  left: … and in {len(left) - _PROBLEMS_SHOWN} more places")
 
 
 def _shortened(names: Sequence[str]) -> str:

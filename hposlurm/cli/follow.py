@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hposlurm.cli.common import log
+from hposlurm.cli.common import log, say
 from hposlurm.report.numbers import counted
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ def _print_step(study: Study, step: Step) -> None:
     """Prints what a planner step did, the study's directory and the command to type next."""
     from hposlurm.records.jobs import read_jobs
 
-    print(step.message)
+    say(step.message)
     for failure in step.unpublished:
         log(f"note: {failure}; the next step retries")
     if step.jobs is not None:
         # read again: the planner's id was recorded after those of the arrays
         jobs = read_jobs(study.layout.wave(step.wave))
         arrays = (f"{array.job_id} ({counted(array.count, 'element')})" for array in step.jobs.arrays)
-        print(f"jobs:      {', '.join(arrays)}")
+        say(f"jobs:      {', '.join(arrays)}")
         if jobs and jobs.planner:
-            print(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
-    print(f"directory: {study.layout.root}")
+            say(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
+    say(f"directory: {study.layout.root}")
     verb = "collect" if step.kind == "finished" else "status"
-    print(f"next:      hposlurm {verb} {study.name}")
+    say(f"next:      hposlurm {verb} {study.name}")
 
 
 def _stay(study: Study) -> None:
@@ -56,7 +56,7 @@ def _stay(study: Study) -> None:
         log(_left(study))
         raise typer.Exit(130 if study.stays else 0) from None
     sys.stderr.flush()
-    print(history.finished or "the study was cancelled")
+    say(history.finished or "the study was cancelled")
     print_end(study, history)
 
 
@@ -88,8 +88,8 @@ def print_end(study: Study, history: History) -> None:
     """Prints the commands to type after the end; exits with 1 if no trial completed."""
     from hposlurm.trial import TrialState
 
-    print(f"directory: {study.layout.root}")
-    print(f"next:      hposlurm collect {study.name}   hposlurm best {study.name}")
+    say(f"directory: {study.layout.root}")
+    say(f"next:      hposlurm collect {study.name}   hposlurm best {study.name}")
     if not history.counts()[TrialState.COMPLETE]:
         log(f"error: no trial completed; `hposlurm status {study.name}` shows why")
         raise typer.Exit(1)

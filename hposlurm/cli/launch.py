@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import log
+from hposlurm.cli.common import log, say
 from hposlurm.cli.follow import go_on
 from hposlurm.cli.options import BackendName, Overlays, SearchSpaceFile, Settings, StudyFile
 from hposlurm.cli.simulate import run_simulation
@@ -57,16 +57,16 @@ def check(
     _show_sources(found, first)
     _show_plan(found, first)
     if line := time_line(found.spec, first.cost):
-        print(line)
-    print(disk_line(found.spec, len(first.plan.assignments)))
+        say(line)
+    say(disk_line(found.spec, len(first.plan.assignments)))
     if not found.capacity.is_foreground:
-        print(driver_line(found.spec))
+        say(driver_line(found.spec))
     if log_file is not None:
         from hposlurm.report.pattern import pattern_lines, try_pattern
 
         for line in pattern_lines(log_file, try_pattern(found.spec, log_file)):
-            print(line)
-    print(f"{study} is valid.")
+            say(line)
+    say(f"{study} is valid.")
     if run:
         _run_canary(found)
 
@@ -159,22 +159,22 @@ def _run_canary(study: Study) -> None:
 
     found = run_canary(study, log)
     for line in found.lines:
-        print(f"canary: {line}")
+        say(f"canary: {line}")
     if found.problem:
         raise HposlurmError(f"the canary failed: {found.problem}; its files: {found.directory}")
 
 
 def _show_sources(study: Study, first: Preview) -> None:
     for source in first.warm.sources:
-        print(f"warm start: {source}")
+        say(f"warm start: {source}")
     if study.spec.search.warm_start and not first.warm.sources:
-        print(f"warm start: nothing; {study.layout.root} was launched without it, and its settings are frozen")
+        say(f"warm start: nothing; {study.layout.root} was launched without it, and its settings are frozen")
 
 
 def _show_dry_run(study: Study, first: Preview) -> None:
     _show_plan(study, first)
     if study.is_simulated:
-        print(f"{study.spec.name} would be simulated; that submits nothing either")
+        say(f"{study.spec.name} would be simulated; that submits nothing either")
     for script in first.scripts:
         print(f"\n# ---- {script.name}\n{script.text}", end="")
 
@@ -185,17 +185,17 @@ def _show_plan(study: Study, first: Preview) -> None:
 
     assignments = first.plan.assignments
     why_fewer = f" ({first.plan.finished})" if first.plan.finished else ""
-    print(f"wave 0: {counted(len(assignments), 'trial')}{why_fewer}")
+    say(f"wave 0: {counted(len(assignments), 'trial')}{why_fewer}")
     for assignment in assignments[:_TRIALS_SHOWN]:
         shown = "  ".join(f"{name}={value}" for name, value in assignment.params.items())
-        print(f"  {assignment.trial:>4}  {shown}")
+        say(f"  {assignment.trial:>4}  {shown}")
     if len(assignments) > _TRIALS_SHOWN:
-        print(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
-    print(f"command of trial {assignments[0].trial}: {assignments[0].command}")
+        say(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
+    say(f"command of trial {assignments[0].trial}: {assignments[0].command}")
     for line in training_lines(study.spec):
-        print(line)
+        say(line)
     _show_notes(study, first)
-    print(cost_line(study.spec, first.cost))
+    say(cost_line(study.spec, first.cost))
 
 
 def _show_notes(study: Study, first: Preview) -> None:
@@ -204,4 +204,4 @@ def _show_notes(study: Study, first: Preview) -> None:
 
     empty = (f"{name} is always empty in trial.command" for name in empty_in(study.spec.trial.command))
     for note in (*unused(study.spec), *empty, *first.plan.notes):
-        print(f"note: {note}")
+        say(f"note: {note}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hposlurm
-from hposlurm.cli.common import log, print_json
+from hposlurm.cli.common import log, print_json, say
 from hposlurm.cli.options import StudyName, StudyNames, Style, TableStyle
 from hposlurm.report.numbers import counted
 from hposlurm.report.style import SUFFIXES, Format, OutputFormat
@@ -37,6 +37,9 @@ def collect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of the screen.")
     ] = None,
+    safe: Annotated[
+        bool, typer.Option("--safe", help="In CSV, put ' before texts that a spreadsheet would take for a formula.")
+    ] = False,
 ) -> None:
     """Show the result table, best trial first; several studies become one table."""
     from hposlurm.report.tables import collect as collect_table
@@ -50,7 +53,7 @@ def collect(
     if table.left_out:
         log(f"note: {counted(table.left_out, 'further metric')} without a column; study.db has them")
     if output is None:
-        _print(table, style or Format.TABLE)
+        _print(table, style or Format.TABLE, is_safe=safe)
         if style in (None, Format.TABLE):
             _note_what_rungs_are_worth(found)
             _note_remarks(found)
@@ -59,7 +62,7 @@ def collect(
     from hposlurm.report.tables_text import render
 
     style = style or SUFFIXES.get(output.suffix.lower(), Format.TABLE)
-    write(output, render(table, style, width=_FILE_WIDTH).encode())
+    write(output, render(table, style, width=_FILE_WIDTH, is_safe=safe).encode())
     log(f"{output}: {counted(len(table.rows), 'trial')} as {style}")
 
 
@@ -115,7 +118,7 @@ def explain(
     if style is OutputFormat.JSON:
         print_json(about.to_json())
     else:
-        print(text_of(about))
+        say(text_of(about))
 
 
 def _records(name: str) -> StudyRecords:
@@ -152,11 +155,11 @@ def _first_rows(results: StudyResults, top: int) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if row["state"] == TrialState.COMPLETE)[:top])
 
 
-def _print(table: Table, style: Format) -> None:
+def _print(table: Table, style: Format, *, is_safe: bool = False) -> None:
     if style is not Format.TABLE:
         from hposlurm.report.tables_text import render
 
-        print(render(table, style), end="")
+        print(render(table, style, is_safe=is_safe), end="")
         return
     from rich.console import Console
 
@@ -168,7 +171,7 @@ def _print(table: Table, style: Format) -> None:
 def _print_one(found: Configuration) -> None:
     from hposlurm.report.numbers import duration, shown
 
-    print(f"trial {found.trial} of {found.study}")
+    say(f"trial {found.trial} of {found.study}")
     _print_pairs("values", {name: _value_text(found, name) for name in found.values})
     if found.checkpoint:
         _print_pairs("checkpoint", {f"step {found.steps[next(iter(found.values))]}": found.checkpoint})
@@ -176,7 +179,7 @@ def _print_one(found: Configuration) -> None:
     if found.schedule:
         _print_pairs("schedule", _changes(found.schedule))
     _print_pairs("metrics", {name: shown(value) for name, value in found.metrics.items()})
-    print(f"runtime: {duration(found.runtime)}   GPU hours: {shown(found.gpu_hours)}")
+    say(f"runtime: {duration(found.runtime)}   GPU hours: {shown(found.gpu_hours)}")
 
 
 def _value_text(found: Configuration, name: str) -> str:
@@ -207,4 +210,4 @@ def _print_pairs(title: str, pairs: Mapping[str, object]) -> None:
 
     clean = {printable(name): printable(str(value)) for name, value in pairs.items()}
     width = max((len(name) for name in clean), default=0)
-    print("\n".join([f"{title}:", *(f"  {name:<{width}}  {value}" for name, value in clean.items())]))
+    say("\n".join([f"{title}:", *(f"  {name:<{width}}  {value}" for name, value in clean.items())]))

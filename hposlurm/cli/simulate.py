@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hposlurm.cli.common import log
+from hposlurm.cli.common import log, say
 from hposlurm.cli.follow import print_end
 from hposlurm.report.numbers import duration, shown
 
@@ -33,9 +33,9 @@ def run_simulation(study: Study, trainer: Trainer) -> None:
         log("interrupted: nothing was written")
         raise typer.Exit(130) from None
     log(f"simulated in {time.monotonic() - begun:.1f} s")
-    print(f"{study.name}: {found.history.finished}")
+    say(f"{study.name}: {found.history.finished}")
     for title, text in (*figures_of(found).lines(), *_results(found)):
-        print(f"{title + ':':<11}{text}")
+        say(f"{title + ':':<11}{text}")
     print_end(study, found.history)
 
 

@@ -15,6 +15,7 @@ from hposlurm.cli.common import log, print_json
 from hposlurm.cli.options import OneStudy, StudyName, Style
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.find import runs_directory
+from hposlurm.report.printable import cleaned
 from hposlurm.report.style import OutputFormat
 
 if TYPE_CHECKING:
@@ -171,8 +172,8 @@ def _pause() -> None:
 
 
 def _copy(pieces: Iterable[bytes]) -> None:
-    """Writes the bytes to stdout unchanged: a log may contain bytes that are not text."""
+    """Writes the bytes to stdout without control characters: a log may contain anything, and this is a screen."""
     sys.stdout.flush()
-    for piece in pieces:
+    for piece in cleaned(pieces):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()

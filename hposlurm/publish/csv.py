@@ -18,7 +18,9 @@ class Tables:
     def publish(self, study: Published, _cursor: Cursor, /) -> None:
         history, limits, rules = study.history, study.spec.limits, study.history.rules
         names = columns([history])
-        results = to_csv(names.names, (result_row(trial, names, limits, rules) for trial in history.trials))
-        reports = to_csv(("trial", "attempt", "step", *names.metrics.values(), "time"), report_rows(history, names))
+        rows = (result_row(trial, names, limits, rules) for trial in history.trials)
+        results = to_csv(names.names, rows, is_safe=True)
+        header = ("trial", "attempt", "step", *names.metrics.values(), "time")
+        reports = to_csv(header, report_rows(history, names), is_safe=True)
         files.publish(study.layout.results, results.encode())
         files.publish(study.layout.reports, reports.encode())

@@ -15,7 +15,7 @@ from hposlurm.records.history import History, best
 from hposlurm.records.thinning import MOST_METRICS
 from hposlurm.report.budget import budget_text
 from hposlurm.report.numbers import duration, shorten, shown
-from hposlurm.report.printable import printable
+from hposlurm.report.printable import printable, printable_parts
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
 from hposlurm.trial import JobState, ParamValue, TrialState
 
@@ -39,6 +39,7 @@ _METRICS_SHOWN = 3
 
 def screen(view: Progress) -> RenderableType:
     """Returns header, counts, best trial, running trials, failures with the end of their output, next command."""
+    view = printable_parts(view)
     parts: list[RenderableType] = [_header(view)]
     if view.running:
         parts += [Text(), _running(view.running, is_driven=view.phase != "interrupted")]
@@ -49,6 +50,7 @@ def screen(view: Progress) -> RenderableType:
 
 def summary(view: Progress) -> str:
     """Returns the progress in one line, for logs and pipes."""
+    view = printable_parts(view)
     words = [view.phase, _counts(view)]
     if view.best is not None:
         words.append(f"best {_pairs(view.best.values)} (trial {view.best.trial})")

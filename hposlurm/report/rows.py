@@ -14,7 +14,7 @@ from types import MappingProxyType
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks
 from hposlurm.records.values import counted_metrics
-from hposlurm.report.printable import printable
+from hposlurm.report.printable import no_formula, printable, without_controls
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import ParamValue, Trial, TrialState, ValueRule
 
@@ -133,10 +133,20 @@ def report_rows(history: History, names: Columns) -> Iterator[Row]:
                 yield {**row, "time": report.time}
 
 
-def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, ParamValue]]) -> str:
-    """Returns CSV with full precision; a missing value is an empty cell."""
+def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, ParamValue]], *, is_safe: bool = False) -> str:
+    """Returns CSV with full precision; a missing value is an empty cell. Texts have no control characters.
+
+    With `is_safe` an apostrophe is put before a text that a spreadsheet would take for a formula (`= + - @`).
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([row.get(name) for name in header] for row in rows)
+    writer.writerow([_csv_cell(name, is_safe) for name in header])
+    writer.writerows([_csv_cell(row.get(name), is_safe) for name in header] for row in rows)
     return text.getvalue()
+
+
+def _csv_cell(value: ParamValue, is_safe: bool) -> ParamValue:
+    if not isinstance(value, str):
+        return value
+    plain = without_controls(value)
+    return no_formula(plain) if is_safe else plain

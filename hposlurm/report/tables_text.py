@@ -7,13 +7,14 @@ shows only the columns that fit; the least important ones are dropped first, and
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from hposlurm.report.numbers import duration, shorten, shown
-from hposlurm.report.printable import printable
+from hposlurm.report.printable import json_safe, printable
 from hposlurm.report.rows import Row, to_csv
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
@@ -28,13 +29,16 @@ _REASONS_SHOWN = 10
 _PEAKS = ("peak_gpu_gb", "peak_host_gb")
 
 
-def render(table: Table, style: Format, width: int = 80) -> str:
-    """Returns `table` as text that ends with a newline; `width` (in characters) matters for a terminal table only."""
+def render(table: Table, style: Format, width: int = 80, *, is_safe: bool = False) -> str:
+    """Returns `table` as text that ends with a newline; `width` (in characters) matters for a terminal table only.
+
+    `is_safe` is that of `to_csv`.
+    """
     match style:
         case Format.CSV:
-            return to_csv(table.columns, table.rows)
+            return to_csv(table.columns, table.rows, is_safe=is_safe)
         case Format.JSON:
-            return json.dumps(table.rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            return json_safe(json.dumps(table.rows, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
         case Format.MARKDOWN:
             return _markdown(table)
         case Format.LATEX:
@@ -143,8 +147,12 @@ def _markdown(table: Table) -> str:
     return tabulate(rows, heads, "pipe", disable_numparse=True, colalign=sides if rows else None) + "\n"
 
 
+# What Markdown and HTML give a meaning within a cell; an underscore only at the edge of a word (CommonMark 0.31, 6.2)
+_MARKUP = re.compile(r"[\\|`*<>\[\]~&]|(?<!\w)_|_(?!\w)")
+
+
 def _markdown_escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|")
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 _LATEX = {

@@ -12,7 +12,7 @@ from hposlurm.records.history import History, read_history
 from hposlurm.report.progress import progress
 from hposlurm.report.progress_text import screen
 from hposlurm.report.records import read_records
-from hposlurm.report.rows import columns, result_row
+from hposlurm.report.rows import columns, result_row, to_csv
 from tests.studies import BEGIN, add_wave, assignment, completed, end, failed, make_study, report, start, write_journal
 
 
@@ -140,3 +140,9 @@ def test_who_reports_too_many_metrics_is_said(tmp_path: Path) -> None:
     console = Console(width=80, file=io.StringIO())
     console.print(screen(view))
     assert "note       trial 0 reported more than 1,000 metrics" in console.file.getvalue()
+
+
+def test_csv_has_no_control_characters_and_on_request_no_formulas() -> None:
+    row = {"=x": "=1+1", "n": -1.5, "t": "-1.5", "c": "a\x1b[31mb\rc"}
+    assert to_csv([*row], [row]) == '=x,n,t,c\n=1+1,-1.5,-1.5,"ab\nc"\n'
+    assert to_csv([*row], [row], is_safe=True).splitlines()[:2] == ["'=x,n,t,c", "'=1+1,-1.5,-1.5,\"ab"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -168,3 +169,9 @@ def test_what_is_cut_says_so() -> None:
 
 def test_one_is_not_many() -> None:
     assert [counted(number, "trial") for number in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
+
+
+def test_markdown_shows_markup_as_text() -> None:
+    table = replace(TABLE, columns=("x",), rows=({"x": "<img src=x> [a](b) *b* `c` _d_ eval_loss A&B ~~e~~"},))
+    cell = render(table, Format.MARKDOWN).splitlines()[2]
+    assert cell.strip("| ") == r"\<img src=x\> \[a\](b) \*b\* \`c\` \_d\_ eval_loss A\&B \~\~e\~\~"
