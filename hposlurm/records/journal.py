@@ -24,7 +24,7 @@ _LONGEST_TEXT = 200
 _BLOCK = 2**20
 # Bytes of a line: the longest record has some thousand metrics, or the last lines of an output
 _LONGEST_LINE = 16 * 2**20
-# Bytes of one read, so that a sparse file has an end. The journal of 10 million reports has about this size
+# Bytes of one read, so that each has an end. The journal of 10 million reports has about this size
 _MOST_BYTES = 2**30
 # Only a line with such a number may have one out of range; looking at every number would double the time
 _LARGE = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
@@ -121,13 +121,15 @@ def blocks(path: Path, offset: int = 0) -> Iterator[bytes]:
                 rest = data[whole:]
             elif len(rest) < _LONGEST_LINE:
                 rest += data
-            else:  # not a record: its pieces count as lines
+            else:  # a sparse or a foreign file: one line that is not a record, and no more for this time
                 yield rest[:-1] + b"\n"
-                rest = data
+                return
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:
     """Returns the record in a line of a journal; None if there is none, or one with a number that no worker writes."""
+    if len(line) > _LONGEST_LINE:
+        return None
     try:
         record = _STRICT.decode(line.decode("utf-8", "surrogatepass"))
         is_record = isinstance(record, dict) and (not _LARGE.search(line) or _is_in_range(record))

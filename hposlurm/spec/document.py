@@ -19,7 +19,7 @@ from hposlurm.records.reading import read_whole
 if TYPE_CHECKING:
     import yaml
 
-_LARGEST_FROZEN = 8 * 2**20  # bytes; a file of MAX_NODES is smaller
+_LARGEST_FROZEN = 2 * 2**20  # bytes: that many take a second, and MAX_NODES have fewer
 MAX_NODES = 100_000  # of one file with its aliases expanded: a few lines of nested aliases can expand to billions
 
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
