@@ -7,7 +7,6 @@ stop as soon as it has reported every objective, and continued once. The study's
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from hposlurm.planner.clock import Log, silent
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.trees import remove_tree
 from hposlurm.spec import StudySpec
 from hposlurm.spec.model import BudgetSpec
 from hposlurm.study import Study
@@ -57,7 +57,7 @@ def run_canary(study: Study, log: Log = silent) -> Canary:
     log(f"canary: one short trial runs first, in {layout.root}")
     found = _look(layout, study.spec)
     if not found.problem:
-        shutil.rmtree(layout.root, ignore_errors=True)
+        remove_tree(layout.root)
     return found
 
 

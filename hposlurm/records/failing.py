@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import WaveLayout
+from hposlurm.records.reading import read_whole
 from hposlurm.trial import Attempt, Cause, EndCause, Outcome
 
 # Neither shows anything about the command
@@ -49,6 +50,6 @@ def mark_paused(wave: WaveLayout, cause: EndCause) -> None:
 def paused_for(wave: WaveLayout) -> EndCause | None:
     """Returns why the wave is paused; None if it is not, or if its mark cannot be read."""
     try:
-        return structure(EndCause, from_json(wave.paused.read_bytes()))
+        return structure(EndCause, from_json(read_whole(wave.paused)))
     except (OSError, ValueError):
         return None

@@ -12,6 +12,7 @@ from hposlurm.errors import StudyError
 from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.reading import read_whole
 
 #: The format that is written and read.
 FORMAT = 1
@@ -54,7 +55,7 @@ def read_orders(layout: StudyLayout) -> tuple[RetryOrder, ...]:
 def _read(layout: StudyLayout, number: int) -> RetryOrder:
     path = layout.retry_order(number)
     try:
-        data = from_json(path.read_bytes())
+        data = from_json(read_whole(path))
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise ValueError("it has another format")
         return structure(RetryOrder, data)

@@ -12,6 +12,7 @@ from hposlurm.records.failing import failed_alike, mark_paused, paused_for
 from hposlurm.records.fold import fold, unread
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, read_first
+from hposlurm.records.reading import open_regular
 from hposlurm.trial import Attempt
 from hposlurm.worker.recorder import say
 
@@ -55,6 +56,6 @@ def _outline(path: Path, number: int) -> Attempt:
     size = path.stat().st_size
     if size <= _HEAD_BYTES + _TAIL_BYTES:
         return fold(unread(number), journal.read(path).records)
-    with path.open("rb") as file:
-        first = journal.parse_line(file.read(_HEAD_BYTES).partition(b"\n")[0])
+    with open_regular(path) as file:
+        first = journal.parse_record(file.read(_HEAD_BYTES).partition(b"\n")[0])
     return fold(unread(number), [*([first] if first else []), *journal.read(path, size - _TAIL_BYTES).records])
