@@ -44,7 +44,7 @@ def study(root: Path, commands: list[str], **resources: object) -> tuple[StudyLa
     layout.root.mkdir(mode=0o700)
     assignments = tuple(Assignment(i, {"x": i / 10}, f"{i:08x}", i, command) for i, command in enumerate(commands))
     plan = WavePlan(
-        0, spec.name, time.time(), "study.yaml", 0, ("loss",), str(root), spec.resources.gpus_per_node, 1, 0,
+        0, spec.name, time.time(), "study.yaml", 0, ("loss",), workdir=str(root), gpus=spec.resources.gpus_per_node,
         assignments=assignments,
     )  # fmt: skip
     assert record_plan(layout.wave(0), plan)
