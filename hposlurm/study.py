@@ -27,7 +27,7 @@ from hposlurm.planner.drivers import launch
 from hposlurm.planner.follow import Watch, follow, unwatched
 from hposlurm.planner.resolve import Resolved, read_study, resolve
 from hposlurm.planner.retention import Cleared, clear
-from hposlurm.planner.revise import space_note
+from hposlurm.planner.revise import differences, space_note, take
 from hposlurm.planner.step import Step
 from hposlurm.planner.study import Preview, lift_stop, over
 from hposlurm.publish import rebuild
@@ -86,16 +86,19 @@ class Study:
         overlays: Sequence[Path] = (),
         settings: Sequence[str] = (),
         search_space: Path | None = None,
+        launched: Study | None = None,
         clock: Clock = CLOCK,
     ) -> Study:
         """Returns the study in a file, or of a spec made in Python; nothing is written before `launch`.
 
         It will lie in `runs` (default: $HPOSLURM_RUNS, else ./runs). What is laid over a file is as in `spec.load`.
-        Raises SpecError with all problems of the file, or with all that the backend has with the study.
+        `launched` is the study of which a file is the next revision; its `take` then freezes it. Raises SpecError with
+        all problems of the file, or with all that the backend has with the study.
         """
         if isinstance(source, Path | str):
             file = Path(source)
-            found = read_study(file, overlays=overlays, settings=settings, search_space=search_space)
+            known = None if launched is None else launched.spec
+            found = read_study(file, overlays=overlays, settings=settings, search_space=search_space, launched=known)
         else:
             file = None
             found = resolve(source, source.name)
@@ -265,6 +268,16 @@ class Study:
         """
         self._refuse_resumed()
         known, self._spec, self._preview = self.spec, revise(self.layout, settings), None
+        return space_note(known, self._spec, read_history(self.layout))
+
+    def differences(self, revision: Study) -> list[str]:
+        """Returns what a revision of the study would change, one "key: old → new" each."""
+        return differences(self.spec, revision.spec)
+
+    def take(self, revision: Study) -> str | None:
+        """Freezes the spec of a study that was created as a revision of this one, as `revise` does."""
+        self._refuse_resumed()
+        known, self._spec, self._preview = self.spec, take(self.layout, self.spec, revision.spec), None
         return space_note(known, self._spec, read_history(self.layout))
 
     def resume(self, settings: Sequence[str] = ()) -> Step | None:

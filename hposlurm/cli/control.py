@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,20 +46,39 @@ def cancel(
 def resume(
     study: StudyName,
     settings: Changes = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="STUDY.yaml", help="Take the changes of the edited study file.")
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also run the failed trials again, as `retry` does.")
     ] = False,
     wait: Wait = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="With --from: without a confirmation, however many GPU hours.")
+    ] = False,
 ) -> None:
     """Continue a study: after a cancel, after Ctrl-C, with a raised budget, or if its chain is broken."""
     found = hposlurm.Study.open(study)
     for danger in found.place_notes():
         log(f"note: {danger}")
-    if settings and (note := found.revise(settings)):
+    if source is not None:
+        _take(found, source, settings or [], yes=yes)
+    elif settings and (note := found.revise(settings)):
         say(note)
     if retry_failed:
         _reopen(found)
     go_on(found, found.resume(), wait=wait)
+
+
+def _take(study: Study, source: Path, settings: list[str], *, yes: bool) -> None:
+    """Shows what the file changes, and freezes it after all checks of `launch`."""
+    from hposlurm.cli.launch import checked
+
+    revision = checked(study, source, settings, yes=yes)
+    for change in study.differences(revision) or ["nothing"]:
+        say(f"changed:   {change}")
+    if note := study.take(revision):
+        say(note)
 
 
 def retry(

@@ -139,6 +139,17 @@ def _read(
     return found
 
 
+def checked(study: Study, source: Path, settings: list[str], *, yes: bool) -> Study:
+    """Returns the revision of a launched study that a file asks for, after the checks of `launch`; writes nothing."""
+    revision = hposlurm.Study.create(source, settings=settings, runs=study.layout.root.parent, launched=study)
+    for note in revision.notes:
+        log(f"note: {note}")
+    first = revision.preview()
+    _confirm(revision, yes)
+    _show_notes(revision, first)
+    return revision
+
+
 def _confirm(study: Study, yes: bool) -> None:
     """Returns if the study is small enough, or if a person confirms it; raises RequestError otherwise."""
     from hposlurm.report.launch_text import question_text, refusal_text

@@ -36,9 +36,11 @@ def read_study(
     overlays: Sequence[Path] = (),
     settings: Sequence[str] = (),
     search_space: Path | None = None,
+    launched: StudySpec | None = None,
 ) -> Resolved:
     """Reads a study file with its overlays (see `spec.load`), and resolves it.
 
+    For a study that is launched already, `launched` is its spec: what the file leaves out and the launch decided stays.
     Raises SpecError with all problems of the file, or with all problems that the backend finds.
     """
     from hposlurm.spec import load
@@ -47,7 +49,20 @@ def read_study(
     if spec.backend == "simulated" and not spec.name.endswith(SIMULATED):
         settings = [*settings, f"name={spec.name}{SIMULATED}"]
         spec = load(file, overlays=overlays, settings=settings, search_space=search_space)
-    return resolve(spec, str(file))
+    return resolve(spec if launched is None else _as_launched(spec, launched), str(file))
+
+
+def _as_launched(spec: StudySpec, launched: StudySpec) -> StudySpec:
+    """Returns `spec` with what `resolve` wrote into the launched one where the file does not say it."""
+    waves, kept = spec.waves, launched.waves
+    size = {name: getattr(waves, name) or getattr(kept, name) for name in ("size", "max_concurrent")}
+    return spec.model_copy(
+        update={
+            "backend": launched.backend if spec.backend == "auto" else spec.backend,
+            "trial": spec.trial.model_copy(update={"workdir": spec.trial.workdir or launched.trial.workdir}),
+            "waves": waves.model_copy(update=size),
+        }
+    )
 
 
 def resolve(spec: StudySpec, source: str) -> Resolved:

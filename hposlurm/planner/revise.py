@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import RequestError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # `resume --set` may not change these: the recorded trials would have another meaning.
 _FIXED = ("name", "objectives", "backend")
+# Characters of a value in a list of differences
+_LONGEST = 60
 _MAY_CHANGE = "its range, step, scale, choices and default may change"
 
 
@@ -26,14 +29,21 @@ def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
     Trials outside the changed space stay in the results, but the search no longer learns from them. Raises RequestError
     for a change that is not allowed.
     """
-    from hposlurm.spec import dump, load
+    from hposlurm.spec import load
     from hposlurm.spec.frozen import frozen_spec
 
-    newest = layout.revisions()[-1]
     known = frozen_spec(layout)
-    spec = load(layout.spec(newest), settings=settings, launched=True)
+    spec = load(layout.spec(layout.revisions()[-1]), settings=settings, launched=True)
+    return take(layout, known, spec)
+
+
+def take(layout: StudyLayout, known: StudySpec, spec: StudySpec) -> StudySpec:
+    """Freezes `spec` as the next revision after `known` and returns it, as `revise` does."""
+    from hposlurm.spec import dump
+
     if spec == known:
         return known
+    newest = layout.revisions()[-1]
     if refusals := list(_refusals(known, spec)):
         raise RequestError(f"a running study cannot change this; launch a new one for it. {'. '.join(refusals)}")
     if not create_once(layout.spec(newest + 1), dump(spec).encode()):
@@ -41,6 +51,25 @@ def revise(layout: StudyLayout, settings: Sequence[str]) -> StudySpec:
             f"another process wrote {layout.spec(newest + 1)} at the same moment; look at it and try again"
         )
     return spec
+
+
+def differences(before: StudySpec, after: StudySpec) -> list[str]:
+    """Returns what differs between two specs, one "key: old → new" each, in the order of the study file."""
+    old, new = (dict(_flat(one.model_dump(mode="json", by_alias=True))) for one in (before, after))
+    return [f"{key}: {_shown(old, key)} → {_shown(new, key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def _flat(data: object, path: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from _flat(value, f"{path}.{key}" if path else str(key))
+    elif data is not None:
+        yield path, data
+
+
+def _shown(values: Mapping[str, object], key: str) -> str:
+    text = json.dumps(values[key], ensure_ascii=False) if key in values else "none"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _refusals(known: StudySpec, spec: StudySpec) -> Iterator[str]:

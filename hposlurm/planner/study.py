@@ -16,6 +16,7 @@ from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import token_of
 from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
+from hposlurm.planner.revise import differences
 from hposlurm.planner.settle import element_ids
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import create_once, to_json
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 NOTHING_TAKEN = WarmStart()
+# How many differences an error shows
+_SHOWN = 5
 
 
 def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN) -> bool:
@@ -87,7 +90,7 @@ def _fill(layout: StudyLayout, spec: StudySpec, warm: WarmStart) -> None:
 
 
 def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
-    from hposlurm.spec import load
+    from hposlurm.spec.frozen import frozen_spec
 
     if not layout.root.is_dir():
         raise RequestError(
@@ -95,12 +98,11 @@ def _check_existing(layout: StudyLayout, spec: StudySpec) -> bool:
         )
     if not layout.spec().exists():
         raise RequestError(f"{layout.root} exists and is not a study; choose another name (--set name=…)")
-    known = load(layout.spec(), frozen=True)
-    differing = [name for name in type(spec).model_fields if getattr(spec, name) != getattr(known, name)]
-    if differing:
+    if differing := differences(frozen_spec(layout), spec):
+        shown = "; ".join(differing[:_SHOWN]) + (f"; and {len(differing) - _SHOWN} more" if differing[_SHOWN:] else "")
         raise RequestError(
-            f"{layout.root} holds a study with another spec (it differs in {', '.join(differing)}); "
-            "choose another name for the new one (--set name=…), or change the old one with `hposlurm resume --set`"
+            f"{layout.root} holds a study with another spec ({shown}); to change that study: hposlurm resume "
+            f"{layout.root.name} --from STUDY.yaml; or choose another name for the new one (--set name=…)"
         )
     return False
 

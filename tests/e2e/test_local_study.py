@@ -280,3 +280,42 @@ def test_a_trial_that_deletes_its_study_ends_the_driver_with_a_sentence(shell, w
     assert "Traceback" not in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
     assert "gone" in done.stderr.splitlines()[-1]
     assert not (shell.cwd / "runs" / "gone" / "study.yaml").exists()
+
+
+def test_the_edited_file_is_taken_with_its_differences_shown(shell, local_study):
+    sections = {"trial": {"command": COMMAND.replace("{{ seconds }}", "0")}, "tags": {"owner": "me"}}
+    study = local_study("edited", **sections)
+    shell.ok("launch", str(study))
+    text = study.read_text()
+    study.write_text(text.replace("n_trials: 4", "n_trials: 6").replace("max: 1.0", "max: 2.0"))
+    refused = shell.run("launch", str(study))
+    assert refused.returncode == 2
+    assert "parameters.x.max: 1.0 → 2.0; budget.n_trials: 4 → 6" in refused.stderr
+    assert "hposlurm resume edited --from " in refused.stderr and len(shell.rows("edited")) == 4
+    out = shell.ok("resume", "edited", "--from", str(study))
+    changed = [line for line in out.splitlines() if line.startswith("changed: ")]
+    assert changed == ["changed:   parameters.x.max: 1.0 → 2.0", "changed:   budget.n_trials: 4 → 6"]
+    assert "the space has changed: 4 of 4 earlier trials lie in it" in out
+    rows = shell.rows("edited")
+    assert len(rows) == 6 and max(row["x"] for row in rows) > 1
+    assert "launched already with this spec" in shell.run("launch", str(study)).stderr  # it is the newest revision
+    assert "changed:   nothing" in shell.ok("resume", "edited", "--from", str(study))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("n_trials: 4", "n_trials: -4", "budget.n_trials: must be at least 1"),
+        ("name: eval_loss", "name: other_loss", "objectives: every trial was made with it"),
+        ("name: fixed", "name: another", "name: every trial was made with it"),
+        ("  x:", "  y:", "x: no parameter can be removed"),
+    ],
+)
+def test_an_edited_file_that_cannot_be_taken_changes_nothing(shell, local_study, old, new, message):
+    study = local_study("fixed")
+    shell.ok("launch", str(study))
+    text = study.read_text().replace(old, new)
+    study.write_text(text.replace("{{ x }}", "{{ y }}") if new == "  y:" else text)
+    done = shell.run("resume", "fixed", "--from", str(study))
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert not (shell.cwd / "runs" / "fixed" / "study.1.yaml").exists()
