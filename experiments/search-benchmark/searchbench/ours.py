@@ -55,7 +55,7 @@ def _study(task: Task, algorithm: str, setting: dict[str, Any]) -> StudySpec:
         }
     data = {
         "name": "bench",
-        "objectives": [{"name": "loss"}],
+        "objectives": [{"name": "loss", "report": "last"}],
         "parameters": {s["name"]: _parameter(s, algorithm) for s in task.space},
         "search": search,
         "budget": {"n_trials": _ANY_NUMBER},
