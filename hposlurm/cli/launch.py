@@ -16,6 +16,7 @@ from hposlurm.cli.options import BackendName, Overlays, SearchSpaceFile, Setting
 from hposlurm.cli.simulate import run_simulation
 from hposlurm.errors import HposlurmError, RequestError
 from hposlurm.report.numbers import counted
+from hposlurm.report.printable import for_screen
 
 if TYPE_CHECKING:
     from hposlurm import Study
@@ -199,10 +200,10 @@ def _show_plan(study: Study, first: Preview) -> None:
     say(f"wave 0: {counted(len(assignments), 'trial')}{why_fewer}")
     for assignment in assignments[:_TRIALS_SHOWN]:
         shown = "  ".join(f"{name}={value}" for name, value in assignment.params.items())
-        say(f"  {assignment.trial:>4}  {shown}")
+        say(f"  {assignment.trial:>4}  {shown}", indent=8)
     if len(assignments) > _TRIALS_SHOWN:
         say(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
-    say(f"command of trial {assignments[0].trial}: {assignments[0].command}")
+    print(for_screen(f"command of trial {assignments[0].trial}: {assignments[0].command}"))  # whole, to be copied
     for line in training_lines(study.spec):
         say(line)
     _show_notes(study, first)

@@ -11,9 +11,9 @@ import typer
 
 from hposlurm import __version__
 from hposlurm.cli import control, doctor, launch, results, watch
+from hposlurm.cli.common import complain
 from hposlurm.errors import HposlurmError
 from hposlurm.records.find import in_utf8
-from hposlurm.report.printable import for_screen
 
 app = typer.Typer(
     name="hposlurm",
@@ -76,7 +76,7 @@ def _check_encoding(words: list[str]) -> None:
 def _leave(message: str, status: int) -> NoReturn:
     if "--debug" in sys.argv and status != 130:
         raise  # only the except clauses of main() call this
-    print(for_screen(message), file=sys.stderr)
+    complain(message)
     sys.exit(status)
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hposlurm.report.style import Format, OutputFormat
+
+
+def _one_of(names: type[StrEnum]) -> str:
+    """Returns the values of an option in words: a metavar with all of them breaks inside a word at 80 columns."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's directory, or its name under runs/.")]
 StudyNames = Annotated[list[str], typer.Argument(metavar="STUDY…", help="Studies: directories, or names under runs/.")]
@@ -26,7 +34,11 @@ SearchSpaceFile = Annotated[
     Path | None, typer.Option("--search-space", metavar="FILE", help="Parameters, conditionals, … from a file.")
 ]
 BackendName = Annotated[str | None, typer.Option("--backend", help="auto, slurm, local or simulated.")]
-Style = Annotated[OutputFormat, typer.Option("--format", help="Output for a person or for a program.")]
+Style = Annotated[
+    OutputFormat,
+    typer.Option("--format", metavar="NAME", help=f"For a person or for a program: {_one_of(OutputFormat)}."),
+]
 TableStyle = Annotated[
-    Format | None, typer.Option("--format", help="Default: the format of FILE's ending, else table.")
+    Format | None,
+    typer.Option("--format", metavar="NAME", help=f"{_one_of(Format)}; default: by FILE's ending, else table."),
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import hposlurm
-from hposlurm.cli.common import log, print_json, say
+from hposlurm.cli.common import log, print_json, say, width_of
 from hposlurm.cli.options import StudyName, StudyNames, Style, TableStyle
 from hposlurm.report.numbers import counted
 from hposlurm.report.style import SUFFIXES, Format, OutputFormat
@@ -118,7 +119,7 @@ def explain(
     if style is OutputFormat.JSON:
         print_json(about.to_json())
     else:
-        say(text_of(about))
+        say(text_of(about, width_of(sys.stdout)))
 
 
 def _records(name: str) -> StudyRecords:

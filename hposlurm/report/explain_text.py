@@ -8,6 +8,7 @@ from hposlurm.report.explain import Explanation, StageStory, StudyExplanation
 from hposlurm.report.numbers import counted, duration, shown
 from hposlurm.report.printable import printable
 from hposlurm.report.pruning_decisions import PruningStory
+from hposlurm.report.wrapping import wrapped
 from hposlurm.search import RungCorrelations
 from hposlurm.trial import param_text
 
@@ -22,26 +23,27 @@ _LABEL = 9  # columns, including the space after it
 Line = tuple[str, str]  # the label and the text
 
 
-def text_of(about: Explanation | StudyExplanation) -> str:
-    """Returns an explanation of a trial or of a study as text for a person."""
-    return study_text(about) if isinstance(about, StudyExplanation) else trial_text(about)
+def text_of(about: Explanation | StudyExplanation, width: int | None = None) -> str:
+    """Returns an explanation of a trial or of a study as text for a person, in lines of at most `width` columns."""
+    return study_text(about, width) if isinstance(about, StudyExplanation) else trial_text(about, width)
 
 
-def trial_text(found: Explanation) -> str:
+def trial_text(found: Explanation, width: int | None = None) -> str:
     """Returns several lines about one trial."""
-    return _text([("", f"trial {found.trial} of {found.study}: {found.state}"), *_trial_lines(found)])
+    return _text([("", f"trial {found.trial} of {found.study}: {found.state}"), *_trial_lines(found)], width)
 
 
-def study_text(found: StudyExplanation) -> str:
+def study_text(found: StudyExplanation, width: int | None = None) -> str:
     """Returns several lines about the study's search."""
     count = counted(sum(found.origins.values()), "trial")
-    return _text([("", f"{found.study}: {found.algorithm}, {count}"), *_study_lines(found)])
+    return _text([("", f"{found.study}: {found.algorithm}, {count}"), *_study_lines(found)], width)
 
 
-def _text(lines: Sequence[Line]) -> str:
+def _text(lines: Sequence[Line], width: int | None) -> str:
     (_, title), *others = lines
-    width = max([_LABEL, *(len(label) + 1 for label, _ in others)])
-    return "\n".join([printable(title), *(f"{label:<{width}}{printable(words)}" for label, words in others)])
+    margin = max([_LABEL, *(len(label) + 1 for label, _ in others)])
+    texts = (f"{label:<{margin}}{printable(words)}" for label, words in others)
+    return "\n".join([wrapped(printable(title), width), *(wrapped(text, width, margin) for text in texts)])
 
 
 def _trial_lines(found: Explanation) -> Iterator[Line]:
@@ -95,11 +97,10 @@ def _study_lines(found: StudyExplanation) -> Iterator[Line]:
         yield "rungs:", "none"
     else:
         yield from _premise_lines(found.premise)
-    last: tuple[str, ...] = ()
+    said: set[str] = set()
     for wave, notes in found.notes.items():
-        if notes != last:
-            yield from ((f"wave {wave}:", note) for note in notes)
-        last = notes
+        yield from ((f"wave {wave}:", note) for note in notes if note not in said)
+        said.update(notes)
     yield from (("note:", remark) for remark in found.remarks)
     yield "spent:", f"{shown(found.gpu_hours)} GPU hours{f'; {found.finished}' if found.finished else ''}"
 

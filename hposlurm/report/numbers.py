@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hposlurm.trial import ParamValue
 
 
@@ -36,6 +38,18 @@ def shorten(text: str, width: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Returns "1 trial", "2 trials"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def spans(numbers: Sequence[int], most: int = 8) -> str:
+    """Returns ascending numbers as "0-3, 7, 9": at most `most` parts, then an ellipsis."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    parts = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:most]]
+    return ", ".join([*parts, *(["…"] if len(runs) > most else [])])
 
 
 def size_text(count: float) -> str:

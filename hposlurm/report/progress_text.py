@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -14,7 +14,7 @@ from rich.text import Text
 from hposlurm.records.history import History, best
 from hposlurm.records.thinning import MOST_METRICS
 from hposlurm.report.budget import budget_text
-from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.numbers import counted, duration, shorten, shown, spans
 from hposlurm.report.printable import printable, printable_parts
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
 from hposlurm.trial import JobState, ParamValue, TrialState
@@ -87,11 +87,14 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     if view.simulated is not None:
         yield from ((name, Text(text, style="magenta")) for name, text in view.simulated.lines())
     yield "trials", Text(_counts(view))
+    if view.phase in ("finished", "simulated") and (paused := view.counts[TrialState.PAUSED]):
+        what = f"{counted(paused, 'trial')} PAUSED at a rung: not good enough to be trained on"
+        yield "", Text(f"{what}; hposlurm gc {view.study} deletes their checkpoints")
     best = "none has completed yet"
     if view.best is not None:
         best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)}){view.best.remark}"
     yield "best", Text(best)
-    yield "waves", Text(f"{view.waves_done} of {view.waves} planned are done")
+    yield "waves", Text(_waves(view))
     if view.simulated is None:
         yield "GPU hours", Text(shown(view.gpu_hours))
     if text := budget_text(view.budget):
@@ -121,6 +124,15 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
     if view.left_out:
         who = f"trial {_numbers(view.left_out)} reported more than {MOST_METRICS:,} metrics"
         yield "note", Text(f"{who}; values of the others are only in its journal")
+
+
+def _waves(view: Progress) -> str:
+    """Returns how many waves there are by now. Their final number is not known while trials are left."""
+    going = view.waves - view.waves_done
+    states = f"{view.waves_done} done, {going} in progress" if going else f"{view.waves}, all done"
+    planned = sum(view.counts.values())
+    is_more_to_come = not view.is_over and view.total is not None and planned < view.total
+    return f"{states}; more follow" if is_more_to_come else states
 
 
 def _queue(view: Progress) -> str:
@@ -188,17 +200,24 @@ def _last_report(trial: RunningTrial, *, is_driven: bool) -> str:
 
 
 def _failures(view: Progress) -> Iterator[RenderableType]:
-    for failed in view.failed[:_FAILED_SHOWN]:
-        yield from _failure(failed)
-    more = len(view.failed) - _FAILED_SHOWN
-    if more > 0:
+    alike: dict[tuple[str, bool], list[FailedTrial]] = {}
+    for failed in view.failed:
+        alike.setdefault((failed.reason, failed.infeasible), []).append(failed)
+    groups = list(alike.values())
+    for group in groups[:_FAILED_SHOWN]:
+        yield from _failure(group)
+    more = sum(map(len, groups[_FAILED_SHOWN:]))
+    if more:
         yield Text(f"… and {more} more failed trials: hposlurm collect {view.study}", style="dim")
 
 
-def _failure(failed: FailedTrial) -> Iterator[Text]:
-    tries = f" after {failed.attempts} attempts" if failed.attempts > 1 else ""
-    ended = "is infeasible" if failed.infeasible else "failed"
-    yield Text.assemble((f"trial {failed.trial} {ended}{tries}: ", "red"), failed.reason)
+def _failure(group: Sequence[FailedTrial]) -> Iterator[Text]:
+    """Yields the lines about trials that failed for the same reason, with the output of the first one."""
+    failed, *others = group
+    tries = f" after {failed.attempts} attempts" if failed.attempts > 1 and not others else ""
+    ended = ("are" if others else "is") + " infeasible" if failed.infeasible else "failed"
+    who = f"{len(group)} trials ({spans([each.trial for each in group])})" if others else f"trial {failed.trial}"
+    yield Text.assemble((f"{who} {ended}{tries}: ", "red"), failed.reason)
     for line in failed.tail:
         yield Text(f"  │ {line}", style="dim", no_wrap=True, overflow="ellipsis")
     if failed.log:

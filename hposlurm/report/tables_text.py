@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from hposlurm.report.numbers import duration, shorten, shown
+from hposlurm.report.numbers import duration, shorten, shown, spans
 from hposlurm.report.printable import json_safe, printable
 from hposlurm.report.rows import Row, to_csv
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
+from hposlurm.report.wrapping import wrapped
 from hposlurm.trial import ParamValue
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def render(table: Table, style: Format, width: int = 80, *, is_safe: bool = Fals
 
 def _plain(table: Table, width: int) -> str:
     names, hidden = fitting(table, width)
-    notes = (*_reasons(table, width), *_omissions(hidden))
+    notes = (*_reasons(table, width), *_omissions(hidden, width))
     return "\n".join([*_lines(table, names), *notes, ""])
 
 
@@ -61,7 +62,7 @@ def show(table: Table, console: Console) -> None:
     header, *lines = _lines(table, names)
     console.print(Text(header, style="bold"), soft_wrap=True)
     console.file.write("".join(f"{line}\n" for line in lines))  # rich takes a second for two thousand rows
-    for line in (*_reasons(table, console.width), *_omissions(hidden)):
+    for line in (*_reasons(table, console.width), *_omissions(hidden, console.width)):
         console.print(Text(line), style="dim", soft_wrap=True)
 
 
@@ -119,19 +120,30 @@ def _is_numeric(table: Table, name: str) -> bool:
 
 
 def _reasons(table: Table, width: int) -> list[str]:
-    failed = [row for row in table.rows if row.get("reason")]
-    lines = [shorten(f"{_label(row)} {row['state']}: {row['reason']}", 2 * width) for row in failed[:_REASONS_SHOWN]]
-    more = len(failed) - _REASONS_SHOWN
+    alike: dict[tuple[ParamValue, ParamValue, ParamValue], list[Row]] = {}
+    for row in table.rows:
+        if row.get("reason"):
+            alike.setdefault((row.get("study"), row["state"], row["reason"]), []).append(row)
+    groups = list(alike.items())[:_REASONS_SHOWN]
+    lines = [
+        wrapped(shorten(f"{_label(rows)} {state}: {reason}", 2 * width), width, 2)
+        for (_, state, reason), rows in groups
+    ]
+    more = len(alike) - _REASONS_SHOWN
     return [*lines, f"… and {more} more reasons (--format csv)"] if more > 0 else lines
 
 
-def _label(row: Row) -> str:
-    return f"{row['study']} trial {row['trial']}" if "study" in row else f"trial {row['trial']}"
+def _label(rows: Sequence[Row]) -> str:
+    """Returns the trials of rows that have the same reason."""
+    study = f"{rows[0]['study']} " if "study" in rows[0] else ""
+    numbers = sorted(number for row in rows if isinstance(number := row["trial"], int))
+    return f"{study}trial {numbers[0]}" if len(rows) == 1 else f"{study}{len(rows)} trials ({spans(numbers)})"
 
 
-def _omissions(hidden: Sequence[str]) -> list[str]:
+def _omissions(hidden: Sequence[str], width: int) -> list[str]:
     names = ", ".join(map(_head, hidden))
-    return [f"not shown for lack of room: {names} (--format csv has every column)"] if hidden else []
+    text = f"not shown for lack of room: {names} (--format csv has every column)"
+    return [wrapped(text, width, 2)] if hidden else []
 
 
 def _header(name: str) -> str:

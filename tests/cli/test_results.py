@@ -175,7 +175,7 @@ def test_best_shows_the_best_configuration(run: Run) -> None:
     assert [line.split() for line in run("best", "mixed").out.splitlines()] == [
         ["trial", "2", "of", "mixed"],
         ["values:"],
-        ["eval_loss", "1"],
+        ["eval_loss", "1", "at", "step", "1"],
         ["params:"],
         ["bs", "1"],
         ["lr", "3.0000000000000004e-05"],

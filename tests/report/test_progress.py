@@ -353,13 +353,13 @@ def test_the_screen_fits_eighty_columns_whatever_programs_print(tmp_path: Path) 
     add_wave(layout, range(30))
     for number in range(8):
         tail = ["\x1b[31mred\x1b[0m " + "long " * 40, "[/not] [markup"]
-        write_journal(layout, number, failed(number, reason="[bold]no[/bold]", tail=tail))
+        write_journal(layout, number, failed(number, reason=f"[bold]no[/bold] {number}", tail=tail))
     for number in range(8, 30):
         write_journal(layout, number, [start(number), report(1, eval_loss=1.0, **{"a" * 30: 2.0, "b" * 40: 3.0})])
     text = printed(look(layout, now=BEGIN + 99))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "\x1b" not in text
-    assert "[bold]no[/bold]" in text
+    assert "[bold]no[/bold] 0" in text
     assert "[/not] [markup" in text
     assert "and 2 more" in text
     assert "and 3 more failed trials" in text
