@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend, Capacity, SimulatedCapacity, capacity_of
 from hposlurm.decisions import is_refill, trials_per_wave
 from hposlurm.errors import BackendError, SpecError
+from hposlurm.trial import Objective
 from hposlurm.records.find import in_utf8
 
 if TYPE_CHECKING:
@@ -49,7 +50,21 @@ def read_study(
     if spec.backend == "simulated" and not spec.name.endswith(SIMULATED):
         settings = [*settings, f"name={spec.name}{SIMULATED}"]
         spec = load(file, overlays=overlays, settings=settings, search_space=search_space)
-    return resolve(spec if launched is None else _as_launched(spec, launched), str(file))
+    if launched is not None:
+        explicit = load(file, overlays=overlays, settings=settings, search_space=search_space, launched=True)
+        spec = _as_launched(spec, launched)
+        spec = spec.model_copy(update={"objectives": _objectives(spec, explicit, launched)})
+    return resolve(spec, str(file))
+
+
+def _objectives(spec: StudySpec, explicit: StudySpec, launched: StudySpec) -> tuple[Objective, ...]:
+    """Returns the objectives of `spec`; which report counts stays as launched where the file does not say it.
+
+    `explicit` is the same file as one of a launched study is read, in which another report counts by default.
+    """
+    kept = {objective.metric: objective.report for objective in launched.objectives}
+    pairs = zip(spec.objectives, explicit.objectives, strict=True)
+    return tuple(o if o == e else replace(o, report=kept.get(o.metric, o.report)) for o, e in pairs)
 
 
 def _as_launched(spec: StudySpec, launched: StudySpec) -> StudySpec:
