@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from hposlurm.backend import Backend, Capacity, SimulatedCapacity, capacity_of
 from hposlurm.decisions import is_refill, trials_per_wave
 from hposlurm.errors import BackendError, SpecError
-from hposlurm.trial import Objective
 from hposlurm.records.find import in_utf8
+from hposlurm.trial import Objective
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec

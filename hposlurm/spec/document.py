@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.errors import Problem
 from hposlurm.records.reading import read_whole
+from hposlurm.spec.yaml_errors import in_words
 
 if TYPE_CHECKING:
     import yaml
@@ -72,7 +73,7 @@ def parse_text(text: str) -> tuple[Any, list[Problem]]:
         _check_size(node)
         value = builder.build(node, "")
     except yaml.MarkedYAMLError as error:
-        return None, [Problem("", _yaml_message(error))]
+        return None, [Problem("", in_words(error))]
     except yaml.YAMLError as error:
         return None, [Problem("", f"not YAML: {' '.join(str(error).split())}")]
     except RecursionError:
@@ -84,12 +85,6 @@ def parse_text(text: str) -> tuple[Any, list[Problem]]:
 
 class _TooLargeError(Exception):
     """Aliases that contain themselves or multiply."""
-
-
-def _yaml_message(error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}not YAML: {error.problem or error}" + (f" ({error.context})" if error.context else "")
 
 
 @functools.cache

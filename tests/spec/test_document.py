@@ -50,11 +50,11 @@ def test_single_values_are_read_by_yaml_1_2(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
-        ("a: 1\nb: [1, 2", "line 2, column 9", "',' or ']'"),
-        ("a: b: c", "line 1, column 5", "mapping values"),
-        ("a: 1\n\tb: 2", "line 2, column 1", "cannot start any token"),
-        ("a: 1\n--- \nb: 2", "line 2, column 1", "another document"),
-        ("a: *nowhere", "line 1, column 4", "undefined alias"),
+        ("a: 1\nb: [1, 2", "line 2, column 9", "lacks a comma or its ]"),
+        ("a: b: c", "line 1, column 5", "must be in quotes"),
+        ("a: 1\n\tb: 2", "line 2, column 1", "use spaces"),
+        ("a: 1\n--- \nb: 2", "line 2, column 1", "a second document"),
+        ("a: *nowhere", "line 1, column 4", "no anchor &nowhere"),
         ("a: !!python/object:os.system x", "line 1, column 4", "not allowed"),
         ("a: " + "9" * 5000, "line 1, column 4", "cannot be read as a number"),
         ("1: x", "line 1, column 1", "put it in quotes"),
