@@ -138,7 +138,7 @@ def test_a_hostile_line_does_not_outlast_the_timeout_and_costs_no_other_metric(s
         timeout_s=1.0,
     )
     assert study.run()[0] == 1
-    assert study.end() == ("fail", "trial.timeout (1 s) exceeded") or "timeout" in study.end()[1]
+    assert study.end()[0] == "fail" and "timeout" in study.end()[1]
     assert study.reports() == [(1, {"eval_loss": 0.5})]
     assert study.record("note")["text"].startswith("trial.metric_pattern: 1 line of output left out")
     assert not is_alive(int(study.file("pid")))
