@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The suffix of the name of every simulated study, so that it never replaces the real one.
 SIMULATED = "-simulated"
+# sbatch may be installed on a machine that belongs to no cluster
+_WITHOUT_CLUSTER = " (there is an sbatch; --backend local runs the study on this machine without a cluster)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def resolve(spec: StudySpec, source: str) -> Resolved:
 
     `source` names the spec in messages. Raises SpecError with the problems that the backend finds.
     """
+    is_chosen = spec.backend == "auto"
     capacity = capacity_of(spec.backend)
     if spec.backend == "simulated" and not spec.name.endswith(SIMULATED):  # one that was made in Python
         spec = spec.model_copy(update={"name": f"{spec.name}{SIMULATED}"})
@@ -92,7 +95,8 @@ def resolve(spec: StudySpec, source: str) -> Resolved:
     try:
         problems = capacity.problems(spec)
     except BackendError as error:
-        return Resolved(spec, capacity, (f"{error}; the cluster's resources were not checked",))
+        note = f"{error}; the cluster's resources were not checked"
+        return Resolved(spec, capacity, (f"{note}{_WITHOUT_CLUSTER if is_chosen else ''}",))
     if problems:
         raise SpecError(source, problems)
     return Resolved(spec, capacity)
