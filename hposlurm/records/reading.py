@@ -40,6 +40,12 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
         return data
 
 
+def read_begin(path: Path, most: int) -> bytes:
+    """Returns the first `most` bytes of a regular file, or all if it has fewer. Raises OSError for anything else."""
+    with open_regular(path) as file:
+        return file.read(most)
+
+
 def read_end(path: Path, most: int) -> bytes:
     """Returns the last `most` bytes of a regular file, or all if it has fewer. Raises OSError for anything else."""
     with open_regular(path) as file:
