@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hposlurm.errors import RequestError
+from hposlurm.records.reading import read_begin
 from hposlurm.render.environment import filled, shipped
+from hposlurm.render.sandbox import MOST_CHARACTERS
 
 
 def template_text(name: str, custom: Path | None = None) -> str:
@@ -17,7 +19,7 @@ def template_text(name: str, custom: Path | None = None) -> str:
     if custom is None:
         return shipped(name)
     try:
-        return custom.read_text("utf-8")
+        return read_begin(custom, MOST_CHARACTERS + 1).decode("utf-8")  # longer texts are refused later
     except OSError as error:
         raise RequestError(f"slurm.template: {custom} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
