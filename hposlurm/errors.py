@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: The number of problems that are listed: people mend the first ones first, and a hint for each takes time.
+MOST_PROBLEMS = 100
+
 
 class HposlurmError(Exception):
     """The base of all errors that hposlurm raises on purpose; `exit_status` is for the shell."""
@@ -44,13 +47,15 @@ class Problem:
 
 
 class SpecError(RequestError):
-    """A study file has problems; `problems` has all of them."""
+    """A study file has problems; `problems` has all of them, or the first MOST_PROBLEMS."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
-        self.problems = tuple(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {p}" for p in self.problems)]))
+        self.problems = tuple(problems[:MOST_PROBLEMS])
+        count = "1 problem" if len(problems) == 1 else f"{len(self.problems)} problems"
+        has_more = len(problems) > MOST_PROBLEMS
+        lines = [f"{source}: {f'more than {count}' if has_more else count}", *(f"  {p}" for p in self.problems)]
+        super().__init__("\n".join([*lines, *(["  …"] if has_more else [])]))
 
 
 class BackendError(HposlurmError):

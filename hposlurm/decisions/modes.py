@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hposlurm.search import SearchProblem, requests_per_wave
+from hposlurm.spec.bounds import MOST_IN_WAVE
 from hposlurm.spec.refill import why_no_refill
 
 if TYPE_CHECKING:
     from hposlurm.records.history import History
     from hposlurm.spec import StudySpec
 
-# More trials than a study could run: a grid ends by itself.
-_MANY = 1_000_000
 # The waves behind the oldest one must outlast its last trial: where durations differ by 2×, that takes two rounds.
 _ROUNDS_BEHIND = 2
 # Each wave has its own planner job, and a plan gets older with each wave that it waits behind.
@@ -83,7 +82,7 @@ def _undivided(most: int) -> str:
 def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
     """Returns `waves.size` if it is set; else all trials if no result changes what comes next, else what fits at once.
 
-    If a wave is a rung, returns the size of the first one: later ones are smaller.
+    All trials are at most MOST_IN_WAVE. If a wave is a rung, returns the size of the first one: later ones are smaller.
     """
     if spec.waves.size is not None:
         return spec.waves.size
@@ -91,7 +90,7 @@ def trials_per_wave(spec: StudySpec, wave_size: int) -> int:
 
 
 def _planned_at_once(spec: StudySpec, wave_size: int) -> int:
-    return _first_rung(spec) or (_MANY if _is_known(spec) else wave_size)
+    return _first_rung(spec) or (MOST_IN_WAVE if _is_known(spec) else wave_size)
 
 
 def _first_rung(spec: StudySpec) -> int | None:

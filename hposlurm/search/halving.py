@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, repeat
 
 from hposlurm.pruning.scoring import Score, scoring
 from hposlurm.search.fresh import Fresh, fresh, room
 from hposlurm.search.observation import Answer, Observation, SearchProblem, TrainingRequest, Verdict
 from hposlurm.search.rungs import Placing, is_sent_to, levels_of, placing_text, placings, standings, value_at
 from hposlurm.space.metric_constraints import Limits
+from hposlurm.spec.bounds import MOST_IN_WAVE
 from hposlurm.trial import TrialState
 
 
@@ -88,7 +90,8 @@ def rung_size(problem: SearchProblem, observations: Sequence[Observation]) -> in
     first = next(places)
     last = first - first % count + count  # to the end of this round of brackets
     wanted = 1
-    for bracket in places:
+    # a bracket of many rungs has more places than any study has trials
+    for bracket in islice(places, max(0, room(problem, observations, MOST_IN_WAVE) - 1)):
         if bracket >= last:
             break
         wanted += 1
@@ -192,10 +195,10 @@ def _places(problem: SearchProblem, brackets: dict[int, _Bracket]) -> Iterator[i
     found = shapes_of(problem)
     for b, bracket in brackets.items():
         if bracket.is_joinable:
-            yield from [b] * (bracket.shape.size - len(bracket.members))
+            yield from repeat(b, bracket.shape.size - len(bracket.members))
     b = max(brackets, default=-1) + 1
     while True:
-        yield from [b] * found[b % len(found)].size
+        yield from repeat(b, found[b % len(found)].size)
         b += 1
 
 

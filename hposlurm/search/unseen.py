@@ -11,6 +11,7 @@ from hposlurm.space import SearchSpace
 
 QUICK_DRAWS = 100
 ENUMERABLE = 20_000  # points; listing them takes well under a second
+_USUAL_COST = 200  # of a draw (SearchSpace.cost); with more there are fewer draws
 DRAWS = 50_000  # enough to find a region of a thousandth of the space almost surely
 
 
@@ -23,6 +24,9 @@ class UnseenPoints:
         self._seen = seen
         self._listed: list[Point] | None = None
         self._exceeds = -1  # the space is known to have more points than that
+        self._is_large: bool | None = None  # None: not counted yet
+        # a draw takes time for each parameter and each part of a constraint
+        self._draws = max(1000, DRAWS * _USUAL_COST // max(_USUAL_COST, space.cost))
 
     @property
     def seen(self) -> Set[Identity]:
@@ -53,8 +57,10 @@ class UnseenPoints:
         point = self._by_rejection(QUICK_DRAWS)
         if point is not None:
             return point
-        if self._space.cardinality(ENUMERABLE) is None:
-            return self._by_rejection(DRAWS)
+        if self._is_large is None:
+            self._is_large = self._space.cardinality(ENUMERABLE) is None
+        if self._is_large:
+            return self._by_rejection(self._draws)
         self._listed = list(self._space.grid_points())
         self._rng.shuffle(self._listed)
         return self._from_list(self._listed)

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hposlurm.trial import ParamValue
 
@@ -22,6 +23,8 @@ MAX_DEPTH = 50  # levels of nesting
 MAX_BITS = 1000  # in an integer; each such integer is also a finite float
 # YAML's spelling, which the study file and the command line use; Python's own keywords work too
 _WORDS: Mapping[str, ParamValue] = {"true": True, "false": False, "null": None}
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 _BINARY: Mapping[type[ast.operator], tuple[str, Callable[..., float | int]]] = {
     ast.Add: ("+", operator.add),
@@ -77,6 +80,8 @@ class Expression:
     text: str
     names: frozenset[str]
     tree: ast.expr = field(repr=False, compare=False)
+    #: How many names, constants and operators it has: the time of an evaluation grows with it.
+    size: int = field(default=1, repr=False, compare=False)
 
     def evaluate(self, values: Mapping[str, ParamValue]) -> ParamValue:
         """Returns the value that Python would compute.
@@ -97,8 +102,11 @@ class Expression:
         return self.text
 
 
-def parse(text: str) -> Expression:
-    """Returns the expression in `text`. Raises ExpressionError, naming the part that is not allowed."""
+def parse(text: str, names: Mapping[str, str] = NO_NAMES) -> Expression:
+    """Returns the expression in `text`. Raises ExpressionError, naming the part that is not allowed.
+
+    `names` has the real name of what cannot be written as it is: optimizer__lr stands for optimizer.lr.
+    """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression has at most {MAX_LENGTH} characters, this one has {len(text)}")
     if not text.strip():
@@ -112,24 +120,54 @@ def parse(text: str) -> Expression:
         raise ExpressionError(f"not an expression: {error.msg}{at}") from None
     except (ValueError, MemoryError, RecursionError):
         raise ExpressionError("not an expression: it is nested too deeply or has invalid characters") from None
-    return Expression(text, _check(tree), tree)
+    mentioned, size = _check(tree)
+    real = frozenset(names.get(name, name) for name in mentioned)
+    return Expression(text, real, _Prepared(names).visit(tree), size)
 
 
-def _check(tree: ast.expr) -> frozenset[str]:
-    """Returns the names in `tree`. Raises ExpressionError for a part that is not allowed.
+class _Set(ast.expr):
+    """A list of constants after `in`, looked up in one step instead of one by one."""
+
+    def __init__(self, values: frozenset[ParamValue]) -> None:
+        super().__init__()
+        self.values = values
+
+
+class _Prepared(ast.NodeTransformer):
+    """Puts in real names, and sets for lists of constants."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Name(self._names.get(node.id, node.id), node.ctx)
+
+    def visit_List(self, node: ast.List | ast.Tuple) -> ast.expr:
+        try:
+            return _Set(frozenset(_evaluate(element, {}) for element in node.elts))
+        except ExpressionError:  # an element has a name in it, or no value
+            return self.generic_visit(node)  # type: ignore[return-value]
+
+    visit_Tuple = visit_List  # the name is that of the node
+
+
+def _check(tree: ast.expr) -> tuple[frozenset[str], int]:
+    """Returns the names in `tree`, and how many parts it has. Raises ExpressionError for a part that is not allowed.
 
     Uses a stack instead of recursion, so that deep nesting cannot exhaust Python's own stack.
     """
     names: set[str] = set()
+    size = 0
     pending: list[tuple[ast.expr, int]] = [(tree, 1)]
     while pending:
         node, depth = pending.pop()
+        size += 1
         if depth > MAX_DEPTH:
             raise ExpressionError(f"nested too deeply: at most {MAX_DEPTH} levels")
         if isinstance(node, ast.Name) and node.id not in _WORDS:
             names.add(node.id)
         pending.extend((child, depth + 1) for child in _parts(node))
-    return frozenset(names)
+    return frozenset(names), size
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
@@ -227,8 +265,11 @@ def _compare(
 ) -> tuple[bool, ParamValue]:
     """Returns whether one link of a comparison chain holds, and the left side of the next link."""
     if isinstance(op, ast.In | ast.NotIn):
-        elements = right.elts if isinstance(right, ast.List | ast.Tuple) else [right]
-        found = left in [_evaluate(element, values) for element in elements]
+        if isinstance(right, _Set):
+            found = left in right.values
+        else:
+            elements = right.elts if isinstance(right, ast.List | ast.Tuple) else [right]
+            found = left in [_evaluate(element, values) for element in elements]
         return found is isinstance(op, ast.In), None
     right_value = _evaluate(right, values)
     symbol, function = _ORDER[type(op)]

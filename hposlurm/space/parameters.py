@@ -27,6 +27,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
+_USUAL_COST = 100  # of a configuration (SearchSpace.cost); spaces with more are counted less far
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ class SearchSpace:
 
     def is_feasible(self, params: Params) -> bool:
         """True if every constraint holds. Does not check ranges."""
-        return all(v <= 0 for v in self.violations(params))
+        return all(self._violation(constraint, params) <= 0 for constraint in self.constraints)
 
     def contains(self, params: Params) -> bool:
         """True if `params` has exactly the active parameters, each with a valid value. Does not check constraints."""
@@ -236,22 +237,32 @@ class SearchSpace:
     def cardinality(self, limit: int) -> int | None:
         """Returns the number of feasible configurations; None if there are infinitely many or more than `limit`.
 
-        None also if constraints reject too many for counting to be fast: over a hundred for each of `limit`.
+        None also if constraints reject too many for counting to be fast: over a hundred for each of `limit`, or fewer
+        in a space with many parameters or long constraints.
         """
         if any(p.condition is None and p.size is None for p in self.parameters):
             return None
-        count = 0
+        count, most = 0, 100 * (limit + 100) * _USUAL_COST // max(_USUAL_COST, self.cost)
         try:
             for visited, point in enumerate(self._walk()):
                 count += point is not None
-                if count > limit or visited > 100 * (limit + 100):
+                if count > limit or visited > most:
                     return None
         except SpaceError:  # a conditional continuous parameter is active somewhere
             return None
         return count
 
+    @property
+    def cost(self) -> int:
+        """The steps to check one configuration: parameters, and the parts of conditions and constraints."""
+        conditions = sum(p.condition.size for p in self.parameters if p.condition is not None)
+        return len(self.parameters) + conditions + sum(constraint.size for constraint in self.constraints)
+
     def _walk(self) -> Iterator[dict[str, ParamValue] | None]:
-        """Yields all configurations, depth first, and None for each branch that a constraint cuts off."""
+        """Yields all configurations, depth first, and None for each branch that a constraint cuts off.
+
+        Uses a stack instead of recursion: there may be more parameters than levels of Python's own stack.
+        """
         due: list[list[Expression]] = [[] for _ in range(len(self.parameters) + 1)]
         for constraint in self.constraints:
             positions = [i + 1 for i, p in enumerate(self.parameters) if p.name in constraint.names]
@@ -259,27 +270,34 @@ class SearchSpace:
         params: dict[str, ParamValue] = {}
         if any(self._violation(c, params) > 0 for c in due[0]):
             return
-        yield from self._branch(0, params, due)
-
-    def _branch(
-        self, index: int, params: dict[str, ParamValue], due: list[list[Expression]]
-    ) -> Iterator[dict[str, ParamValue] | None]:
-        if index == len(self.parameters):
-            yield dict(params)
+        if not self.parameters:
+            yield {}
             return
-        parameter = self.parameters[index]
-        if not self.is_active(parameter, params):
-            # constraints due here name this parameter; they hold because it is inactive
-            yield from self._branch(index + 1, params, due)
-            return
-        values: Iterable[ParamValue] = parameter.values()
-        for value in values:
-            params[parameter.name] = value
-            if any(self._violation(c, params) > 0 for c in due[index + 1]):
-                yield None
+        branches = [self._values(self.parameters[0], params)]  # what is left of each parameter so far
+        while branches:
+            parameter = self.parameters[len(branches) - 1]
+            params.pop(parameter.name, None)
+            found = next(branches[-1], None)
+            if found is None:
+                branches.pop()
+                continue
+            if not isinstance(found, Unset):
+                (params[parameter.name],) = found
+                if any(self._violation(c, params) > 0 for c in due[len(branches)]):
+                    yield None
+                    continue
+            if len(branches) == len(self.parameters):
+                yield dict(params)
             else:
-                yield from self._branch(index + 1, params, due)
-        params.pop(parameter.name, None)
+                branches.append(self._values(self.parameters[len(branches)], params))
+
+    def _values(self, parameter: Parameter, params: Params) -> Iterator[tuple[ParamValue] | Unset]:
+        """Returns the values of a parameter, each as a tuple; UNSET, once, where it is inactive.
+
+        Constraints that name it hold there.
+        """
+        values: Iterable[ParamValue] = parameter.values()
+        return ((value,) for value in values) if self.is_active(parameter, params) else iter((UNSET,))
 
 
 def same_value(a: ParamValue, b: ParamValue) -> bool:

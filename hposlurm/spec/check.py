@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hposlurm.errors import Problem
 from hposlurm.space import Unset, same_value
+from hposlurm.space.names import variable
 from hposlurm.spec import model
 from hposlurm.spec.budget import budget_problems
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, command_problems
 from hposlurm.spec.definitions import CategoricalDefinition, Definition
-from hposlurm.spec.draft import Draft, entries, mappings, read_draft, section
+from hposlurm.spec.draft import Draft, TooManyProblems, entries, mappings, read_draft, section
 from hposlurm.spec.enqueue import enqueue_problems
 from hposlurm.spec.entries import is_metric_name
 from hposlurm.spec.extra import extra_problems
@@ -25,22 +26,38 @@ from hposlurm.spec.pruning import search_problems
 from hposlurm.spec.refill import refill_problems
 from hposlurm.spec.sampling import sampling_problems
 from hposlurm.spec.simulation import simulation_problems
+from hposlurm.trial import ParamValue
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./:@-]*")
 _NAME_LENGTH = 64
 # Names that have a meaning in Jinja2, and names of columns of the result table
 _JINJA_NAMES = frozenset({"true", "false", "none", "loop", "self", "super", "varargs", "kwargs", "caller"})
 _JINJA_GLOBALS = frozenset({"cycler", "dict", "joiner", "lipsum", "namespace", "range"})
 _COLUMNS = frozenset({"state", "wave", "attempts", "runtime", "gpu_hours", "node", "reason"})
+# Values of every command that a parameter of the same name hides: `{{ seed }}` of a study that searches over seeds
+_HIDEABLE = frozenset({"overrides", "params", "seed", "trial_seed"})
 
 
-def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
-    """Returns all problems in `data` that the model does not find in single values."""
-    draft = read_draft(data)
+def cross_problems(data: Mapping[str, Any], *, frozen: bool = False) -> list[Problem]:
+    """Returns the problems in `data` that the model does not find in single values, the first hundred or so.
+
+    A `frozen` spec has no limits: it was checked by another version.
+    """
+    draft = Draft(most_parts=None) if frozen else Draft()
+    with suppress(TooManyProblems):
+        _find(data, draft)
+    return list(draft.problems)
+
+
+def _find(data: Mapping[str, Any], draft: Draft) -> None:
+    """Adds all problems in `data` to `draft`."""
+    read_draft(data, draft)
     metrics = {entry["name"] for _, entry in mappings(data.get("objectives"), "") if isinstance(entry.get("name"), str)}
     metrics |= {name for name in entries(data.get("metrics")) if isinstance(name, str)}
+    written: dict[str, str] = {variable(metric): metric for metric in sorted(metrics)}
     for name, where in draft.where.items():
-        draft.problems += _name_problems(name, where, metrics)
+        draft.problems += _name_problems(name, where, metrics, written)
+        written.setdefault(variable(name), name)
     for name, definition in draft.definitions.items():
         draft.problems += definition_problems(draft.where[name], definition)
     if cycle := dependency_order(draft.needs)[1]:
@@ -59,7 +76,6 @@ def cross_problems(data: Mapping[str, Any]) -> list[Problem]:
     draft.problems += simulation_problems(data)
     draft.problems += extra_problems(section(data, "slurm").get("extra"))
     draft.problems += _driver_problems(data)
-    return draft.problems
 
 
 def _driver_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -68,16 +84,22 @@ def _driver_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("slurm.driver", what, "planner or foreground; or waves.mode barrier")
 
 
-def _name_problems(name: str, where: str, metrics: set[str]) -> Iterator[Problem]:
-    if not _IDENTIFIER.fullmatch(name) or len(name) > _NAME_LENGTH:
-        rule = f"letters, digits and _, not a digit first, at most {_NAME_LENGTH}"
+def _name_problems(name: str, where: str, metrics: set[str], written: Mapping[str, str]) -> Iterator[Problem]:
+    """Yields what is wrong with a parameter's name; `written` has the names so far by how commands write them."""
+    own = variable(name)
+    instead = f"choose another name, and `flag: --{name}` if the script needs this one"
+    if not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
+        rule = f"letters, digits and _ . / : @ -, a letter or _ first, at most {_NAME_LENGTH}"
         yield Problem(where, f"{quoted(name)} cannot be a parameter's name: {rule}")
-    elif keyword.iskeyword(name) or name.lower() in _JINJA_NAMES | _JINJA_GLOBALS:
-        yield Problem(where, f"{name} has another meaning in expressions or templates; choose another name")
-    elif name in COMMAND_FACTS or name in UNSET:
-        yield Problem(where, f"{name} is already defined in every command; choose another name")
+    elif own.lower() in _JINJA_NAMES | _JINJA_GLOBALS:
+        yield Problem(where, f"{name} has another meaning in templates", instead)
+    elif own in UNSET or own in COMMAND_FACTS - _HIDEABLE:
+        yield Problem(where, f"{name} is already defined in every command", instead)
     elif name in _COLUMNS or name in metrics:
-        yield Problem(where, f"{name} is already another column of the result table; choose another name")
+        yield Problem(where, f"{name} is already another column of the result table", instead)
+    elif own in written:
+        what = f"{name} and {written[own]} are both {own} in commands and expressions"
+        yield Problem(where, what, "choose another name for one of them")
 
 
 def definition_problems(where: str, definition: Definition) -> Iterator[Problem]:
@@ -110,10 +132,12 @@ def _choice_problems(where: str, definition: CategoricalDefinition) -> Iterator[
     if not choices:
         yield Problem(f"{where}.choices", "must not be empty")
         return
+    known: dict[ParamValue, ParamValue] = {}
     for index, choice in enumerate(choices):
-        if choice in choices[:index]:  # true equals 1 here: samplers cannot distinguish the two
-            first = choices[choices.index(choice)]
-            yield Problem(f"{where}.choices.{index}", f"{quoted(choice)} is the same choice as {quoted(first)}")
+        if choice in known:  # true equals 1 here: samplers cannot distinguish the two
+            what = f"{quoted(choice)} is the same choice as {quoted(known[choice])}"
+            yield Problem(f"{where}.choices.{index}", what)
+        known.setdefault(choice, choice)
     default = definition.default
     if not isinstance(default, Unset) and not any(same_value(default, choice) for choice in choices):
         allowed = ", ".join(map(quoted, choices[:20]))
@@ -143,8 +167,8 @@ def _trial_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
     trial = section(data, "trial")
     command, pattern = trial.get("command"), trial.get("metric_pattern")
     if isinstance(command, str) and command.strip():
-        names = {*COMMAND_FACTS, *draft.known, *(["ds_config"] if trial.get("deepspeed") is not None else [])}
-        yield from command_problems(command, names)
+        names = {*COMMAND_FACTS, *draft.facts, *(["ds_config"] if trial.get("deepspeed") is not None else [])}
+        yield from command_problems(command, names | {*map(variable, draft.where)}, draft.written)
     if isinstance(pattern, str) and pattern:
         yield from _pattern_problems(pattern)
     deepspeed = section(trial, "deepspeed")
@@ -157,7 +181,10 @@ def _pattern_problems(pattern: str) -> Iterator[Problem]:
     try:
         groups = re.compile(pattern).groupindex
     except (re.error, RecursionError, OverflowError) as error:
-        yield Problem(path, f"{quoted(pattern)} is not a regular expression: {error}")
+        hint = ""
+        if odd := re.search(r"\(\?P<(\w+[./:@-][\w./:@-]*)>", pattern):
+            hint = f"a group reports {odd[1]} if it is called {variable(odd[1])}"
+        yield Problem(path, f"{quoted(pattern)} is not a regular expression: {error}", hint)
         return
     if not groups:
         yield Problem(path, f"{quoted(pattern)} has no named group", r"such as (?P<eval_loss>[\d.]+)")

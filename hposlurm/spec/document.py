@@ -7,6 +7,7 @@ values.
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import yaml
 
 _LARGEST_FROZEN = 2 * 2**20  # bytes: that many take a second, and MAX_NODES have fewer
+MAX_BYTES = 500_000  # of a file that a person names; a study file has some thousand
 MAX_NODES = 100_000  # of one file with its aliases expanded: a few lines of nested aliases can expand to billions
 
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
@@ -47,7 +49,7 @@ def read(path: Path, *, regular: bool = False) -> tuple[dict[str, Any] | None, l
     may be a pipe, one in a study directory may not.
     """
     try:
-        text = read_whole(path, _LARGEST_FROZEN).decode("utf-8") if regular else path.read_text(encoding="utf-8")
+        text = read_whole(path, _LARGEST_FROZEN).decode("utf-8") if regular else _beginning(path).decode("utf-8")
     except UnicodeDecodeError as error:
         return None, [Problem("", f"{path} is not UTF-8 text (byte {error.start})")]
     except OSError as error:
@@ -59,6 +61,15 @@ def read(path: Path, *, regular: bool = False) -> tuple[dict[str, Any] | None, l
         return data if isinstance(data, dict) else None, problems
     what = "is empty" if data is None else f"holds a {type(data).__name__}"
     return None, [Problem("", f"{path} {what}; a study file is a mapping of keys such as `name:` and `parameters:`")]
+
+
+def _beginning(path: Path) -> bytes:
+    """Returns the content of a file that a person names. Raises OSError if it has more than MAX_BYTES."""
+    with path.open("rb") as file:
+        found = file.read(MAX_BYTES + 1)
+    if len(found) > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it is too large; a study file has at most {MAX_BYTES:,} bytes")
+    return found
 
 
 def parse_text(text: str) -> tuple[Any, list[Problem]]:
@@ -93,6 +104,13 @@ def _loader() -> type[yaml.SafeLoader]:
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # as in PyYAML
+        nodes = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+            self.nodes += 1
+            if self.nodes > MAX_NODES:  # before the rest is read, which takes seconds
+                raise _TooLargeError(f"too large: more than {MAX_NODES} values")
+            return super().compose_node(parent, index)
 
     for tag, pattern, first in _RESOLVERS:
         whole = re.compile(rf"(?:{pattern.pattern})\Z")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from hposlurm.errors import Problem
-from hposlurm.space.expressions import MAX_LENGTH, Expression, ExpressionError
+from hposlurm.errors import MOST_PROBLEMS, Problem
+from hposlurm.space.expressions import Expression, ExpressionError
 from hposlurm.space.expressions import parse as parse_expression
+from hposlurm.space.metric_constraints import MEASURED
 from hposlurm.spec import model
 from hposlurm.spec.command import UNSET, name_hint
-from hposlurm.spec.definitions import CategoricalDefinition, Definition, IntDefinition
-from hposlurm.spec.entries import clause_text
+from hposlurm.spec.definitions import CategoricalDefinition, Definition, IntDefinition, within
+from hposlurm.spec.entries import clause_text, forbidding
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.problems import nearest, suggestion
 from hposlurm.spec.search import SearchSpec
@@ -23,6 +24,8 @@ from hposlurm.trial import ParamValue
 
 _ADAPTER: TypeAdapter[Definition] = TypeAdapter(Definition)
 _MAX_LEVELS = 10  # of nested conditionals
+#: Constants, names and operators in all expressions of a file together: each is computed some hundred times.
+MOST_PARTS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,24 @@ class SearchDraft:
     known: SearchSpec | None = None
     #: The whole section; None also if a key is unknown.
     whole: SearchSpec | None = None
+
+
+class TooManyProblems(Exception):  # it ends a check early, and is not an error
+    """Enough problems were found."""
+
+
+class ProblemList(list[Problem]):
+    """Problems as they are found; raises TooManyProblems after the first hundred, which people would mend first."""
+
+    def append(self, problem: Problem) -> None:
+        super().append(problem)
+        if len(self) > MOST_PROBLEMS:
+            raise TooManyProblems
+
+    def __iadd__(self, problems: Iterable[Problem]) -> Self:  # type: ignore[misc, override]
+        for problem in problems:  # one by one: each may take long to find
+            self.append(problem)
+        return self
 
 
 @dataclass(slots=True)
@@ -51,9 +72,14 @@ class Draft:
     facts: dict[str, ParamValue] = field(default_factory=dict)
     #: The metrics that a constraint may name.
     metrics: set[str] = field(default_factory=set)
+    #: The real name of what expressions write in another way: optimizer__lr for optimizer.lr.
+    written: dict[str, str] = field(default_factory=dict)
     #: The expressions that could be parsed, by path.
     expressions: dict[str, Expression] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: ProblemList = field(default_factory=ProblemList)
+    #: The parts of all expressions so far, and their limit; None for a spec that an earlier version froze.
+    parts: int = 0
+    most_parts: int | None = MOST_PARTS
     search: SearchDraft = SearchDraft()
     #: The section `resources`; None if a part of it is invalid.
     resources: model.ResourcesSpec | None = None
@@ -64,20 +90,21 @@ class Draft:
         return {*self.where, *self.facts}
 
 
-def read_draft(data: Mapping[str, Any]) -> Draft:
-    """Returns the search space in `data`, with the problems found while reading it."""
-    draft = Draft(metrics=_metrics(data), search=_search(data.get("search", {})))
+def read_draft(data: Mapping[str, Any], draft: Draft) -> None:
+    """Fills `draft` with the search space in `data` and the problems found while reading it."""
+    draft.metrics, draft.search = _metrics(data), _search(data.get("search", {}))
     draft.resources = _resources(data.get("resources", {}))
     draft.facts = _facts(data, draft.resources)
+    metrics = (*draft.metrics, *MEASURED)
+    draft.written = model.written_names(_names(data.get("parameters"), data.get("conditionals")), metrics)
     _define(section(data, "parameters"), "parameters", frozenset(), draft)
-    _conditionals(data.get("conditionals"), "conditionals", frozenset(), draft)
+    _conditionals(data.get("conditionals"), "conditionals", "", draft)
     for index, text in enumerate(entries(data.get("constraints"))):
         _parse(text, f"constraints.{index}", draft)
     for index, clause in enumerate(entries(data.get("forbidden"))):
         _forbidden(clause, f"forbidden.{index}", draft)
     for path, expression in draft.expressions.items():
         draft.problems += _unknown_names(path, expression, draft)
-    return draft
 
 
 def section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -143,15 +170,28 @@ def _metrics(data: Mapping[str, Any]) -> set[str]:
         return model.metric_names(names, None)  # the pattern has its own check
 
 
-def _conditionals(value: Any, path: str, outer: frozenset[str], draft: Draft) -> None:
+def _names(definitions: Any, conditionals: Any, levels: int = _MAX_LEVELS) -> Iterator[str]:
+    yield from map(str, definitions if isinstance(definitions, dict) else ())
+    for _, entry in mappings(conditionals, "") if levels >= 0 else ():
+        yield from _names(entry.get("then"), entry.get("conditionals"), levels - 1)
+
+
+def _conditionals(value: Any, path: str, outer: str, draft: Draft) -> None:
     if path.count("conditionals") > _MAX_LEVELS:
         draft.problems.append(Problem(path, f"is nested too deeply: at most {_MAX_LEVELS} levels"))
         return
     for place, entry in mappings(value, path):
-        expression = _parse(entry.get("if"), f"{place}.if", draft)
-        names = outer | (expression.names if expression is not None else frozenset())
+        text = outer
+        if (expression := _parse(entry.get("if"), f"{place}.if", draft)) is not None:
+            text = within(outer, expression.text)
+        names: frozenset[str] = frozenset()
+        try:
+            names = parse_expression(text, draft.written).names if text else names
+        except ExpressionError as error:
+            draft.problems.append(Problem(f"{place}.if", f"together with the conditions around it: {error}"))
+            text = outer
         _define(section(entry, "then"), f"{place}.then", names, draft)
-        _conditionals(entry.get("conditionals"), f"{place}.conditionals", names, draft)
+        _conditionals(entry.get("conditionals"), f"{place}.conditionals", text, draft)
 
 
 def _define(definitions: Mapping[Any, Any], path: str, needs: frozenset[str], draft: Draft) -> None:
@@ -174,22 +214,30 @@ def _parse(text: Any, path: str, draft: Draft) -> Expression | None:
     if not isinstance(text, str) or not text.strip():
         return None  # the model reports it
     try:
-        expression = draft.expressions[path] = parse_expression(text)
+        expression = draft.expressions[path] = parse_expression(text, draft.written)
     except ExpressionError as error:
-        draft.problems.append(Problem(path, str(error)))
+        draft.problems.append(Problem(path, str(error), _written_hint(text, draft)))
         return None
+    draft.parts += expression.size
+    if draft.most_parts is not None and draft.parts > draft.most_parts:
+        what = f"the expressions up to this one have more than {MOST_PARTS} names, numbers and operators in total"
+        draft.problems.append(Problem(path, what, "that is the limit; use fewer or shorter ones"))
+        raise TooManyProblems
     return expression
 
 
 def _forbidden(clause: Any, path: str, draft: Draft) -> None:
-    if not isinstance(clause, dict):
-        if _parse(clause, path, draft) is not None and len(clause) > MAX_LENGTH - len("not ()"):
-            draft.problems.append(Problem(path, f"is too long: at most {MAX_LENGTH - len('not ()')} characters"))
-        return
-    if problems := list(value_problems(path, clause, draft)):
-        draft.problems += problems
-    elif clause:
-        _parse(clause_text(clause), path, draft)
+    if isinstance(clause, dict):
+        before = len(draft.problems)
+        draft.problems += value_problems(path, clause, draft)
+        if not clause or len(draft.problems) > before:
+            return
+        clause = clause_text(clause)
+    if _parse(clause, path, draft) is not None:
+        try:
+            parse_expression(forbidding(clause), draft.written)
+        except ExpressionError as error:
+            draft.problems.append(Problem(path, f"together with the `not (…)` around it: {error}"))
 
 
 def value_problems(path: str, values: Mapping[Any, Any], draft: Draft) -> Iterator[Problem]:
@@ -197,7 +245,9 @@ def value_problems(path: str, values: Mapping[Any, Any], draft: Draft) -> Iterat
     for name, value in values.items():
         where = f"{path}.{name}"
         if name not in draft.where:
-            yield Problem(where, f"{name} is not a parameter", suggestion(str(name), draft.where, "parameters"))
+            real = draft.written.get(str(name))
+            hint = f"write {real}" if real in draft.where else suggestion(str(name), draft.where, "parameters")
+            yield Problem(where, f"{name} is not a parameter", hint)
         elif name in draft.definitions and not isinstance(value, dict | list):
             definition = draft.definitions[name]
             if not definition.parameter("", None).contains(value):
@@ -228,12 +278,19 @@ def _unknown_names(where: str, expression: Expression, draft: Draft) -> Iterator
             yield Problem(where, what, _metric_hint(name, expression, draft))
         else:
             what = f"{name} in {text} is neither a parameter nor a fact of the resources"
-            yield Problem(where, what, name_hint(name, draft.known))
+            hint = _written_hint(expression.text, draft) or name_hint(name, draft.known - {*draft.written.values()})
+            yield Problem(where, what, hint)
+
+
+def _written_hint(text: str, draft: Draft) -> str:
+    """Returns how expressions write a name in `text` that they cannot write as it is; "" if there is none."""
+    found = ((written, name) for written, name in sorted(draft.written.items()) if name in text)
+    return next((f"write {written} for {name}" for written, name in found), "")
 
 
 def _metric_hint(name: str, expression: Expression, draft: Draft) -> str:
-    if odd := next((m for m in sorted(draft.metrics) if not m.isidentifier() and m in expression.text), None):
-        return f"{odd} cannot be used in an expression; also report it under a name of letters, digits and _"
+    if hint := _written_hint(expression.text, draft):
+        return hint
     known = draft.known | draft.metrics
     near = nearest(name, known)
     return f"did you mean {near}?" if near else f"if training reports it, declare it: metrics: [{name}]"

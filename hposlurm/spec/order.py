@@ -14,13 +14,13 @@ def dependency_order(needs: Mapping[str, frozenset[str]]) -> tuple[list[str], li
     placed: set[str] = set()
     waiting = list(needs)
     while waiting:
-        ready = [name for name in waiting if all(n in placed or n not in needs for n in needs[name])]
-        if not ready:
-            return ordered, _cycle(waiting, needs, placed)
         # only the first, to keep the file's order wherever possible
-        ordered.append(ready[0])
-        placed.add(ready[0])
-        waiting.remove(ready[0])
+        ready = next((name for name in waiting if all(n in placed or n not in needs for n in needs[name])), None)
+        if ready is None:
+            return ordered, _cycle(waiting, needs, placed)
+        ordered.append(ready)
+        placed.add(ready)
+        waiting.remove(ready)
     return ordered, []
 
 

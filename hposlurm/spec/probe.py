@@ -26,6 +26,9 @@ from hposlurm.spec.model import StudySpec
 from hposlurm.trial import Params, ParamValue
 
 _DRAWS = 300
+_CHARACTERS = 1_000_000  # of commands to render, which takes about a second
+_LEAST_RENDERED = 10  # configurations, however long the command is
+_WORK = 300_000  # parts of expressions to compute in one search for a misspelt choice, about 0.3 s
 _COUNTED = 2000  # configurations; larger spaces are not searched for one that the constraints allow
 
 Drawn = Sequence[dict[str, ParamValue]]
@@ -40,8 +43,10 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
         return problems
     problems = [*_constraint_problems(spec, space), *unreachable(space, spec.search.enqueue)]
     feasible = [params for params in drawn if space.is_feasible(params)]
-    inactive = inactive_problems(spec.trial.command, space, {*COMMAND_FACTS, *UNSET}, feasible)
-    return problems + (inactive or _command_problems(spec, feasible))
+    command = spec.trial.command
+    rendered = feasible[: max(_LEAST_RENDERED, _CHARACTERS // len(command))]
+    inactive = inactive_problems(command, space, {*COMMAND_FACTS, *UNSET}, rendered)
+    return problems + (inactive or _command_problems(spec, rendered))
 
 
 def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
@@ -73,13 +78,14 @@ def _expression_problems(spec: StudySpec, space: SearchSpace, drawn: Drawn) -> l
     problems: list[Problem] = []
     limits = {limit.text for limit in space.limits.expressions}
     written = {**_conditions(spec.conditionals, "conditionals"), **_clauses(spec)}
+    work = 10 * _WORK // max(10, len(written))  # for each
     for path, text in written.items():
         if text in limits:  # metrics are not measured yet
             continue
-        expression = parse_expression(text)
+        expression = parse_expression(text, spec.written_names)
         if reason := _never_a_value(expression, space.facts, drawn):
             problems.append(Problem(path, f"{text!r} never has a value: {reason}"))
-        elif ranges := _never_true(expression, space):
+        elif ranges := _never_true(expression, space, work):
             problems.append(Problem(path, f"{text!r} is never true", ranges))
     return problems
 
@@ -99,16 +105,18 @@ def _clauses(spec: StudySpec) -> dict[str, str]:
     return constraints | {f"forbidden.{i}": clause_text(clause) for i, clause in enumerate(spec.forbidden)}
 
 
-def _never_true(expression: Expression, space: SearchSpace) -> str:
+def _never_true(expression: Expression, space: SearchSpace, work: int) -> str:
     """Returns the values of the parameters in `expression` if it is false for all of them (a misspelt choice), else "".
 
     Expressions with a fact are not checked: an overlay for a smaller machine may disable a conditional on purpose.
+    Neither are those that would take more than `work`, in parts to compute.
     """
     named = [parameter for parameter in space.parameters if parameter.name in expression.names]
     sizes = [parameter.size for parameter in named]
     if len(named) < len(expression.names) or not named:
         return ""
-    if None in sizes or math.prod(size for size in sizes if size is not None) > _COUNTED:
+    count = math.prod(size for size in sizes if size is not None)
+    if None in sizes or count > min(_COUNTED, work // expression.size):
         return ""
     for values in itertools.product(*(parameter.values() for parameter in named)):
         with contextlib.suppress(ExpressionError):
@@ -139,11 +147,11 @@ def _never_a_value(expression: Expression, facts: Params, drawn: Drawn) -> str:
 def _constraint_problems(spec: StudySpec, space: SearchSpace) -> list[Problem]:
     problems: list[Problem] = []
     defaults = space.defaults()
-    values = {**space.facts, **defaults}
+    values, names = {**space.facts, **defaults}, spec.written_names
     limits = {limit.text for limit in space.limits.expressions}
     for path, text in _clauses(spec).items():
         is_forbidden = path.startswith("forbidden.")
-        constraint = parse_expression(forbidding(text) if is_forbidden else text)
+        constraint = parse_expression(forbidding(text) if is_forbidden else text, names)
         if text in limits or not constraint.names <= values.keys() or space.keeps(constraint, defaults):
             continue
         named = ", ".join(f"{name} is {values[name]!r}" for name in sorted(constraint.names)) or "nothing in it varies"
