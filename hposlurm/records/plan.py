@@ -55,6 +55,10 @@ class WavePlan:
     time_limit_s: float | None = None
     #: trial.metric_pattern: the pattern that finds metrics in the output.
     metric_pattern: str | None = None
+    #: The other metrics of the study file; a group of the pattern may stand for one of them.
+    metrics: tuple[str, ...] = ()
+    #: What `seed` is in commands and environments of the wave; None: each trial's own seed, as in older studies.
+    command_seed: int | None = None
     #: The share of the memory at which the memory guard warns; None if the guard is off.
     memory_warning: float | None = 0.95
     #: How many more checks of the memory a trial has after the warning.

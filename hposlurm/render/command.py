@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -17,8 +19,11 @@ from jinja2 import meta
 from hposlurm.errors import RequestError
 from hposlurm.render.environment import for_commands
 from hposlurm.render.shell import QuotingError, marked, quoted, with_values
+from hposlurm.space.names import variable
 from hposlurm.trial import Params, ParamValue, param_text
 
+_NO_FLAGS: Mapping[str, str] = MappingProxyType({})
+_MOST_TRIED = 50  # expressions of a command, to find the one that fails
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%-?\s*(?:if|elif|for|set)\b.*?%\}", re.DOTALL)
 
 
@@ -39,15 +44,25 @@ def _template(text: str) -> jinja2.Template:
     return for_commands(_mark).from_string(text)
 
 
-def command_line(template: str, params: Params, facts: Mapping[str, ParamValue]) -> str:
-    """Returns the shell command line of one trial. The names of `params` and `facts` never collide.
+def command_line(
+    template: str, params: Params, facts: Mapping[str, ParamValue], flags: Mapping[str, str] = _NO_FLAGS
+) -> str:
+    """Returns the shell command line of one trial. A parameter hides a fact of the same name.
 
-    If the fact `resume_from` is given, it becomes `"$HPOSLURM_RESUME_FROM"`, which the shell expands at the start.
+    `flags` has the flags of parameters that have one of their own. If the fact `resume_from` is given, it becomes
+    `"$HPOSLURM_RESUME_FROM"`, which the shell expands at the start.
+
     Raises RequestError for every error while rendering (an undefined name, a division by zero), and for a placeholder
     whose value would not stay one word: inside quotes, in a comment, after `<<` …
     """
-    flags = _Shell(" ".join(_flag(name, param_text(value)) for name, value in params.items()))
-    values: dict[str, Any] = {**facts, **params, "flags": flags}
+    words = [(name, flags.get(name), param_text(value)) for name, value in params.items()]
+    values: dict[str, Any] = {
+        **facts,
+        "overrides": _Shell(" ".join(quoted(_override(name, flag) + text) for name, flag, text in words)),
+        "params": dict(params),
+        **{variable(name): value for name, value in params.items()},
+        "flags": _Shell(" ".join(_flag(name, flag, text) for name, flag, text in words)),
+    }
     if facts.get("resume_from"):
         values["resume_from"] = _Shell('"$HPOSLURM_RESUME_FROM"')
     try:
@@ -62,14 +77,26 @@ def command_line(template: str, params: Params, facts: Mapping[str, ParamValue])
         )
 
 
-def _flag(name: str, text: str) -> str:
-    """Returns `--name value`; with "=" if the value begins with a minus, since argparse reads -9e-05 as an option."""
-    return f"--{name}{'=' if text.startswith('-') else ' '}{quoted(text)}"
+def _flag(name: str, flag: str | None, text: str) -> str:
+    """Returns `--name value`, or a parameter's own flag with its value, which is one word if the flag ends with "=".
+
+    Also one word if the value begins with a minus: argparse reads -9e-05 as an option.
+    """
+    flag = flag or f"--{name}"
+    if flag.endswith("="):
+        return quoted(flag + text)
+    is_joined = text.startswith("-") and flag.startswith("--")
+    return f"{quoted(flag)}{'=' if is_joined else ' '}{quoted(text)}"
+
+
+def _override(name: str, flag: str | None) -> str:
+    """Returns `name=`, or the parameter's own flag if it is of that form: `+trainer.max_epochs=`."""
+    return flag if flag and flag.endswith("=") and not flag.startswith("-") else f"{name}="
 
 
 def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) -> str:
     """Returns the first `{{ … }}` or `{% if … %}` that fails by itself with an error of that kind; "" if none does."""
-    for found in _EXPRESSION.finditer(template):
+    for found in islice(_EXPRESSION.finditer(template), _MOST_TRIED):
         text = found[0]
         if text.startswith("{%"):
             condition = re.fullmatch(r"\{%-?\s*(?:el)?if\b(.*?)-?%\}", text, re.DOTALL)
@@ -84,7 +111,12 @@ def _failing(template: str, values: Mapping[str, Any], kind: type[Exception]) ->
     return ""
 
 
-@lru_cache(maxsize=64)
 def mentions(template: str, name: str) -> bool:
     """True if a valid command template uses `name`."""
-    return name in meta.find_undeclared_variables(for_commands().parse(template))
+    return name in names_in(template)
+
+
+@lru_cache(maxsize=64)
+def names_in(template: str) -> frozenset[str]:
+    """Returns the names that a valid command template uses and does not define itself."""
+    return frozenset(meta.find_undeclared_variables(for_commands().parse(template)))

@@ -52,7 +52,8 @@ def try_pattern(spec: StudySpec, path: Path) -> PatternFindings:
             pass
     except OSError as error:
         raise RequestError(f"--log {path} cannot be read: {error.strerror or error}") from error
-    matcher, ledger, pattern = Matcher(spec.trial.metric_pattern), metrics.Ledger(), metrics.Pattern({})
+    named = (*(objective.metric for objective in spec.objectives), *spec.metrics)
+    matcher, ledger, pattern = Matcher(spec.trial.metric_pattern), metrics.Ledger(), metrics.Pattern({}, named)
     lines = output.GrowingFile(path, ends=b"\r\n").remaining()
     found = matcher.finish((map(output.plain, part) for part in lines), _PATIENCE_S)
     records = pattern.read((groups for line in found for groups in line), ledger)

@@ -11,6 +11,7 @@ from hposlurm.space import UNSET, CategoricalParameter, FloatParameter, IntParam
 from hposlurm.space.expressions import Expression
 from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.spec.fields import (
+    Flag,
     Number,
     PositiveNumber,
     PositiveWhole,
@@ -26,6 +27,8 @@ _INT_LIMIT = 2**53
 
 
 class FloatDefinition(Section):
+    """A real number. `flag` is how `{{ flags }}` passes it: `--lr` (as its own word), or `optimizer.lr=`."""
+
     type: Literal["float"]
     min: Number
     max: Number
@@ -33,6 +36,7 @@ class FloatDefinition(Section):
     step: PositiveNumber | None = None
     default: Number | None = None
     mutable: bool = False
+    flag: Flag | None = None
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
         return FloatParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
@@ -46,6 +50,7 @@ class IntDefinition(Section):
     step: PositiveWhole = 1
     default: Whole | None = None
     mutable: bool = False
+    flag: Flag | None = None
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
         return IntParameter(name, self.min, self.max, self.log, self.step, self.default, condition)
@@ -58,6 +63,7 @@ class CategoricalDefinition(Section):
     choices: tuple[Scalar, ...]
     default: ScalarOrUnset = UNSET
     mutable: bool = False
+    flag: Flag | None = None
 
     def parameter(self, name: str, condition: Expression | None) -> Parameter:
         default = self.default
@@ -96,18 +102,28 @@ class Conditional(Section):
     conditionals: tuple[Conditional, ...] = ()
 
 
-def conditional_parameters(conditional: Conditional, outer: str) -> dict[str, Parameter]:
-    """Returns the parameters of `conditional`, which is nested in the condition `outer` ("": not nested)."""
-    text = f"({outer}) and ({conditional.condition})" if outer else conditional.condition
-    condition = parse_expression(text)
+def within(outer: str, condition: str) -> str:
+    """Returns a condition that is nested in the condition `outer` ("": not nested)."""
+    return f"({outer}) and ({condition})" if outer else condition
+
+
+def conditional_parameters(conditional: Conditional, outer: str, names: Mapping[str, str]) -> dict[str, Parameter]:
+    """Returns the parameters of `conditional`, which is nested in the condition `outer` ("": not nested).
+
+    `names` has the real name of what expressions cannot write as it is.
+    """
+    text = within(outer, conditional.condition)
+    condition = parse_expression(text, names)
     parameters = {name: d.parameter(name, condition) for name, d in conditional.then.items()}
     for inner in conditional.conditionals:
-        parameters |= conditional_parameters(inner, text)
+        parameters |= conditional_parameters(inner, text, names)
     return parameters
 
 
-def mutable_names(definitions: Mapping[str, Definition], conditionals: Iterable[Conditional]) -> Iterator[str]:
-    """Yields the parameters that may change while a model is trained, including those under conditions."""
-    yield from (name for name, definition in definitions.items() if definition.mutable)
+def all_definitions(
+    definitions: Mapping[str, Definition], conditionals: Iterable[Conditional]
+) -> Iterator[tuple[str, Definition]]:
+    """Yields the name and definition of every parameter, including conditional ones, in the order of the file."""
+    yield from definitions.items()
     for conditional in conditionals:
-        yield from mutable_names(conditional.then, conditional.conditionals)
+        yield from all_definitions(conditional.then, conditional.conditionals)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from hposlurm.space.names import variable
 from hposlurm.spec.fields import PositiveWhole, Section, Text, complaint, control_character, quoted, single_value
 from hposlurm.trial import ParamValue
 
@@ -49,7 +50,7 @@ def clause_text(clause: str | Mapping[str, ParamValue]) -> str:
     """Returns a forbidden clause, an expression or a mapping, as the text of an expression."""
     if isinstance(clause, str):
         return clause
-    return " and ".join(f"{name} == {value!r}" for name, value in clause.items())
+    return " and ".join(f"{variable(name)} == {value!r}" for name, value in clause.items())
 
 
 def _metric_name(value: Any) -> str:

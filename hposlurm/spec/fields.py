@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hposlurm.space import Unset
+from hposlurm.space.expressions import MAX_BITS
 from hposlurm.trial import ParamValue
 
 COMPLAINT = "complaint"  # the pydantic error type of messages that are complete
@@ -73,6 +74,12 @@ def _without_control(value: str, allowed: str = "\t") -> str:
     return value
 
 
+def _flag(value: str) -> str:
+    if not value or any(c.isspace() for c in value):
+        raise complaint(f'must be one word such as "--lr" or "optimizer.lr=", not {quoted(value)}')
+    return _without_control(value, allowed="")
+
+
 def _command(value: str) -> str:
     if not value.strip():
         raise complaint("must not be empty")
@@ -94,7 +101,9 @@ def single_value(value: Any) -> ParamValue:
         return _without_control(value, allowed="")
     if isinstance(value, float) and not math.isfinite(value):
         raise complaint(f"must be a finite number, not {quoted(value)}")
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, int):
+        return _bounded(value, MAX_BITS)
+    if value is None or isinstance(value, float):
         return value
     raise complaint(f"must be a single value (number, text, true, false or null), not {quoted(value)}")
 
@@ -159,11 +168,23 @@ def _switch(value: Any) -> str:
     return words[value]
 
 
+def _command_seed(value: Any) -> int | str:
+    if value == "trial" or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32):
+        return value  # type: ignore[no-any-return]
+    raise complaint(f'must be a number from 0 to {2**32 - 1}, or "trial" for each trial\'s own, not {quoted(value)}')
+
+
 def _one_node(value: int) -> int:
     if value > 1:
         raise PydanticCustomError(LATER, "more than one node per trial is not supported in this version")
     if value < 1:
         raise complaint(f"must be at least 1, not {value}")
+    return value
+
+
+def _bounded(value: int, bits: int = 63) -> int:
+    if value.bit_length() > bits:
+        raise complaint(f"must be a whole number of at most {bits} bits; this one has {value.bit_length()}")
     return value
 
 
@@ -174,11 +195,13 @@ def _memory_gb(value: float) -> float:
 
 
 Number = Annotated[float, BeforeValidator(_not_a_truth_value)]
-Whole = Annotated[int, BeforeValidator(_not_a_truth_value)]
+Whole = Annotated[int, BeforeValidator(_not_a_truth_value), AfterValidator(_bounded)]
 PositiveNumber = Annotated[Number, Field(gt=0)]
 PositiveWhole = Annotated[Whole, Field(ge=1)]
 Text = Annotated[str, AfterValidator(_plain_text)]
 Command = Annotated[str, AfterValidator(_command)]
+Flag = Annotated[str, AfterValidator(_flag)]
+CommandSeed = Annotated[int | str, PlainValidator(_command_seed)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 Scalar = Annotated[ParamValue, PlainValidator(single_value)]
 ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(single_value)]

@@ -43,7 +43,8 @@ def _changes_kind(old: Any, new: Any) -> bool:
 def apply_setting(data: dict[str, Any], setting: str) -> Problem | None:
     """Sets one `a.b.c=value` in `data`. Returns the problem if that is impossible.
 
-    The value is YAML. A number in the path is an index of a list, from 0. The validation reports unknown keys.
+    The value is YAML. A number in the path is an index of a list, from 0. A dot may be part of a key that exists, as in
+    parameters.optimizer.lr.max. The validation reports unknown keys.
     """
     path, equals, text = setting.partition("=")
     keys = path.strip().split(".")
@@ -53,9 +54,12 @@ def apply_setting(data: dict[str, Any], setting: str) -> Problem | None:
     if problems:
         return Problem(f"--set {path}", f"the value {text!r} is not YAML: {problems[0].message}")
     target: Any = data
-    for depth, key in enumerate(keys):
+    depth = 0
+    while depth < len(keys):
         where = ".".join(keys[:depth])
-        is_last = depth == len(keys) - 1
+        key, width = _key_at(target, keys[depth:])
+        depth += width
+        is_last = depth == len(keys)
         if isinstance(target, list):
             if not key.isascii() or not key.isdigit() or int(key[:9]) >= len(target):
                 return Problem(
@@ -74,3 +78,10 @@ def apply_setting(data: dict[str, Any], setting: str) -> Problem | None:
         else:
             return Problem(f"--set {path}", f"{where} is {target!r}, which has no keys")
     return None
+
+
+def _key_at(target: Any, keys: list[str]) -> tuple[str, int]:
+    """Returns the next key of a path and how many parts of it that is: the longest key of `target`, else one part."""
+    widths = range(len(keys), 1, -1) if isinstance(target, dict) else ()
+    width = next((width for width in widths if ".".join(keys[:width]) in target), 1)
+    return ".".join(keys[:width]), width

@@ -56,7 +56,7 @@ class AttemptRun:
         self._request = place.study.trial(place.assignment.trial).request
         self._extensions: Path | None = None
         self._ledger = metrics.Ledger(last=dict(place.earlier.last))
-        self._pattern = metrics.Pattern(place.earlier.counts)
+        self._pattern = metrics.Pattern(place.earlier.counts, (*place.plan.objectives, *place.plan.metrics))
         self._matcher = None if place.plan.metric_pattern is None else Matcher(place.plan.metric_pattern)
         self._reports = output.GrowingFile(place.metrics_file)
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hposlurm.records.journal import metric_value, parse_line
+from hposlurm.space.names import group_metrics
 
 _LONGEST_NAME, _LONGEST_STEP = 200, 40
 _LONGEST_PATH = 4096  # PATH_MAX
@@ -103,8 +104,12 @@ class Pattern:
     whole number is left out: epochs 0.5 and 1.0 would both be step 1 if they were counted.
     """
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        """`counts` is how many reports of each metric earlier attempts made."""
+    def __init__(self, counts: Mapping[str, int], metrics: Iterable[str] = ()) -> None:
+        """`counts` is how many reports of each metric earlier attempts made.
+
+        A group reports the one of `metrics` that it stands for: val__loss reports val/loss.
+        """
+        self._metrics = tuple(metrics)
         self._counts: Counter[str] = Counter(counts)
         #: Says which step was the first that is not a whole number; "" while there is none.
         self.uneven_step = ""
@@ -117,7 +122,8 @@ class Pattern:
         return records
 
     def _record(self, groups: Mapping[str, str]) -> dict[str, Any] | None:
-        found = {name: metric_value(text) for name, text in groups.items() if name != "step"}
+        metrics = group_metrics(groups, self._metrics)
+        found = {metrics[name]: metric_value(text) for name, text in groups.items() if name != "step"}
         if not found:
             return None
         self._counts.update(found.keys())

@@ -54,7 +54,7 @@ metrics: [eval/tokens_per_s]
 parameters:
   lr: {type: float, min: 1.0e-5, max: 1.0e-3, step: 1.0e-5, default: 1.0e-4}
   layers: {type: int, min: 1, max: 64, log: true, step: 1, default: 4}
-  optimizer: {choices: [adamw, sgd, null], default: sgd}
+  optimizer: {choices: [adamw, sgd, null], default: sgd, flag: "+optimizer.name="}
 conditionals:
   - if: optimizer == "sgd"
     then: {momentum: {type: float, min: 0.0, max: 0.99}}
@@ -84,6 +84,7 @@ trial:
   keep_checkpoints: 2
   checkpoint_gb: 1.5
   workdir: /tmp
+  seed: 3
   deepspeed: {zero_stage: 3, offload: cpu}
 resources: {nodes: 1, gpus_per_node: 1}
 simulation: {function: "curves.py:train", gpus: 8, seed: 1, queue: 30s, start: 5s, planner: 10s, crashes: 0.1,

@@ -73,7 +73,7 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "no type": (
         lambda: changed(parameters__lr={"min": 1, "max": 2}),
-        ["parameters.lr.type: is missing (allowed: categorical, float, int; not needed with choices)"],
+        ["parameters.lr.type: is missing (add type: int, or type: float)"],
     ),
     "no min": (lambda: changed(parameters__lr={"type": "float", "max": 2}), ["parameters.lr.min: is missing"]),
     "definition that is no mapping": (
@@ -169,21 +169,26 @@ BAD: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: changed(waves__mode="overlap", slurm__driver="chain"),
         ["slurm.driver: chain cannot be used with waves.mode overlap: its arrays wait for each other"],
     ),
-    "parameter name that is no identifier": (
-        lambda: changed(**{"parameters__weight-decay": {"choices": [1]}}),
-        ["parameters.weight-decay: 'weight-decay' cannot be a parameter's name"],
+    "parameter name with a space": (
+        lambda: changed(**{"parameters__weight decay": {"choices": [1]}}),
+        ["parameters.weight decay: 'weight decay' cannot be a parameter's name: letters, digits and _ . / : @ -"],
     ),
-    "parameter named like a keyword": (
-        lambda: changed(parameters__lambda={"choices": [1]}),
-        ["parameters.lambda: lambda has another meaning"],
+    "parameter names that commands write alike": (
+        lambda: changed(
+            parameters={"a.b": {"choices": [1]}, "a__b": {"choices": [1]}},
+            conditionals=[],
+            constraints=[],
+            trial__command="x",
+        ),
+        ["parameters.a__b: a__b and a.b are both a__b in commands and expressions (choose another name for one"],
     ),
     "parameter named like a word of Jinja2": (
         lambda: changed(parameters__loop={"choices": [1]}),
         ["parameters.loop: loop has another meaning"],
     ),
     "parameter named like a fact": (
-        lambda: changed(parameters__seed={"choices": [1]}),
-        ["parameters.seed: seed is already defined in every command"],
+        lambda: changed(parameters__trial={"choices": [1]}),
+        ["parameters.trial: trial is already defined in every command (choose another name, and `flag: --trial` if"],
     ),
     "parameter named like a column": (
         lambda: changed(parameters__state={"choices": [1]}),

@@ -116,7 +116,7 @@ BAD = {
     "metric that is no name": (
         {"constraints": ["eval/acc <= 30"], "metrics": ["eval/acc", "eval"]},
         "constraints.0: acc in 'eval/acc <= 30' is neither a parameter, a fact of the resources nor a metric "
-        "(eval/acc cannot be used in an expression; also report it under a name of letters, digits and _)",
+        "(write eval__acc for eval/acc)",
     ),
     "metric that is a fact": (
         {"metrics": ["gpus"]},

@@ -119,3 +119,9 @@ def test_a_path_that_no_file_can_have_is_not_a_checkpoint() -> None:
     ledger = Ledger()
     line = json.dumps({"step": 1, "checkpoint": "/" + "1" * 100_000}).encode()
     assert (from_file([line], ledger), ledger.unreadable) == ([], 1)
+
+
+def test_a_group_reports_the_metric_of_the_study_file_that_it_stands_for() -> None:
+    reports = Pattern({"val/loss": 2}, ("val/loss",))
+    pattern = r"loss (?P<val__loss>\S+) (?P<other>\S+)"
+    assert read(pattern, "loss 0.5 2", reports=reports) == [(3, {"val/loss": 0.5, "other": 2.0})]
