@@ -158,8 +158,16 @@ def max_resource() -> int | None:
 
 
 def seed() -> int | None:
-    """Returns the trial's own random seed, the same in all of its attempts; None outside a study."""
+    """Returns the study's random seed, the same in all trials, so that they differ only in parameters.
+
+    It is `trial.seed` of the study file, or the trial's own seed if that is `trial`; None outside a study.
+    """
     return _integer("HPOSLURM_SEED")
+
+
+def trial_seed() -> int | None:
+    """Returns the trial's own random seed, the same in all of its attempts; None outside a study."""
+    return _integer("HPOSLURM_TRIAL_SEED")
 
 
 def trial_number() -> int | None:

@@ -100,7 +100,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--epochs", type=int, help="default: the study's search.max_resource, or 5")
     parser.add_argument("--max-steps", type=int, help="last step; -1: no limit (default: -1, but see --eval-steps)")
-    parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the trial's own, or 0")
+    parser.add_argument("--seed", type=int, default=client.seed() or 0, help="default: the study's, or 0")
     # execution
     sharding = parser.add_mutually_exclusive_group()
     sharding.add_argument("--zero-stage", type=int, choices=(0, 1, 2, 3), help="0: without DeepSpeed (default: 2)")

@@ -116,6 +116,8 @@ def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> Wav
         timeout_s=trial.timeout_s,
         time_limit_s=spec.resources.time_min * 60.0,
         metric_pattern=trial.metric_pattern,
+        metrics=spec.metrics,
+        command_seed=spec.command_seed,
         memory_warning=trial.memory_warning_pct if trial.memory_guard == "on" else None,
         memory_grace_steps=trial.memory_grace_steps,
         max_resource=spec.search.max_resource,

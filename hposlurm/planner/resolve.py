@@ -102,13 +102,18 @@ def resolve(spec: StudySpec, source: str) -> Resolved:
     return Resolved(spec, capacity)
 
 
+def _command_seed(spec: StudySpec) -> int | str:
+    """Returns `trial.seed` as a value that a later change of `search.seed` does not change."""
+    return "trial" if spec.command_seed is None else spec.command_seed
+
+
 def _frozen(spec: StudySpec, capacity: Capacity) -> StudySpec:
     """Returns the spec with the backend, the working directory and the wave size written in.
 
     The suggestions must not depend on how many trials another machine, or this one tomorrow, can run at once.
     """
     workdir = str(in_utf8(Path(spec.trial.workdir or ".").absolute()))
-    trial = spec.trial.model_copy(update={"workdir": workdir})
+    trial = spec.trial.model_copy(update={"workdir": workdir, "seed": _command_seed(spec)})
     size = capacity.wave_size(spec)
     is_by_slots = trials_per_wave(spec, size) == size and trials_per_wave(spec, size + 1) == size + 1
     changes = {"max_concurrent" if is_refill(spec) else "size": size} if is_by_slots else {}

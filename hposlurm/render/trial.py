@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hposlurm.records.layout import StudyLayout
 from hposlurm.render.command import command_line, mentions
@@ -22,6 +22,10 @@ class CommandTemplate:
     max_resource: int | None = None
     #: True if the study has a DeepSpeed configuration (trial.deepspeed).
     has_ds_config: bool = False
+    #: The flags of the parameters that have one of their own.
+    flags: Mapping[str, str] = field(default_factory=dict)
+    #: What `seed` is in all trials; None: each trial's own seed.
+    seed: int | None = None
 
 
 def commands(
@@ -33,10 +37,10 @@ def commands(
     cannot be rendered with these parameters.
     """
     known = _facts(layout, template, number, seed, to_step)
-    begin = command_line(template.text, params, known)
+    begin = command_line(template.text, params, known, template.flags)
     if not mentions(template.text, "resume_from"):
         return begin, None
-    return begin, command_line(template.text, params, {**known, "resume_from": "a checkpoint"})
+    return begin, command_line(template.text, params, {**known, "resume_from": "a checkpoint"}, template.flags)
 
 
 def _facts(
@@ -53,7 +57,8 @@ def _facts(
         "resume_from": "",
         "max_step": "" if to_step is None else to_step,
         "max_resource": "" if template.max_resource is None else template.max_resource,
-        "seed": seed,
+        "seed": seed if template.seed is None else template.seed,
+        "trial_seed": seed,
     }
     if template.has_ds_config:
         found["ds_config"] = str(layout.ds_config)

@@ -43,6 +43,7 @@ class Configuration:
     #: the last reported value of each, of the objectives too
     metrics: Mapping[str, float | str]
     signature: str
+    #: what the command found as its seed
     seed: int
     #: seconds
     runtime: float | None
@@ -73,7 +74,7 @@ def configuration(results: StudyResults, trial: Trial) -> Configuration:
         values=dict(zip((o.metric for o in results.objectives), trial.values or (), strict=True)),
         metrics=latest_metrics(trial.attempts),
         signature=trial.signature,
-        seed=trial.seed,
+        seed=_command_seed(results, trial),
         runtime=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
         broken=results.limits.complaints(trial.params, metrics_with_peaks(trial)),
@@ -86,6 +87,12 @@ def configuration(results: StudyResults, trial: Trial) -> Configuration:
 def _checkpoint_at(trial: Trial, step: int | None) -> str | None:
     saved = [path for attempt in trial.attempts for at, path in attempt.checkpoints if at == step]
     return saved[-1] if saved else None
+
+
+def _command_seed(results: StudyResults, trial: Trial) -> int:
+    plans = results.history.plans
+    seed = plans[trial.wave].command_seed if trial.wave < len(plans) else None
+    return trial.seed if seed is None else seed
 
 
 def export(path: Path, found: Configuration, *, force: bool = False) -> None:

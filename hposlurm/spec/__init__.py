@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from hposlurm.errors import Problem, SpecError
 from hposlurm.spec import document
+from hposlurm.spec.bounds import bound_problems
 from hposlurm.spec.check import cross_problems, resort
 from hposlurm.spec.command import template_problems
 from hposlurm.spec.definitions import (
@@ -101,6 +102,19 @@ def load(
     return spec
 
 
+def _with_older_defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns the spec of a launched study with the defaults that it was launched with.
+
+    A key that a spec lacks is younger than the version of hposlurm that wrote it.
+    """
+    trial, search = data.get("trial"), data.get("search")
+    if isinstance(trial, dict):
+        data = {**data, "trial": {"seed": "trial", **trial}}
+    if isinstance(search, dict):
+        data = {**data, "search": {"startup_trials": 10, **search}}
+    return data
+
+
 def _overridden(
     data: dict[str, Any], overlays: Sequence[Path], settings: Sequence[str], search_space: Path | None
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
@@ -155,9 +169,10 @@ def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False, launche
     if not isinstance(data, Mapping):
         raise SpecError(source, [Problem("", "a study is a mapping of keys such as `name:` and `parameters:`")])
     cleaned = _without_nulls(data)
-    if not (frozen or launched):
-        cleaned = with_counted_reports(cleaned)
-    problems = cross_problems(cleaned)
+    cleaned = _with_older_defaults(cleaned) if frozen or launched else with_counted_reports(cleaned)
+    if not frozen and (beyond := list(bound_problems(cleaned))):
+        raise SpecError(source, resort(beyond))  # the other checks would take long
+    problems = cross_problems(cleaned, frozen=frozen)
     spec: StudySpec | None = None
     try:
         spec = StudySpec.model_validate(cleaned)

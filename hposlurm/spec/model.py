@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, GetPydanticSchema
+from pydantic import Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
 from hposlurm.space import SearchSpace
 from hposlurm.space.expressions import Expression
 from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.space.metric_constraints import MEASURED, Limits
-from hposlurm.spec.definitions import Conditional, Definition, conditional_parameters, mutable_names
+from hposlurm.space.names import group_metrics, variable
+from hposlurm.spec.definitions import Conditional, Definition, all_definitions, conditional_parameters
 from hposlurm.spec.ends import ends_by
 from hposlurm.spec.entries import Failures, Forbidden, MetricName, Terminator, forbidding
 from hposlurm.spec.fields import (
     Command,
+    CommandSeed,
     MemoryGb,
     Minutes,
     NodeCount,
@@ -35,7 +37,7 @@ from hposlurm.spec.fields import (
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.publishing import DEFAULT as DEFAULT_PUBLISHERS
 from hposlurm.spec.publishing import PublishSection
-from hposlurm.spec.search import SearchSpec
+from hposlurm.spec.search import SearchSpec, default_startup
 from hposlurm.spec.simulation import SimulationSpec
 from hposlurm.trial import CountedReport, Direction, Objective, ParamValue
 
@@ -132,6 +134,9 @@ class TrialSpec(Section):
     checkpoint_gb: PositiveNumber | None = None
     metric_pattern: Text | None = None
     workdir: Text | None = None
+    #: What commands find as their seed: a number, the same in all trials, or "trial": each trial's own. None becomes
+    #: `search.seed` at the launch.
+    seed: CommandSeed | None = None
     deepspeed: DeepSpeedSpec | None = None
 
 
@@ -218,14 +223,37 @@ class StudySpec(Section):
     simulation: SimulationSpec | None = None
     publish: PublishSection = DEFAULT_PUBLISHERS
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_startup_trials(cls, data: Any) -> Any:
+        """Sets `search.startup_trials` by the budget if the file does not; a frozen spec keeps its number."""
+        search, budget = (data.get(key, {}) if isinstance(data, dict) else None for key in ("search", "budget"))
+        if not isinstance(search, dict) or not isinstance(budget, dict) or search.get("startup_trials") is not None:
+            return data
+        count = budget.get("n_trials")
+        startup = default_startup(count if isinstance(count, int) else None)
+        return {**data, "search": {**search, "startup_trials": startup}}
+
     @property
     def command_template(self) -> CommandTemplate:
         """Returns the template of the trials' commands."""
         from hposlurm.render.trial import CommandTemplate  # imports Jinja2, which a reader of the spec does not need
 
+        definitions = all_definitions(self.parameters, self.conditionals)
         return CommandTemplate(
-            self.trial.command, self.resources.facts, self.search.max_resource, self.trial.deepspeed is not None
+            self.trial.command,
+            self.resources.facts,
+            self.search.max_resource,
+            self.trial.deepspeed is not None,
+            {name: definition.flag for name, definition in definitions if definition.flag is not None},
+            self.command_seed,
         )
+
+    @property
+    def command_seed(self) -> int | None:
+        """Returns what all trials find as their seed; None if each one finds its own."""
+        given = self.trial.seed
+        return self.search.seed if given is None else given if isinstance(given, int) else None
 
     @property
     def ends_by(self) -> frozenset[str]:
@@ -241,36 +269,45 @@ class StudySpec(Section):
     @property
     def mutable(self) -> frozenset[str]:
         """Returns the parameters that may change while a model is trained."""
-        return frozenset(mutable_names(self.parameters, self.conditionals))
+        definitions = all_definitions(self.parameters, self.conditionals)
+        return frozenset(name for name, definition in definitions if definition.mutable)
 
     @property
     def space(self) -> SearchSpace:
         """Returns the search space; each parameter comes after those that its condition names."""
         parameters = {name: d.parameter(name, None) for name, d in self.parameters.items()}
+        names = self.written_names
         for conditional in self.conditionals:
-            parameters |= conditional_parameters(conditional, "")
+            parameters |= conditional_parameters(conditional, "", names)
         needs = {name: p.condition.names if p.condition else frozenset[str]() for name, p in parameters.items()}
         ordered, _ = dependency_order(needs)
-        allowed = [parse_expression(text) for text in self.constraints]
-        allowed = [expression for expression in allowed if not self._is_limit(expression)]
-        allowed += [parse_expression(forbidding(clause)) for clause in self.forbidden]
         facts = self.resources.facts
-        return SearchSpace(tuple(parameters[name] for name in ordered), tuple(allowed), facts, self.limits)
-
-    def _is_limit(self, expression: Expression) -> bool:
-        return not expression.names <= {*self.parameter_names, *self.resources.facts}
+        expressions, known = [parse_expression(text, names) for text in self.constraints], {*parameters, *facts}
+        allowed = [expression for expression in expressions if expression.names <= known]
+        allowed += [parse_expression(forbidding(clause), names) for clause in self.forbidden]
+        limits = self._limits(expressions, known)
+        return SearchSpace(tuple(parameters[name] for name in ordered), tuple(allowed), facts, limits)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """Returns all parameters, including conditional ones, in the order of the study file."""
-        return (*self.parameters, *(name for c in self.conditionals for name in conditional_parameters(c, "")))
+        return tuple(name for name, _ in all_definitions(self.parameters, self.conditionals))
+
+    @property
+    def written_names(self) -> dict[str, str]:
+        """Returns the parameters and metrics that expressions write in another way, by how they write them."""
+        metrics = (*(objective.metric for objective in self.objectives), *self.metrics)
+        return written_names(self.parameter_names, metrics)
 
     @property
     def limits(self) -> Limits:
         """Returns the limits on measured metrics: the constraints that name a metric."""
-        expressions = (parse_expression(text) for text in self.constraints)
-        limits = tuple(expression for expression in expressions if self._is_limit(expression))
         known = {*self.parameter_names, *self.resources.facts}
+        names = self.written_names
+        return self._limits([parse_expression(text, names) for text in self.constraints], known)
+
+    def _limits(self, constraints: Iterable[Expression], known: set[str]) -> Limits:
+        limits = tuple(expression for expression in constraints if not expression.names <= known)
         named = (*(objective.metric for objective in self.objectives), *self.metrics)
         metrics = metric_names(named, self.trial.metric_pattern)
         return Limits(limits, frozenset(metrics - known), self.resources.facts)
@@ -278,5 +315,20 @@ class StudySpec(Section):
 
 def metric_names(named: Iterable[str], pattern: str | None) -> set[str]:
     """Returns the metrics that a constraint may name: measured ones, `named` ones, and the groups of `pattern`."""
-    groups = re.compile(pattern).groupindex.keys() - {"step"} if pattern else set()
-    return {*MEASURED, *named, *groups}
+    names = set(named)
+    return {*MEASURED, *names, *(pattern_metrics(pattern, names) if pattern else ())}
+
+
+def pattern_metrics(pattern: str, named: Iterable[str]) -> set[str]:
+    """Returns the metrics that matches of `trial.metric_pattern` report; raises re.error for an invalid one.
+
+    Groups may stand for the metrics that are `named`.
+    """
+    groups = {*re.compile(pattern).groupindex} - {"step"}
+    return {*group_metrics(groups, named).values()}
+
+
+def written_names(parameters: Iterable[str], metrics: Iterable[str]) -> dict[str, str]:
+    """Returns the names that expressions write in another way, by how they write them; parameters come first."""
+    names = (*metrics, *parameters)
+    return {written: name for name in names if (written := variable(name)) != name and written not in names}

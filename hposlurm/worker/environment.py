@@ -9,6 +9,7 @@ from pathlib import Path
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
+from hposlurm.space.names import variable
 from hposlurm.trial import param_text
 from hposlurm.worker.earlier import Earlier
 from hposlurm.worker.environment_leaks import for_command
@@ -66,7 +67,7 @@ def _trial(place: Place) -> dict[str, str]:
     assignment = place.assignment
     layout = place.study.trial(assignment.trial)
     reported = place.earlier.step(place.plan.objectives)
-    params = {f"HPOSLURM_PARAM_{name}": param_text(value) for name, value in assignment.params.items()}
+    params = {f"HPOSLURM_PARAM_{variable(name)}": param_text(value) for name, value in assignment.params.items()}
     return {
         **params,
         "HPOSLURM_STUDY": place.plan.study,
@@ -84,5 +85,6 @@ def _trial(place: Place) -> dict[str, str]:
         "HPOSLURM_FROM_STEP": str(assignment.from_step),
         "HPOSLURM_MAX_STEP": "" if assignment.to_step is None else str(assignment.to_step),
         "HPOSLURM_MAX_RESOURCE": "" if place.plan.max_resource is None else str(place.plan.max_resource),
-        "HPOSLURM_SEED": str(assignment.seed),
+        "HPOSLURM_SEED": str(assignment.seed if place.plan.command_seed is None else place.plan.command_seed),
+        "HPOSLURM_TRIAL_SEED": str(assignment.seed),
     }

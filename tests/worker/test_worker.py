@@ -174,6 +174,7 @@ def test_the_command_gets_its_job_and_its_place_and_not_the_worker_s_step(study:
         "HPOSLURM_MAX_STEP": "4",
         "HPOSLURM_MAX_RESOURCE": "9",
         "HPOSLURM_SEED": "5",
+        "HPOSLURM_TRIAL_SEED": "5",
         "HPOSLURM_JOB_ID": "7_3",
         "HPOSLURM_HOST": "n9",
         "HPOSLURM_GPUS": "0",
