@@ -42,11 +42,14 @@ _WHOLE_WORD = re.compile(rf"(?:[\w.-]+=)?{_PLACEHOLDER.pattern}(?=[ \t\n;&|)]|\Z
 _AS_VARIABLE = 'give it to a variable, v={{ … }}, and write "$v" here'
 _AS_SCRIPT = "put that into a separate script"
 _LEAVE_OUT = "hposlurm quotes every value itself, so leave out the quotes around it"
+_INNER_SHELL = """; for a shell inside the command write bash -c '… "$@"' _ {{ flags }}"""
+_IN_SINGLE = f"{_LEAVE_OUT}{_INNER_SHELL}"
+_IN_DOUBLE = f'{_LEAVE_OUT}, or write "$HPOSLURM_PARAM_<name>" in them{_INNER_SHELL}'
 _INSIDE = (
-    ("'", "'", "' quotes", _LEAVE_OUT),
-    ('"', '"', '" quotes', _LEAVE_OUT),
+    ("'", "'", "' quotes", _IN_SINGLE),
+    ('"', '"', '" quotes', _IN_DOUBLE),
     ("$'", "'", "$' quotes", "leave out the quotes; without backslashes '…' is the same"),
-    ('$"', '"', '" quotes', _LEAVE_OUT),
+    ('$"', '"', '" quotes', _IN_DOUBLE),
     ("`", "`", "backticks", _AS_VARIABLE),
     ("$((", "))", "((…))", "calculate in the placeholder: {{ … * 2 }}"),
     ("((", "))", "((…))", "calculate in the placeholder: {{ … * 2 }}"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hposlurm.errors import Problem
+from hposlurm.errors import MOST_PROBLEMS, Problem
 from hposlurm.spec import definitions, entries, fields, model
 from hposlurm.spec.fields import quoted
+from hposlurm.spec.foreign import definition_hint, key_hint, value_hint
 from hposlurm.spec.publishing import options_of
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
@@ -62,7 +65,8 @@ def problems_of(error: ValidationError) -> list[Problem]:
     found = error.errors(include_url=False)
     # pydantic also reports "too short" for a list whose only entry is invalid
     wrong = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
-    return [_problem(details) for details in found if details["type"] != "too_short" or details["loc"] not in wrong]
+    due = (details for details in found if details["type"] != "too_short" or details["loc"] not in wrong)
+    return [_problem(details) for details in islice(due, MOST_PROBLEMS + 1)]
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -84,7 +88,8 @@ def _problem(details: ErrorDetails) -> Problem:
             tag = str(context["tag"])
             return Problem(f"{path}.type", f"{quoted(tag)} is not a type", suggestion(tag, definitions.DEFINITIONS))
         case "union_tag_not_found" if isinstance(value, dict):
-            return Problem(f"{path}.type", "is missing", "allowed: categorical, float, int; not needed with choices")
+            hint = definition_hint(value) or "allowed: categorical, float, int; not needed with choices"
+            return Problem(f"{path}.type", "is missing", hint)
         case "union_tag_not_found":
             return Problem(path, f"must be a mapping such as {{type: float, min: 0.0, max: 1.0}}, not {quoted(value)}")
         case name if name in _MESSAGES:
@@ -144,6 +149,8 @@ def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
         section = definitions.DEFINITIONS[kind]
     allowed = _keys(section) if section else []
     message = f"unknown key {quoted(key)}"
+    if foreign := key_hint(parent, key):
+        return Problem(path, message, foreign)
     if elsewhere := _elsewhere(key):
         return Problem(path, message, f"did you mean {elsewhere}?")
     if section is not None and not allowed:
@@ -162,5 +169,8 @@ def _unknown_value(location: _Location, path: str, value: Any, expected: str) ->
     text = str(value)
     if text in LATER_VALUES.get(pattern_of(location), ()):
         return Problem(path, f"{quoted(value)} is not supported in this version yet", f"allowed: {', '.join(allowed)}")
-    hint = f"did you mean {near}? " if (near := nearest(text, allowed)) else ""
+    near = value_hint(text)
+    if not set(re.findall(r"\w+", near)) & set(allowed):
+        near = nearest(text, allowed) or ""
+    hint = f"did you mean {near}? " if near else ""
     return Problem(path, f"{quoted(value)} is not allowed", f"{hint}allowed: {', '.join(allowed)}")
