@@ -51,12 +51,13 @@ def check(
     ] = False,
 ) -> None:
     """Validate a study file and show its first trials; write nothing."""
-    from hposlurm.report.launch_text import disk_line, driver_line, time_line
+    from hposlurm.report.launch_text import disk_line, driver_line, limits_line, time_line
 
     found = _read(study, overlay, settings or [], search_space, backend)
     first = found.preview()
     _show_sources(found, first)
     _show_plan(found, first)
+    say(limits_line(found.spec))
     if line := time_line(found.spec, first.cost):
         say(line)
     say(disk_line(found.spec, len(first.plan.assignments)))
@@ -193,7 +194,8 @@ def _show_dry_run(study: Study, first: Preview) -> None:
 
 def _show_plan(study: Study, first: Preview) -> None:
     """Prints the first trials, the training, the notes and the cost."""
-    from hposlurm.report.launch_text import cost_line, training_lines
+    from hposlurm.decisions.forecast import startup
+    from hposlurm.report.launch_text import cost_line, points_line, training_lines
 
     assignments = first.plan.assignments
     why_fewer = f" ({first.plan.finished})" if first.plan.finished else ""
@@ -204,16 +206,23 @@ def _show_plan(study: Study, first: Preview) -> None:
     if len(assignments) > _TRIALS_SHOWN:
         say(f"   …  and {len(assignments) - _TRIALS_SHOWN} more")
     print(for_screen(f"command of trial {assignments[0].trial}: {assignments[0].command}"))  # whole, to be copied
-    for line in training_lines(study.spec):
+    if line := points_line(study.spec, startup(study.spec, first.at_once, len(first.warm.trials))):
+        say(line)
+    for line in training_lines(study.spec, first.at_once):
         say(line)
     _show_notes(study, first)
     say(cost_line(study.spec, first.cost))
 
 
 def _show_notes(study: Study, first: Preview) -> None:
+    from hposlurm.decisions.forecast import forecast_notes
+    from hposlurm.report.launch_text import time_notes
     from hposlurm.spec import unused
+    from hposlurm.spec.unreached import unreached
     from hposlurm.worker.environment_leaks import empty_in
 
-    empty = (f"{name} is always empty in trial.command" for name in empty_in(study.spec.trial.command))
-    for note in (*unused(study.spec), *empty, *first.plan.notes):
+    spec = study.spec
+    empty = (f"{name} is always empty in trial.command" for name in empty_in(spec.trial.command))
+    forecast = forecast_notes(spec, first.at_once, len(first.warm.trials))
+    for note in (*unreached(spec), *unused(spec), *empty, *time_notes(spec), *forecast, *first.plan.notes):
         say(f"note: {note}")

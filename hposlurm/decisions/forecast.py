@@ -1,15 +1,17 @@
-"""Estimates how many waves a study still has: simulates its schedule with imagined results. Pure."""
+"""Estimates what a study will do: its random beginning, what stopping saves, how many waves it still has. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hposlurm.decisions.modes import trials_per_wave
+from hposlurm.decisions.extent import trials_wanted
+from hposlurm.decisions.modes import is_refill, trials_per_wave, waves_in_flight
 from hposlurm.decisions.observe import observe
 from hposlurm.records.history import History
 from hposlurm.search import Observation, SearchProblem, TrainingRequest, derive_seed, next_requests, requests_per_wave
+from hposlurm.search.estimate import SAVING, saves_from, training
 from hposlurm.search.rungs import levels_of
 from hposlurm.spec.algorithms import CHEAPEST
 from hposlurm.trial import TrialState
@@ -17,6 +19,61 @@ from hposlurm.trial import TrialState
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
     from hposlurm.spec.search import SearchSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """The random beginning of a search."""
+
+    #: how many trials are random, about; 0 if the search has no such beginning, or enough to learn from already
+    random: int = 0
+    #: how many trials the study has; None if that is unknown
+    trials: int | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """True if no model ever proposes a trial."""
+        return self.trials is not None and 0 < self.trials <= self.random
+
+
+def startup(spec: StudySpec, wave_size: int, known: int = 0) -> Startup:
+    """Returns the random beginning of a study that already learns from `known` trials of other studies.
+
+    A model proposes once enough trials have ended, so the trials that start before that are random, too.
+    """
+    trials = trials_wanted(spec)
+    if not spec.search.sampler_traits.has_startup or known >= spec.search.startup_trials:
+        return Startup()
+    wanted = spec.search.startup_trials
+    if is_refill(spec):
+        count = wanted + wave_size - 1
+    else:
+        size = trials_per_wave(spec, wave_size)
+        count = size * (-(-wanted // size) + waves_in_flight(spec, wave_size) - 1)
+    return Startup(count if trials is None else min(count, trials), trials)
+
+
+def forecast_notes(spec: StudySpec, wave_size: int, known: int = 0) -> tuple[str, ...]:
+    """Returns notes on a search that cannot do what it is for: with so few trials it only draws at random, or stops
+    too few of them to save anything.
+    """
+    begin, search, found = startup(spec, wave_size, known), spec.search, []
+    if begin.is_all:
+        found.append(
+            f"{search.name} is random search here: it proposes after search.startup_trials ({search.startup_trials}) "
+            f"trials have ended, and by then all {begin.trials} have started; raise budget.n_trials, or lower "
+            "waves.max_concurrent or search.startup_trials"
+        )
+    problem = SearchProblem(spec.space, search, spec.objectives, spec.budget.n_trials)
+    trained = training(problem, begin.trials or trials_wanted(spec) or 0, wave_size)
+    if trained is not None and trained.most_steps and trained.steps > SAVING * trained.most_steps:
+        enough = saves_from(problem, wave_size)
+        found.append(
+            f"with so few trials {search.name} can save at most {1 - trained.steps / trained.most_steps:.0%} of the "
+            f"training by stopping, since it lets the first ones through to the end; it can save a third from about "
+            f"{enough} trials on. Without search.max_resource every trial is trained to its end"
+        )
+    return tuple(found)
 
 
 def waves_ahead(spec: StudySpec, history: History, wave_size: int, most: int) -> tuple[int, int] | None:

@@ -134,6 +134,8 @@ class Preview:
     cost: Cost
     #: The trials taken from other studies.
     warm: WarmStart = NOTHING_TAKEN
+    #: How many trials run at the same time.
+    at_once: int = 1
 
 
 def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity, clock: Clock = CLOCK) -> Preview:
@@ -143,7 +145,7 @@ def preview(layout: StudyLayout, spec: StudySpec, capacity: Capacity, clock: Clo
     plan = next_plan(layout, spec, History(), (), wave_size=size, gpus=gpus, now=clock.now(), warm=warm)
     request = replace(submission.request_for(layout, spec, plan, "TOKEN"), is_late=chain.is_used(spec, capacity))
     cost = study_cost(spec, plan, wave_size=size, gpus=gpus)
-    return Preview(plan, tuple(capacity.scripts(request)) if plan.assignments else (), cost, warm)
+    return Preview(plan, tuple(capacity.scripts(request)) if plan.assignments else (), cost, warm, size)
 
 
 def cancel(layout: StudyLayout, backend: Backend, trials: Sequence[int] = ()) -> str:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from hposlurm.decisions import Population, is_refill, population_of, trials_wanted
 from hposlurm.decisions.cost import Cost, CostQuestion, disk_gb
-from hposlurm.report.numbers import counted, size_text
+from hposlurm.decisions.forecast import Startup
+from hposlurm.report.numbers import counted, duration, size_text
 from hposlurm.search import SearchProblem
 from hposlurm.search.estimate import Training, training
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
+_SHORT = 0.1  # of resources.time: nobody asks for a job that is ten times as long as what it may run
 _DRIVERS = {
     "planner": "after each wave a planner job submits the next one",
     "chain": "all waves are submitted at launch; jobs submit nothing",
@@ -37,6 +39,32 @@ def time_line(spec: StudySpec, cost: Cost) -> str:
         return ""
     steps = ", ".join(f"{step}: {minutes}" for step, minutes in cost.stages)
     return f"time limits: minutes of a job up to step {steps} (of {spec.resources.time_min} for a whole training)"
+
+
+def limits_line(spec: StudySpec) -> str:
+    """Returns the limits of time with their units."""
+    timeout_s, wall_min = spec.trial.timeout_s, spec.budget.wall_time_min
+    found = [f"a job {duration(spec.resources.time_min * 60)}"]
+    found += [] if timeout_s is None else [f"a command {duration(timeout_s)}"]
+    found += [] if wall_min is None else [f"the study {duration(wall_min * 60)}"]
+    return f"times at most: {', '.join(found)}"
+
+
+def time_notes(spec: StudySpec) -> Iterator[str]:
+    """Yields a note for each limit that is much shorter than the time limit of one job: it may have another unit."""
+    if "time_min" not in spec.resources.model_fields_set:
+        return
+    whole_s, wall_min = spec.resources.time_min * 60, spec.budget.wall_time_min
+    wall_s = None if wall_min is None else wall_min * 60
+    for key, limit_s, unit in (
+        ("trial.timeout", spec.trial.timeout_s, "seconds"),
+        ("budget.wall_time", wall_s, "minutes"),
+    ):
+        if limit_s is not None and limit_s < _SHORT * whole_s:
+            yield (
+                f"{key} is {duration(limit_s)}, less than a tenth of resources.time ({duration(whole_s)}); a plain "
+                f"number there means {unit}, so write the unit: 30m, 2h, 1d"
+            )
 
 
 def question_text(question: CostQuestion) -> str:
@@ -84,11 +112,23 @@ def driver_line(spec: StudySpec) -> str:
     return f"driver: {spec.slurm.driver}: {_DRIVERS[spec.slurm.driver]}"
 
 
-def training_lines(spec: StudySpec) -> Iterator[str]:
-    """Yields the rungs or the population, and the training; nothing if the length of a training is unknown."""
+def points_line(spec: StudySpec, forecast: Startup) -> str:
+    """Returns how many points are random before a model proposes; "" if none or all are, which is a note."""
+    if not forecast.random or forecast.is_all:
+        return ""
+    count = f"{forecast.random:,}" if forecast.trials is None else f"{forecast.random:,} of {forecast.trials:,}"
+    what = f"search.startup_trials {spec.search.startup_trials}, and those that start before these have ended"
+    return f"points: about the first {count} at random ({what}), then {spec.search.sampler_traits.origin}"
+
+
+def training_lines(spec: StudySpec, at_once: int = 1) -> Iterator[str]:
+    """Yields the rungs or the population, and the training; nothing if the length of a training is unknown.
+
+    `at_once` is how many trials run at the same time.
+    """
     n_trials = trials_wanted(spec)
     problem = SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials)
-    found = training(problem, n_trials or 0)
+    found = training(problem, n_trials or 0, at_once)
     if found is None:
         return
     if len(found.levels) > 1:
@@ -109,9 +149,14 @@ def _population_line(population: Population) -> str:
 
 
 def _amount(found: Training, n_trials: int) -> str:
-    steps = f"{found.steps:,} step{'' if found.steps == 1 else 's'}"
-    line = f"training: {'' if found.surety == 'exactly' else f'{found.surety} '}{steps}"
-    line += f", {found.trainings:,.4g} full training{'' if found.trainings == 1 else 's'} of {found.levels[-1]}"
+    if found.most_steps is not None and found.most_steps > found.steps:
+        line = f"training: {found.steps:,} to {found.most_steps:,} steps, {found.trainings:,.4g} to {n_trials:,} full "
+        line += f"trainings of {found.levels[-1]}: at least as many as if early values predict late ones well, at most "
+        line += "all of every trial if they do not"
+    else:
+        steps = f"{found.steps:,} step{'' if found.steps == 1 else 's'}"
+        line = f"training: {'' if found.surety == 'exactly' else f'{found.surety} '}{steps}"
+        line += f", {found.trainings:,.4g} full training{'' if found.trainings == 1 else 's'} of {found.levels[-1]}"
     if len(found.levels) > 1:
         got = ", ".join(f"{count:,} to {level}" for level, count in zip(found.levels, found.counts, strict=True))
         line += f" (of {n_trials:,} trials; {got})"

@@ -10,6 +10,8 @@ from hposlurm.search.halving import BracketShape, shapes_of
 from hposlurm.search.observation import SearchProblem
 from hposlurm.search.rungs import levels_of
 
+SAVING = 2 / 3  # less is hardly worth checkpoints and doubts
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
@@ -21,6 +23,8 @@ class Training:
     counts: tuple[int, ...]
     #: how exact the counts are: some promotions depend on the order in which trials reach a rung
     surety: Literal["exactly", "about", "at most"]
+    #: the steps if stopping turns out not to pay, so that every trial is trained to its end; None if that cannot be
+    most_steps: int | None = None
 
     @property
     def steps(self) -> int:
@@ -33,8 +37,11 @@ class Training:
         return self.steps / self.levels[-1]
 
 
-def training(problem: SearchProblem, n_trials: int) -> Training | None:
-    """Returns what a study of `n_trials` would train; None without `max_resource`, the end of training."""
+def training(problem: SearchProblem, n_trials: int, at_once: int = 1) -> Training | None:
+    """Returns what a study of `n_trials` would train; None without `max_resource`, the end of training.
+
+    `at_once` is how many trials run at the same time.
+    """
     search, most = problem.search, problem.search.max_resource
     if most is None:
         return None
@@ -46,14 +53,24 @@ def training(problem: SearchProblem, n_trials: int) -> Training | None:
     if pruner.rungs == "always":
         return Training(levels_of(search), _thinned(n_trials, search.reduction_factor, len(levels_of(search))), "about")
     if search.has_rungs and len(problem.objectives) == 1:
-        from hposlurm.search.auto.recipe import THROUGH_SHARE  # SciPy takes 0.2 s to import
+        from hposlurm.search.auto.recipe import through_at_least  # SciPy takes 0.2 s to import
 
         levels = levels_of(search)
-        through = round(THROUGH_SHARE * n_trials)
+        through = through_at_least(n_trials, at_once)
         rest = _thinned(n_trials - through, search.reduction_factor, len(levels))
-        return Training(levels, tuple(through + count for count in rest), "about")
+        return Training(levels, tuple(through + count for count in rest), "about", n_trials * most)
     is_sure = not pruner.at_reports and search.patience is None
     return Training((most,), (n_trials,), "exactly" if is_sure else "at most")
+
+
+def saves_from(problem: SearchProblem, at_once: int = 1) -> int | None:
+    """Returns from how many trials on stopping can save a third of the steps; None if it never can."""
+    counts = (count for scale in (1, 10, 100) for count in range(scale, 10 * scale, max(1, scale // 10)))
+    for count in counts:
+        found = training(problem, count, at_once)
+        if found and found.trainings <= count * SAVING:
+            return count
+    return None
 
 
 def _thinned(size: int, factor: int, rungs: int) -> tuple[int, ...]:
@@ -64,14 +81,14 @@ def _thinned(size: int, factor: int, rungs: int) -> tuple[int, ...]:
 def _halved(problem: SearchProblem, n_trials: int) -> tuple[int, ...]:
     """Returns how many trials reach each rung if brackets are filled in turn; the last one may be small."""
     found, rungs, factor = shapes_of(problem), len(levels_of(problem.search)), problem.search.reduction_factor
+    rounds, left = divmod(n_trials, sum(shape.size for shape in found))
     counts = [0] * rungs
-    bracket = 0
-    while n_trials > 0:
-        shape = found[bracket % len(found)]
-        size = min(shape.size, n_trials)
-        below = [size] * shape.first  # a trial that starts at a higher rung passes the lower ones
-        for k, count in enumerate((*below, *BracketShape(shape.first, size).sizes(rungs, factor))):
-            counts[k] += count
-        n_trials -= size
-        bracket += 1
+    for shape in found:
+        size = min(shape.size, left)
+        left -= size
+        for times, members in ((rounds, shape.size), (1, size)):
+            below = [members] * shape.first  # a trial that starts at a higher rung passes the lower ones
+            in_rungs = (*below, *BracketShape(shape.first, members).sizes(rungs, factor)) if members else ()
+            for k, count in enumerate(in_rungs):
+                counts[k] += times * count
     return tuple(counts)

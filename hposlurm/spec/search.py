@@ -25,6 +25,18 @@ from hposlurm.spec.algorithms import (
 from hposlurm.spec.entries import Configuration, WarmStart
 from hposlurm.spec.fields import Number, PositiveWhole, Section, Whole
 
+#: As in Optuna.
+MOST_STARTUP = 10
+_LEAST_STARTUP = 3  # with fewer TPE has no bad trials to compare good ones with
+_STARTUP_SHARE = 4  # at most a quarter of the trials, as SMAC does: 10 of 12 at random would be random search
+
+
+def default_startup(n_trials: int | None) -> int:
+    """Returns how many trials are random before a model proposes, in a study with a budget of `n_trials`."""
+    if n_trials is None:
+        return MOST_STARTUP
+    return min(MOST_STARTUP, max(_LEAST_STARTUP, n_trials // _STARTUP_SHARE))
+
 
 def _one_of(names: Callable[[], tuple[str, ...]]) -> PlainValidator:
     """Returns a validator that accepts only `names()`; its error is that of a Literal."""
@@ -52,8 +64,8 @@ class SearchSpec(Section):
     sampler: SamplerName | None = None
     pruner: PrunerName | None = None
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
-    #: The number of random trials before tpe and gp begin.
-    startup_trials: PositiveWhole = 10
+    #: The number of random trials before a model proposes; if a study file does not set it, `default_startup`.
+    startup_trials: PositiveWhole = MOST_STARTUP
     #: Of cmaes (None: at least 4 + 3 ln d for d parameters, in whole waves), nsga2 and nsga3 (None: 50), and pbt, which
     #: trains this number of members.
     population_size: Annotated[Whole, Field(ge=4)] | None = None

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hposlurm.report.launch_text import training_lines
+from hposlurm.report.launch_text import limits_line, time_notes, training_lines
+from hposlurm.spec import parse
 from tests.simulation.studies import study
 
 
@@ -37,3 +38,28 @@ def test_without_a_number_of_trials_there_are_rungs_alone() -> None:
 def test_a_space_may_be_smaller_than_the_budget() -> None:
     spec = study(27, parameters={"x": {"choices": [1, 2]}, "y": {"choices": [1, 2, 3]}}, search={"max_resource": 9})
     assert list(training_lines(spec)) == ["training: 54 steps, 6 full trainings of 9"]
+
+
+@pytest.mark.parametrize(
+    ("trial", "budget", "notes"),
+    [
+        ({"timeout": 2}, {"n_trials": 2, "wall_time": 24}, ["trial.timeout is 2s, ", "budget.wall_time is 24m00s, "]),
+        ({"timeout": "2h"}, {"n_trials": 2, "wall_time": "2d"}, []),
+        ({}, {"n_trials": 2}, []),
+    ],
+)
+def test_a_limit_much_shorter_than_a_job_is_noted_with_its_unit(
+    trial: dict[str, Any], budget: dict[str, Any], notes: list[str]
+) -> None:
+    data = {
+        "name": "units",
+        "objectives": [{"name": "loss"}],
+        "parameters": {"lr": {"choices": [0.1, 0.2]}},
+        "budget": budget,
+        "resources": {"time": "8:00:00"},
+        "trial": {"command": "train {{ lr }}", **trial},
+    }
+    found = list(time_notes(parse(data, "units")))
+    assert [note[: len(begin)] for note, begin in zip(found, notes, strict=True)] == notes
+    assert all("less than a tenth of resources.time (8h00m); a plain number there means" in note for note in found)
+    assert limits_line(parse(data, "units")).startswith("times at most: a job 8h00m")

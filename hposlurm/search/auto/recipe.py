@@ -31,6 +31,12 @@ AT_ONCE = 10
 AGAIN_WHY = "proposed again: its present rung does not predict the end"
 
 
+def through_at_least(n_trials: int, at_once: int) -> int:
+    """Returns how many of `n_trials` are let through to the end even if early values predict late ones well."""
+    first = min(n_trials, max(FIRST_THROUGH, min(at_once, AT_ONCE)))
+    return first + round(THROUGH_SHARE * (n_trials - first))
+
+
 def next_requests(problem: SearchProblem, observations: Sequence[Observation], n: int) -> Answer:
     """Returns up to `n` requests: promotions first, then new trials. The same arguments give the same answer.
 
