@@ -66,8 +66,8 @@ def read_table(path: Path, where: str, wanted: Iterable[str]) -> ResultTable:
         header, *rows = list(_reader(text, separator))
     except csv.Error as error:
         raise RequestError(f"{where}: {path} is not a table of comma-separated values: {error}") from None
-    names = tuple(cell.strip() for cell in header)
-    cells = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    names = tuple(_plain(cell) for cell in header)
+    cells = [[_plain(cell) for cell in row] for row in rows if any(cell.strip() for cell in row)]
     fitting = [row for row in cells if len(row) <= len(names)]
     has_commas = separator != "," and any(_DECIMAL_COMMA.fullmatch(cell) for row in fitting for cell in row)
     return ResultTable(
@@ -77,6 +77,12 @@ def read_table(path: Path, where: str, wanted: Iterable[str]) -> ResultTable:
         has_decimal_commas=has_commas,
         read_as=_read_as(encoding, separator, has_commas=has_commas),
     )
+
+
+def _plain(cell: str) -> str:
+    """Returns a cell's text without the apostrophe that published tables have before what looks like a formula."""
+    text = cell.strip()
+    return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
 
 
 def _content(path: Path, where: str) -> bytes:

@@ -191,3 +191,9 @@ def test_very_many_words_for_a_state_do_not_become_very_many_reasons(tmp_path: P
     (source,) = taken(tmp_path, f"lr,bs,optimizer,val_loss,state\n{body}").sources
     assert len(source.left_out) == 11
     assert source.left_out["in other states"] == 990
+
+
+def test_the_apostrophe_before_a_formula_in_a_published_table_is_not_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("'=x,opt,loss\n'@a,'quoted',-1.5\n")
+    found = read_table(tmp_path / "results.csv", "here", ["opt"])
+    assert dict(found.rows[0]) == {"=x": "@a", "opt": "'quoted'", "loss": "-1.5"}
