@@ -52,6 +52,7 @@ def run_canary(study: Study, log: Log = silent) -> Canary:
     """
     if study.is_simulated:
         raise RequestError(f"{study.spec.name} is simulated: there is no trial to run")
+    study.place_notes()  # refuses a place where another user could exchange what runs
     layout = StudyLayout(study.layout.root.with_name(f"{study.spec.name}-canary-{uuid.uuid4().hex[:6]}"))
     create(layout, canary_spec(study.spec, layout.root.name))
     log(f"canary: one short trial runs first, in {layout.root}")

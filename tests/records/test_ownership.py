@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hposlurm.errors import RequestError
+from hposlurm.records import ownership
 from hposlurm.records.ownership import check_own
 from tests.users import ALICE, MALLORY, as_user, needs_users, shared
 
@@ -150,10 +152,21 @@ def test_links_that_lead_in_a_circle_are_followed_only_so_far(tmp_path: Path) ->
 def test_in_a_user_namespace_root_has_the_overflow_id(
     monkeypatch: pytest.MonkeyPatch, answer: str, is_root: bool
 ) -> None:
-    from hposlurm.records import ownership
-
     read = Path.read_text
     monkeypatch.setattr(
         Path, "read_text", lambda self, *a, **k: answer if str(self) == "/proc/self/uid_map" else read(self, *a, **k)
     )
     assert ownership._roots() == ({65534} if is_root else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "is_private"),
+    [("alice", [], True), ("alice", ["alice"], True), ("alice", ["alice", "bob"], False), ("project", [], False)],
+)
+def test_a_group_of_the_users_own_name_without_others_is_private(
+    monkeypatch: pytest.MonkeyPatch, name: str, members: list[str], is_private: bool
+) -> None:
+    """With umask 002 every directory is writable by such a group, as on many systems."""
+    monkeypatch.setattr(ownership.pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="alice"))
+    monkeypatch.setattr(ownership.grp, "getgrgid", lambda _: SimpleNamespace(gr_name=name, gr_mem=members))
+    assert ownership._is_private(1000) is is_private
