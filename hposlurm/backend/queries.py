@@ -71,10 +71,8 @@ def ask(*command: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
     Raises BackendError with the command's own message if it fails or does not exist, and NotNowError, one of its
     subclasses, after `timeout_s`.
     """
-    environment = {
-        **without_leaks(os.environ),
-        "SLURM_BITSTR_LEN": "0",
-    }  # else lists of indices are silently cut at 64 characters
+    # with Slurm's default of SLURM_BITSTR_LEN lists of indices are silently cut at 64 characters
+    environment = {**without_leaks(os.environ), "SLURM_BITSTR_LEN": "0"}
     try:
         # names of jobs and nodes, and site banners, may be in any encoding
         done = subprocess.run(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hposlurm.backend.queries import ask
+
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
 
 REPORT = "import sys; from hposlurm import client; client.report(step=1, eval_loss=float(sys.argv[1]))"
@@ -42,3 +44,29 @@ def test_srun_in_a_command_is_a_step_of_the_trials_own_job(shell, write_study, w
     job, number, *gpus = (shell.cwd / "step").read_text().split()
     assert job == (shell.cwd / "job").read_text().strip()
     assert number == "1" and len(gpus) == 1  # step 0 is the worker's; and the job's GPU is there
+
+
+CANARY = """
+import pathlib, sys, time
+from hposlurm import client
+
+begin = int(client.resume_from().read_text()) if client.resume_from() else 0
+for step in range(begin + 1, 200):
+    client.report(step=step, eval_loss=1.0 / step)
+    time.sleep(0.1)
+    if client.should_stop():
+        path = client.checkpoint_dir() / f"step-{step}"
+        path.write_text(str(step))
+        client.report_checkpoint(step, path)
+        sys.exit(0)
+"""
+
+
+def test_a_canary_runs_as_a_job_and_leaves_nothing_in_the_queue(shell, write_study):
+    (shell.cwd / "train.py").write_text(CANARY)
+    study = write_study("careful", "python train.py {{ x }}")
+    said = [line for line in shell.ok("check", str(study), "--run").splitlines() if line.startswith("canary: it ")]
+    assert said[0].startswith("canary: it reported eval_loss ") and len(said) == 3, said
+    assert said[1].startswith("canary: it saved step-") and said[2].startswith("canary: it resumed from step-")
+    assert not list((shell.cwd / "runs").iterdir())
+    assert "careful" not in ask("squeue", "-h", "-t", "PD,R", "-o", "%j")

@@ -27,6 +27,8 @@ def test_wall_time_is_a_time_or_minutes_as_resources_time_is(value: object, minu
         {"wall_time": "6:00:00"},
         {"patience": 20},
         {"n_trials": 12, "gpu_hours": 8, "wall_time": "1d", "patience": 3, "confirm_gpu_hours": 0},
+        {"n_trials": 12, "max_failures": 3},
+        {"n_trials": 12, "max_failures": 0.2},
     ],
 )
 def test_each_single_budget_is_enough_and_is_read_back_as_it_was(tmp_path: Path, budget: dict) -> None:
@@ -54,6 +56,10 @@ def test_a_study_that_nothing_ends_is_refused(algorithm: str, budget: object) ->
         ({"budget__patience": 0}, "budget.patience: must be at least 1, not 0"),
         ({"budget__patience": 2.5}, "budget.patience: must be a whole number, not 2.5"),
         ({"budget__confirm_gpu_hours": -1}, "budget.confirm_gpu_hours: must be at least 0"),
+        *(
+            ({"budget__max_failures": value}, "budget.max_failures: must be a number of trials (1, 2, …) or a share of")
+            for value in (0, -1, 1.5, True, "many", float("nan"))
+        ),
         ({"budget__gpuhours": 3}, "budget.gpuhours: unknown key 'gpuhours' (did you mean gpu_hours?)"),
         ({"gpu_hours": 3}, "gpu_hours: unknown key 'gpu_hours' (did you mean budget.gpu_hours?)"),
     ],
