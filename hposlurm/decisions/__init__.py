@@ -19,7 +19,7 @@ from hposlurm.decisions.modes import (
     waves_in_flight,
 )
 from hposlurm.decisions.observe import DecisionMemory, Observer, needed_of, observe
-from hposlurm.decisions.pause import pause_after, reason_to_pause
+from hposlurm.decisions.pause import pause_after, reason_to_pause, tried_since
 from hposlurm.decisions.walltime import may_differ, stage_limits
 from hposlurm.decisions.warm import WarmStart, freeze, gather, read_warm_start
 
@@ -56,6 +56,7 @@ __all__ = [
     "trials_in_flight",
     "trials_per_wave",
     "trials_wanted",
+    "tried_since",
     "waves_ahead",
     "waves_in_flight",
 ]

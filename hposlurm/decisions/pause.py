@@ -38,7 +38,7 @@ def reason_to_pause(spec: StudySpec, history: History, count: int | None, marked
     `count` is that of `pause_after`, `marked` why workers paused a wave. Only what was tried after the last pause
     counts.
     """
-    since = max((plan.wave + 1 for plan in history.plans if plan.finished), default=0)
+    since = tried_since(history)
     cause = None
     if count is not None and not _has_completed(history):
         cause = failed_alike(_in_order(history, since), count) or marked
@@ -54,6 +54,11 @@ def reason_to_pause(spec: StudySpec, history: History, count: int | None, marked
         return None
     many = f"{failed} of {len(ended)} trials" if is_share else "1 trial" if failed == 1 else f"{failed} trials"
     return f"paused: {many} failed, budget.max_failures is {limit:g}; {_next(spec)}"
+
+
+def tried_since(history: History) -> int:
+    """Returns the first wave after the study last ended or paused: what failed before was seen by a person."""
+    return max((plan.wave + 1 for plan in history.plans if plan.finished), default=0)
 
 
 def _has_completed(history: History) -> bool:

@@ -19,6 +19,7 @@ from hposlurm.decisions import (
     proposed_ahead,
     pruned,
     reason_to_pause,
+    tried_since,
 )
 from hposlurm.records.assignment import Settlement
 from hposlurm.records.bad_nodes import bad_nodes, exclusion
@@ -86,6 +87,7 @@ def next_plan(
         _of_spec(layout, spec, wave, now),
         gpus=gpus,
         pause_after=most,
+        pause_since=tried_since(history),
         assignments=chosen.assignments,
         settled=(*settled, *(pruned(history, verdict) for verdict in chosen.verdicts)),
         exclude=exclude,

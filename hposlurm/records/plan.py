@@ -69,6 +69,8 @@ class WavePlan:
     stop: StopRule | None = None
     #: After how many attempts that all failed alike the wave's other elements run nothing; None: one has completed.
     pause_after: int | None = None
+    #: The first wave whose attempts count for that: the one after the study last ended or paused.
+    pause_since: int = 0
     assignments: tuple[Assignment, ...] = ()
     #: The decisions about attempts of earlier waves.
     settled: tuple[Settlement, ...] = ()

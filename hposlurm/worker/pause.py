@@ -35,8 +35,8 @@ def is_paused(study: StudyLayout, plan: WavePlan) -> bool:
 
 
 def _attempts(study: StudyLayout, plan: WavePlan) -> Iterator[Attempt]:
-    """Yields the attempts of the wave, and of the waves before it that may still run, in the order of assignments."""
-    waves = (*plan.in_flight, plan.wave)
+    """Yields the attempts of the wave, and of those before it that count, in the order of assignments."""
+    waves = range(plan.pause_since, plan.wave + 1)
     for index in waves:
         for assignment in _assignments(study, plan if index == plan.wave else read_first(study.wave(index))):
             trial = study.trial(assignment.trial)

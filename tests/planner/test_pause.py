@@ -155,6 +155,15 @@ def test_trials_that_may_be_retried_have_failed_after_two_attempts_each(layout):
     assert counts(layout) == {"WAITING": 4}
 
 
+def test_a_later_wave_counts_what_failed_in_earlier_ones(layout):
+    cluster, study = launched(layout, waves={"size": 2, "max_concurrent": 2, "mode": "barrier"})
+    assert run_elements(layout, cluster, 0) == [0, 1]
+    assert advance(layout, study, cluster).kind == "submitted"
+    assert run_elements(layout, cluster, 1) == [0]  # the third of three
+    assert_paused(advance(layout, study, cluster))
+    assert counts(layout) == {"FAIL": 3, "WAITING": 1}
+
+
 def test_waves_that_overlap_look_at_the_ones_before_them(layout):
     cluster, study = launched(layout, waves={"size": 4, "mode": "overlap"}, budget={"n_trials": 40})
     assert run_elements(layout, cluster, 0) == [0, 1, 2, 3]
