@@ -153,18 +153,18 @@ def logs(
 
 
 def _print_log(layout: StudyLayout, trial: Trial, attempt: Attempt, follows: bool, err: bool) -> None:
-    from hposlurm.report.logs import content, follow, log_path, worker_lines_note
+    from hposlurm.report.logs import follow, log_path, without_holes, worker_lines_note
 
     path = log_path(layout, trial, attempt, "err" if err else "out")
     if not follows and not path.exists():
         raise StudyError(f"{path} does not exist (a network file system may show it only after a minute)")
-    pieces = follow(layout, trial, attempt, path, _pause) if follows else content(path)
+    pieces = follow(layout, trial, attempt, path, _pause) if follows else without_holes(path)
     _copy(pieces)
     if not err:
         errors = log_path(layout, trial, attempt, "err")
         if errors.exists() and errors.stat().st_size:
             _copy([f"\n---- {errors.relative_to(layout.root)}{worker_lines_note(errors)} ----\n".encode()])
-            _copy(content(errors))
+            _copy(without_holes(errors))
 
 
 def _pause() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +53,27 @@ def content(path: Path, position: int = 0) -> Iterator[bytes]:
                 yield piece
     except FileNotFoundError:
         return
+
+
+def without_holes(path: Path) -> Iterator[bytes]:
+    """Yields the file in pieces, without its holes: a sparse file may seem to have terabytes, all of them zeros."""
+    with open_regular(path) as file:
+        position = _data_after(file.fileno(), 0)
+        while position is not None:
+            file.seek(position)
+            piece = file.read(_CHUNK)
+            yield piece
+            position = _data_after(file.fileno(), position + len(piece))
+
+
+def _data_after(file: int, position: int) -> int | None:
+    """Returns the first place with data from `position` on; None if a hole or nothing follows (lseek(2), SEEK_DATA)."""
+    try:
+        return os.lseek(file, position, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
 
 
 def is_worker_line(line: bytes) -> bool:

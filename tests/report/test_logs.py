@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.assignment import Settlement
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.report.logs import choose_attempt, content, follow, log_path
+from hposlurm.report.logs import choose_attempt, content, follow, log_path, without_holes
 from hposlurm.trial import JobState, Outcome
 from tests.studies import add_wave, end, failed, make_study, start, write_journal, write_log
 
@@ -84,3 +85,17 @@ def test_an_attempt_that_did_not_say_where_its_log_is_has_none(tmp_path: Path) -
 
 def test_what_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list(content(tmp_path / "no")) == []
+
+
+def test_holes_of_a_sparse_log_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.write(b"begin\n")
+        file.seek(2**40)
+        file.write(b"end\n")
+    os.truncate(path, 2**41)
+    text = b"".join(without_holes(path))
+    assert text.replace(b"\0", b"") == b"begin\nend\n"
+    assert len(text) <= 2**22
+    path.write_bytes(b"")
+    assert list(without_holes(path)) == []
