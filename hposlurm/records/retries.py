@@ -104,6 +104,21 @@ def no_progress(attempts: Sequence[Attempt]) -> EndCause | None:
     return None
 
 
+def repeated_failure(attempts: Sequence[Attempt]) -> EndCause | None:
+    """Returns which two failures were alike at the same step; None if none were. It explains, and ends nothing."""
+    reach = _Reach()
+    failure: Attempt | None = None
+    for attempt in attempts:
+        if reach.extend(attempt):
+            failure = None
+        if attempt.outcome is Outcome.FAIL:
+            is_same = failure is not None and failure.cause is not None and failure.cause == attempt.cause
+            if failure is not None and is_same and reach.step is not None:
+                return EndCause(Cause.NO_PROGRESS, step=reach.step, attempts=(failure.number, attempt.number))
+            failure = attempt
+    return None
+
+
 def _first_step_s(attempts: Sequence[Attempt]) -> float | None:
     """Returns the shortest time after which an attempt made its first report; None if none has reported."""
     times = [report.time - a.started_at for a in attempts if a.started_at for report in a.reports[:1]]

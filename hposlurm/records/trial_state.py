@@ -16,7 +16,7 @@ from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.cause_text import no_progress_text, sentence, without_cause
 from hposlurm.records.fold import Metrics, metrics_at, unread
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.retries import no_progress
+from hposlurm.records.retries import no_progress, repeated_failure
 from hposlurm.records.retry_orders import NO_ATTEMPTS
 from hposlurm.records.values import counted_values
 from hposlurm.trial import (
@@ -256,7 +256,7 @@ def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -
     if Outcome.COMPLETE in outcomes:
         return TrialState.PAUSED, None
     if outcomes.count(Outcome.FAIL) > retries:
-        return TrialState.FAIL, no_progress(attempts) if retries else None
+        return TrialState.FAIL, (no_progress(attempts) or repeated_failure(attempts)) if retries else None
     if outcomes and outcomes[-1] is None:
         return TrialState.RUNNING, None
     pointless = no_progress(attempts)

@@ -273,7 +273,9 @@ def test_the_same_failure_at_the_same_step_is_retried_as_often_as_the_user_allow
     first, *_ = attempts = [[start(0, n), report(3, eval_loss=1.0), *failed(0, n)[1:]] for n in range(3)]
     assert trial_of(*attempts, retries=3).state is TrialState.WAITING
     ended = trial_of(*attempts, retries=2)
-    assert (ended.state, ended.reason) == (TrialState.FAIL, "the command ended with exit status 1")
+    assert ended.state is TrialState.FAIL
+    assert ended.reason == "no progress: attempts 0 and 1 both ended at step 3: the command ended with exit status 1"
+    assert ended.tail == ("Traceback", "ValueError: no")
     again = [start(0, 1, resumed_from="/c/3"), end("fail", first[0]["t"] + 0.3, exit_code=-9, reason="killed")]
     assert trial_of(first, again, retries=50).state is TrialState.WAITING
 

@@ -8,7 +8,14 @@ import pytest
 
 from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.old_causes import cause_of
-from hposlurm.records.retries import INTERRUPTIONS, MOST_INTERRUPTIONS, makes_progress, no_progress, reached
+from hposlurm.records.retries import (
+    INTERRUPTIONS,
+    MOST_INTERRUPTIONS,
+    makes_progress,
+    no_progress,
+    reached,
+    repeated_failure,
+)
 from hposlurm.trial import Attempt, Cause, EndCause, JobState, Outcome, Report
 
 LIMIT = "time limit: all of it"
@@ -86,6 +93,23 @@ def test_the_time_limit_twice_at_the_same_step_ends_the_retries(attempts: list[A
 def test_other_failures_are_left_to_the_retries_that_the_user_allows(reason: str) -> None:
     """The second of two SIGKILLs from outside may come before the attempt has loaded its data."""
     assert said([fail(0, reason, steps=(3,)), *(fail(n, reason) for n in range(1, 50))]) == ""
+
+
+@pytest.mark.parametrize(
+    ("attempts", "pair"),
+    [
+        ([fail(0, "x", steps=(3,)), fail(1, "x")], (0, 1)),
+        ([fail(0, "x", steps=(3,)), attempt(1), fail(2, "x", steps=(3,))], (0, 2)),
+        ([fail(0, "x", steps=(3,)), fail(1, "y", steps=(3,))], None),
+        ([fail(0, "x", steps=(3,)), fail(1, "x", steps=(4,))], None),
+        ([fail(0, "x"), fail(1, "x")], None),  # a start that fails may be anybody's fault
+    ],
+)
+def test_two_failures_that_were_alike_are_told_once_no_retry_is_left(
+    attempts: list[Attempt], pair: tuple[int, int] | None
+) -> None:
+    cause = repeated_failure(attempts)
+    assert (None if cause is None else cause.attempts) == pair
 
 
 def lived(number: int, seconds: float, *, steps: tuple[int, ...] = ()) -> Attempt:
