@@ -13,6 +13,7 @@ from hposlurm.decisions.result_table import ResultTable, read_table
 from hposlurm.errors import RequestError
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.thinning import Needed
 from hposlurm.records.values import counted_value
 from hposlurm.search import Observation
 from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
@@ -41,7 +42,8 @@ def read_study(layout: StudyLayout, objectives: Sequence[Objective]) -> Found:
     """
     found: list[Observation] = []
     left_out: Counter[str] = Counter()
-    history = read_history(layout)
+    needed = Needed(metrics=tuple(objective.metric for objective in objectives))
+    history = read_history(layout, needed=needed)
     for trial, seen in zip(history.trials, observe(history, objectives), strict=True):
         if seen.values is None and seen.state is not TrialState.COMPLETE:
             left_out[_NOT_COMPLETED] += 1

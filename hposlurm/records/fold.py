@@ -71,7 +71,7 @@ def read_on(path: Path, attempt: Attempt, needed: Needed = NOTHING) -> Attempt:
     Decodes only the records that are kept, and never has more than a part of the file in memory.
     """
     offset, state = attempt.offset, _begun(attempt, needed)
-    finder = ReportFinder((*needed.objectives, *_PEAKS))
+    finder = ReportFinder((*needed.names, *_PEAKS))
     for block in journal.blocks(path, offset):
         for piece in finder.pieces(block):
             if isinstance(piece, bytes):

@@ -1,9 +1,9 @@
 """Bounds the reports of one attempt that are kept in memory and published. The journal has all of them.
 
 An attempt with few reports keeps all. Of more it keeps an even sample, and every report on which a decision may depend:
-the first and the last one, the last value of each metric, of each objective the lowest, the highest and the last value
-(at the end and until each rung), the first one at or after each rung, and those at which checkpoints were saved. Pure,
-and standard library only.
+the first and the last one, the last value of each metric, of those that decisions use also the lowest, the highest and
+the last value until each rung, the first one at or after each rung, and those at which checkpoints were saved. Pure,
+standard library only.
 
 The choice depends only on the records: reading a journal in parts keeps the same reports as reading it at once.
 """
@@ -82,7 +82,7 @@ def thinned(reports: Mapping[int, Report], count: int, saved: Iterable[int], nee
     numbers = {report.number: step for step, report in reports.items()}
     kept |= {numbers[number] for number in saved if number in numbers}
     kept |= {[*reports][-1], max(reports), *last_of_metric.values()}
-    values = {name: _values(reports, name) for name in needed.objectives}
+    values = {name: _values(reports, name) for name in needed.names}
     kept |= _that_count(list(reports), values, needed)
     return {step: report for step, report in reports.items() if step in kept}
 
@@ -93,8 +93,8 @@ def _values(reports: Mapping[int, Report], name: str) -> Values:
 
 
 def _that_count(steps: Iterable[int], values: Mapping[str, Values], needed: Needed) -> set[int]:
-    """Returns the steps of the values that may count: of each objective the lowest, the highest and the last one, at
-    the end and until each rung, and the first step at or after each rung with a value of every objective.
+    """Returns the steps of the values that may count: of each metric the lowest, the highest and the last one, at the
+    end and until each rung, and the first step at or after each rung with a value of every objective.
     """
     kept: set[int] = set()
     for known, numbers in values.values():
@@ -113,7 +113,7 @@ def chosen_steps(
 ) -> set[int]:
     """Returns the steps that `thinned` may keep of `new` ones: ascending, and reported after `count` others.
 
-    `values` has the objectives and those metrics whose highest value counts; `metrics` is the number of all metrics.
+    `values` has those metrics whose lowest and highest values count; `metrics` is the number of all metrics.
     """
     every = spacing(count + len(new), metrics)
     kept = {*new[-count % every :: every], *new[-1:]}

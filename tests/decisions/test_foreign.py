@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from hposlurm.decisions.foreign import read_study
 from hposlurm.decisions.result_table import read_table
 from hposlurm.decisions.warm import WarmStart, gather
 from hposlurm.errors import RequestError, SpecError
 from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import parse
+from hposlurm.trial import CountedReport, Objective
+from tests.studies import add_wave, assignment, end, make_study, report, start, write_journal
 
 WANDB = """\
 "Name","ID","State","Created","Runtime","lr","bs","optimizer","val_loss"
@@ -197,3 +200,16 @@ def test_the_apostrophe_before_a_formula_in_a_published_table_is_not_part_of_the
     (tmp_path / "results.csv").write_text("'=x,opt,loss\n'@a,'quoted',-1.5\n")
     found = read_table(tmp_path / "results.csv", "here", ["opt"])
     assert dict(found.rows[0]) == {"=x": "@a", "opt": "'quoted'", "loss": "-1.5"}
+
+
+def test_the_best_value_of_an_older_study_counts_although_it_had_another_objective(tmp_path: Path) -> None:
+    """An older study kept what its own objective needed of very many reports."""
+    layout = make_study(tmp_path / "runs", "older")
+    add_wave(layout, [assignment(0, {"lr": 0.0001, "bs": 16, "optimizer": "adam"})])
+    losses = {step: 0.2 if step == 1237 else 0.9 for step in range(5000)}
+    reports = [report(step, eval_loss=1.0, val_loss=loss) for step, loss in losses.items()]
+    write_journal(layout, 0, [start(0), *reports, end("complete", metrics={"eval_loss": 1.0, "val_loss": 0.9})])
+    found, _ = read_study(layout, [Objective("val_loss", report=CountedReport.BEST)])
+    assert found[0].values == (0.2,)
+    found, _ = read_study(layout, [Objective("val_loss")])
+    assert found[0].values == (0.9,)
