@@ -13,7 +13,7 @@ from hposlurm.decisions import DecisionMemory, WarmStart, decide_again, moments
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.planner import advance, create, order_retry, revise, set_going
 from hposlurm.planner.clock import Clock
-from hposlurm.records.history import History, read_history
+from hposlurm.records.history import History, as_of, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import read_plan
 from hposlurm.refill.batches import add_batch
@@ -303,6 +303,16 @@ def test_decisions_after_an_order_are_the_same_when_they_are_made_again(layout):
     history = read_history(layout)
     made = [_sends_all(study, history, moment) for moment in moments(layout, history) if moment.wave > 2]
     assert made and all(made)
+
+
+def test_the_history_of_an_earlier_moment_has_only_the_orders_given_by_then(layout):
+    ended(layout, budget={"n_trials": 6})
+    lost = order(layout)
+    history = read_history(layout)
+    given = history.orders[0].created_at
+    for time_s, state in ((given - 1, TrialState.FAIL), (given, TrialState.WAITING)):
+        then = as_of(history, history.plans, (), time_s, frozenset(), 0)
+        assert {then.trial(number).state for number in lost} == {state}
 
 
 def _sends_all(study: StudySpec, history: History, moment: Any) -> bool:
