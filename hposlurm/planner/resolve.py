@@ -71,12 +71,14 @@ def _objectives(spec: StudySpec, explicit: StudySpec, launched: StudySpec) -> tu
 
 def _as_launched(spec: StudySpec, launched: StudySpec) -> StudySpec:
     """Returns `spec` with what `resolve` wrote into the launched one where the file does not say it."""
-    waves, kept = spec.waves, launched.waves
+    waves, kept, trial = spec.waves, launched.waves, spec.trial
+    seed = launched.trial.seed if trial.seed is None else trial.seed
+    fixed = {"workdir": trial.workdir or launched.trial.workdir, "seed": seed}
     size = {name: getattr(waves, name) or getattr(kept, name) for name in ("size", "max_concurrent")}
     return spec.model_copy(
         update={
             "backend": launched.backend if spec.backend == "auto" else spec.backend,
-            "trial": spec.trial.model_copy(update={"workdir": spec.trial.workdir or launched.trial.workdir}),
+            "trial": trial.model_copy(update=fixed),
             "waves": waves.model_copy(update=size),
         }
     )

@@ -17,7 +17,7 @@ from hposlurm.spec import load
 from hposlurm.trial import JobState
 from tests.planner.fake import FakeCluster, Killed, new_layout, spec
 
-DEEPSPEED = {"trial": {"command": "x {{ x }}", "workdir": "/", "deepspeed": {"zero_stage": 2}}}
+DEEPSPEED = {"trial": {"command": "x {{ x }}", "workdir": "/", "seed": "trial", "deepspeed": {"zero_stage": 2}}}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_launch_killed_before_the_study_was_whole_is_no_study(layout, monkeypa
             raise Killed
 
     monkeypatch.setattr(module, "fail_point", die)
-    monkeypatch.setattr(module.shutil, "rmtree", lambda *_, **__: None)  # SIGKILL tidies nothing up
+    monkeypatch.setattr(module, "remove_tree", lambda *_, **__: None)  # SIGKILL tidies nothing up
     with pytest.raises(Killed):
         create(layout, spec(**DEEPSPEED))
     monkeypatch.undo()
