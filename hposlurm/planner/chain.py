@@ -143,7 +143,7 @@ def _is_alive(queue: Mapping[str, ElementState], job_ids: Sequence[str]) -> bool
 
 
 def has_begun(backend: Backend, jobs: WaveJobs) -> bool:
-    """True if an element of the pair runs or has ended: it was released, even if nobody lived to record that."""
+    """True if an element of the pair runs or has ended: it was released, even without a record of that."""
     found = backend.states(elements(jobs))
     return not found or any(element.state is not JobState.PENDING for element in found.values())
 
