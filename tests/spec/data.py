@@ -74,7 +74,7 @@ search:
   compare_by: weighted
   enqueue: [{lr: 2.0e-4, layers: 8, optimizer: adamw}]
   warm_start: [../older, {study: ../other, best: 20}, {csv: table.csv, best: 5, columns: {eval_loss: value}}]
-budget: {wall_time: "6:00:00", patience: 20, target: 0.1}
+budget: {wall_time: "6:00:00", patience: 20, target: 0.1, max_failures: 0.2}
 waves: {size: 4}
 trial:
   command: "train --lr {{ lr }} {{ flags }} {% if resume_from %}--resume {{ resume_from }}{% endif %}"
