@@ -67,7 +67,7 @@ def lay(layout: StudyLayout, spec: StudySpec, earlier: int) -> None:
         settled = tuple(
             Settlement(n, 0, wave - 1, f"{wave}_{n - before[0]}", JobState.COMPLETED, 60.0, 1) for n in before
         )
-        plan = WavePlan(wave, spec.name, 1.0 + wave, "study.yaml", 0, ("loss",), "/", 1, assignments=assignments)
+        plan = WavePlan(wave, spec.name, 1.0 + wave, "study.yaml", 0, ("loss",), "/", gpus=1, assignments=assignments)
         record_plan(layout.wave(wave), replace(plan, settled=settled))
         for number in numbers:
             write_trial(layout, wave, number, number - first, points[number])

@@ -28,6 +28,8 @@ ADVANCE: tuple[str, ...] = (
     "one published",  # study.db is there, the tables are not
     "published",  # everything is published, the process is about to end
 )
+#: The place before a new study's directory, which is whole by then, gets its name.
+CREATE: tuple[str, ...] = ("study filled",)
 #: All places that only a chain of arrays and planners has: between two pairs, and after a wave smaller than its array.
 CHAIN: tuple[str, ...] = ("pair laid", "surplus cancelled")
 #: All places between two effects of an element of a refill wave: it takes an assignment, and proposes a batch.

@@ -296,8 +296,10 @@ class SearchSpace:
 
         Constraints that name it hold there.
         """
+        if not self.is_active(parameter, params):  # perhaps continuous, and without values to count
+            return iter((UNSET,))
         values: Iterable[ParamValue] = parameter.values()
-        return ((value,) for value in values) if self.is_active(parameter, params) else iter((UNSET,))
+        return ((value,) for value in values)
 
 
 def same_value(a: ParamValue, b: ParamValue) -> bool:

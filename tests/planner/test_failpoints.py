@@ -45,7 +45,8 @@ def test_every_fail_point_is_named_in_the_list_and_in_the_source_once():
     called = []
     for path in sorted((REPOSITORY / "hposlurm").rglob("*.py")):
         called += re.findall(r'\bfail_point\("([^"]+)"\)', path.read_text())
-    places = (fail_points.ADVANCE, fail_points.CHAIN, fail_points.REFILL, fail_points.CLOSE, fail_points.CANCEL)
+    points = fail_points
+    places = (points.CREATE, points.ADVANCE, points.CHAIN, points.REFILL, points.CLOSE, points.CANCEL)
     assert set(called) == {name for names in places for name in names}
 
 

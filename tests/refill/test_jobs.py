@@ -198,9 +198,17 @@ def test_in_each_of_several_arrays_those_behind_its_own_started_ones(
     halves = [{"job_id": mine, "offset": 0, "count": 4}, {"job_id": "999", "offset": 4, "count": 4}]
     wave.jobs.write_text(json.dumps({**jobs, "arrays": halves}))
     asked: list[list[object]] = []
-    monkeypatch.setattr(queries, "ask", lambda *command, timeout_s: asked.append([*command, timeout_s]))
+    token = json.loads(wave.intent.read_text())["token"]
+
+    def answer(*command: str, timeout_s: float) -> str:
+        asked.append([*command, timeout_s])
+        return "".join(f"{job_id}|fake-w0000-{token}-0-4|\n" for job_id in (mine, "999"))
+
+    monkeypatch.setattr(queries, "ask", answer)
     end_pool(layout)
-    assert asked == [["scancel", "--quiet", f"{mine}_3", "999_[1-3]", 20.0]]
+    assert [command for command in asked if command[0] != "squeue"] == [
+        ["scancel", "--quiet", f"{mine}_3", "999_[1-3]", 20.0]
+    ]
 
 
 def test_no_trial_is_taken_out_with_them(layout: StudyLayout, fake_slurm: FakeSlurm) -> None:

@@ -37,7 +37,12 @@ PACKAGE = Path(hposlurm.__file__).parent
 AMBIGUOUS = {"auto", "none", "random", "percentile", "threshold"}
 # What keeps names of its own: the two registries, a sampler's own file, and auto, which proposes by two of them
 OWNERS = ("spec/algorithms.py", "search/sampler.py", "search/requests.py", "search/auto/")
-OWN = {"search/cma.py": {"cmaes"}, "search/genetic.py": {"nsga2", "nsga3"}, "search/grid.py": {"grid"}}
+OWN = {
+    "search/cma.py": {"cmaes"},
+    "search/genetic.py": {"nsga2", "nsga3"},
+    "search/grid.py": {"grid"},
+    "spec/foreign.py": {"tpe", "grid", "median", "pbt"},  # what other tools' names for them are answered with
+}
 
 
 @pytest.mark.parametrize("name", sampler_names())
