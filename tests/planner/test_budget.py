@@ -326,7 +326,9 @@ def test_patience_ends_a_study_that_does_not_improve(layout: StudyLayout) -> Non
 def test_patience_ends_a_study_whose_trials_all_fail(layout: StudyLayout) -> None:
     study = spec(budget={"patience": 6})
     create(layout, study)
-    why = run_to_end(layout, FakeCluster(), study, loss=lambda p: f"command exited with status {1 + int(1000 * abs(p['x'])) % 250}")
+    why = run_to_end(
+        layout, FakeCluster(), study, loss=lambda p: f"command exited with status {1 + int(1000 * abs(p['x'])) % 250}"
+    )
     assert why == "patience: no improvement in 8 trials"
 
 
