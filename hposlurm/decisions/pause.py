@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hposlurm.decisions.modes import trials_per_wave
@@ -41,7 +40,7 @@ def reason_to_pause(spec: StudySpec, history: History, count: int | None, marked
     since = tried_since(history)
     cause = None
     if count is not None and not _has_completed(history):
-        cause = failed_alike(_in_order(history, since), count) or marked
+        cause = failed_alike(_in_order(history, since), count, spec.trial.retries) or marked
     if cause is not None:
         return f"paused: the first trials all failed, and none completed: {sentence(cause)}; {_next(spec)}"
     limit = spec.budget.max_failures
@@ -72,10 +71,10 @@ def _next(spec: StudySpec) -> str:
     )
 
 
-def _in_order(history: History, since: int) -> Iterator[Attempt]:
-    """Returns the attempts with a journal from wave `since` on, in the order in which they were assigned."""
-    attempts = (a for trial in history.trials for a in trial.attempts if a.number >= 0 and a.wave >= since)
-    return iter(sorted(attempts, key=lambda a: (a.wave, a.index, a.number)))
+def _in_order(history: History, since: int) -> list[tuple[int, Attempt]]:
+    """Returns (trial, attempt) of those with a journal from wave `since` on, in the order of their assignments."""
+    found = [(t.number, a) for t in history.trials for a in t.attempts if a.number >= 0 and a.wave >= since]
+    return sorted(found, key=lambda pair: (pair[1].wave, pair[1].index, pair[1].number))
 
 
 def _last_wave(trial: Trial) -> int:

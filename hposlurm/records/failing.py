@@ -18,13 +18,15 @@ _NOT_COUNTED = (Outcome.INTERRUPTED, Outcome.DROPPED)
 _FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE)
 
 
-def failed_alike(attempts: Iterable[Attempt], count: int) -> EndCause | None:
+def failed_alike(attempts: Iterable[tuple[int, Attempt]], count: int, retries: int) -> EndCause | None:
     """Returns the cause of the last of the first `count` attempts if they all failed alike; None otherwise.
 
+    They must be of `count` trials, or of half as many if failed trials are retried. `attempts` are (trial, attempt).
     Attempts that were interrupted or cancelled do not count. An attempt that still runs may complete.
     """
     found: list[EndCause] = []
-    for attempt in attempts:
+    trials: set[int] = set()
+    for trial, attempt in attempts:
         if attempt.outcome in _NOT_COUNTED:
             continue
         if attempt.outcome not in _FAILURES or attempt.cause is None:
@@ -32,7 +34,8 @@ def failed_alike(attempts: Iterable[Attempt], count: int) -> EndCause | None:
         found.append(attempt.cause)
         if _kind(attempt.cause) != _kind(found[0]):
             return None
-        if len(found) == count:
+        trials.add(trial)
+        if len(found) >= count and len(trials) >= (count // 2 if retries else count):
             return attempt.cause
     return None
 

@@ -26,7 +26,7 @@ def is_paused(study: StudyLayout, plan: WavePlan) -> bool:
     if plan.pause_after is None:
         return False
     wave = study.wave(plan.wave)
-    cause = paused_for(wave) or failed_alike(_attempts(study, plan), plan.pause_after)
+    cause = paused_for(wave) or failed_alike(_attempts(study, plan), plan.pause_after, plan.retries)
     if cause is None:
         return False
     mark_paused(wave, cause)
@@ -34,14 +34,13 @@ def is_paused(study: StudyLayout, plan: WavePlan) -> bool:
     return True
 
 
-def _attempts(study: StudyLayout, plan: WavePlan) -> Iterator[Attempt]:
-    """Yields the attempts of the wave, and of those before it that count, in the order of assignments."""
-    waves = range(plan.pause_since, plan.wave + 1)
-    for index in waves:
+def _attempts(study: StudyLayout, plan: WavePlan) -> Iterator[tuple[int, Attempt]]:
+    """Yields (trial, attempt) of the wave, and of those before it that count, in the order of assignments."""
+    for index in range(plan.pause_since, plan.wave + 1):
         for assignment in _assignments(study, plan if index == plan.wave else read_first(study.wave(index))):
             trial = study.trial(assignment.trial)
             attempts = (_outline(trial.journal(number), number) for number in trial.attempts())
-            yield from (attempt for attempt in attempts if attempt.wave in waves)
+            yield from ((assignment.trial, attempt) for attempt in attempts if attempt.wave == index)
 
 
 def _assignments(study: StudyLayout, plan: WavePlan) -> Iterator[Assignment]:

@@ -25,7 +25,8 @@ REPORT = (
     "python -c 'import sys; from hposlurm import client; client.report(step=1, eval_loss=float(sys.argv[1]))' {{ x }}"
 )
 # Each trial tries to submit a job, and keeps what slurmctld answers.
-TRIAL = f'SLURM_CONF=$(cat conf) sbatch -p "$(cat partition)" --wrap true > "$HPOSLURM_TRIAL_DIR/sbatch" 2>&1; {REPORT}'
+SUBMIT = 'SLURM_CONF=$(cat conf) sbatch -p "$(cat partition)" --wrap true > "$HPOSLURM_TRIAL_DIR/sbatch" 2>&1'
+TRIAL = f"{SUBMIT} || true; {REPORT}"
 WAVES_OF_TWO = {
     "search": {"algorithm": "random", "seed": 5},
     "budget": {"n_trials": 4},

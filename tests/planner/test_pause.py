@@ -155,6 +155,13 @@ def test_trials_that_may_be_retried_have_failed_after_two_attempts_each(layout):
     assert counts(layout) == {"WAITING": 4}
 
 
+def test_the_only_trial_may_use_all_its_retries(layout):
+    cluster, study = launched(layout, trial={**TRIAL, "retries": 8}, budget={"n_trials": 1}, waves={"size": 1})
+    for wave in range(8):
+        assert run_elements(layout, cluster, wave) == [0]
+        assert advance(layout, study, cluster).kind == "submitted"
+
+
 def test_a_later_wave_counts_what_failed_in_earlier_ones(layout):
     cluster, study = launched(layout, waves={"size": 2, "max_concurrent": 2, "mode": "barrier"})
     assert run_elements(layout, cluster, 0) == [0, 1]

@@ -49,7 +49,14 @@ DROPPED = attempt(Outcome.DROPPED, EndCause(Cause.CANCELLED))
     ],
 )  # fmt: skip
 def test_three_failures_alike_and_nothing_else(attempts: list[Attempt], cause: EndCause | None) -> None:
-    assert failed_alike(attempts, 3) == cause
+    assert failed_alike(enumerate(attempts), 3, 0) == cause
+
+
+@pytest.mark.parametrize(
+    ("trials", "is_paused"), [([0] * 9, False), ([0, 1] * 5, False), ([0, 1, 2] * 2, True), ([0] * 5 + [1, 2], True)]
+)
+def test_the_retries_of_one_trial_are_not_several_trials(trials: list[int], is_paused: bool) -> None:
+    assert (failed_alike([(trial, FAILED) for trial in trials], 6, retries=8) is not None) == is_paused
 
 
 def test_no_more_attempts_are_looked_at_than_decide() -> None:
@@ -57,7 +64,7 @@ def test_no_more_attempts_are_looked_at_than_decide() -> None:
         yield attempt(Outcome.COMPLETE)
         raise AssertionError("one more was read")
 
-    assert failed_alike(attempts(), 3) is None
+    assert failed_alike(enumerate(attempts()), 3, 0) is None
 
 
 def test_the_mark_of_a_paused_wave_is_made_once_and_may_be_damaged(tmp_path: Path) -> None:
