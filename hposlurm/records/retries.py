@@ -34,7 +34,8 @@ class _Reach:
     def extend(self, attempt: Attempt) -> bool:
         """Adds what the attempt reached; returns True if that is further than before."""
         reported = [report.step for report in attempt.reports]
-        saved = [(step, _number(path)) for step, path in attempt.checkpoints]
+        numbers = ((step, last_number(path)) for step, path in attempt.checkpoints)
+        saved = [(step, -1 if number is None else number) for step, number in numbers]
         step = max([*reported, *(step for step, _ in saved)], default=None)
         has_advanced = False
         if step is not None and (self.step is None or step > self.step):
@@ -136,7 +137,7 @@ def _had_time(attempt: Attempt, needed_s: float | None) -> bool:
     return not is_known or attempt.ended_at - attempt.started_at >= needed_s  # type: ignore[operator]
 
 
-def _number(path: str) -> int:
-    """Returns 37 for "checkpoint-37"; -1 if the name has no number."""
+def last_number(path: str) -> int | None:
+    """Returns 37 for "checkpoint-37"; None if the name has no number."""
     found = _LAST_NUMBER.search(PurePath(path).name[-_LONGEST_NAME:])
-    return int(found.group(1)) if found else -1
+    return int(found.group(1)) if found else None

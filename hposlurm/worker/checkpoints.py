@@ -18,13 +18,13 @@ from hposlurm.records.checkpoint_directory import open_checkpoints
 from hposlurm.records.files import from_json
 from hposlurm.records.layout import COMPLETE, marker_of
 from hposlurm.records.reading import read_whole
+from hposlurm.records.retries import last_number
 from hposlurm.worker.recorder import say
 
 PARTIAL = "partial-"
 _TRAINER_STATE = "trainer_state.json"
 _LONGEST_TAG = 4096  # bytes of `latest`, which holds the name of a directory
 _NUMBER = re.compile(r"\d+")
-_LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _TRAINER_PARTS = ("training_args.bin", "rng_state*.pth")  # which no other script writes
 _DEEPSPEED_PARTS = ("latest", "global_step*")
 _SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt")
@@ -45,12 +45,12 @@ class Checkpoint:
     @property
     def order(self) -> tuple[int, float]:
         """A sort key: the newer the checkpoint, the larger."""
-        found = _LAST_NUMBER.search(self.path.name)
+        number = last_number(self.path.name)
         try:
             marked_at = marker_of(self.path).stat().st_mtime
         except OSError:
             marked_at = 0.0
-        return (int(found.group(1)) if found else -1, marked_at)
+        return (-1 if number is None else number, marked_at)
 
 
 def resume(directory: Path, attempt: int, announced: Iterable[str] = ()) -> Path | None:
@@ -85,7 +85,7 @@ def scan(directory: Path) -> Iterator[Checkpoint]:
         if path.name.startswith((PARTIAL, ".")) or path.name.endswith(f".{COMPLETE}"):
             continue
         is_marked = marker_of(path).exists()
-        if is_marked or (_LAST_NUMBER.search(path.name) and (path.is_dir() or path.is_file())):
+        if is_marked or (last_number(path.name) is not None and (path.is_dir() or path.is_file())):
             yield Checkpoint(path, is_marked, problem_of(path) if is_marked else f"no {COMPLETE} mark")
 
 

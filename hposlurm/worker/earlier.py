@@ -6,7 +6,6 @@ they count as if the attempt had reported them itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -15,10 +14,9 @@ from hposlurm.records import journal
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.fold import Metrics, fold, read_on, unread
 from hposlurm.records.layout import TrialLayout
+from hposlurm.records.retries import last_number
 from hposlurm.records.thinning import FEWEST_REPORTS
 from hposlurm.trial import Attempt, is_finite
-
-_LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ def earlier(trial: TrialLayout, assignment: Assignment, attempt: int, resumed_fr
     for step, metrics in (found for before in attempts for found in _reports(trial, before)):
         if saved is None or step <= saved:
             last.update({metric: (step, value) for metric, value in metrics.items()})
-    counted = _number(name) if saved is None else saved
+    counted = last_number(name) if saved is None else saved
     return Earlier(
         last,
         {metric: step if counted is None else min(step, counted) for metric, (step, _) in last.items()},
@@ -85,8 +83,3 @@ def _saved_at(name: str, attempts: Sequence[Attempt], assignment: Assignment) ->
                 return step
     is_copy = assignment.resume_from is not None and PurePath(assignment.resume_from).name == name
     return assignment.from_step if is_copy else None
-
-
-def _number(name: str) -> int | None:
-    found = _LAST_NUMBER.search(name[-255:])
-    return int(found.group(1)) if found else None
