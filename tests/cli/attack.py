@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import sys
 import traceback
 from collections.abc import Callable
@@ -229,7 +230,7 @@ def damaged_database(draw: st.DrawFn, study: Path) -> Attack:
 
     def attack(layout: StudyLayout) -> None:
         # a row id takes nothing but whole numbers
-        with closing(changed_database(layout.database)) as connection, contextlib.suppress(sqlite3.Error):
+        with closing(_database(layout)) as connection, contextlib.suppress(sqlite3.Error):
             connection.execute(statement, (value,))
             connection.commit()
 
@@ -323,7 +324,7 @@ def computing_database(draw: st.DrawFn, study: Path) -> Attack:  # noqa: ARG001 
     )
 
     def attack(layout: StudyLayout) -> None:
-        with closing(changed_database(layout.database)) as connection, contextlib.suppress(sqlite3.Error):
+        with closing(_database(layout)) as connection, contextlib.suppress(sqlite3.Error):
             connection.execute(f"ALTER TABLE {table} RENAME TO kept")
             connection.execute(statement)
             connection.commit()
@@ -344,4 +345,13 @@ def _yaml(value: Any) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)  # an earlier attack may have left a pipe, to which writing would wait for ever
     path.write_bytes(content)
+
+
+def _database(layout: StudyLayout) -> sqlite3.Connection:
+    """A connection that may write `study.db`; OSError if an earlier attack left a pipe or an endless file there."""
+    found = layout.database.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size >= _SPARSE:
+        raise FileNotFoundError(layout.database)
+    return changed_database(layout.database)
