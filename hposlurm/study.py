@@ -35,7 +35,7 @@ from hposlurm.records.find import absolute, find_study, only_study, runs_directo
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.ownership import check_own
-from hposlurm.report.queue import QueueAnswer, ask_queue
+from hposlurm.report.queue import QueueAnswer, ask_queue, interrupted_note
 from hposlurm.report.records import StudyRecords, read_records
 
 if TYPE_CHECKING:
@@ -335,6 +335,8 @@ class Study:
 
         self.spec  # noqa: B018 - a spec that cannot be read is not a queue that does not answer
         handle = self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
+        if note := interrupted_note(self.layout, self.spec.backend, handle):
+            log(f"note: {note}")
         queue: QueueAnswer | None = None
         asked: float | None = None
         while True:

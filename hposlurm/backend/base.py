@@ -135,6 +135,10 @@ class Backend(Capacity, Protocol):
         """Cancels all other arrays of the request than `arrays`: they are from submissions whose answer was lost."""
         ...
 
+    def arrays_of(self, tokens: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Returns the job ids of the arrays in the queue that carry one of the tokens, by token, lowest id first."""
+        ...
+
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         """Lets held arrays start; has no effect on arrays that run or have ended."""
         ...

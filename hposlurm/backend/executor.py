@@ -13,6 +13,7 @@ from pathlib import Path
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
+from hposlurm.backend.bound import bound_command
 from hposlurm.backend.queries import refusal, scrubbed_environment, submitted_id
 from hposlurm.errors import BackendError
 
@@ -45,7 +46,7 @@ class ScriptExecutor(SlurmExecutor):
         return self._text
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        return ["sbatch", "--parsable", str(submission_file_path)]
+        return bound_command(["sbatch", "--parsable", str(submission_file_path)])
 
     @staticmethod
     def _get_job_id_from_submission_command(string: bytes | str) -> str:

@@ -7,7 +7,6 @@ the driver is alive. Each element gets its own set of GPUs, by CUDA_VISIBLE_DEVI
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from hposlurm.backend.base import DRIVER_ENDED, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.bound import end_with_parent
 from hposlurm.backend.identity import OwnJob, slurm_job, start_time
 from hposlurm.errors import BackendError, Problem
 from hposlurm.records.jobs import ArrayJob
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 # By the worker's exit status. 3 is "interrupted" from outside: the driver knows its own cancellations.
 _ENDS = {0: JobState.COMPLETED, 3: JobState.CANCELLED}
 
@@ -119,6 +118,9 @@ class LocalBackend:
 
     def sweep(self, request: WaveRequest, arrays: Sequence[ArrayJob]) -> None:
         """Does nothing: no element outlives the process that submitted it."""
+
+    def arrays_of(self, tokens: Collection[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
+        return {}
 
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         """Lets the arrays start at the next `wait`."""
@@ -238,7 +240,7 @@ def _worker_command(request: WaveRequest, index: int) -> list[str]:
 
 def _end_with_parent() -> None:
     """Asks the kernel, in the new process, for SIGTERM when the driver dies, so that the worker saves and exits."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def _host() -> str:

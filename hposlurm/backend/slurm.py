@@ -172,11 +172,19 @@ class SlurmBackend:
                     raise
                 time.sleep(_LOOK_EVERY_S)
 
+    def _my_jobs(self) -> list[tuple[str, str]]:
+        """Returns (id, name) of this user's jobs in the queue, an array as one, lowest id first."""
+        found = {(job_id, name) for job_id, name in queries.rows(self._squeue("--me", "-o", "%F|%j"), 2)}
+        return sorted((row for row in found if row[0].isdecimal()), key=lambda row: int(row[0]))
+
     def _queue_of(self, request: WaveRequest) -> list[tuple[str, str]]:
         """Returns (id, name) of the request's arrays in the queue, lowest id first; their names contain its token."""
-        text = self._squeue("--me", "-o", "%F|%j")
-        found = {(job_id, name) for job_id, name in queries.rows(text, 2) if f"-{request.token}-" in name}
-        return sorted((row for row in found if row[0].isdecimal()), key=lambda row: int(row[0]))
+        return [row for row in self._my_jobs() if f"-{request.token}-" in row[1]]
+
+    def arrays_of(self, tokens: Collection[str]) -> Mapping[str, Sequence[str]]:
+        jobs = self._my_jobs() if tokens else []
+        found = {token: [job_id for job_id, name in jobs if f"-{token}-" in name] for token in tokens if token}
+        return {token: job_ids for token, job_ids in found.items() if job_ids}
 
     def _adopted(self, request: WaveRequest) -> list[ArrayJob]:
         """Returns the arrays of an interrupted submission that cover the wave from its start without a gap."""

@@ -57,7 +57,7 @@ def read_jobs(wave: WaveLayout) -> WaveJobs | None:
         planner = job_id(from_json(read_whole(wave.planner_job))["job_id"])
     except (OSError, ValueError, KeyError, TypeError):
         planner = None
-    return WaveJobs(arrays, planner, found.get("late") is True, _token(wave))
+    return WaveJobs(arrays, planner, found.get("late") is True, wave_token(wave))
 
 
 def job_id(value: object) -> str:
@@ -67,7 +67,8 @@ def job_id(value: object) -> str:
     return str(value)
 
 
-def _token(wave: WaveLayout) -> str:
+def wave_token(wave: WaveLayout) -> str:
+    """Returns the token of the wave's intent; "" if it has none, or it cannot be read."""
     try:
         return str(from_json(read_whole(wave.intent))["token"])
     except (OSError, ValueError, KeyError, TypeError):

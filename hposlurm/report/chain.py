@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
 from hposlurm.backend.reasons import DEPENDENCY, asks_too_much, release_advice
-from hposlurm.records.jobs import WaveJobs, read_jobs
+from hposlurm.records.jobs import WaveJobs, read_jobs, wave_token
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.plan import WavePlan, bound
 from hposlurm.trial import JobState
@@ -166,6 +166,16 @@ def earlier_planners(layout: StudyLayout, plan: WavePlan) -> list[str]:
 
 def _is_over(found: ElementState) -> bool:
     return found.state.is_terminal or found == GONE
+
+
+def interrupted_submission(layout: StudyLayout) -> str:
+    """Returns the token of the last wave if its submission did not come to its end; "" if it did, or may still."""
+    waves = layout.waves()
+    wave = layout.wave(waves[-1]) if waves else None
+    claims = wave.intents() if wave is not None and not wave.jobs.exists() else []
+    if wave is None or not claims or time.time() - claims[-1].stat().st_mtime <= _RELEASE_S:
+        return ""
+    return wave_token(wave)
 
 
 def _was_never_released(wave: WaveLayout) -> bool:

@@ -12,7 +12,7 @@ from hposlurm.errors import HposlurmError
 from hposlurm.records.history import best
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.phase import find_phase
-from hposlurm.report.queue import QueueAnswer, ask_queues
+from hposlurm.report.queue import QueueAnswer, ask_queues, interrupted_note
 from hposlurm.report.records import StudyRecords, read_records
 from hposlurm.trial import TrialState
 
@@ -53,6 +53,9 @@ def study_lines(runs: Path, now: float, log: Callable[[str], None]) -> list[Stud
     queues, errors = ask_queues(known)
     for error in errors:
         log(f"note: the queue did not answer ({error}); ? marks what only the queue knows")
+    for study in known:
+        if note := interrupted_note(study.layout, study.spec.backend, study.layout.root.name):
+            log(f"note: {note}")
     found = [study_line(study, now, queues.get(study.layout.root, {})) for study in known]
     return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
 

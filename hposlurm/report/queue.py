@@ -12,7 +12,7 @@ from hposlurm.backend import Backend, ElementState
 from hposlurm.errors import BackendError, HposlurmError
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.plan import read_plan
-from hposlurm.report.chain import GONE, later_planners, queried_jobs
+from hposlurm.report.chain import GONE, interrupted_submission, later_planners, queried_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,22 @@ def ask_queue(
     except HposlurmError as error:
         log(f"note: the queue did not answer ({error}); this is the state in the files")
         return None
+
+
+def interrupted_note(layout: StudyLayout, backend: str, handle: str) -> str:
+    """Returns what a killed launch or planner left in the queue and how to end it; "" if nothing, or no answer."""
+    token = interrupted_submission(layout)
+    try:
+        job_ids = backends.choose(backend).arrays_of([token]).get(token, ()) if token else ()
+    except HposlurmError:
+        return ""
+    if not job_ids:
+        return ""
+    ids = " ".join(job_ids)
+    return (
+        f"a launch or planner of {layout.root.name} was killed while it submitted: array {ids} is held in the queue; "
+        f"`hposlurm resume {handle}` uses it, `scancel {ids}` ends it"
+    )
 
 
 def ask_queues(studies: Sequence[StudyRecords]) -> tuple[dict[Path, QueueAnswer | None], list[BackendError]]:

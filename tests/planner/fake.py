@@ -92,6 +92,10 @@ class FakeCluster:
         mine = [j for j, job in self.arrays.items() if job["token"] == request.token]
         self.cancel(sorted(set(mine) - {a.job_id for a in arrays}))
 
+    def arrays_of(self, tokens: Collection[str]) -> dict[str, list[str]]:
+        found = {t: [j for j, job in self.arrays.items() if job["token"] == t] for t in tokens}
+        return {token: job_ids for token, job_ids in found.items() if job_ids}
+
     def release(self, arrays: Sequence[ArrayJob]) -> None:
         self._call("release")
         for array in arrays:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,14 +15,17 @@ from typing import Any
 import pytest
 
 from hposlurm.backend import ElementState, slurm, start_time
+from hposlurm.backend.executor import ScriptExecutor
 from hposlurm.backend.slurm import SlurmBackend
-from hposlurm.errors import LimitError, NotNowError
+from hposlurm.errors import BackendError, LimitError, NotNowError
 from hposlurm.planner import advance, advance_patiently, claim, create, patience
 from hposlurm.planner.clock import Clock
 from hposlurm.records.files import create_once, to_json
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.study import Study
 from hposlurm.trial import JobState
+from tests.planner import processes
 from tests.planner.fake import FakeCluster, new_layout, spec
 
 SMALL = {
@@ -222,3 +227,63 @@ def test_a_planner_job_that_finds_no_room_starts_again_later(layout, fake_slurm,
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     step = advance_patiently(layout, study, SlurmBackend())
     assert step.kind == "busy" and ("scontrol", "requeue", "77") in asked
+
+
+# Stands in front of sbatch as a site's wrapper does: notes its process, and waits.
+SLOW_SBATCH = """#!/bin/sh
+echo $$ > {home}/begun.new && mv {home}/begun.new {home}/begun
+while [ ! -e {home}/go ]; do sleep 0.05; done
+exec {real} "$@"
+"""
+
+
+def test_a_delayed_sbatch_of_a_killed_launch_submits_nothing(layout, fake_slurm, tmp_path, monkeypatch, wait_until):
+    slow = tmp_path / "bin" / "sbatch"
+    slow.parent.mkdir()
+    slow.write_text(SLOW_SBATCH.format(home=fake_slurm.home, real=shutil.which("sbatch")))
+    slow.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    study = spec(**SMALL)
+    create(layout, study)
+    launch = processes.begin(lambda: advance(layout, study, SlurmBackend()))
+    wait_until((fake_slurm.home / "begun").exists, 60)
+    os.kill(launch, signal.SIGKILL)
+    assert processes.end(launch) == -signal.SIGKILL
+    (fake_slurm.home / "go").touch()
+    sbatch = int((fake_slurm.home / "begun").read_text())
+    wait_until(lambda: not start_time(sbatch), 60)
+    assert fake_slurm.jobs() == []
+    assert advance(layout, study, SlurmBackend()).kind == "submitted"
+    assert [job["held"] for job in fake_slurm.arrays()] == [False]
+
+
+def test_an_sbatch_that_is_not_there_is_named(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendError, match="sbatch refused: No such file or directory"):
+        ScriptExecutor(tmp_path).submit_script("#!/bin/sh")
+
+
+def test_what_a_killed_launch_left_in_the_queue_is_named_until_it_is_used_or_ended(layout, fake_slurm, monkeypatch):
+    study = spec(**SMALL, backend="slurm")
+    create(layout, study)
+    assert processes.step(layout, study, "array submitted") == -signal.SIGKILL
+
+    def notes() -> list[str]:
+        said: list[str] = []
+        Study.open(layout.root).status(log=said.append)
+        of_all: list[str] = []
+        Study.overview(layout.root.parent, log=of_all.append)
+        monkeypatch.setenv("HPOSLURM_RUNS", str(layout.root.parent))
+        assert [n.replace(str(layout.root), layout.root.name) for n in said] == of_all
+        return of_all
+
+    assert notes() == []  # a launch may be at it
+    os.utime(layout.wave(0).intent, (1, 1))
+    name, array = layout.root.name, fake_slurm.arrays()[0]["id"]
+    assert notes() == [
+        f"note: a launch or planner of {name} was killed while it submitted: array {array} is held in the queue; "
+        f"`hposlurm resume {name}` uses it, `scancel {array}` ends it"
+    ]
+    SlurmBackend().cancel([array])
+    assert notes() == []
