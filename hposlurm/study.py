@@ -39,6 +39,7 @@ from hposlurm.report.queue import QueueAnswer, ask_queue, interrupted_note
 from hposlurm.report.records import StudyRecords, read_records
 
 if TYPE_CHECKING:
+    from hposlurm.planner.canary import Canary
     from hposlurm.report.explain import Explanation, StudyExplanation
     from hposlurm.report.export import Configuration
     from hposlurm.report.overview import StudyLine
@@ -171,7 +172,7 @@ class Study:
     def place_notes(self) -> tuple[str, ...]:
         """Returns what other users may do to the place of the study, and how to prevent it.
 
-        Raises RequestError if one of them owns the study, or may change or replace it.
+        Raises RequestError if one of them owns it, or may change or replace it: to act on it would run his commands.
         """
         return check_own(self.layout.root)
 
@@ -194,6 +195,14 @@ class Study:
     def cost_question(self) -> CostQuestion | None:
         """Returns what a person should be asked before `launch`, which does not ask; None if the study is small."""
         return cost_question(self.spec, self.preview().cost)
+
+    def try_one(self, *, log: Log = silent) -> Canary:
+        """Runs one short trial beside the study: does it report, save and resume? See planner/canary.py."""
+        from hposlurm.planner.canary import run_canary
+
+        self._refuse_simulated("is simulated: there is no trial to run")
+        self.place_notes()
+        return run_canary(self.layout, self.spec, self.backend, log)
 
     def launch(self, *, log: Log = silent) -> Step | None:
         """Writes the study's directory and takes the first step; None where `wait` has to take it (`stays`).
@@ -220,7 +229,7 @@ class Study:
         """Simulates the study from its first wave to its end in virtual time, and writes its directory whole."""
         from hposlurm.simulation import simulate_study
 
-        self._refuse_foreign()
+        self.place_notes()
         warm = self.preview().warm
         return simulate_study(self.spec, self.layout, trainer or self.trainer(), warm, watch=watch)
 
@@ -245,7 +254,7 @@ class Study:
         """
         self._refuse_unlaunched()
         if self.stays:
-            self._refuse_foreign()
+            self.place_notes()
         layout, spec, backend = self.layout, self.spec, self.backend
         found = follow(layout, spec, backend, again=self._plans_on, watch=watch, log=log, clock=self._clock)
         self._plans_on = False
@@ -254,7 +263,7 @@ class Study:
     def cancel(self, trials: Sequence[int] = ()) -> str:
         """Cancels the study's jobs and submits no further wave, or takes single trials out; says what was cancelled."""
         self._refuse_unlaunched()
-        self._refuse_foreign()
+        self.place_notes()
         if self.spec and self.layout.simulated.exists():
             if trials:
                 raise RequestError(f"{self.name} was simulated as a whole: none of its trials is running or waiting")
@@ -310,13 +319,13 @@ class Study:
 
     def clear(self, keep: int | None = None, *, dry_run: bool = False) -> Cleared:
         """Deletes checkpoints that nothing needs any more, or only says which; those of the best `keep` trials stay."""
-        self._refuse_foreign()
+        self.place_notes()
         return clear(self.layout, self.spec, read_history(self.layout), keep, dry_run=dry_run)
 
     def rebuild(self) -> History:
         """Makes the published files again from the journals; raises StudyError if one cannot be written."""
         self._refuse_unlaunched()
-        self._refuse_foreign()
+        self.place_notes()
         return rebuild(self.layout, self.spec)
 
     # ---- looking
@@ -365,19 +374,13 @@ class Study:
         replay = Replay(self.records())
         return explain_study(replay) if trial is None else explain_trial(replay, trial)
 
-    # ---- refusals
-
     def _refuse_simulated(self, why: str) -> None:
         if self.is_simulated:
             raise RequestError(f"{self.name} {why}")
 
-    def _refuse_foreign(self) -> None:
-        """Raises RequestError for a study that another user owns or may change: acting on it would run his commands."""
-        self.place_notes()
-
     def _refuse_resumed(self) -> None:
         self._refuse_unlaunched()
-        self._refuse_foreign()
+        self.place_notes()
         again = "hposlurm launch STUDY.yaml --backend simulated --set name=ANOTHER"
         self._refuse_simulated(f"was simulated as a whole and does not continue; simulate it again: {again}")
 
@@ -389,7 +392,7 @@ class Study:
     def _refuse_unplanned(self) -> None:
         """Raises RequestError for a study whose steps are not for a single planner step to take."""
         self._refuse_unlaunched()
-        self._refuse_foreign()
+        self.place_notes()
         self.spec  # noqa: B018 - what is wrong with it comes first
         if self.layout.simulated.exists():
             raise RequestError(f"{self.name} was simulated as a whole and does not continue")

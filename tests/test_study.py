@@ -125,7 +125,7 @@ def test_a_simulated_study_runs_whole(tmp_path: Path) -> None:
         study.launch()
     assert study.simulate().history.finished == "4 of 4 trials are done"
     assert Study.open("square-simulated").status().phase == "simulated"
-    for refused in (study.advance, study.resume, study.simulate):
+    for refused in (study.advance, study.resume, study.simulate, study.try_one):
         with pytest.raises(RequestError):
             refused()
 

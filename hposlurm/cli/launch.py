@@ -168,9 +168,7 @@ def _confirm(study: Study, yes: bool) -> None:
 
 def _run_canary(study: Study) -> None:
     """Runs one short trial and prints what it did; raises HposlurmError if the study would fail as well."""
-    from hposlurm.canary import run_canary
-
-    found = run_canary(study, log)
+    found = study.try_one(log=log)
     for line in found.lines:
         say(f"canary: {line}")
     if found.problem:

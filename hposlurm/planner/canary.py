@@ -15,16 +15,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hposlurm.errors import HposlurmError, RequestError
-from hposlurm.planner import create
+from hposlurm import backend as backends
+from hposlurm.backend import Backend
+from hposlurm.errors import HposlurmError
 from hposlurm.planner.clock import Log, silent
+from hposlurm.planner.follow import follow
+from hposlurm.planner.study import cancel, create, lift_stop
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ownership import check_own
 from hposlurm.records.trees import remove_tree
 from hposlurm.spec import StudySpec
+from hposlurm.spec.frozen import frozen_spec
 from hposlurm.spec.model import BudgetSpec
-from hposlurm.study import Study
 from hposlurm.trial import DONE, Attempt, Outcome, is_finite
 
 _LOOK_EVERY_S = 0.5
@@ -44,19 +48,15 @@ class Canary:
     directory: Path
 
 
-def run_canary(study: Study, log: Log = silent) -> Canary:
-    """Runs one short trial of a study that is not launched yet, and waits for it.
+def run_canary(beside: StudyLayout, spec: StudySpec, backend: Backend, log: Log = silent) -> Canary:
+    """Runs one short trial of a study that is not launched yet, in a directory beside its own, and waits for it.
 
-    Raises RequestError for a simulated study, HposlurmError if the trial cannot be run. An interrupt (Ctrl-C) cancels
-    it.
+    Raises HposlurmError if the trial cannot be run. An interrupt (Ctrl-C) cancels it.
     """
-    if study.is_simulated:
-        raise RequestError(f"{study.spec.name} is simulated: there is no trial to run")
-    study.place_notes()  # refuses a place where another user could exchange what runs
-    layout = StudyLayout(study.layout.root.with_name(f"{study.spec.name}-canary-{uuid.uuid4().hex[:6]}"))
-    create(layout, canary_spec(study.spec, layout.root.name))
+    layout = StudyLayout(beside.root.with_name(f"{spec.name}-canary-{uuid.uuid4().hex[:6]}"))
+    create(layout, canary_spec(spec, layout.root.name))
     log(f"canary: one short trial runs first, in {layout.root}")
-    found = _look(layout, study.spec)
+    found = _look(layout, spec, backend)
     if not found.problem:
         remove_tree(layout.root)
     return found
@@ -76,9 +76,9 @@ def canary_spec(spec: StudySpec, name: str) -> StudySpec:
     )
 
 
-def _look(layout: StudyLayout, spec: StudySpec) -> Canary:
+def _look(layout: StudyLayout, spec: StudySpec, backend: Backend) -> Canary:
     names = [objective.metric for objective in spec.objectives]
-    first = _run(layout, lambda attempts: _has_reported(attempts, names))
+    first = _run(layout, backend, lambda attempts: _has_reported(attempts, names))
     if first.outcome is None or not _has_reported([first], names):
         return Canary(_why(first, names), (), layout.root)
     step = max(report.step for report in first.reports) if first.reports else 0
@@ -94,15 +94,15 @@ def _look(layout: StudyLayout, spec: StudySpec) -> Canary:
         problem = f"{again}, and pbt cannot copy one" if spec.search.in_generations else ""
         return Canary(problem, (*lines, again), layout.root)
     lines.append(f"it saved {_saved(first)} when it was asked to stop")
-    second = _run(layout, lambda attempts: len(attempts) > 1 and _has_gone_on(attempts[-1]))
+    second = _run(layout, backend, lambda attempts: len(attempts) > 1 and _has_gone_on(attempts[-1]))
     if second.number == first.number or second.outcome is Outcome.FAIL or not second.resumed_from:
         return Canary(f"it did not resume: {_why(second, names)}", tuple(lines), layout.root)
     return Canary("", (*lines, f"it resumed from {Path(second.resumed_from).name}"), layout.root)
 
 
-def _run(layout: StudyLayout, is_enough: Callable[[list[Attempt]], bool]) -> Attempt:
+def _run(layout: StudyLayout, backend: Backend, is_enough: Callable[[list[Attempt]], bool]) -> Attempt:
     """Lets the trial run until the condition on its attempts is met, or it has ended; returns its last attempt."""
-    with _driven(layout) as driver:
+    with _driven(layout, backend) as driver:
         while driver.poll() is None and not is_enough(_attempts(layout)):
             time.sleep(_LOOK_EVERY_S)
     attempts = _attempts(layout)
@@ -112,9 +112,9 @@ def _run(layout: StudyLayout, is_enough: Callable[[list[Attempt]], bool]) -> Att
 
 
 @contextlib.contextmanager
-def _driven(layout: StudyLayout) -> Iterator[subprocess.Popen[str]]:
+def _driven(layout: StudyLayout, backend: Backend) -> Iterator[subprocess.Popen[str]]:
     """Starts the process that drives the study; in the end cancels what still runs, and waits for it."""
-    command = [sys.executable, "-P", "-m", "hposlurm.canary", str(layout.root)]
+    command = [sys.executable, "-P", "-m", "hposlurm.planner.canary", str(layout.root)]
     # a session of its own: Ctrl-C reaches only this process, which then cancels the trial
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     driver = subprocess.Popen(command, text=True, start_new_session=True, **options)  # type: ignore[call-overload]
@@ -122,7 +122,7 @@ def _driven(layout: StudyLayout) -> Iterator[subprocess.Popen[str]]:
         yield driver
     finally:
         if driver.poll() is None:
-            Study.open(layout.root).cancel()
+            cancel(layout, backend)
         try:
             driver.wait(_LEAVES_S)
         except subprocess.TimeoutExpired:
@@ -158,10 +158,12 @@ def _why(attempt: Attempt, names: list[str]) -> str:
 
 def drive(directory: Path) -> int:
     """Runs the study of a canary until it has ended or is cancelled, and returns the exit status."""
-    study = Study.open(directory)
+    layout = StudyLayout(directory)
     try:
-        study.resume()
-        study.wait()
+        check_own(layout.root)
+        spec = frozen_spec(layout)
+        lift_stop(layout)
+        follow(layout, spec, backends.choose(spec.backend), again=True)
     except HposlurmError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_status
