@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hposlurm.planner.canary import Canary
     from hposlurm.report.explain import Explanation, StudyExplanation
     from hposlurm.report.export import Configuration
+    from hposlurm.report.notices import Notice
     from hposlurm.report.overview import StudyLine
     from hposlurm.report.progress import Progress
     from hposlurm.report.tables import Table
@@ -366,6 +367,12 @@ class Study:
 
         results = self.records().results
         return [configuration(results, trial) for trial in best_trials(results, top)]
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Returns what is noticed in the results: see `report.notices`."""
+        from hposlurm.report.notices import notices
+
+        return notices(self.records())
 
     def explain(self, trial: int | None = None) -> Explanation | StudyExplanation:
         """Returns why a trial was proposed, continued, stopped or copied; of the study, how its search decided."""

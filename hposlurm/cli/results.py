@@ -41,6 +41,9 @@ def collect(
     safe: Annotated[
         bool, typer.Option("--safe", help="In CSV, put ' before texts that a spreadsheet would take for a formula.")
     ] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="Say what is noticed in the results, and what to do about it.")
+    ] = False,
 ) -> None:
     """Show the result table, best trial first; several studies become one table."""
     from hposlurm.report.tables import collect as collect_table
@@ -53,6 +56,8 @@ def collect(
     table = collect_table([study.results for study in found])
     if table.left_out:
         log(f"note: {counted(table.left_out, 'further metric')} without a column; study.db has them")
+    if notes:
+        _note_what_is_noticed(found)
     if output is None:
         _print(table, style or Format.TABLE, is_safe=safe)
         if style in (None, Format.TABLE):
@@ -135,6 +140,17 @@ def _note_remarks(studies: Sequence[StudyRecords]) -> None:
     for study in studies:
         for remark in remarks(study.history):
             log(f"note: {remark}")
+
+
+def _note_what_is_noticed(studies: Sequence[StudyRecords]) -> None:
+    from hposlurm.report.notices import notices
+
+    for study in studies:
+        found = notices(study)
+        for notice in found:
+            log(f"noticed: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{notice.line}")
+        if not found:
+            log(f"nothing is noticed in {study.spec.name}")
 
 
 def _note_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:

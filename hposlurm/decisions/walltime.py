@@ -64,7 +64,7 @@ def with_limits(spec: StudySpec, history: History, assignments: Sequence[Assignm
 
 
 def _limit_s(spec: StudySpec, assignment: Assignment, attempts: Sequence[Attempt]) -> float | None:
-    if any(attempt.stage == assignment.stage and _ran_out(attempt) for attempt in attempts):
+    if any(attempt.stage == assignment.stage and ran_out(attempt) for attempt in attempts):
         return None
     saved = max((step for attempt in attempts for step, _ in attempt.checkpoints), default=0)
     begins = assignment.from_step if assignment.resume_from else min(assignment.from_step, saved)
@@ -72,7 +72,8 @@ def _limit_s(spec: StudySpec, assignment: Assignment, attempts: Sequence[Attempt
     return None if minutes >= spec.resources.time_min else minutes * 60.0
 
 
-def _ran_out(attempt: Attempt) -> bool:
+def ran_out(attempt: Attempt) -> bool:
+    """True if the attempt ended because the time of its job was over."""
     return attempt.job_state is JobState.TIMEOUT or ended_by(attempt, Cause.TIME_LIMIT, Cause.TIME_LIMIT_AHEAD)
 
 

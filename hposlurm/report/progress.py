@@ -17,6 +17,7 @@ from hposlurm.records.publications import publishing_failures
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much
 from hposlurm.report.logs import TAIL_LINES, output_tail
+from hposlurm.report.notices import Notice, notices
 from hposlurm.report.phase import find_phase, open_trials
 from hposlurm.report.printable import printable
 from hposlurm.report.remarks import remarks
@@ -146,6 +147,8 @@ class Progress:
     unpublished: Mapping[str, str] = field(default_factory=dict)
     #: the number of reported values that are only in the journal, by trial: it has too many metrics
     left_out: Mapping[int, int] = field(default_factory=dict)
+    #: what is noticed in the results
+    notices: tuple[Notice, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -206,6 +209,7 @@ def progress(
         next=_next_command(phase, handle or name),
         simulated=read_figures(layout),
         unpublished=publishing_failures(layout),
+        notices=notices(records),
     )
 
 

@@ -117,6 +117,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "note", Text(printable(view.exclude_note))
     for note in view.notes:
         yield "note", Text(printable(note))
+    for notice in view.notices:
+        yield "noticed", Text(printable(notice.line), style="yellow")
     for publisher, failure in view.unpublished.items():
         yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; the next step retries")
     if view.unreadable:

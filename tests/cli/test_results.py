@@ -260,3 +260,23 @@ def test_looking_for_the_verbs_does_not_import_what_they_need() -> None:
     code = "import sys, hposlurm.cli.watch, hposlurm.cli.results; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert heavy.isdisjoint(loaded)
+
+
+def test_what_is_noticed_is_said_on_request(run: Run, runs: Path) -> None:
+    study_of_completed(runs, 4, "same")
+    layout = make_study(runs, "constant", 4)
+    add_wave(layout, range(4))
+    for number in range(4):
+        write_journal(layout, number, completed(number, 0.7))
+    result = run("collect", "constant", "--notes", "--format", "csv")
+    assert (
+        "noticed: eval_loss is 0.7 in all 4 completed trials, whatever their parameters (4 trials: 0-3): " in result.err
+    )
+    assert len(result.out.splitlines()) == 5
+    assert "noticed" not in run("collect", "constant").err
+    shown = " ".join(run("status", "constant").out.split())
+    assert "noticed eval_loss is 0.7 in all 4 completed trials" in shown
+    (notice,) = json.loads(run("status", "constant", "--format", "json").out)["notices"]
+    assert (notice["kind"], notice["trials"]) == ("constant_metric", [0, 1, 2, 3])
+    both = run("collect", "same", "constant", "--notes").err
+    assert "nothing is noticed in same" in both and "noticed: constant: eval_loss is" in both

@@ -403,6 +403,7 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
             "simulated",
             "unpublished",
             "left_out",
+            "notices",
         ),
     ]
     assert data["counts"]["COMPLETE"] == 2
