@@ -16,7 +16,7 @@ from hposlurm.cli.main import app
 from hposlurm.spec import StudySpec, parse
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-MOST_MODULES = 350
+MOST_MODULES = 250
 COMMANDS = typer.main.get_command(app).commands
 
 

@@ -12,6 +12,7 @@ import typer
 from hposlurm import __version__
 from hposlurm.cli import control, doctor, launch, results, watch
 from hposlurm.cli.common import complain
+from hposlurm.cli.screens import prepare_help
 from hposlurm.errors import HposlurmError
 from hposlurm.records.find import in_utf8
 
@@ -54,6 +55,7 @@ def main() -> NoReturn:
         sys.stdout.reconfigure(errors="replace")
     try:
         _check_encoding(sys.argv[1:])
+        prepare_help(sys.argv[1:])
         app()
     except HposlurmError as error:
         _leave(f"error: {error}", error.exit_status)
