@@ -92,3 +92,53 @@ def test_a_trial_that_is_killed_without_a_word_goes_on_from_its_last_save(shell,
     repeated = len(done) - steps
     assert 0 <= repeated < often
     assert {step for _, step in done} == set(range(1, steps + 1))
+
+
+EVALUATES = """
+import json, os, sys, time
+from hposlurm import client
+
+steps, done, loss = 3, 0, 0.0
+if client.resume_from():
+    saved = json.loads(client.resume_from().read_text())
+    done, loss = saved["step"], saved["loss"]
+for step in range(done + 1, steps + 1):
+    time.sleep(0.2)
+    loss = float(sys.argv[1]) + 1 / step
+    client.report(step=step, eval_loss=loss)
+    path = client.checkpoint_dir() / f"step-{step}.json"
+    path.write_text(json.dumps({"step": step, "loss": loss}))
+    client.report_checkpoint(step, path)
+if done < steps:
+    open("evaluates", "w").close()
+    time.sleep(600)
+time.sleep(3)
+"""
+
+
+def test_a_trial_that_is_requeued_in_its_final_evaluation_is_complete(shell, write_study, wait_until):
+    """Its second attempt continues from the last checkpoint, has nothing to train and reports nothing."""
+    (shell.cwd / "evaluates.py").write_text(EVALUATES)
+    study = write_study(
+        "evaluated",
+        "python evaluates.py {{ x }}",
+        budget={"n_trials": 1},
+        resources={"gpus_per_node": 2, "gpu_type": "v100", "mem_gb": 0.5, "time": "00:05:00"},
+    )
+    shell.ok("launch", str(study))
+    wait_until((shell.cwd / "evaluates").exists, 90)
+    ((start, *_),) = attempts(shell, "evaluated")
+    wait_until(lambda: sum(r["kind"] == "checkpoint" for r in attempts(shell, "evaluated")[0]) == 3, 60)
+    ask("scontrol", "requeue", start["job_id"])
+    wait_until(lambda: shell.has_finished("evaluated"), 240)
+
+    (row,) = shell.rows("evaluated")
+    assert (row["state"], row["attempts"], row["step"]) == ("COMPLETE", 2, 3), shell.ok("status", "evaluated")
+    assert row["eval_loss"] == pytest.approx(row["x"] + 1 / 3)
+    first, second = attempts(shell, "evaluated")
+    assert second[0]["resumed_from"].endswith("step-3.json")
+    assert not [record for record in second if record["kind"] == "report"]
+    spans = [records[-1]["t"] - records[0]["t"] for records in (first, second)]
+    assert row["runtime"] == pytest.approx(sum(spans), abs=0.1)
+    runs = ask("sacct", "-n", "-P", "-X", "-D", "-j", start["job_id"], "-o", "ElapsedRaw").split()
+    assert len(runs) == 2 and row["gpu_hours"] == pytest.approx(2 * sum(map(int, runs)) / 3600)

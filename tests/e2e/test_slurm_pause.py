@@ -1,0 +1,56 @@
+"""A study whose trials all fail, on real daemons: it pauses, leaves nothing in the queue, and goes on when mended."""
+
+from __future__ import annotations
+
+import pytest
+
+from hposlurm.backend.queries import ask
+
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
+
+REPORT = "import sys; from hposlurm import client; client.report(step=1, eval_loss=float(sys.argv[1]))\n"
+REASON = "paused: the first trials all failed, and none completed: command exited with status 7"
+
+
+def in_queue(study: str) -> list[str]:
+    """The study's jobs that wait, are held or run."""
+    rows = ask("squeue", "-h", "-r", "--me", "-o", "%i %j %T %r").splitlines()
+    return [row for row in rows if f" {study}-" in row and "COMPLETING" not in row]
+
+
+def pauses(shell, wait_until, study: str) -> int:
+    """Waits for the pause of the study, checks what is said and left; how many attempts it took."""
+    wait_until(lambda: shell.has_finished(study), 120)
+    assert shell.plans(study)[-1]["finished"].startswith(REASON)
+    wait_until(lambda: not in_queue(study), 60)
+    said = " ".join(shell.ok("status", study).split())
+    assert "command exited with status 7" in said and f"hposlurm retry {study}" in said, said
+    assert {row["state"] for row in shell.rows(study) if row["attempts"]} == {"FAIL"}
+    return len(shell.starts(study))
+
+
+@pytest.mark.parametrize(
+    ("waves", "words"),
+    [({"size": 4}, ("retry",)), ({"max_concurrent": 4, "mode": "refill"}, ("resume", "--retry-failed"))],
+    ids=["retry", "resume"],
+)
+def test_a_study_of_failures_pauses_and_completes_once_its_script_is_mended(
+    shell, write_study, wait_until, waves, words
+):
+    script = shell.cwd / "train.py"
+    script.write_text("raise SystemExit(7)\n")
+    study = write_study("wrong", "python train.py {{ x }}", budget={"n_trials": 12}, waves=waves)
+    shell.ok("launch", str(study))
+    attempts = pauses(shell, wait_until, "wrong")
+    assert 4 <= attempts <= 8, shell.starts("wrong")  # those that ran when the fourth failure was seen end as well
+    assert len(list((shell.cwd / "runs/wrong").glob("waves/*/jobs.json"))) == 1
+
+    script.write_text(REPORT)
+    verb, *options = words
+    shell.ok(verb, "wrong", *options)
+    wait_until(lambda: shell.has_finished("wrong"), 240)
+    rows = shell.rows("wrong")
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 12
+    assert {row["attempts"] for row in rows} == {1, 2}
+    assert shell.status("wrong")["phase"] == "finished"
+    wait_until(lambda: not in_queue("wrong"), 60)
