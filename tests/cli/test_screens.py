@@ -9,7 +9,8 @@ import sys
 import pytest
 
 CODE = "import sys; {before}; from hposlurm.cli.main import main; sys.argv[:1] = ['hposlurm']; {change}\n"
-CODE += "try: main()\nfinally: print(*(m for m in sys.modules if m in ('rich.markdown', 'rich.traceback')), file=sys.stderr)"
+CODE += "try: main()\n"
+CODE += "finally: print(*(m for m in ('rich.markdown', 'rich.traceback') if m in sys.modules), file=sys.stderr)"
 
 
 def screen(*words: str, before: str = "pass", change: str = "pass") -> subprocess.CompletedProcess[str]:
