@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from hposlurm.planner.canary import Canary
     from hposlurm.report.explain import Explanation, StudyExplanation
     from hposlurm.report.export import Configuration
-    from hposlurm.report.notices import Notice
     from hposlurm.report.overview import StudyLine
     from hposlurm.report.progress import Progress
     from hposlurm.report.tables import Table
@@ -244,8 +243,7 @@ class Study:
     def advance_patiently(self, *, behind: int | None = None, log: Log = silent) -> Step:
         """Takes one planner step, again and again while the cluster takes no jobs; see planner/patience.py."""
         self._refuse_unplanned()
-        layout, spec, backend = self.layout, self.spec, self.backend
-        return advance_patiently(layout, spec, backend, behind=behind, log=log, clock=self._clock)
+        return advance_patiently(self.layout, self.spec, self.backend, behind=behind, log=log, clock=self._clock)
 
     def wait(self, *, watch: Watch = unwatched, log: Log = silent) -> History:
         """Returns the history once the study is over, or was cancelled; drives the study where it `stays`.
@@ -367,12 +365,6 @@ class Study:
 
         results = self.records().results
         return [configuration(results, trial) for trial in best_trials(results, top)]
-
-    def notices(self) -> tuple[Notice, ...]:
-        """Returns what is noticed in the results: see `report.notices`."""
-        from hposlurm.report.notices import notices
-
-        return notices(self.records())
 
     def explain(self, trial: int | None = None) -> Explanation | StudyExplanation:
         """Returns why a trial was proposed, continued, stopped or copied; of the study, how its search decided."""

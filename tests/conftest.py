@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).parents[1]
 LANES = {
@@ -28,6 +29,10 @@ LANES = {
 }
 DEFAULT_CLUSTER = "/var/tmp/hposlurm-cluster"
 T = TypeVar("T")
+
+# An example may take long beside other processes; what must not take long is counted in steps, not in milliseconds.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 # A shell that starts a command in the background lets it ignore Ctrl-C, and so would everything that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

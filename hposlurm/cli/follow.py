@@ -86,9 +86,10 @@ def _left(study: Study) -> str:
 
 def print_end(study: Study, history: History) -> None:
     """Prints what is noticed and the commands to type after the end; exits with 1 if no trial completed."""
+    from hposlurm.report.notices import notices
     from hposlurm.trial import TrialState
 
-    for notice in study.notices():
+    for notice in notices(study.records()):
         log(f"noticed: {notice.line}")
     say(f"directory: {study.layout.root}")
     say(f"next:      hposlurm collect {study.name}   hposlurm best {study.name}")

@@ -63,7 +63,7 @@ def kinds(study: Path) -> st.SearchStrategy[attack.Attack]:
 
 
 @pytest.mark.long(60)
-@settings(max_examples=COUNT, deadline=None, suppress_health_check=LOOSE, report_multiple_bugs=False)
+@settings(max_examples=COUNT, suppress_health_check=LOOSE, report_multiple_bugs=False)
 @given(st.data(), looks, goes)
 def test_no_malformed_file_hangs_or_crashes_a_verb(
     runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple

@@ -136,7 +136,7 @@ class Simulation:
         self.now += longest + draw(st.floats(0, 60))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.data(),
     gpu_hours=st.floats(ELEMENT_H, 12),

@@ -157,7 +157,7 @@ def some_mounts(base: Path, places: list[tuple[int, str | None]]) -> Iterator[li
 mounts = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([None, "mountable"])), max_size=2)
 
 
-@settings(max_examples=200, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
 @given(st.tuples(*[homes] * TRIALS), mounts, st.integers(0, 2), st.sampled_from(["gc", "tidy", "resume"]))
 def test_nothing_outside_and_nothing_unmarked_goes(
     whole: Path, known: tuple, where: Path, trials: tuple, places: list, keep: int, verb: str

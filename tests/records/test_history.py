@@ -218,7 +218,7 @@ NO_START = [(0, "{broken"), (0, end("complete", BEGIN + 200, metrics={"eval_loss
 SETTLED_LATE = Settlement(0, 0, 0, "100_0", JobState.NODE_FAIL, 10.0, 2, None, "")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @example(journals=[NO_START], cut=0.0, settled=[SETTLED_LATE], is_settled_before=False, retries=0)
 @example(journals=[NO_START], cut=0.5, settled=[SETTLED_LATE], is_settled_before=True, retries=0)
 @given(

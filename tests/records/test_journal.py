@@ -23,7 +23,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("journal") / "attempt-0.jsonl"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(records, st.data())
 def test_records_read_back_the_same_in_any_split(tmp_path_factory: pytest.TempPathFactory, wanted, data) -> None:
     whole = fresh(tmp_path_factory)
@@ -46,7 +46,7 @@ def test_records_read_back_the_same_in_any_split(tmp_path_factory: pytest.TempPa
     assert offset == len(content)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(records.filter(bool), st.data())
 def test_a_torn_last_line_costs_that_line_alone(tmp_path_factory: pytest.TempPathFactory, wanted, data) -> None:
     path = fresh(tmp_path_factory)

@@ -76,7 +76,7 @@ def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("few")
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=journals(), compact=st.booleans())
 def test_reading_by_parts_gives_what_folding_every_record_gives(
     tmp_path: Path, records: list[dict[str, Any]], compact: bool
@@ -88,7 +88,7 @@ def test_reading_by_parts_gives_what_folding_every_record_gives(
 
 
 @pytest.mark.usefixtures("few")
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=journals(), cut=st.integers(0, 70))
 def test_folding_in_two_steps_thins_as_folding_in_one(records: list[dict[str, Any]], cut: int) -> None:
     first = fold(unread(0), records[:cut], needed=NEEDED)
@@ -106,7 +106,7 @@ def ascending(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("few")
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=journals())
 def test_what_decisions_need_is_never_thinned_away(records: list[dict[str, Any]]) -> None:
     records = ascending(records)

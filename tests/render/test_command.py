@@ -48,7 +48,7 @@ def test_a_hostile_value_arrives_as_that_string(value):
 def test_any_values_arrive_as_they_are():
     printable = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.lists(printable, min_size=1, max_size=30))
     def check(values):
         params = {f"p{i}": value for i, value in enumerate(values)}

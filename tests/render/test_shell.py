@@ -140,7 +140,7 @@ def test_any_value_in_any_command_stays_that_string_or_is_refused(tmp_path):
     piece = st.sampled_from(FRAGMENTS)
     tried = []
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(piece, max_size=6), st.lists(piece, max_size=5), st.lists(piece, max_size=4), st.booleans(), st.data()
     )
@@ -193,7 +193,7 @@ def test_every_accepted_placeholder_is_in_exactly_one_word_with_exactly_its_valu
     part = st.tuples(st.sampled_from([*WORDS, *OTHERS]), st.sampled_from(ENDS))
     arrived = 0
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
     @given(st.lists(part, max_size=6), st.sampled_from(WORDS), VALUES)
     def check(parts, last, value):
         nonlocal arrived

@@ -138,7 +138,7 @@ def test_an_exhausted_space_ends_the_search_after_its_promotions() -> None:
     assert next_requests(play.problem, play.observations, 4).finished == "the search space is exhausted"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_the_order_in_which_results_came_does_not_matter(rng: Random, workers: int) -> None:
     """Decisions depend on the known values, not on the order in which they came."""

@@ -129,7 +129,7 @@ def test_all_brackets_of_hyperband_lie_side_by_side_in_one_wave() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["successive_halving", "hyperband", "bohb"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 99), workers=st.integers(1, 12), n_trials=st.integers(1, 40))
 def test_in_any_order_no_trial_is_left_over_and_no_step_is_trained_twice(
     algorithm: str, seed: int, workers: int, n_trials: int

@@ -218,7 +218,7 @@ def test_without_trials_left_for_copies_all_members_train_on() -> None:
     assert sum(o.state is TrialState.COMPLETE for o in play.observations) == 4
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     size=st.integers(4, 9),
     interval=st.integers(1, 5),

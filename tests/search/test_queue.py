@@ -89,7 +89,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(queue=st.lists(ENTRIES, max_size=5), size=st.integers(1, 6))
 def test_no_entry_is_ever_proposed_twice_and_the_answer_is_the_same_again(queue: list[Params], size: int) -> None:
     history = run(SPACE, "random", queue, 3, size)

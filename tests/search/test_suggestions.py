@@ -123,7 +123,7 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
 
 @pytest.mark.parametrize("algorithm", ["grid", "random"])
 @given(space=small_spaces(), seed=st.integers(0, 2**31 - 1), size=st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_small_space_is_used_up_without_a_repetition(
     algorithm: str, space: SearchSpace, seed: int, size: int
 ) -> None:
@@ -131,7 +131,7 @@ def test_a_small_space_is_used_up_without_a_repetition(
 
 
 @given(space=small_spaces(), seed=st.integers(0, 2**31 - 1), size=st.integers(4, 9))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_tpe_uses_up_a_small_space_too(space: SearchSpace, seed: int, size: int) -> None:
     check_used_up("tpe", space, seed, size)
 

@@ -65,7 +65,7 @@ def _studies(draw: st.DrawFn) -> dict[str, Any]:
     return study
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(_studies())
 def test_a_dumped_study_is_read_back_equal(study: dict[str, Any]) -> None:
     spec = parse(study, "study.yaml")
@@ -148,7 +148,7 @@ def _spoilt(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[tuple[str | int
     return study, draw(st.lists(st.tuples(st.sampled_from(_places(study)), _JUNK), min_size=1, max_size=4))
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 @given(_spoilt())
 def test_a_malformed_study_raises_nothing_but_spec_errors(
     spoilt: tuple[dict[str, Any], list[tuple[tuple[str | int, ...], Any]]],

@@ -191,7 +191,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     queue=st.lists(VALUES, max_size=3, unique_by=lambda entry: tuple(sorted(entry.items()))),
     target=st.none() | st.floats(-1e9, 1e9),

@@ -34,7 +34,7 @@ def parameter_notices(found: Evidence) -> Iterator[Notice]:
 
 
 def _without_effect(found: Evidence, names: Sequence[str]) -> Iterator[Notice]:
-    """Yields a notice for each parameter of which pairs that differ in it alone have the same curves."""
+    """Yields a notice for each parameter of which pairs that differ only in it have the same curves."""
     curves = {trial.number: _curve(trial, found) for trial in found.complete}
     if len(set(curves.values())) < 2:
         return  # nothing has an effect: the metric is constant, which is another notice
@@ -45,7 +45,7 @@ def _without_effect(found: Evidence, names: Sequence[str]) -> Iterator[Notice]:
             trials = tuple(sorted({number for pair in equal for number in pair}))
             yield Notice(
                 "no_effect",
-                f"{name} makes no difference at all: {counted(len(pairs), 'pair')} of trials that differ in it alone "
+                f"{name} makes no difference at all: {counted(len(pairs), 'pair')} of trials that differ only in it "
                 "report the same values to the last digit",
                 f"look whether the training uses {name} (the log prints the command; hposlurm explain STUDY TRIAL has "
                 "its parameters)",
@@ -61,7 +61,7 @@ def _curve(trial: Trial, found: Evidence) -> tuple[object, ...]:
 
 
 def _pairs(trials: Sequence[Trial], name: str) -> Iterator[tuple[int, int]]:
-    """Yields pairs of trials that differ in `name` alone: each further value with the first one of its group."""
+    """Yields pairs of trials that differ only in `name`: each value with the first one that its group has."""
     groups: dict[tuple[tuple[str, ParamValue], ...], dict[ParamValue, int]] = {}
     for trial in trials:
         if name in trial.params:

@@ -60,7 +60,7 @@ def without(name: str, seed: int = 0) -> Any:
 def test_a_parameter_that_never_reaches_the_training_is_named() -> None:
     found = noticed(study(None, GRID, search={"algorithm": "grid"}), without("wd"))
     notice = one("no_effect", found)
-    assert notice.text.startswith("wd makes no difference at all: 9 pairs of trials that differ in it alone")
+    assert notice.text.startswith("wd makes no difference at all: 9 pairs of trials that differ only in it")
     assert notice.trials == tuple(range(18))
     assert len(found) == 1
 
