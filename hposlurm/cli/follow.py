@@ -28,6 +28,7 @@ def go_on(study: Study, step: Step | None, *, wait: bool) -> None:
 
 def _print_step(study: Study, step: Step) -> None:
     """Prints what a planner step did, the study's directory and the command to type next."""
+    from hposlurm.records.history import read_history
     from hposlurm.records.jobs import read_jobs
 
     say(step.message)
@@ -41,8 +42,18 @@ def _print_step(study: Study, step: Step) -> None:
         if jobs and jobs.planner:
             say(f"planner:   {jobs.planner} plans the next wave when they have ended; you can log out")
     say(f"directory: {study.layout.root}")
-    verb = "collect" if step.kind == "finished" else "status"
-    say(f"next:      hposlurm {verb} {study.name}")
+    if step.kind == "finished":
+        _print_next(study, read_history(study.layout), f"hposlurm collect {study.name}")
+    else:
+        say(f"next:      hposlurm status {study.name}")
+
+
+def _print_next(study: Study, history: History, usual: str) -> None:
+    """Prints the commands to type after the end: `usual`, unless the study has paused."""
+    from hposlurm.report.going_on import way_lines, ways_on
+
+    for i, line in enumerate(way_lines(ways_on(history, study.name)) or [usual]):
+        say(f"{'' if i else 'next:':<11}{line}")
 
 
 def _stay(study: Study) -> None:
@@ -92,7 +103,7 @@ def print_end(study: Study, history: History) -> None:
     for notice in notices(study.records()):
         log(f"noticed: {notice.line}")
     say(f"directory: {study.layout.root}")
-    say(f"next:      hposlurm collect {study.name}   hposlurm best {study.name}")
+    _print_next(study, history, f"hposlurm collect {study.name}   hposlurm best {study.name}")
     if not history.counts()[TrialState.COMPLETE]:
         log(f"error: no trial completed; `hposlurm status {study.name}` shows why")
         raise typer.Exit(1)

@@ -32,7 +32,7 @@ def pause_after(spec: StudySpec, history: History, wave_size: int) -> int | None
 
 
 def reason_to_pause(spec: StudySpec, history: History, count: int | None, marked: EndCause | None = None) -> str | None:
-    """Returns why the study pauses, as a sentence with the commands that go on; None if it does not.
+    """Returns why the study pauses, as a sentence; None if it does not.
 
     `count` is that of `pause_after`, `marked` why workers paused a wave. Only what was tried after the last pause
     counts.
@@ -42,7 +42,7 @@ def reason_to_pause(spec: StudySpec, history: History, count: int | None, marked
     if count is not None and not _has_completed(history):
         cause = failed_alike(_in_order(history, since), count, spec.trial.retries) or marked
     if cause is not None:
-        return f"paused: the first trials all failed, and none completed: {sentence(cause)}; {_next(spec)}"
+        return f"paused: the first trials all failed, and none completed: {sentence(cause)}"
     limit = spec.budget.max_failures
     if limit is None:
         return None
@@ -52,7 +52,7 @@ def reason_to_pause(spec: StudySpec, history: History, count: int | None, marked
     if failed < (limit * len(ended) if is_share else limit) or (is_share and len(ended) < _SHARE_OF):
         return None
     many = f"{failed} of {len(ended)} trials" if is_share else "1 trial" if failed == 1 else f"{failed} trials"
-    return f"paused: {many} failed, budget.max_failures is {limit:g}; {_next(spec)}"
+    return f"paused: {many} failed, budget.max_failures is {limit:g}"
 
 
 def tried_since(history: History) -> int:
@@ -62,13 +62,6 @@ def tried_since(history: History) -> int:
 
 def _has_completed(history: History) -> bool:
     return any(attempt.outcome in DONE for trial in history.trials for attempt in trial.attempts)
-
-
-def _next(spec: StudySpec) -> str:
-    return (
-        f"look at `hposlurm status {spec.name}`; then `hposlurm retry {spec.name}` runs the failed trials again, and "
-        f"`hposlurm resume {spec.name}` goes on without them"
-    )
 
 
 def _in_order(history: History, since: int) -> list[tuple[int, Attempt]]:

@@ -61,9 +61,10 @@ def next_plan(
     finished = _nothing_ever_starts(settled, history)
     most = pause_after(spec, history, wave_size)
     marked = next((c for plan in history.in_flight if (c := paused_for(layout.wave(plan.wave)))), None)
+    paused = finished or reason_to_pause(spec, history, most, marked)
     if finished:
         settled, chosen = _as_interrupted(settled), Choice(finished=finished)
-    elif paused := reason_to_pause(spec, history, most, marked):
+    elif paused:
         chosen = Choice(finished=paused)
     else:
         chosen = choose(
@@ -98,6 +99,7 @@ def next_plan(
         elements=elements,
         ahead=proposed_ahead(wave_size) if refilled else 0,
         finished=chosen.finished,
+        paused=paused is not None,
     )
 
 
@@ -133,7 +135,7 @@ def _mode_note(spec: StudySpec, wave: int) -> list[str]:
 
 
 def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str | None:
-    """Returns a reason to stop if no element of a wave reached its worker: the next wave would end in the same way.
+    """Returns a reason to pause if no element of a wave reached its worker: the next wave would end in the same way.
 
     Returns None if elements of another wave in flight did start: then a bad node, or bad luck in a small wave, is the
     cause.
@@ -145,7 +147,7 @@ def _nothing_ever_starts(settled: Sequence[Settlement], history: History) -> str
         others = {other.wave for other in history.in_flight} - {plan.wave}
         if 0 < min(plan.size, len(plan.assignments)) <= count[plan.wave] and not began & others:
             reason = next(s.reason for s in lost if s.wave == plan.wave)
-            return f"stopped: no element of wave {plan.wave} reached its worker; {reason}"
+            return f"paused: no element of wave {plan.wave} reached its worker; {reason}"
     return None
 
 

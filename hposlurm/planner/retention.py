@@ -37,9 +37,9 @@ def no_longer_needed(
 ) -> frozenset[int]:
     """Returns the numbers of the trials whose checkpoints are no longer needed if the best `keep` trials keep theirs.
 
-    `with_paused` adds the paused trials of a finished study.
+    `with_paused` adds the trials that are paused at a rung of a study that is over, and has not paused itself.
     """
-    over = (TrialState.PAUSED,) if with_paused and history.finished is not None else ()
+    over = (TrialState.PAUSED,) if with_paused and history.finished and not history.paused else ()
     finished = {trial.number for trial in history.trials if trial.state.is_finished or trial.state in over}
     best = {trial.number for trial in ranked(history.trials, objectives, limits)[:keep]}
     return frozenset(finished - best - _parents(history))

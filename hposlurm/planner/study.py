@@ -191,7 +191,9 @@ def _left_alone(job_ids: Collection[str]) -> str:
 
 
 def over(history: History) -> str:
-    """Returns why there is nothing to cancel in a finished study; "" for any other study."""
+    """Returns why there is nothing to cancel in a finished or paused study; "" for any other study."""
+    if history.paused:
+        return f"nothing: no job is left, since the study has paused ({history.paused})"
     return f"nothing: the study is over already ({history.finished})" if history.finished else ""
 
 

@@ -61,6 +61,12 @@ class History:
         return self.plans[-1].finished if self.plans else None
 
     @property
+    def paused(self) -> str | None:
+        """Why the study waits for a person's decision, without the word for that; None if it does not wait."""
+        last = self.plans[-1] if self.plans else None
+        return last.finished.removeprefix("paused: ") if last and last.paused and last.finished else None
+
+    @property
     def in_flight(self) -> tuple[WavePlan, ...]:
         """The waves whose jobs may run or wait, oldest first; none once the study is finished."""
         if not self.plans or self.plans[-1].finished:

@@ -93,6 +93,8 @@ class WavePlan:
     over: str = ""
     #: Why the study is over; None while it is not. A plan with a reason has no assignments.
     finished: str | None = None
+    #: True if it is over only until a person decides: the trials or the jobs fail, and `finished` says how.
+    paused: bool = False
 
     @property
     def size(self) -> int:

@@ -24,6 +24,8 @@ class StudyLine:
     study: str
     #: as in Progress, or "unknown" if it depends on the queue and the queue did not answer
     phase: str
+    #: the reason for the phase, or the wave
+    detail: str
     trials: int
     #: the number of trials that the study will have; None if unknown
     total: int | None
@@ -78,13 +80,14 @@ def study_line(study: StudyRecords, now: float, queue: QueueAnswer | None) -> St
     `queue` is its answer about the last wave: {} if there was no job to query, None if it did not answer.
     """
     layout, history, objectives = study.layout, study.history, study.spec.objectives
-    phase = find_phase(layout, history, queue)[0]
+    phase, detail = find_phase(layout, history, queue)
     leader = best(history, objectives, study.spec.limits)
     return StudyLine(
         study=history.plans[0].study if history.plans else layout.root.name,
         phase="unknown" if queue is None and phase == "running" else phase,
+        detail=detail,
         trials=len(history.trials),
-        total=len(history.trials) if history.finished else trials_wanted(study.spec),
+        total=len(history.trials) if history.finished and not history.paused else trials_wanted(study.spec),
         counts=history.counts(),
         objective=objectives[0].metric,
         best=leader.values[0] if leader and leader.values else None,

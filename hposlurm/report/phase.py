@@ -22,6 +22,8 @@ def find_phase(
     """
     if not history.plans:
         return "not submitted", "no wave was planned"
+    if history.paused:
+        return "paused", history.paused
     if history.finished:
         return "simulated" if layout.simulated.exists() else "finished", history.finished
     if layout.stop.exists():

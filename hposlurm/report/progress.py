@@ -16,6 +16,7 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import publishing_failures
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much
+from hposlurm.report.going_on import ways_on
 from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.notices import Notice, notices
 from hposlurm.report.phase import find_phase, open_trials
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # the number of failed trials whose logs are read: a status must stay fast when every trial fails
 _TAILS_READ = 20
+_OVER = ("finished", "paused", "simulated", "stopped", "interrupted", "stalled")
 _FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE, Outcome.DROPPED)
 
 
@@ -100,6 +102,7 @@ class Progress:
     `phase` is one of:
 
     - not submitted, running, stopped, finished
+    - paused: nothing runs until a person decides; `ways` has the commands
     - simulated: finished, and nothing was trained; `simulated` has the figures
     - interrupted: the process that drove the study on this machine has ended
     - stalled: not over, and no wave would follow by itself
@@ -149,11 +152,13 @@ class Progress:
     left_out: Mapping[int, int] = field(default_factory=dict)
     #: what is noticed in the results
     notices: tuple[Notice, ...] = ()
+    #: of a paused study, the commands to choose from and what each does; `next` is the first one
+    ways: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
         """True if nothing will change by itself."""
-        return self.phase in ("finished", "simulated", "stopped", "interrupted", "stalled") and not self.running
+        return self.phase in _OVER and not self.running
 
     def to_json(self) -> dict[str, Any]:
         """Returns the same data with stable keys, for programs."""
@@ -177,6 +182,7 @@ def progress(
     name = history.plans[0].study if history.plans else layout.root.name
     states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
     phase, detail = find_phase(layout, history, queue)
+    ways = ways_on(history, handle or name)
     asked = queue_view(layout, history.in_flight, queue) if queue else QueueView({}, {})
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
     failed = [t for t in history.trials if t.state is TrialState.FAIL]
@@ -187,7 +193,7 @@ def progress(
         phase=phase,
         detail=detail,
         counts=history.counts(),
-        total=len(history.trials) if history.finished else total,
+        total=len(history.trials) if history.finished and not history.paused else total,
         waves=sum(bool(plan.assignments) for plan in history.plans),
         waves_done=_waves_done(history),
         best=best_trial(history, spec.objectives, spec.limits),
@@ -206,7 +212,8 @@ def progress(
         left_out=_by_trial(history, attrgetter("left_out")),
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
         notes=(*(history.plans[-1].notes if history.plans else ()), *remarks(history)),
-        next=_next_command(phase, handle or name),
+        next=next(iter(ways), _next_command(phase, handle or name)),
+        ways=ways,
         simulated=read_figures(layout),
         unpublished=publishing_failures(layout),
         notices=notices(records),

@@ -14,6 +14,7 @@ from rich.text import Text
 from hposlurm.records.history import History, best
 from hposlurm.records.thinning import MOST_METRICS
 from hposlurm.report.budget import budget_text
+from hposlurm.report.going_on import way_lines
 from hposlurm.report.numbers import counted, duration, shorten, shown, spans
 from hposlurm.report.printable import printable, printable_parts
 from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
@@ -29,6 +30,7 @@ _STUCK_SHOWN = 5
 _PHASE_STYLES = {
     "running": "green",
     "finished": "bold green",
+    "paused": "bold yellow",
     "simulated": "bold magenta",
     "stopped": "yellow",
     "interrupted": "yellow",
@@ -45,7 +47,9 @@ def screen(view: Progress) -> RenderableType:
         parts += [Text(), _running(view.running, is_driven=view.phase != "interrupted")]
     if view.failed:
         parts += [Text(), *_failures(view)]
-    return Group(*parts, Text(), Text.assemble("next: ", (view.next, "bold")))
+    commands = way_lines(view.ways) or [view.next]
+    following = [Text.assemble("      " if i else "next: ", (line, "bold")) for i, line in enumerate(commands)]
+    return Group(*parts, Text(), *following)
 
 
 def summary(view: Progress) -> str:

@@ -25,7 +25,7 @@ from tests.chaos.faults import Chaos, one
 from tests.chaos.study import NAME, REPOSITORY, Study, create
 from tests.devcluster.cluster import Cluster
 
-MENDABLE = ("stalled", "not submitted")
+MENDABLE = ("stalled", "not submitted", "paused")
 END_S = 900  # for the study to end once the faults are over
 
 

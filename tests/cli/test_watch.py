@@ -233,6 +233,35 @@ def test_list_asks_the_queue_once_for_all_studies_and_agrees_with_status(run: Ru
     assert "demo: stalled" in run("status", "demo").out
 
 
+WHY = "the first trials all failed, and none completed: command exited with status 1"
+
+
+@pytest.mark.usefixtures("demo", "queue")
+def test_a_paused_study_says_why_and_what_to_type(run: Run) -> None:
+    add_wave(StudyLayout(run.runs / "demo"), [], finished=f"paused: {WHY}", paused=True)
+    out = run("status", "demo").out
+    assert f"demo: paused ({WHY})" in " ".join(out.split())
+    assert "next: hposlurm retry demo    (runs the failed trials again)\n" in out
+    assert "      hposlurm resume demo   (goes on without them)\n" in out
+    data = json.loads(run("status", "demo", "--format", "json").out)
+    assert (data["phase"], data["detail"], data["next"]) == ("paused", WHY, "hposlurm retry demo")
+    assert list(data["ways"]) == ["hposlurm retry demo", "hposlurm resume demo"]
+    (line,) = json.loads(run("list", "--format", "json").out)
+    assert (line["phase"], line["detail"]) == ("paused", WHY)
+    assert run("list").out.splitlines()[2].split()[1] == "paused"
+    assert f"nothing: no job is left, since the study has paused ({WHY})" in run("cancel", "demo").out
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_study_that_paused_without_a_failed_trial_only_goes_on(run: Run) -> None:
+    layout = make_study(run.runs, "idle")
+    add_wave(layout, range(2))
+    add_wave(layout, [], finished="paused: no element of wave 0 reached its worker; no node", paused=True)
+    out = run("status", "idle").out
+    assert "idle: paused (no element of wave 0 reached its worker; no node)" in " ".join(out.split())
+    assert out.endswith("next: hposlurm resume idle   (goes on)\n")
+
+
 @pytest.mark.usefixtures("demo")
 def test_list_says_what_only_the_queue_knows(run: Run, queue: Queue) -> None:
     add_wave(study_of_completed(run.runs, 2, "over"), [], finished="2 of 2 trials are done")
@@ -272,7 +301,7 @@ def test_list_shows_the_studies_newest_first(run: Run) -> None:
 def test_list_in_json_has_stable_keys(run: Run) -> None:
     (line,) = json.loads(run("list", "--format", "json").out)
     assert list(line) == [
-        *("study", "phase", "trials", "total", "counts", "objective", "best", "best_trial", "gpu_hours"),
+        *("study", "phase", "detail", "trials", "total", "counts", "objective", "best", "best_trial", "gpu_hours"),
         *("age_s", "tags", "directory"),
     ]
     assert (line["best"], line["best_trial"], line["tags"]) == (2.0, 0, {"project": "tests"})

@@ -225,7 +225,9 @@ def test_a_study_in_which_everything_fails_pauses(shell, write_study):
     done = shell.run("launch", str(study))
     assert done.returncode == 1 and "no trial completed" in done.stderr
     assert "paused: the first trials all failed, and none completed: command exited with status 2" in done.stdout
-    assert "`hposlurm retry wrong`" in done.stdout
+    ways = "hposlurm retry wrong    (runs the failed trials again)", "hposlurm resume wrong   (goes on without them)"
+    assert all(way in done.stdout and way in shell.ok("status", "wrong") for way in ways)
+    assert shell.status("wrong")["phase"] == "paused"
     started = {start["trial"] for start in shell.starts("wrong")}
     assert 3 <= len(started) <= 4  # the second of a pair may start before the third has ended
     (shell.cwd / "no_such_file.py").write_text(

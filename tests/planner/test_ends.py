@@ -113,6 +113,7 @@ def test_a_wave_without_any_known_state_ends_the_study_but_no_trial(layout):
     cluster.arrays["100"]["state"] = JobState.UNKNOWN
     step = advance(layout, study, cluster)
     assert step.kind == "finished" and "no element of wave 0 reached its worker" in step.message
+    assert "no element of wave 0" in (read_history(layout).paused or "")
     assert {t.state for t in read_history(layout).trials} == {TrialState.WAITING}
     assert advance(layout, study, cluster, again=True).kind == "submitted"
     assert [a.trial for a in read_history(layout).plans[-1].assignments] == [0, 1, 2, 3]

@@ -62,10 +62,11 @@ def run_elements(layout: StudyLayout, cluster: FakeCluster, wave: int, loss: Any
     return ran
 
 
-def assert_paused(step: Step, name: str = "fake") -> None:
-    assert step.kind == "finished"
-    assert step.message.startswith(f"paused: the first trials all failed, and none completed: {BROKEN}; ")
-    assert f"`hposlurm retry {name}`" in step.message and f"`hposlurm resume {name}`" in step.message
+def assert_paused(step: Step) -> None:
+    assert (step.kind, step.message) == (
+        "finished",
+        f"paused: the first trials all failed, and none completed: {BROKEN}",
+    )
 
 
 def counts(layout: StudyLayout) -> dict[str, int]:
@@ -218,8 +219,8 @@ def test_a_chain_cancels_its_other_pairs(layout: StudyLayout, fake_slurm: FakeSl
 @pytest.mark.parametrize(
     ("limit", "n", "message"),
     [
-        (5, 5, "paused: 5 trials failed, budget.max_failures is 5; "),
-        (0.25, 3, "paused: 3 of 12 trials failed, budget.max_failures is 0.25; "),
+        (5, 5, "paused: 5 trials failed, budget.max_failures is 5"),
+        (0.25, 3, "paused: 3 of 12 trials failed, budget.max_failures is 0.25"),
     ],
 )
 def test_later_on_a_number_or_a_share_of_failures_pauses_it(layout, limit, n, message):

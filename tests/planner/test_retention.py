@@ -121,6 +121,8 @@ def test_a_waiting_trial_keeps_its_checkpoint_until_the_study_is_over(tmp_path: 
 
     assert [t.state for t in read_history(layout).trials] == [TrialState.COMPLETE, *[TrialState.PAUSED] * 2]
     assert collected() == set()
+    add_wave(layout, [], finished="paused: 3 trials failed, budget.max_failures is 3", paused=True)
+    assert collected() == set()
     add_wave(layout, [], finished="3 of 3 trials are done")
     assert collected() == ({1, 2} if with_paused else set())
 

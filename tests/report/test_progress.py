@@ -404,6 +404,7 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
             "unpublished",
             "left_out",
             "notices",
+            "ways",
         ),
     ]
     assert data["counts"]["COMPLETE"] == 2
