@@ -138,7 +138,7 @@ def _note_remarks(studies: Sequence[StudyRecords]) -> None:
     from hposlurm.report.remarks import remarks
 
     for study in studies:
-        for remark in remarks(study.history):
+        for remark in remarks(study.history, study.spec.search):
             log(f"note: {remark}")
 
 

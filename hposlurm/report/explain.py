@@ -175,7 +175,7 @@ def explain_study(study: Replay) -> StudyExplanation:
         origins=dict(Counter(str(trial.attrs.get("origin", "unknown")) for trial in history.trials)),
         premise=rung_correlations(study.problem, study.observations),
         notes={plan.wave: plan.notes for plan in history.plans if plan.notes},
-        remarks=remarks(history),
+        remarks=remarks(history, study.spec.search),
         finished=history.finished,
         gpu_hours=history.gpu_hours,
     )

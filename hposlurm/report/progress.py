@@ -211,7 +211,7 @@ def progress(
         unreadable=_by_trial(history, attrgetter("corrupt_lines")),
         left_out=_by_trial(history, attrgetter("left_out")),
         exclude_note=history.plans[-1].exclude_note if history.plans else "",
-        notes=(*(history.plans[-1].notes if history.plans else ()), *remarks(history)),
+        notes=(*(history.plans[-1].notes if history.plans else ()), *remarks(history, spec.search)),
         next=next(iter(ways), _next_command(phase, handle or name)),
         ways=ways,
         simulated=read_figures(layout),

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from hposlurm.records.history import History
 from hposlurm.report.numbers import counted
+from hposlurm.spec.algorithms import without_stages
 from hposlurm.trial import Trial
+
+if TYPE_CHECKING:
+    from hposlurm.spec.search import SearchSpec
 
 _NAMED = 3
 
 
-def remarks(history: History) -> tuple[str, ...]:
+def remarks(history: History, search: SearchSpec) -> tuple[str, ...]:
     """Returns the remarks on the study's trials; () if there is nothing to say."""
-    return (*_past_their_step(history), *_notes(history))
+    return (*_past_their_step(history, search), *_notes(history))
 
 
-def _past_their_step(history: History) -> Iterator[str]:
+def _past_their_step(history: History, search: SearchSpec) -> Iterator[str]:
     """Yields a remark if trials reported steps past the end of their stages."""
     found = [(trial, past) for trial in history.trials if (past := _furthest_past(trial)) is not None]
     if found:
         trial, (reached, assigned) = found[0]
         yield (
             f"{counted(len(found), 'trial')} went past the step at which the search compares them "
-            f"(trial {trial.number}: step {reached}, assigned {assigned}): pausing them there saves nothing. Let the "
-            "script end at max_step ({{ max_step }}, client.max_step()), or take search.algorithm asha_stopping, which "
-            "needs no change of the script"
+            f"(trial {trial.number}: step {reached}, assigned {assigned}): {_loss(search)}. Let the script end at "
+            f"max_step ({{{{ max_step }}}}, client.max_step()){_instead(search)}"
         )
+
+
+def _loss(search: SearchSpec) -> str:
+    if search.in_generations:
+        return f"{search.name} compares its members at the end of each generation, so they have to stop there"
+    return "pausing them there saves nothing"
+
+
+def _instead(search: SearchSpec) -> str:
+    keys = without_stages(search.sampler_traits, search.pruner_traits)
+    return f", or take search: {{{keys}}}, which needs no change of the script" if keys else ""
 
 
 def _furthest_past(trial: Trial) -> tuple[int, int] | None:

@@ -252,6 +252,18 @@ def algorithm_names() -> tuple[str, ...]:
     return (DEFAULT, *sampler_names(), *sorted((*pruners, *PAIRS)))
 
 
+def without_stages(sampler: SamplerTraits, pruner: PrunerTraits) -> str:
+    """Returns the keys of `search` that compare trials at the same rungs and never pause one, as YAML.
+
+    "" if no other algorithm stands for this one: a population continues from the checkpoints of its best members.
+    """
+    if pruner.in_generations:
+        return ""
+    stopping = PRUNERS["asha_stopping"]
+    is_whole = sampler.name == stopping.sampler or not sampler.is_free
+    return f"algorithm: {stopping.name}" if is_whole else f"sampler: {sampler.name}, pruner: {stopping.name}"
+
+
 def self_ending() -> tuple[str, ...]:
     """Returns the names of the samplers and pruners that end a study by themselves."""
     samplers = (row.name for row in SAMPLERS.values() if row.lists_all)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hposlurm.render.command import names_in
 from hposlurm.space.names import variable
+from hposlurm.spec.algorithms import without_stages
 from hposlurm.spec.model import pattern_metrics
 from hposlurm.spec.scripts import Scripts, look_into, reads_parameter
 
@@ -112,14 +113,10 @@ def _stage_notes(spec: StudySpec, scripts: Scripts) -> Iterator[str]:
 
 
 def _without_stages(spec: StudySpec) -> str:
-    if spec.search.in_generations:
+    instead = without_stages(spec.search.sampler_traits, spec.search.pruner_traits)
+    if not instead:
         return ""
-    sampler = spec.search.pair[0]
-    if sampler in ("random", "auto"):
-        named = "{algorithm: asha_stopping"
-    else:
-        named = f"{{sampler: {sampler}, pruner: asha_stopping"
-    return f"; with 0 edits of the script take search: {named}, max_resource: {spec.search.max_resource}}}"
+    return f"; with 0 edits of the script take search: {{{instead}, max_resource: {spec.search.max_resource}}}"
 
 
 def _objective_notes(spec: StudySpec, scripts: Scripts) -> Iterator[str]:
