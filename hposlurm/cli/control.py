@@ -1,7 +1,5 @@
 """Verbs that act on a study: cancel, resume, retry, advance, rebuild, gc."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +68,7 @@ def resume(
     go_on(found, found.resume(), wait=wait)
 
 
-def _take(study: Study, source: Path, settings: list[str], *, yes: bool) -> None:
+def _take(study: "Study", source: Path, settings: list[str], *, yes: bool) -> None:
     """Shows what the file changes, and freezes it after all checks of `launch`."""
     from hposlurm.cli.launch import checked
 
@@ -95,7 +93,7 @@ def retry(
     go_on(found, found.resume(), wait=wait)
 
 
-def _reopen(study: Study, trials: Sequence[int] = ()) -> None:
+def _reopen(study: "Study", trials: "Sequence[int]" = ()) -> None:
     numbers = [str(number) for number in study.reopen(trials)]
     say(f"again:     {'trial' if len(numbers) == 1 else 'trials'} {', '.join(numbers)}")
 
@@ -153,12 +151,12 @@ def gc(
         raise BackendError(f"{len(found.problems)} paths could not be deleted")
 
 
-def _removal_line(removal: Removal) -> str:
+def _removal_line(removal: "Removal") -> str:
     names = ", ".join(printable(path.name) for path in removal.paths)
     return f"  trial {removal.trial}: {names} ({size_text(removal.size)})"
 
 
-def _print_left(left: Sequence[Left]) -> None:
+def _print_left(left: "Sequence[Left]") -> None:
     """Prints what is not deleted although its trial needs no checkpoints: it may be the person's own file."""
     for group in left[:_PROBLEMS_SHOWN]:
         place = group.paths[0] if len(group.paths) == 1 else group.paths[0].parent
@@ -168,7 +166,7 @@ def _print_left(left: Sequence[Left]) -> None:
         say(f"  left: … and in {len(left) - _PROBLEMS_SHOWN} more places")
 
 
-def _shortened(names: Sequence[str]) -> str:
+def _shortened(names: "Sequence[str]") -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join([*names[:_NAMES_SHOWN], *([f"… {more} more"] if more > 0 else [])])
 

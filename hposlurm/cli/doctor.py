@@ -1,7 +1,5 @@
 """The verb `doctor`: finds out by tests what this cluster can do."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Verbs that start a study: check, launch."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -133,7 +131,7 @@ def _read(
     settings: list[str],
     search_space: Path | None,
     backend: str | None,
-) -> Study:
+) -> "Study":
     given = [*settings, *([f"backend={backend}"] if backend else [])]
     found = hposlurm.Study.create(study, overlays=overlays or (), settings=given, search_space=search_space)
     for note in found.notes:
@@ -141,7 +139,7 @@ def _read(
     return found
 
 
-def checked(study: Study, source: Path, settings: list[str], *, yes: bool) -> Study:
+def checked(study: "Study", source: Path, settings: list[str], *, yes: bool) -> "Study":
     """Returns the revision of a launched study that a file asks for, after the checks of `launch`; writes nothing."""
     revision = hposlurm.Study.create(source, settings=settings, runs=study.layout.root.parent, launched=study)
     for note in revision.notes:
@@ -152,7 +150,7 @@ def checked(study: Study, source: Path, settings: list[str], *, yes: bool) -> St
     return revision
 
 
-def _confirm(study: Study, yes: bool) -> None:
+def _confirm(study: "Study", yes: bool) -> None:
     """Returns if the study is small enough, or if a person confirms it; raises RequestError otherwise."""
     from hposlurm.report.launch_text import question_text, refusal_text
 
@@ -166,7 +164,7 @@ def _confirm(study: Study, yes: bool) -> None:
         raise RequestError("nothing was launched")
 
 
-def _run_canary(study: Study) -> None:
+def _run_canary(study: "Study") -> None:
     """Runs one short trial and prints what it did; raises HposlurmError if the study would fail as well."""
     found = study.try_one(log=log)
     for line in found.lines:
@@ -175,14 +173,14 @@ def _run_canary(study: Study) -> None:
         raise HposlurmError(f"the canary failed: {found.problem}; its files: {found.directory}")
 
 
-def _show_sources(study: Study, first: Preview) -> None:
+def _show_sources(study: "Study", first: "Preview") -> None:
     for source in first.warm.sources:
         say(f"warm start: {source}")
     if study.spec.search.warm_start and not first.warm.sources:
         say(f"warm start: nothing; {study.layout.root} was launched without it, and its settings are frozen")
 
 
-def _show_dry_run(study: Study, first: Preview) -> None:
+def _show_dry_run(study: "Study", first: "Preview") -> None:
     _show_plan(study, first)
     if study.is_simulated:
         say(f"{study.spec.name} would be simulated; that submits nothing either")
@@ -190,7 +188,7 @@ def _show_dry_run(study: Study, first: Preview) -> None:
         print(f"\n# ---- {script.name}\n{script.text}", end="")
 
 
-def _show_plan(study: Study, first: Preview) -> None:
+def _show_plan(study: "Study", first: "Preview") -> None:
     """Prints the first trials, the training, the notes and the cost."""
     from hposlurm.decisions.forecast import startup
     from hposlurm.report.launch_text import cost_line, points_line, training_lines
@@ -212,7 +210,7 @@ def _show_plan(study: Study, first: Preview) -> None:
     say(cost_line(study.spec, first.cost))
 
 
-def _show_notes(study: Study, first: Preview) -> None:
+def _show_notes(study: "Study", first: "Preview") -> None:
     from hposlurm.decisions.forecast import forecast_notes
     from hposlurm.report.launch_text import time_notes
     from hposlurm.spec import unused

@@ -1,7 +1,5 @@
 """`hposlurm`: builds the command line, runs it, and turns errors into one clear message and an exit status."""
 
-from __future__ import annotations
-
 import io
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Verbs that show results: collect, best, explain. They only read, except for writing a requested file."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,14 +125,14 @@ def explain(
         say(text_of(about, width_of(sys.stdout)))
 
 
-def _records(name: str) -> StudyRecords:
+def _records(name: str) -> "StudyRecords":
     study = hposlurm.Study.open(name)
     if study.layout.simulated.exists():
         log(f"note: {study.name} was simulated: nothing was trained")
     return study.records()
 
 
-def _note_remarks(studies: Sequence[StudyRecords]) -> None:
+def _note_remarks(studies: "Sequence[StudyRecords]") -> None:
     from hposlurm.report.remarks import remarks
 
     for study in studies:
@@ -142,7 +140,7 @@ def _note_remarks(studies: Sequence[StudyRecords]) -> None:
             log(f"note: {remark}")
 
 
-def _note_what_is_noticed(studies: Sequence[StudyRecords]) -> None:
+def _note_what_is_noticed(studies: "Sequence[StudyRecords]") -> None:
     from hposlurm.report.notices import notices
 
     for study in studies:
@@ -153,7 +151,7 @@ def _note_what_is_noticed(studies: Sequence[StudyRecords]) -> None:
             log(f"nothing is noticed in {study.spec.name}")
 
 
-def _note_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:
+def _note_what_rungs_are_worth(studies: "Sequence[StudyRecords]") -> None:
     """Prints whether early values predict late ones, for each study that compares trials before their end."""
     from hposlurm.report.explain import what_rungs_are_worth
 
@@ -162,7 +160,7 @@ def _note_what_rungs_are_worth(studies: Sequence[StudyRecords]) -> None:
             log(f"note: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{text}")
 
 
-def _first_rows(results: StudyResults, top: int) -> Table:
+def _first_rows(results: "StudyResults", top: int) -> "Table":
     from dataclasses import replace
 
     from hposlurm.report.tables import collect as collect_table
@@ -172,7 +170,7 @@ def _first_rows(results: StudyResults, top: int) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if row["state"] == TrialState.COMPLETE)[:top])
 
 
-def _print(table: Table, style: Format, *, is_safe: bool = False) -> None:
+def _print(table: "Table", style: Format, *, is_safe: bool = False) -> None:
     if style is not Format.TABLE:
         from hposlurm.report.tables_text import render
 
@@ -185,7 +183,7 @@ def _print(table: Table, style: Format, *, is_safe: bool = False) -> None:
     show(table, Console())
 
 
-def _print_one(found: Configuration) -> None:
+def _print_one(found: "Configuration") -> None:
     from hposlurm.report.numbers import duration, shown
 
     say(f"trial {found.trial} of {found.study}")
@@ -199,7 +197,7 @@ def _print_one(found: Configuration) -> None:
     say(f"runtime: {duration(found.runtime)}   GPU hours: {shown(found.gpu_hours)}")
 
 
-def _value_text(found: Configuration, name: str) -> str:
+def _value_text(found: "Configuration", name: str) -> str:
     """Returns the value that counts with its step, and the last one if that is another one."""
     from hposlurm.report.numbers import shown
 
@@ -209,7 +207,7 @@ def _value_text(found: Configuration, name: str) -> str:
     return f"{shown(found.values[name])}{place}{other}"
 
 
-def _changes(schedule: Sequence[Leg]) -> dict[str, object]:
+def _changes(schedule: "Sequence[Leg]") -> dict[str, object]:
     """Returns the values from each step on, of those parameters that change."""
     from hposlurm.report.numbers import shown
 
@@ -222,7 +220,7 @@ def _changes(schedule: Sequence[Leg]) -> dict[str, object]:
     }
 
 
-def _print_pairs(title: str, pairs: Mapping[str, object]) -> None:
+def _print_pairs(title: str, pairs: "Mapping[str, object]") -> None:
     from hposlurm.report.printable import printable
 
     clean = {printable(name): printable(str(value)) for name, value in pairs.items()}

@@ -1,7 +1,5 @@
 """Verbs that show studies: status, list, logs. They write nothing, and Ctrl-C ends only the display."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time
@@ -60,7 +58,7 @@ def status(
     Console().print(screen(view))
 
 
-def _watch(views: Iterator[Progress], every_s: float) -> None:
+def _watch(views: "Iterator[Progress]", every_s: float) -> None:
     """Shows the progress until the study is over: live on a terminal, one line per change elsewhere."""
     from rich.console import Console
 
@@ -70,7 +68,7 @@ def _watch(views: Iterator[Progress], every_s: float) -> None:
         show(_until_over(views, every_s), console)
 
 
-def _until_over(views: Iterator[Progress], every_s: float) -> Iterator[Progress]:
+def _until_over(views: "Iterator[Progress]", every_s: float) -> "Iterator[Progress]":
     for view in views:
         yield view
         if view.is_over:
@@ -78,7 +76,7 @@ def _until_over(views: Iterator[Progress], every_s: float) -> Iterator[Progress]
         time.sleep(every_s)
 
 
-def _watch_live(views: Iterator[Progress], console: Console) -> None:
+def _watch_live(views: "Iterator[Progress]", console: "Console") -> None:
     from rich.live import Live
 
     from hposlurm.report.progress_text import screen
@@ -88,7 +86,7 @@ def _watch_live(views: Iterator[Progress], console: Console) -> None:
             live.update(screen(view), refresh=True)
 
 
-def _watch_lines(views: Iterator[Progress], console: Console) -> None:
+def _watch_lines(views: "Iterator[Progress]", console: "Console") -> None:
     from hposlurm.report.progress_text import summary
 
     printed = ""
@@ -152,7 +150,7 @@ def logs(
         return
 
 
-def _print_log(layout: StudyLayout, trial: Trial, attempt: Attempt, follows: bool, err: bool) -> None:
+def _print_log(layout: "StudyLayout", trial: "Trial", attempt: "Attempt", follows: bool, err: bool) -> None:
     from hposlurm.report.logs import follow, log_path, without_holes, worker_lines_note
 
     path = log_path(layout, trial, attempt, "err" if err else "out")

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from hposlurm.cli.main import app
+
 CODE = "import sys; {before}; from hposlurm.cli.main import main; sys.argv[:1] = ['hposlurm']; {change}\n"
 CODE += "try: main()\n"
 CODE += "finally: print(*(m for m in ('rich.markdown', 'rich.traceback') if m in sys.modules), file=sys.stderr)"
@@ -33,3 +35,10 @@ def test_a_typer_that_needs_more_gets_it() -> None:
     done = screen("--help", change=broken)
     assert done.returncode == 0 and "launch" in done.stdout
     assert done.stderr.split() == ["rich.markdown", "rich.traceback"]
+
+
+def test_no_annotation_of_a_verb_is_text() -> None:
+    """Typer would evaluate it at every start."""
+    verbs = [app.registered_callback, *app.registered_commands]
+    assert len(verbs) > 10
+    assert not [key for verb in verbs for key, hint in verb.callback.__annotations__.items() if isinstance(hint, str)]
