@@ -6,6 +6,8 @@ import os
 import traceback
 from collections.abc import Callable
 
+import submitit  # noqa: F401 - a step that submits imports it: not again in each of its processes
+
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.planner import advance
 from hposlurm.records.fail_points import VARIABLE
