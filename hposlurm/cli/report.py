@@ -1,0 +1,71 @@
+"""The verb report: one HTML file about studies. It only reads, except for writing the requested files."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import hposlurm
+from hposlurm.cli.common import log
+from hposlurm.cli.options import StudyNames
+from hposlurm.report.numbers import counted, size_text
+
+if TYPE_CHECKING:
+    from hposlurm import Study
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(report)
+
+
+def report(
+    studies: StudyNames,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; an existing one is replaced.")
+    ] = Path("report.html"),
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Write the file again and again until the studies are over.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option("--every", min=2.0, metavar="SECONDS", help="With --watch: how often.")
+    ] = 30.0,
+) -> None:
+    """Write one HTML page with figures and tables about studies; it opens from disk, without a network."""
+    from hposlurm.report.page.writing import check_place
+
+    found = [hposlurm.Study.open(name) for name in dict.fromkeys(studies)]
+    check_place(output, [study.layout for study in found])
+    if not watch:
+        _write(found, output, None)
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        for is_over in _rounds(found, every):
+            _write(found, output, None if is_over else every)
+
+
+def _write(studies: Sequence[Study], output: Path, refresh_s: float | None) -> None:
+    from hposlurm.report.page.study_page import study_page
+    from hposlurm.report.page.writing import write_page
+
+    now = time.time()
+    pages = [study_page(study.records(), now) for study in studies]
+    size = write_page(output, pages, now, refresh_s)
+    trials = sum(len(page.trials.number) for page in pages)
+    log(f"{output}: {counted(trials, 'trial')}, {size_text(size)}")
+
+
+def _rounds(studies: Sequence[Study], every_s: float) -> Iterator[bool]:
+    """Yields whether all studies are over, until they are; their state comes before what is then read of them."""
+    views = [study.watch(log=log) for study in studies]
+    while True:
+        known = [next(view).is_over for view in views]  # each is asked, whatever the others say
+        is_over = all(known)
+        yield is_over
+        if is_over:
+            return
+        time.sleep(every_s)

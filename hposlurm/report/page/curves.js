@@ -1,0 +1,108 @@
+// The learning curves; a stopped trial's curve ends where the trial did.
+
+section('curves', 'Learning curves', () => {
+  const all = STUDIES.flatMap((study, s) => study.curves.map((own) => ({ own, s })));
+  if (!all.some(({ own }) => own.values.some((values) => values.length > 1))) return null;
+  const chosen = () => all.filter(({ own }) => own.objective === chosenObjective().name);
+  const ends = { COMPLETE: 'state-complete', PRUNED: 'state-pruned', FAIL: 'state-fail' };
+  const styleOf = (s, trial) => (choice('curves.by', 'value') === 'study' ? studyColour(s)
+    : choice('curves.by', 'value') === 'state' ? colour(ends[TRIALS.state[trial]] || 'state-running') : goodness(trial));
+  const draw = (ctx, width, height, self) => {
+    const goal = chosenObjective();
+    const isLogX = choice('curves.logx', '') === '1';
+    const isLogY = choice('curves.logy', '') === '1';
+    const last = chosen().flatMap(({ own }) => own.values.map((values) => values[values.length - 1]));
+    const first = chosen().flatMap(({ own }) => own.values.map((values) => values[0]));
+    const y = robustExtent([...last, ...first], goal.isMinimized);
+    const x = extent(chosen().flatMap(({ own }) => own.steps.flatMap((steps) => [steps[0], steps[steps.length - 1]])));
+    if (!x || !y) return [];
+    const pad = padded([y[0], y[1]]);
+    const { box, sx, sy } = frame(ctx, width, height,
+      { low: isLogX ? Math.max(1, x[0]) : Math.min(x[0], 0), high: x[1], isLog: isLogX, label: 'step' },
+      { low: isLogY ? y[0] : pad[0], high: isLogY ? y[1] : pad[1], isLog: isLogY, label: goal.name });
+    const picked = new Set(SELECTED);
+    const marks = [];
+    self.paths = new Map();
+    const lines = chosen().flatMap(({ own, s }) => own.rows.map((row, k) => ({ own, s, k, trial: TRIALS.offsets[s] + row })));
+    // the worst first, so that the best ones lie on top
+    lines.sort((a, b) => (rankOf(b.trial) - rankOf(a.trial)));
+    const alpha = Math.max(0.12, Math.min(0.9, 60 / lines.length));
+    clipTo(ctx, box, () => lines.forEach(({ own, s, k, trial }) => {
+      const points = own.steps[own.steps_of[k]].map((step, j) => [sx(Math.max(step, sx.isLog ? sx.low : step)), sy(own.values[k][j])]);
+      const isTop = rankOf(trial) < 5;
+      self.paths.set(trial, points);
+      ctx.globalAlpha = !picked.has(trial) ? 0.04 : isTop ? 1 : alpha;
+      strokePath(ctx, points, styleOf(s, trial), isTop ? 2 : 1.2);
+      const [ex, ey] = points[points.length - 1];
+      if (TRIALS.state[trial] === 'PRUNED' || TRIALS.state[trial] === 'PAUSED') dot(ctx, ex, ey, 2, colour('state-pruned'));
+      if (ey >= box.top && ey <= box.bottom) marks.push({ x: ex, y: ey, trial });
+    }));
+    ctx.globalAlpha = 1;
+    if (choice('curves.by', 'value') === 'study' && SEVERAL) legend(ctx, box, STUDIES.map((study, s) => [study.head.study, studyColour(s)]));
+    if (y[2]) self.say('Values far from most others are outside of the figure.');
+    return marks.reverse();
+  };
+  const nearest = (x, y, self) => {
+    let [best, least] = [null, 12 * 12];
+    for (const [trial, points] of self.paths || []) {
+      for (let k = 0; k < points.length; k += 1) {
+        const away = k ? toSegment(x, y, points[k - 1], points[k]) : (points[0][0] - x) ** 2 + (points[0][1] - y) ** 2;
+        if (away < least) [best, least] = [trial, away];
+      }
+    }
+    return best === null ? null : { x, y, trial: best };
+  };
+  const highlight = (ctx, trial, self) => {
+    const points = self.paths && self.paths.get(trial);
+    if (points) { strokePath(ctx, points, colour('accent'), 3); ring(ctx, ...points[points.length - 1], 4); }
+  };
+  const table = () => [['trial', 'state', 'first step', 'last step', 'best', 'final'],
+    chosen().flatMap(({ own, s }) => own.rows.map((row, k) => {
+      const [steps, values, i] = [own.steps[own.steps_of[k]], own.values[k], TRIALS.offsets[s] + row];
+      return [trialName(i), TRIALS.state[i], steps[0], steps[steps.length - 1], (chosenObjective().isMinimized ? Math.min : Math.max)(...values), values[values.length - 1]];
+    }))];
+  const own = chart({
+    id: 'curves', title: 'Learning curves: a curve ends where its trial did; a grey dot is a stop', draw, highlight, table, nearest, height: 340,
+    summary: () => `${counted(chosen().reduce((n, each) => n + each.own.rows.length, 0), 'curve')} of ${chosenObjective().name}`,
+    controls: [selectOf('Colour by', 'curves.by', [['value', 'value'], ['state', 'state'], ...(SEVERAL ? [['study', 'study']] : [])], 'value'),
+      checkbox('log steps', 'curves.logx'), checkbox('log values', 'curves.logy'), ...objectiveControl()],
+    watch: ['curves.', 'obj'],
+  });
+  SELECTION_LISTENERS.push(() => later(own));
+  return own.figure;
+});
+
+function rankOf(trial) {
+  return TRIALS.rank[trial] ?? Infinity;
+}
+
+function strokePath(ctx, points, style, width) {
+  ctx.strokeStyle = style;
+  ctx.lineWidth = width;
+  ctx.lineJoin = 'round';
+  ctx.beginPath();
+  points.forEach(([x, y], k) => (k ? ctx.lineTo(x, y) : ctx.moveTo(x, y)));
+  if (points.length === 1) ctx.lineTo(points[0][0] + 1, points[0][1]);
+  ctx.stroke();
+}
+
+function toSegment(x, y, [ax, ay], [bx, by]) {
+  const length = (bx - ax) ** 2 + (by - ay) ** 2;
+  const share = length ? Math.min(1, Math.max(0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length)) : 0;
+  return (ax + share * (bx - ax) - x) ** 2 + (ay + share * (by - ay) - y) ** 2;
+}
+
+// The colour of a trial by its value; trials without one are grey
+const GOODNESS = new Map();
+function goodness(trial) {
+  const goal = chosenObjective();
+  if (!GOODNESS.has(goal)) {
+    const range = robustExtent(goal.values, goal.isMinimized);
+    GOODNESS.set(goal, range || [0, 1]);
+  }
+  const [low, high] = GOODNESS.get(goal);
+  const value = goal.values[trial];
+  if (value === null) return colour('faint');
+  const share = high > low ? (value - low) / (high - low) : 0;
+  return ramp(goal.isMinimized ? share : 1 - share);
+}

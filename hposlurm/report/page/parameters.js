@@ -1,0 +1,87 @@
+// The parameters in one table: how much each matters, where the good trials lie, whether the range should be wider.
+
+section('parameters', 'Parameters: what matters, and where the good values are', () => perStudy((study, s) => {
+  const [goal] = study.trials.objectives;
+  const ranked = study.trials.rank.map((rank, row) => [rank, row]).filter(([rank]) => rank !== null).sort((a, b) => a[0] - b[0]);
+  if (!study.trials.parameters.length || !ranked.length) return null;
+  const good = ranked.slice(0, Math.max(3, Math.ceil(ranked.length / 10))).map(([, row]) => row);
+  const measured = study.importance;
+  const rows = study.trials.parameters.map((column) => [
+    column.name, ...measured.map((each) => shareBar(each, column.name)), searched(column), goodRange(column, good),
+    valueText(column, ranked[0][1]), widen(column, ranked[0][1], good),
+  ]);
+  const order = measured.length ? study.trials.parameters.map((column, k) => [measured[0].shares[column.name] ?? -1, k]).sort((a, b) => b[0] - a[0]) : rows.map((_, k) => [0, k]);
+  return [
+    importanceNotes(measured),
+    smallTable(`Parameters of ${study.head.study}`,
+      ['parameter', ...measured.map(methodTitle), 'searched', `best ${good.length} trials lie in`, 'best', 'at the edge?'],
+      order.map(([, k]) => rows[k]), { rowHeads: true, class: 'parameters' }),
+    el('p', { class: 'note' }, `Best means the ${goal.is_minimized ? 'lowest' : 'highest'} ${goal.name}`
+      + (study.trials.objectives.length > 1 ? ' on the Pareto front first.' : '.')),
+  ];
+}));
+
+function methodTitle(each) {
+  const of = each.objective || (STUDIES.some((study) => study.trials.objectives.length > 1) ? 'Pareto front' : '');
+  return TRIALS.objectives.length > 1 ? `${each.method}, ${of}` : each.method;
+}
+
+function shareBar(each, name) {
+  const share = each.shares[name];
+  if (share === undefined) return el('span', { class: 'muted' }, each.left_out.includes(name) ? 'not always active' : '–');
+  const bar = el('span', { class: 'bar', 'aria-hidden': 'true' });
+  bar.style.width = `${Math.max(1, Math.round(share * 70))}px`;
+  return el('span', { class: `share${each.trials < each.enough ? ' doubtful' : ''}` }, bar, percent(share));
+}
+
+function importanceNotes(measured) {
+  if (!measured.length) return el('p', { class: 'note' }, 'Importance is not shown: fewer than 4 trials completed inside of the space.');
+  const notes = [];
+  const doubtful = measured.filter((each) => each.trials < each.enough);
+  if (doubtful.length) {
+    const texts = [...new Set(doubtful.map((each) => `${each.method} has ${counted(each.trials, 'trial')} and should have ${each.enough}`))];
+    notes.push(el('p', { class: 'warning' }, `Too few trials to trust the importance: ${texts.join('; ')}.`));
+  }
+  const methods = [...new Set(measured.map((each) => each.method))];
+  const meanings = { fANOVA: 'fANOVA: the share of the variance over the whole space that a parameter explains', 'PED-ANOVA': 'PED-ANOVA: how much a parameter decides who is in the best tenth' };
+  notes.push(el('p', { class: 'note' }, `${methods.map((method) => meanings[method]).join('. ')}. From ${[...new Set(measured.map((each) => each.trials))].join(' and ')} completed trials, computed by Optuna.`
+    + (methods.includes('fANOVA') ? '' : ' fANOVA needs scikit-learn: pip install "hposlurm[report]".')));
+  return notes;
+}
+
+function valueText(column, row) {
+  const value = column.rows[row];
+  if (value === null) return 'inactive';
+  return column.kind === 'choice' ? column.choices[value] : shown(value);
+}
+
+function searched(column) {
+  if (column.kind === 'choice') return column.choices.join(', ');
+  return `${shown(column.low)} to ${shown(column.high)}${column.is_log ? ' (log)' : ''}`;
+}
+
+function goodRange(column, good) {
+  const values = good.map((row) => column.rows[row]).filter((value) => value !== null);
+  if (!values.length) return 'inactive';
+  if (column.kind === 'choice') {
+    const counts = column.choices.map((text, c) => [text, values.filter((value) => value === c).length]).filter(([, n]) => n);
+    return counts.sort((a, b) => b[1] - a[1]).map(([text, n]) => `${text} (${n}×)`).join(', ');
+  }
+  return `${shown(Math.min(...values))} to ${shown(Math.max(...values))}`;
+}
+
+// A place of the best value within a twentieth of an end of the range, where half of the good trials lie too
+function widen(column, row, good) {
+  const value = column.rows[row];
+  if (column.kind === 'choice' || value === null || !(column.low < column.high)) return '';
+  const f = column.is_log && column.low > 0 ? Math.log : (x) => x;
+  const place = (x) => (f(x) - f(column.low)) / (f(column.high) - f(column.low));
+  const values = good.map((each) => column.rows[each]).filter((each) => each !== null);
+  for (const [end, key, near] of [['lower', 'min', (x) => place(x) <= 0.05], ['upper', 'max', (x) => place(x) >= 0.95]]) {
+    if (near(value)) {
+      const many = values.filter(near).length * 2 >= values.length;
+      return el('span', { class: 'warning' }, `${end} end${many ? ', as most good trials: widen ' : ': '}`, el('code', {}, `--set parameters.${column.name}.${key}=…`));
+    }
+  }
+  return 'no';
+}
