@@ -41,6 +41,9 @@ _STEP_PREFIXES = (
     *("PMI", "TORCHELASTIC_", "PET_", "HPOSLURM_", "SUBMITIT_"),
 )
 _REFERENCE = re.compile(r"\$\{?(\w+)")
+_SRUN = re.compile(r"\bsrun\s")
+# The shell of the command leaves these as they are, and the shell of a step reads them
+_FOR_A_STEP = re.compile(r"'[^']*'|\\\$")
 # The first two let every Slurm command find its cluster and log in there (slurm.conf's place, JSON web tokens); the
 # third is the user's own choice
 _KEPT = frozenset({"SLURM_CONF", "SLURM_JWT", "HPOSLURM_RUNS"})
@@ -68,6 +71,10 @@ def for_command(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def empty_in(command: str) -> list[str]:
-    """Returns the variables that a command reads and that are always empty in a trial, in their order."""
-    found = dict.fromkeys(_REFERENCE.findall(command))
+    """Returns the variables that a command reads and that are always empty in a trial, in their order.
+
+    Quoted ones that a step of the command's own srun reads are not among them.
+    """
+    read = _FOR_A_STEP.sub("", command) if _SRUN.search(command) else command
+    found = dict.fromkeys(_REFERENCE.findall(read))
     return [name for name in found if name.startswith("SLURM_") and is_of_step(name)]

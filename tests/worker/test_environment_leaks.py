@@ -26,3 +26,8 @@ def test_outside_a_job_nothing_is_added() -> None:
 def test_variables_that_are_always_empty_in_a_command_are_named() -> None:
     command = "x $SLURM_JOB_ID ${SLURM_PROCID} $SLURM_PROCID --n=$SLURM_NTASKS $RANK $HPOSLURM_SEED $MASTER_ADDR"
     assert empty_in(command) == ["SLURM_PROCID", "SLURM_NTASKS"]
+
+
+def test_what_a_step_of_the_commands_own_srun_reads_is_not_empty() -> None:
+    assert empty_in("srun bash -c 'echo $SLURM_STEP_ID' \\$SLURM_PROCID && echo $SLURM_NTASKS") == ["SLURM_NTASKS"]
+    assert empty_in("bash -c 'echo $SLURM_STEP_ID'") == ["SLURM_STEP_ID"]
