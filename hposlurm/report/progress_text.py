@@ -66,9 +66,10 @@ def progress_line(history: History, spec: StudySpec) -> str:
     counts = history.counts()
     words = [f"{number} {state.lower()}" for state, number in counts.items() if number]
     planned, most = len(history.trials), spec.budget.n_trials or 0
-    total = f" of {most}" if most >= planned else ""  # a budget that was lowered later may be below what is planned
+    # a budget that was lowered later may be below what is planned
+    total = f" of {most}" if most >= max(1, planned) else ""
     line = f"wave {max(0, len([p for p in history.plans if not p.finished]) - 1)}: "
-    line += f"{planned}{total} trials planned: {', '.join(words)}"
+    line += ": ".join(filter(None, [f"{planned}{total} trials planned", ", ".join(words)]))
     leader = best(history, spec.objectives, spec.limits)
     if leader is not None and leader.values is not None:
         line += f"; best {spec.objectives[0].metric} {leader.values[0]:.5g} (trial {leader.number})"
