@@ -156,7 +156,10 @@ class Backend(Capacity, Protocol):
         ...
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
-        """Returns every run of each ended element with its allocation; None where there is no accounting."""
+        """Returns every run of each ended element with its allocation; None where there is no accounting.
+
+        A run that the accounting does not know, or not yet, is left out. All are while the accounting does not answer.
+        """
         ...
 
     def own_job(self) -> OwnJob | None:

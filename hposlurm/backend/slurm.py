@@ -261,21 +261,22 @@ class SlurmBackend:
         found = queries.parse_squeue(text)
         if any(job_id not in found for job_id in job_ids):
             # squeue forgets ended jobs; what it leaves out has not ended for that
-            found = {**queries.last_states(self._sacct(arrays) or ""), **found}
+            with contextlib.suppress(BackendError):
+                found = {**queries.last_states(self._sacct(arrays)), **found}
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def usage(self, array_ids: Sequence[str]) -> Mapping[str, Sequence[Usage]] | None:
         if not (array_ids := queries.job_ids(array_ids)):
             return {}
-        text = self._sacct(array_ids)
-        return None if text is None else queries.parse_sacct(text)
-
-    def _sacct(self, array_ids: Sequence[str]) -> str | None:
-        """Returns sacct's answer; None where it is switched off or not reachable: the workers' own records count."""
         try:
-            return self._ask("sacct", "-j", ",".join(array_ids), *queries.SACCT_FORM)
-        except BackendError:
+            return queries.parse_sacct(self._sacct(array_ids))
+        except NotNowError:  # slurmdbd is restarted
+            return {}
+        except BackendError:  # switched off: the workers' own records count
             return None
+
+    def _sacct(self, array_ids: Sequence[str]) -> str:
+        return self._ask("sacct", "-j", ",".join(array_ids), *queries.SACCT_FORM)
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()

@@ -53,6 +53,13 @@ class TestFakeSlurm(QueueContract, BackendContract):
         planner = backend.submit_planner(request_of("first"), arrays)
         assert backend.submit_planner(request_of("first"), arrays) == planner
 
+    def test_accounting_that_does_not_answer_is_not_taken_for_one_that_is_switched_off(self, backend, request_of):
+        (array,) = backend.submit(request_of("first"))
+        assert backend.usage([array.job_id]) is None
+        self.slurm.set("accounting", 0)
+        assert backend.usage([array.job_id]) == {}
+        assert backend.states([f"{array.job_id}_0"])  # the queue knows it
+
     @contextlib.contextmanager
     def running(self, backend, arrays):  # noqa: ARG002
         with Node(self.slurm):

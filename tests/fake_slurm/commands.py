@@ -2,8 +2,8 @@
 
 Jobs are JSON files there; nothing runs by itself, but see node.py. `limit` in it holds how many elements and jobs may
 be in the queue, `lost` how many of the next answers of sbatch get lost after the job was created. If `accounting` is
-there, sacct answers; if `hidden` is, the partition is hidden; if `forgetful` is, squeue leaves out all elements. sbatch
-prints `banner` before the job id.
+there, sacct answers, and says that its database does not if that holds 0; if `hidden` is, the partition is hidden; if
+`forgetful` is, squeue leaves out all elements. sbatch prints `banner` before the job id.
 
 Each call is a process, and tests make tens of thousands: this is a module because Python keeps it compiled, and it does
 without pathlib, whose import would take a third of the time.
@@ -156,6 +156,8 @@ def scancel(arguments):
 def sacct(arguments):
     if not is_there("accounting"):
         fail("Slurm accounting storage is disabled")
+    if number("accounting") == 0:
+        fail("sacct: error: Problem talking to the database: Connection refused")
     wanted = arguments[arguments.index("-j") + 1].split(",")
     for job in jobs():
         if job["id"] in wanted and "SACCT_FEDERATION" not in os.environ:
