@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import sqlite3
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,17 +131,46 @@ def _check_waves(verdict: Verdict, study: Study, plans: list[dict[str, Any]]) ->
 
 
 def _check_gpu_hours(verdict: Verdict, study: Study, rows: list[dict[str, Any]]) -> None:
-    """What the table says was used is what was allocated, within 5 % or a second per run."""
-    arrays = {a["job_id"] for p in study.root.glob("waves/*/jobs*.json") for a in json.loads(p.read_bytes())["arrays"]}
-    text = study.run(
-        "sacct", "-n", "-P", "-X", "-D", "-j", ",".join(sorted(arrays)), "-o", "ElapsedRaw,AllocTRES"
-    ).stdout
-    runs = [line.split("|") for line in text.splitlines()]
-    seconds = [int(elapsed) for elapsed, tres in runs if elapsed.isdigit() and "gres/gpu" in tres]
-    verdict.sacct_gpu_hours = sum(seconds) / 3600
+    """What the table says was used is what was allocated, element by element, within a second per run.
+
+    Everything that ran for the study counts, with or without an attempt that wrote a journal.
+    """
+    allocated, runs = _allocated(study)
+    said = _said(study.root)
+    verdict.sacct_gpu_hours = sum(allocated.values()) / 3600
     verdict.ledger_gpu_hours = sum(row["gpu_hours"] or 0.0 for row in rows)
+    for job_id in sorted(allocated.keys() | said):
+        if abs(allocated[job_id] - said[job_id]) > runs[job_id] + _OVERLAP_S:
+            verdict.violations.append(
+                f"element {job_id} used {allocated[job_id]:g} GPU seconds in {runs[job_id]} runs, "
+                f"and its attempts have {said[job_id]:g}"
+            )
     difference = abs(verdict.ledger_gpu_hours - verdict.sacct_gpu_hours)
-    if difference > max(0.05 * verdict.sacct_gpu_hours, len(seconds) / 3600):
+    if difference > max(0.02 * verdict.sacct_gpu_hours, runs.total() / 3600):
         verdict.violations.append(
             f"GPU hours: {verdict.ledger_gpu_hours:.3f} said, {verdict.sacct_gpu_hours:.3f} allocated"
         )
+
+
+def _allocated(study: Study) -> tuple[Counter[str], Counter[str]]:
+    """GPU seconds, and the number of runs with a GPU, of each element of the study's arrays, by `sacct -D`."""
+    arrays = {a["job_id"] for p in study.root.glob("waves/*/jobs*.json") for a in json.loads(p.read_bytes())["arrays"]}
+    text = study.run(
+        "sacct", "-n", "-P", "-X", "-D", "-j", ",".join(sorted(arrays)), "-o", "JobID,ElapsedRaw,AllocTRES"
+    ).stdout
+    seconds: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    for job_id, elapsed, tres in (line.split("|") for line in text.splitlines()):
+        if elapsed.isdigit() and "gres/gpu" in tres:
+            seconds[job_id] += int(elapsed)  # one GPU each
+            runs[job_id] += 1
+    return seconds, runs
+
+
+def _said(root: Path) -> Counter[str]:
+    """GPU seconds of each element's attempts, as the study's database has them."""
+    seconds: Counter[str] = Counter()
+    with contextlib.closing(sqlite3.connect(root / "study.db")) as database:
+        for job_id, hours in database.execute("SELECT job_id, gpu_hours FROM attempts"):
+            seconds[job_id] += round(3600 * hours)
+    return seconds
