@@ -34,7 +34,7 @@ from hposlurm.publish import rebuild
 from hposlurm.records.find import absolute, find_study, only_study, runs_directory
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.ownership import check_own
+from hposlurm.records.ownership import check_own, share_notes
 from hposlurm.report.queue import QueueAnswer, ask_queue, interrupted_note
 from hposlurm.report.records import StudyRecords, read_records
 
@@ -175,6 +175,10 @@ class Study:
         Raises RequestError if one of them owns it, or may change or replace it: to act on it would run his commands.
         """
         return check_own(self.layout.root)
+
+    def share_notes(self) -> tuple[str, ...]:
+        """Returns why the group cannot read the study although it is shared with it."""
+        return tuple(share_notes(self.layout.root)) if self.spec.share == "group" else ()
 
     # ---- launching
 

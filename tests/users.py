@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,14 +21,14 @@ ALICE, MALLORY = 54_321, 54_322
 needs_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two other users: run it as root")
 
 
-def as_user(uid: int, function: Callable[[], T], umask: int = 0o022) -> T:
+def as_user(uid: int, function: Callable[[], T], umask: int = 0o022, groups: Sequence[int] = ()) -> T:
     """Returns what the function returns in a forked process of the user `uid`, whose group has the same number."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.umask(umask)
-            os.setgroups([])
+            os.setgroups([*groups])
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             answer: tuple[bool, object] = (True, function())

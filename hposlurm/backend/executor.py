@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -16,6 +18,7 @@ from submitit.slurm.slurm import SlurmExecutor
 from hposlurm.backend.bound import bound_command
 from hposlurm.backend.queries import refusal, scrubbed_environment, submitted_id
 from hposlurm.errors import BackendError
+from hposlurm.records.permissions import umask_for
 
 
 class ScriptExecutor(SlurmExecutor):
@@ -37,7 +40,7 @@ class ScriptExecutor(SlurmExecutor):
         self._text = text
         try:
             # submitit both prints sbatch's message and raises it
-            with scrubbed_environment(), contextlib.redirect_stderr(io.StringIO()):
+            with scrubbed_environment(), _umask(umask_for(self.folder)), contextlib.redirect_stderr(io.StringIO()):
                 return str(self._submit_command("").job_id)
         except (FailedSubmissionError, FailedJobError) as error:
             raise refusal(f"sbatch refused: {_sbatch_message(str(error))}") from error
@@ -55,6 +58,19 @@ class ScriptExecutor(SlurmExecutor):
         if not job_id:
             raise FailedSubmissionError(f"sbatch answered {text!r}, which is not a job id")
         return job_id
+
+
+@contextlib.contextmanager
+def _umask(umask: int | None) -> Iterator[None]:
+    """Sets the umask while the body runs: sbatch passes it on to the job, whose logs Slurm creates with it."""
+    if umask is None:
+        yield
+        return
+    before = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _sbatch_message(message: str) -> str:

@@ -24,6 +24,7 @@ from hposlurm.backend.bound import end_with_parent
 from hposlurm.backend.identity import OwnJob, slurm_job, start_time
 from hposlurm.errors import BackendError, Problem
 from hposlurm.records.jobs import ArrayJob
+from hposlurm.records.permissions import make_directory, open_file
 from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class LocalBackend:
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
         logs = request.layout.wave(request.wave).logs
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(logs)
         array = f"{_driver_id(os.getpid())}.{self._arrays}"
         self._arrays += 1
         gpus = self.gpus(request.spec)
@@ -185,7 +186,7 @@ class LocalBackend:
 
     def _start(self, element: _Element) -> None:
         try:
-            element.files = [(element.logs / f"{element.job_id}_0_log.{name}").open("ab") for name in ("out", "err")]
+            element.files = [_log(element.logs / f"{element.job_id}_0_log.{name}") for name in ("out", "err")]
         except OSError as error:
             raise BackendError(f"cannot write a worker's log: {error.strerror} ({error.filename})") from error
         environment = {
@@ -241,6 +242,10 @@ def _worker_command(request: WaveRequest, index: int) -> list[str]:
 def _end_with_parent() -> None:
     """Asks the kernel, in the new process, for SIGTERM when the driver dies, so that the worker saves and exits."""
     end_with_parent(signal.SIGTERM)
+
+
+def _log(path: Path) -> IO[bytes]:
+    return os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 def _host() -> str:

@@ -19,6 +19,7 @@ from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import publish
 from hposlurm.records.jobs import ArrayJob
 from hposlurm.records.layout import WaveLayout
+from hposlurm.records.permissions import make_directory
 from hposlurm.trial import JobState
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class SlurmBackend:
 
     def submit(self, request: WaveRequest) -> list[ArrayJob]:
         wave = request.layout.wave(request.wave)
-        wave.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(wave.logs)
         arrays = self._adopted(request) if wave.script().exists() else []
         try:
             self._submit_rest(request, arrays)

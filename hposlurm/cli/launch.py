@@ -220,5 +220,13 @@ def _show_notes(study: "Study", first: "Preview") -> None:
     spec = study.spec
     empty = (f"{name} is always empty in trial.command" for name in empty_in(spec.trial.command))
     forecast = forecast_notes(spec, first.at_once, len(first.warm.trials))
-    for note in (*unreached(spec), *unused(spec), *empty, *time_notes(spec), *forecast, *first.plan.notes):
+    for note in (
+        *unreached(spec),
+        *unused(spec),
+        *empty,
+        *time_notes(spec),
+        *forecast,
+        *study.share_notes(),
+        *first.plan.notes,
+    ):
         say(f"note: {note}")

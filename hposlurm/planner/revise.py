@@ -78,6 +78,9 @@ def _refusals(known: StudySpec, spec: StudySpec) -> Iterator[str]:
             yield f"{name}: every trial was made with it"
     if spec.search.warm_start != known.search.warm_start:
         yield "search.warm_start: what was taken from other studies was frozen at launch"
+    if spec.share != known.share:
+        change = "g+rX" if spec.share == "group" else "g-rwx"
+        yield f"share: chmod -R {change} on the study's directory does it, and later files follow their directories"
     before, after = ({p.name: p for p in one.space.parameters} for one in (known, spec))
     for name in before.keys() - after.keys():
         yield f"{name}: no parameter can be removed; give it one value (min equal to max, or one choice)"

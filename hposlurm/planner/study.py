@@ -23,6 +23,7 @@ from hposlurm.records.files import create_once, to_json
 from hposlurm.records.history import History, read_history
 from hposlurm.records.jobs import WaveJobs
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.permissions import make_study_directory
 from hposlurm.records.plan import WavePlan, bound, read_plan
 from hposlurm.records.trees import remove_tree
 from hposlurm.render.deepspeed import ds_config
@@ -36,7 +37,7 @@ _SHOWN = 5
 
 
 def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN) -> bool:
-    """Creates the study's directory (mode 0700) with its frozen spec; False if it exists with the same spec.
+    """Creates the study's directory with its frozen spec; False if it exists with the same spec.
 
     `warm` holds the trials taken from other studies. Raises RequestError if the path is used by something else, or is
     not writable.
@@ -47,7 +48,7 @@ def create(layout: StudyLayout, spec: StudySpec, warm: WarmStart = NOTHING_TAKEN
     new = StudyLayout(root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.new"))
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        new.root.mkdir(mode=0o700)
+        make_study_directory(new.root, is_for_group=spec.share == "group")
     except OSError as error:
         raise RequestError(f"cannot create {root}: {error.strerror} ({error.filename})") from error
     try:

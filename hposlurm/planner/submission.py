@@ -21,6 +21,7 @@ from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import create_once, publish, to_json
 from hposlurm.records.jobs import WaveJobs, read_jobs
 from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.permissions import make_directory
 from hposlurm.records.plan import WavePlan
 from hposlurm.search import stage_ends
 
@@ -48,7 +49,7 @@ def submit_wave(request: WaveRequest, backend: Backend, now: float) -> WaveJobs 
     wave, if the cluster's limits leave no room for more.
     """
     wave = request.layout.wave(request.wave)
-    wave.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(wave.root)
     token = claim(wave, backend)
     if token is None:
         return None

@@ -16,19 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hposlurm.records.permissions import PRIVATE, open_file
 from hposlurm.records.reading import read_whole
-
-#: Permissions of the files of a study.
-PRIVATE = 0o600
 
 # The errors of link() on file systems without hard links (some FUSE mounts, AFS across directories)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path, data: bytes, mode: int = PRIVATE) -> Iterator[Path]:
+def _temporary_beside(path: Path, data: bytes, mode: int = PRIVATE, *, is_in_study: bool = True) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    fd = _create(temporary, mode, is_in_study=is_in_study)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -59,14 +57,14 @@ def make_durable(path: Path) -> None:
             os.close(fd)
 
 
-def create_once(path: Path, data: bytes, mode: int = PRIVATE) -> bool:
+def create_once(path: Path, data: bytes, mode: int = PRIVATE, *, is_in_study: bool = True) -> bool:
     """Creates `path` with `data` atomically. Returns False, and changes nothing, if `path` exists.
 
-    `mode` is the permissions before the umask.
+    `mode` is the permissions before the umask; a study's file can be read by a group that may read its directory.
     """
     if path.exists():
         return False
-    with _temporary_beside(path, data, mode) as temporary:
+    with _temporary_beside(path, data, mode, is_in_study=is_in_study) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -74,7 +72,7 @@ def create_once(path: Path, data: bytes, mode: int = PRIVATE) -> bool:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return _create_exclusive(path, data, mode)
+            return _create_exclusive(path, data, mode, is_in_study=is_in_study)
     sync_directory(path.parent)
     return True
 
@@ -91,15 +89,20 @@ def link_once(source: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        return _create_exclusive(target, read_whole(source), PRIVATE)
+        return _create_exclusive(target, read_whole(source), PRIVATE, is_in_study=True)
     sync_directory(target.parent)
     return True
 
 
-def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
+def _create(path: Path, mode: int, *, is_in_study: bool) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    return open_file(path, flags, mode) if is_in_study else os.open(path, flags, mode)
+
+
+def _create_exclusive(path: Path, data: bytes, mode: int, *, is_in_study: bool) -> bool:
     """Creates the file exclusively, without hard links; a reader may see it before it is complete."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        fd = _create(path, mode, is_in_study=is_in_study)
     except FileExistsError:
         return False
     with os.fdopen(fd, "wb") as file:
@@ -109,12 +112,12 @@ def _create_exclusive(path: Path, data: bytes, mode: int) -> bool:
     return True
 
 
-def publish(path: Path, data: bytes, mode: int = PRIVATE, *, is_durable: bool = True) -> None:
+def publish(path: Path, data: bytes, mode: int = PRIVATE, *, is_durable: bool = True, is_in_study: bool = True) -> None:
     """Replaces the content of `path` atomically: readers see either the old or the new file.
 
-    `mode` is the permissions before the umask. Without `is_durable` a power failure may restore the old file.
+    `mode` and `is_in_study` are as in `create_once`. Without `is_durable` a power failure may restore the old file.
     """
-    with _temporary_beside(path, data, mode) as temporary:
+    with _temporary_beside(path, data, mode, is_in_study=is_in_study) as temporary:
         temporary.replace(path)
     if is_durable:
         sync_directory(path.parent)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.records.cause_text import sentence
+from hposlurm.records.permissions import open_file
 from hposlurm.records.reading import open_regular
 from hposlurm.trial import EndCause, Outcome, is_finite
 
@@ -43,7 +44,7 @@ class Tail:
 
 def open_journal(path: Path) -> int:
     """Creates the journal and returns its descriptor; raises FileExistsError if another writer has claimed it."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    return open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
 
 def append(fd: int, record: Mapping[str, Any], *, durable: bool = True) -> None:

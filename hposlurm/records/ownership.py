@@ -68,6 +68,24 @@ def check_own(directory: Path) -> tuple[str, ...]:
     return notes
 
 
+def share_notes(directory: Path) -> Iterator[str]:
+    """Yields why the group of a study `directory` with `share: group`, which may not exist yet, cannot read it."""
+    parts = [part for part in _way(directory) if stat.S_ISDIR(part.status.st_mode) and part.path != directory]
+    above = parts[-1]
+    group = above.status.st_gid if above.status.st_mode & stat.S_ISGID else os.getegid()
+    name = _group_name(group)
+    if _is_private(group):
+        yield (
+            f"share: group lets the group {name} read the study, and it has no other members; `chgrp GROUP "
+            f"{above.path}` and `chmod g+s {above.path}` give new studies there another group"
+        )
+    for part in parts:
+        is_ours = part.status.st_gid == group
+        if not part.status.st_mode & (stat.S_IXGRP if is_ours else stat.S_IXOTH):
+            cure = f"chmod {'g' if is_ours else 'o'}+x {part.path}"
+            yield f"share: group has no effect, since the group {name} cannot enter {part.path}: {cure}"
+
+
 def link_of_others(path: Path) -> Path | None:
     """Returns the first link on the way to `path`, itself included, in a directory that other users may write to."""
     holder: _Part | None = None

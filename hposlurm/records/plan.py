@@ -14,6 +14,7 @@ from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.old_causes import with_causes
+from hposlurm.records.permissions import make_directory
 from hposlurm.records.reading import read_whole
 from hposlurm.trial import ValueRule
 
@@ -208,5 +209,5 @@ def _cure(wave: WaveLayout) -> str:
 
 def record_plan(wave: WaveLayout, plan: WavePlan) -> bool:
     """Creates the plan of `wave`; returns False if another planner was first, whose plan then counts."""
-    wave.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(wave.root)
     return create_once(wave.plan, to_json(plan.to_json()))

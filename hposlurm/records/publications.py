@@ -15,6 +15,7 @@ from hposlurm.records import trees
 from hposlurm.records.decode import structure
 from hposlurm.records.files import from_json, publish, to_json
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.permissions import make_directory
 from hposlurm.records.reading import read_whole
 
 
@@ -54,7 +55,7 @@ def write_publication(layout: StudyLayout, name: str, record: Publication) -> No
     if not (record.sent or record.failure):
         forget(layout, keep=layout.publications().keys() - {name})
         return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    make_directory(path.parent)
     if path.parent.is_symlink():
         raise OSError(errno.ELOOP, "it is a link", str(path.parent))
     publish(path, to_json(asdict(record)), is_durable=False)

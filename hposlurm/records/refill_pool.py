@@ -21,6 +21,7 @@ from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import age_s, create_once, from_json, link_once, publish, to_json
 from hposlurm.records.layout import WaveLayout, number_of
 from hposlurm.records.old_causes import with_causes
+from hposlurm.records.permissions import make_directory
 from hposlurm.records.reading import read_whole
 
 #: The written format, and the readable ones. In format 1 the cause of a settlement is only a sentence.
@@ -139,7 +140,7 @@ def release(name: Callable[[int], Path]) -> None:
 
 def enter(wave: WaveLayout, element: int) -> bool:
     """Records that the element has started. Returns False if it had started before."""
-    wave.claims.mkdir(mode=0o700, exist_ok=True)
+    make_directory(wave.claims)
     if wave.element(element).exists():
         return False
     publish(wave.element(element), to_json({"element": element}), is_durable=False)  # the claim makes it durable
@@ -222,7 +223,7 @@ def close(wave: WaveLayout, position: int, now: float) -> None:
     left = {*range(end)} - taken(wave)
     if not left:
         return
-    wave.claims.mkdir(mode=0o700, exist_ok=True)
+    make_directory(wave.claims)
     closed = wave.claims / _CLOSED_CLAIM
     create_once(closed, to_json({"element": None}))
     for untaken in sorted(left):

@@ -50,13 +50,15 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
         return
     target = _target(path)
-    files.publish(target, data, stat.S_IMODE(target.stat().st_mode) if target.exists() else _ALL_USERS)
+    files.publish(
+        target, data, stat.S_IMODE(target.stat().st_mode) if target.exists() else _ALL_USERS, is_in_study=False
+    )
 
 
 def create(path: Path, data: bytes) -> bool:
     """Writes `data` as a new file, as `write` does; returns False, and changes nothing, if the file exists."""
     check_writable(path)
-    return files.create_once(_target(path), data, _ALL_USERS)
+    return files.create_once(_target(path), data, _ALL_USERS, is_in_study=False)
 
 
 def _target(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,10 @@ from hposlurm.errors import RequestError, StudyError
 from hposlurm.planner import create
 from hposlurm.publish import Published, publish_files
 from hposlurm.records.assignment import Assignment
-from hposlurm.records.files import PRIVATE, to_json
+from hposlurm.records.files import to_json
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.permissions import make_directory, open_file
 from hposlurm.records.trees import remove_tree
 from hposlurm.report.simulated import Figures
 from hposlurm.simulation.cluster import cluster_of
@@ -104,7 +106,7 @@ def write_study(found: Simulated, warm: WarmStart) -> Figures:
 def _write_waves(layout: StudyLayout, history: History) -> None:
     for plan in history.plans:
         wave = layout.wave(plan.wave)
-        wave.root.mkdir(mode=0o700, parents=True)
+        make_directory(wave.root)
         _write(wave.plan, to_json(plan.to_json()))
         if plan.assignments:
             array = ArrayJob(str(plan.wave + 1), 0, len(plan.assignments))
@@ -125,7 +127,7 @@ def _write_trials(
         attempts[trial][attempt] = records
     for trial, mine in attempts.items():
         place = layout.trial(trial)
-        place.root.mkdir(mode=0o700, parents=True)
+        make_directory(place.root)
         wave, assignment = first[trial]
         _write(place.record, to_json(trial_record(wave, assignment)))
         for attempt, records in mine.items():
@@ -134,5 +136,5 @@ def _write_trials(
 
 def _write(path: Path, data: bytes) -> None:
     """Writes a new file without fsync: no other process reads it before the whole directory gets its name."""
-    path.touch(mode=PRIVATE)
-    path.write_bytes(data)
+    with os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(data)

@@ -207,6 +207,8 @@ class StudySpec(Section):
 
     name: StudyName
     tags: dict[Text, Text] = Field(default={})
+    #: Who may read the study's directory besides its owner.
+    share: Literal["private", "group"] = "private"
     backend: Literal["auto", "slurm", "local", "simulated"] = "auto"
     objectives: tuple[_ObjectiveField, ...] = Field(min_length=1)
     parameters: dict[str, Definition] = Field(min_length=1)

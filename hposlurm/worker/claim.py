@@ -17,6 +17,7 @@ from hposlurm.records.cause_text import no_progress_text
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.fold import read_on, unread
 from hposlurm.records.layout import StudyLayout, TrialLayout
+from hposlurm.records.permissions import make_directory, open_file
 from hposlurm.records.reading import read_whole
 from hposlurm.records.retries import no_progress
 from hposlurm.records.retry_orders import NO_ATTEMPTS, excused, read_orders
@@ -47,8 +48,8 @@ def when_there_is_room(write: Callable[[], T], patience_s: float = _FULL_S) -> T
 
 def record_trial(layout: TrialLayout, wave: int, assignment: Assignment) -> None:
     """Creates the trial's directory and `trial.json`; raises StudyError if other parameters are recorded there."""
-    layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    layout.checkpoints.mkdir(mode=0o700, exist_ok=True)
+    make_directory(layout.root)
+    make_directory(layout.checkpoints)
     if create_once(layout.record, to_json(trial_record(wave, assignment))):
         return
     try:
@@ -128,8 +129,8 @@ def open_log(layout: TrialLayout, attempt: int, given: str | None) -> tuple[Path
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
     if given:
         with contextlib.suppress(OSError):
-            return Path(given), os.open(given, append, 0o600)
+            return Path(given), open_file(Path(given), append)
     with contextlib.suppress(OSError):  # an earlier attempt's training code may have made a link of that name
-        return own, os.open(own, append | os.O_NOFOLLOW, 0o600)
+        return own, open_file(own, append | os.O_NOFOLLOW)
     say("no log can be written, training goes on without one")
     return Path(os.devnull), os.open(os.devnull, os.O_WRONLY)

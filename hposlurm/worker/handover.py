@@ -18,6 +18,7 @@ from hposlurm.records.assignment import Assignment
 from hposlurm.records.checkpoint_directory import CheckpointDirectory, open_checkpoints
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import StudyLayout, marker_of
+from hposlurm.records.permissions import make_directory
 from hposlurm.records.plan import WavePlan
 from hposlurm.worker.checkpoints import problem_of
 from hposlurm.worker.recorder import say
@@ -55,7 +56,7 @@ def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path 
     problem = problem_of(source) if source.exists() and marker_of(source).exists() else "it is gone, or not marked"
     if problem:
         raise StudyError(f"the checkpoint to begin with, {assignment.resume_from}, cannot be used: {problem}")
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(directory)
     name = f"{COPY}{source.name}-{os.getpid()}-{attempt}"
     with open_checkpoints(directory) as own:
         try:
