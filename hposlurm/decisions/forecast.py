@@ -65,13 +65,17 @@ def forecast_notes(spec: StudySpec, wave_size: int, known: int = 0) -> tuple[str
             "waves.max_concurrent or search.startup_trials"
         )
     problem = SearchProblem(spec.space, search, spec.objectives, spec.budget.n_trials)
-    trained = training(problem, begin.trials or trials_wanted(spec) or 0, wave_size)
-    if trained is not None and trained.most_steps and trained.steps > SAVING * trained.most_steps:
-        enough = saves_from(problem, wave_size)
+    trials = begin.trials or trials_wanted(spec) or 0
+    trained = training(problem, trials, wave_size)
+    whole = 0 if trained is None or trained.most_steps is None else trials * trained.levels[-1]
+    if trained is not None and whole and trained.expected_steps > SAVING * whole:
+        is_auto = trained.decided_by == "prediction"
         found.append(
-            f"with so few trials {search.name} can save at most {1 - trained.steps / trained.most_steps:.0%} of the "
-            f"training by stopping, since it lets the first ones through to the end; it can save a third from about "
-            f"{enough} trials on. Without search.max_resource every trial is trained to its end"
+            f"with so few trials {search.name} can save {'at most' if trained.likely_steps is None else 'about'} "
+            f"{1 - trained.expected_steps / whole:.0%} of the training by stopping, since "
+            f"{'it lets the first ones through to the end' if is_auto else 'the first at each rung always goes on'}; "
+            f"it can save a third from about {saves_from(problem, wave_size)} trials on"
+            f"{'. Without search.max_resource every trial is trained to its end' if is_auto else ''}"
         )
     return tuple(found)
 

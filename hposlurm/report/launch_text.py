@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
 
 _SHORT = 0.1  # of resources.time: nobody asks for a job that is ten times as long as what it may run
+_RANGES = {
+    "order": "the fewest if the best trials come first, the most if each is better than all before it",
+    "prediction": "the fewest if early values predict late ones well, the most, all of every trial, if they do not",
+}
 _DRIVERS = {
     "planner": "after each wave a planner job submits the next one",
     "chain": "all waves are submitted at launch; jobs submit nothing",
@@ -149,15 +153,17 @@ def _population_line(population: Population) -> str:
 
 
 def _amount(found: Training, n_trials: int) -> str:
-    if found.most_steps is not None and found.most_steps > found.steps:
-        line = f"training: {found.steps:,} to {found.most_steps:,} steps, {found.trainings:,.4g} to {n_trials:,} full "
-        line += f"trainings of {found.levels[-1]}: at least as many as if early values predict late ones well, at most "
-        line += "all of every trial if they do not"
+    is_range = found.most_steps is not None and found.most_steps > found.steps
+    if is_range:
+        most = (found.most_steps or 0) / found.levels[-1]
+        line = f"training: {found.steps:,} to {found.most_steps:,} steps, {found.trainings:,.4g} to {most:,.4g} full "
+        line += f"trainings of {found.levels[-1]}: {_RANGES[found.decided_by]}"
+        line += f"; about {found.likely_steps:,} steps if they come in no order" if found.likely_steps else ""
     else:
         steps = f"{found.steps:,} step{'' if found.steps == 1 else 's'}"
-        line = f"training: {'' if found.surety == 'exactly' else f'{found.surety} '}{steps}"
+        line = f"training: {'at most ' if found.surety == 'at most' else ''}{steps}"
         line += f", {found.trainings:,.4g} full training{'' if found.trainings == 1 else 's'} of {found.levels[-1]}"
     if len(found.levels) > 1:
         got = ", ".join(f"{count:,} to {level}" for level, count in zip(found.levels, found.counts, strict=True))
-        line += f" (of {n_trials:,} trials; {got})"
+        line += f" (of {n_trials:,} trials; {'at least ' if is_range else ''}{got})"
     return line

@@ -158,4 +158,5 @@ def test_on_a_terminal_it_asks_and_no_is_no(run: Run) -> None:
 @pytest.mark.parametrize("words", [["check"], ["launch", "--dry-run"]])
 def test_what_would_be_trained_is_shown(run: Run, words: list[str]) -> None:
     said = run(*words, write(run, search={"algorithm": "asha", "max_resource": 9})).out
-    assert "\ntraining: about 26 steps, 2.889 full trainings of 9 (of 12 trials; 12 to 1, 4 to 3, 1 to 9)\n" in said
+    assert "\ntraining: 26 to 80 steps, 2.889 to 8.889 full trainings of 9: the fewest if the best " in said
+    assert " (of 12 trials; at least 12 to 1, 4 to 3, 1 to 9)\n" in said

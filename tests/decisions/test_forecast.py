@@ -74,3 +74,11 @@ def test_stopping_that_saves_little_is_noted_with_the_number_from_which_it_pays(
     found = [note for note in notes if "can save at most" in note]
     assert bool(found) is is_noted
     assert all("it can save a third from about 14 trials on" in note for note in found)
+
+
+@pytest.mark.parametrize(("n_trials", "is_noted"), [(3, True), (40, False)])
+def test_stopping_at_rungs_is_noted_where_it_saves_little(n_trials: int, is_noted: bool) -> None:
+    notes = forecast_notes(study({"algorithm": "asha_stopping", "max_resource": 9}, n_trials), 1)
+    found = [note for note in notes if "asha_stopping can save about" in note]
+    assert bool(found) is is_noted
+    assert all("it can save a third from about 4 trials on" in note for note in found)

@@ -18,7 +18,17 @@ from tests.simulation.studies import study
             {"algorithm": "asha", "max_resource": 9},
             [
                 "rungs: 1, 3, 9 (asha, reduction_factor 3)",
-                "training: about 63 steps, 7 full trainings of 9 (of 27 trials; 27 to 1, 9 to 3, 3 to 9)",
+                "training: 63 to 215 steps, 7 to 23.89 full trainings of 9: the fewest if the best trials come first, "
+                "the most if each is better than all before it (of 27 trials; at least 27 to 1, 9 to 3, 3 to 9)",
+            ],
+        ),
+        (
+            {"algorithm": "asha_stopping", "max_resource": 9},
+            [
+                "rungs: 1, 3, 9 (asha_stopping, reduction_factor 3)",
+                "training: 35 to 243 steps, 3.889 to 27 full trainings of 9: the fewest if the best trials come first, "
+                "the most if each is better than all before it; about 79 steps if they come in no order (of 27 trials; "
+                "at least 27 to 1, 1 to 3, 1 to 9)",
             ],
         ),
         ({"algorithm": "median", "max_resource": 9}, ["training: at most 243 steps, 27 full trainings of 9"]),

@@ -28,7 +28,7 @@ def test_brackets_are_counted_exactly(algorithm: str, n_trials: int) -> None:
 
 def test_promotion_is_counted_as_if_all_came_at_once() -> None:
     found = training(problem_of(27, algorithm="asha", max_resource=9), 27)
-    assert found == Training(LEVELS, (27, 9, 3), "about")
+    assert found == Training(LEVELS, (27, 9, 3), "at least", most_steps=27 + 2 * 25 + 6 * 23)
     assert played(27, algorithm="asha") == [27, 9, 3]
     assert found.steps == 27 * 1 + 9 * 2 + 3 * 6
     assert found.trainings == 63 / 9
@@ -40,9 +40,9 @@ def test_promotion_is_counted_as_if_all_came_at_once() -> None:
         ({"algorithm": "random"}, Training((9,), (20,), "exactly")),
         ({"algorithm": "median"}, Training((9,), (20,), "at most")),
         ({"algorithm": "tpe", "patience": 3}, Training((9,), (20,), "at most")),
-        ({"algorithm": "asha_stopping"}, Training(LEVELS, (20, 6, 2), "about")),
+        ({"algorithm": "asha_stopping"}, Training(LEVELS, (20, 1, 1), "at least", 180, 20 + 2 * 8 + 6 * 4)),
         # six are let through first, and a tenth of the others; the rest is thinned
-        ({"algorithm": "auto"}, Training(LEVELS, (20, 11, 8), "about", most_steps=180)),
+        ({"algorithm": "auto"}, Training(LEVELS, (20, 11, 8), "at least", 180, decided_by="prediction")),
         ({"algorithm": "pbt", "population_size": 4, "perturbation_interval": 3}, Training((9,), (4,), "exactly")),
     ],
 )
@@ -52,3 +52,14 @@ def test_others(search: dict[str, Any], expected: Training) -> None:
 
 def test_without_an_end_nothing_is_known() -> None:
     assert training(problem_of(20, algorithm="random"), 20) is None
+
+
+def test_the_most_of_promotions_is_what_a_study_trains_whose_trials_are_each_better_than_all_before() -> None:
+    play = Play(
+        problem_of(27, algorithm="asha", max_resource=9), lambda params, _: -order.setdefault(params["x"], len(order))
+    )
+    order: dict[Any, int] = {}
+    play.waves(lambda _: 1)
+    steps = sum((o.curve[-1][0] if o.curve else 0) for o in play.observations)
+    found = training(problem_of(27, algorithm="asha", max_resource=9), 27)
+    assert found is not None and steps == found.most_steps
