@@ -14,7 +14,7 @@ function chart({ id, title, summary, height = 300, draw, highlight, table, contr
   const note = el('p', { class: 'note' });
   const figure = el('figure', { class: 'chart' },
     el('figcaption', {}, title),
-    controls.length ? el('div', { class: 'controls' }, controls) : null,
+    controls.some(Boolean) ? el('div', { class: 'controls' }, controls) : null,
     scroller, note, table ? asTable(title, table) : null);
   const self = { id, figure, stage, base, top, marks: [], isSeen: false, width: 0, height: 0, note, nearest };
   self.redraw = () => {
@@ -109,10 +109,10 @@ function frame(ctx, width, height, x, y) {
   ctx.clearRect(0, 0, width, height);
   const box = { top: 24, bottom: height - 40, right: width - 12, left: 0, width };
   const sy = scaleOf({ ...y, from: box.bottom, to: box.top });
-  box.left = leftMargin(ctx, sy, box.bottom - box.top);
+  box.left = leftMargin(ctx, sy, y.ticks, box.bottom - box.top);
   const sx = scaleOf({ ...x, from: box.left, to: box.right });
   drawAxisX(ctx, sx, box, x.label, { ticks: x.ticks });
-  drawAxisY(ctx, sy, box, y.label);
+  drawAxisY(ctx, sy, box, y.label, y.ticks);
   line(ctx, box.left, box.bottom, box.right, box.bottom, colour('axis'));
   return { box, sx, sy };
 }
@@ -120,7 +120,7 @@ function frame(ctx, width, height, x, y) {
 function clipTo(ctx, box, paint) {
   ctx.save();
   ctx.beginPath();
-  ctx.rect(box.left - 1, box.top - 4, box.right - box.left + 6, box.bottom - box.top + 8);
+  ctx.rect(box.left - 5, box.top - 5, box.right - box.left + 10, box.bottom - box.top + 10);
   ctx.clip();
   paint();
   ctx.restore();

@@ -65,6 +65,7 @@ function counted(number, noun) {
 
 function percent(share) {
   const value = 100 * share;
+  if (value > 0 && value < 0.1) return '< 0.1 %';
   return `${value >= 10 || value === 0 ? value.toFixed(0) : value.toPrecision(2)} %`;
 }
 
@@ -76,20 +77,21 @@ function at(column, row) {
 // A table of a few rows: `heads` are texts, `rows` are arrays of texts, numbers or elements
 function smallTable(caption, heads, rows, options = {}) {
   const isNumber = (cell) => typeof cell === 'number';
+  const isNumeric = (k) => rows.length > 0 && !(k === 0 && options.rowHeads) && isNumber(rows[0][k]);
   const cell = (value) => el('td', { class: isNumber(value) ? 'number' : null }, isNumber(value) ? shown(value) : value);
   return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
     el('table', { class: options.class || null },
       el('caption', { class: options.showCaption ? null : 'unseen' }, caption),
-      el('thead', {}, el('tr', {}, heads.map((head) => el('th', { scope: 'col' }, head)))),
+      el('thead', {}, el('tr', {}, heads.map((head, k) => el('th', { scope: 'col', class: isNumeric(k) ? 'number' : null }, head)))),
       el('tbody', {}, rows.map((row) => el('tr', {},
         row.map((value, i) => (i === 0 && options.rowHeads
           ? el('th', { scope: 'row' }, isNumber(value) ? shown(value) : value) : cell(value))))))));
 }
 
 const SECTIONS = [];
-// `build` returns the content of a section, null if there is nothing to show
-function section(id, title, build) {
-  SECTIONS.push({ id, title, build });
+// `build` returns the content of a section, null if there is nothing to show; `short` is for the list of sections
+function section(id, title, build, short = title) {
+  SECTIONS.push({ id, title, build, short });
 }
 
 // One part for each study that has something to show; with a heading where there are several studies

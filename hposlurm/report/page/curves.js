@@ -38,7 +38,6 @@ section('curves', 'Learning curves', () => {
       if (ey >= box.top && ey <= box.bottom) marks.push({ x: ex, y: ey, trial });
     }));
     ctx.globalAlpha = 1;
-    if (choice('curves.by', 'value') === 'study' && SEVERAL) legend(ctx, box, STUDIES.map((study, s) => [study.head.study, studyColour(s)]));
     if (y[2]) self.say('Values far from most others are outside of the figure.');
     return marks.reverse();
   };
@@ -65,7 +64,7 @@ section('curves', 'Learning curves', () => {
     id: 'curves', title: 'Learning curves: a curve ends where its trial did; a grey dot is a stop', draw, highlight, table, nearest, height: 340,
     summary: () => `${counted(chosen().reduce((n, each) => n + each.own.rows.length, 0), 'curve')} of ${chosenObjective().name}`,
     controls: [selectOf('Colour by', 'curves.by', [['value', 'value'], ['state', 'state'], ...(SEVERAL ? [['study', 'study']] : [])], 'value'),
-      checkbox('log steps', 'curves.logx'), checkbox('log values', 'curves.logy'), ...objectiveControl()],
+      checkbox('log steps', 'curves.logx'), checkbox('log values', 'curves.logy'), ...objectiveControl(), studyKeys()],
     watch: ['curves.', 'obj'],
   });
   SELECTION_LISTENERS.push(() => later(own));
@@ -94,13 +93,21 @@ function toSegment(x, y, [ax, ay], [bx, by]) {
 
 // The colour of a trial by its value; trials without one are grey
 const GOODNESS = new Map();
-function goodness(trial) {
-  const goal = chosenObjective();
+function goodRange(goal) {
   if (!GOODNESS.has(goal)) {
-    const range = robustExtent(goal.values, goal.isMinimized);
-    GOODNESS.set(goal, range || [0, 1]);
+    const ends = goal.values.filter((_, i) => isEnd(goal, i));
+    GOODNESS.set(goal, robustExtent(ends.length > 2 ? ends : goal.values, goal.isMinimized) || [0, 1]);
   }
-  const [low, high] = GOODNESS.get(goal);
+  return GOODNESS.get(goal);
+}
+
+// True for a value at the end of a training; that of a paused or stopped trial cannot be compared with it
+function isEnd(goal, i) {
+  return goal.values[i] !== null && TRIALS.state[i] === 'COMPLETE';
+}
+
+function goodness(trial, goal = chosenObjective()) {
+  const [low, high] = goodRange(goal);
   const value = goal.values[trial];
   if (value === null) return colour('faint');
   const share = high > low ? (value - low) / (high - low) : 0;

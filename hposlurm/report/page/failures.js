@@ -12,7 +12,7 @@ section('failures', 'What failed, and why', () => perStudy((study, s) => {
       group.tail.length ? [el('p', { class: 'note' }, `The last lines of trial ${group.example}:`), el('pre', { tabindex: '0' }, group.tail.join('\n'))] : null,
       el('p', { class: 'trial-list' }, 'Trials: ', group.rows.slice(0, 30).map((row) => [trialButton(study, row), ' ']), group.trials > 30 ? `and ${group.trials - 30} more` : null));
   });
-}));
+}), 'Failures');
 
 function words(outcome) {
   return { fail: 'failed', infeasible: 'did not fit into the memory', interrupted: 'were interrupted', dropped: 'were cancelled' }[outcome] || outcome;

@@ -4,7 +4,7 @@ section('lineage', 'Population: lineage and schedules', () => perStudy((study, s
   const own = study.lineage;
   if (!own) return null;
   return [lineageChart(study, s).figure, own.mutable.map((name) => scheduleChart(study, s, name)), schedules(study)];
-}));
+}), 'Population');
 
 function lineageChart(study, s) {
   const own = study.lineage;
@@ -26,14 +26,13 @@ function lineageChart(study, s) {
     ctx.fillText('member of the population', 4, 3);
     const marks = [];
     for (const each of own.members) {
-      const trial = TRIALS.offsets[s] + each.row;
       const parent = each.parent === null ? null : byRow.get(each.parent);
       if (parent) strokePath(ctx, [[sx(each.from_step), y(parent.member)], [sx(each.from_step), y(each.member)]], colour('muted'), 1.2);
     }
     for (const each of own.members) {
       const trial = TRIALS.offsets[s] + each.row;
       const mark = { x: sx(each.from_step), y: y(each.member), width: Math.max(2, sx(each.to_step) - sx(each.from_step)), height: row, trial };
-      strokePath(ctx, [[mark.x, mark.y], [mark.x + mark.width - 2, mark.y]], goodness(trial), Math.min(9, row * 0.5));
+      strokePath(ctx, [[mark.x, mark.y], [mark.x + mark.width - 2, mark.y]], goodness(trial, TRIALS.objectives.find((goal) => goal.name === study.trials.objectives[0].name)), Math.min(9, row * 0.5));
       if (each.parent !== null) dot(ctx, mark.x, mark.y, 3.5, colour('text'));
       mark.text = each.parent === null ? [] : [['copy of', `trial ${study.trials.number[each.parent]}`]];
       marks.push(mark);
@@ -62,6 +61,7 @@ function scheduleChart(study, s, name) {
   if (!lines.length) return null;
   return chart({
     id: `schedule-${s}-${name}`, height: 220, title: `${name} of the best ${lines.length === 1 ? 'trial' : `${lines.length} trials`}, by step`,
+    controls: [colourKeys(own.schedules.slice(0, lines.length).map((each) => `trial ${each.trial}`))],
     draw: (ctx, width, height) => {
       const y = extent(lines.flatMap((legs) => legs.map((leg) => leg.params[name])));
       const isLog = Boolean(column && column.isLog);
@@ -70,7 +70,6 @@ function scheduleChart(study, s, name) {
         const points = legs.flatMap((leg, j) => [[sx(leg.step), sy(leg.params[name])], [sx(j + 1 < legs.length ? legs[j + 1].step : last), sy(leg.params[name])]]);
         strokePath(ctx, points, studyColour(lines.length - 1 - k), k === lines.length - 1 ? 3 : 1.5);
       }));
-      legend(ctx, box, own.schedules.slice(0, lines.length).map((each, k) => [`trial ${each.trial}`, studyColour(k)]));
       return [];
     },
     summary: () => `the best trial has ${lines[0].map((leg) => `${shown(leg.params[name])} from step ${leg.step}`).join(', ')}`,

@@ -4,12 +4,12 @@ function build() {
   buildTop();
   const main = clear(document.getElementById('main'));
   const links = [];
-  for (const { id, title, build: content } of SECTIONS) {
+  for (const { id, title, short, build: content } of SECTIONS) {
     const found = content();
     if (!found) continue;
     main.append(el('section', { id: `section-${id}`, 'aria-labelledby': `title-${id}`, tabindex: '-1' },
       el('h2', { id: `title-${id}` }, title), found));
-    links.push(el('li', {}, el('a', { href: `#section-${id}`, 'data-section': id }, title.split(':')[0])));
+    links.push(el('li', {}, el('a', { href: `#section-${id}`, 'data-section': id }, short)));
   }
   document.getElementById('nav').append(el('ul', {}, links));
   const made = new Date(PAGE.created_at * 1000);

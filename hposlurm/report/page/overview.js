@@ -32,7 +32,7 @@ function studyCard(study) {
       el('p', { class: 'figure' }, Object.entries(best.values).map(([name, value], i) => [
         i ? ', ' : '', el('span', { class: 'name' }, `${name} `), el('strong', {}, shown(value))]),
       ` in `, trialButton(study, best.row)),
-      best.remark ? el('p', { class: 'warning' }, best.remark) : null,
+      best.remark ? el('p', { class: best.remark.startsWith('infeasible') ? 'warning' : 'note' }, best.remark) : null,
       pairs(Object.entries(best.params)),
       el('p', { class: 'note' }, 'As a file: ', el('code', {}, `hposlurm best ${head.study} --export best.yaml`)),
     ] : el('p', { class: 'figure' }, 'No trial has completed yet.'),
@@ -51,7 +51,7 @@ function facts(study) {
   const hours = Object.entries(head.costs).map(([what, n]) => `${shown(n)} in ${what}`).join(', ');
   const rows = [
     ['Trials', `${study.trials.number.length}${head.total && head.total !== study.trials.number.length ? ` of ${head.total}` : ''}: ${counts}`],
-    ['GPU hours', head.gpu_hours ? `${shown(head.gpu_hours)} spent${hours ? ` (${hours})` : ''}${left(head)}` : 'none: its trials use no GPU'],
+    ['GPU hours', head.gpu_hours ? `${shown(head.gpu_hours)} spent${hours ? ` (${hours})` : ''}` : 'none: its trials use no GPU'],
     ['Time', `${duration(head.hours * 3600)} since the first plan`],
     ...budgetRows(head),
     ['Algorithm', head.algorithm],
@@ -60,23 +60,22 @@ function facts(study) {
   return pairs(rows);
 }
 
-function left(head) {
-  const use = head.budget.gpu_hours;
-  return use ? `, ${shown(Math.max(0, use.limit - use.used))} left of ${shown(use.limit)}` : '';
-}
-
 function budgetRows(head) {
+  const use = head.budget.gpu_hours;
+  const more = use && use.used > head.gpu_hours * 1.01 ? ' (jobs that left no record of their end count until the next plan)' : '';
+  const reserved = use && use.reserved ? `, ${shown(use.reserved)} reserved for running and waiting jobs` : '';
+  const hours = use ? [['Budget', `${shown(use.used)} of ${shown(use.limit)} GPU hours counted${more}${reserved}: ${shown(Math.max(0, use.limit - use.used - use.reserved))} left`]] : [];
   const titles = { wall_time: 'Wall time', patience: 'Trials without improvement', target: 'Target' };
   const format = (name, value) => (name === 'wall_time' ? duration(value) : shown(value));
-  return Object.entries(head.budget).filter(([name]) => titles[name])
-    .map(([name, use]) => [titles[name], `${format(name, use.used)} of ${format(name, use.limit)}`]);
+  return [...hours, ...Object.entries(head.budget).filter(([name]) => titles[name])
+    .map(([name, each]) => [titles[name], `${format(name, each.used)} of ${format(name, each.limit)}`])];
 }
 
 function comparison() {
   const rows = STUDIES.map((study) => {
     const { head } = study;
     const waited = study.timeline ? duration(study.timeline.waited_s) : '–';
-    return [head.study, head.best ? Object.values(head.best.values).map(shown).join(', ') : '–', head.algorithm,
+    return [head.study, head.best ? Object.entries(head.best.values).map(([name, value]) => `${name} ${shown(value)}`).join(', ') : '–', head.algorithm,
       study.trials.number.length, head.gpu_hours, duration(head.hours * 3600), waited];
   });
   return smallTable('The studies side by side', ['study', 'best', 'algorithm', 'trials', 'GPU hours', 'time', 'waited in the queue, all jobs'],
@@ -106,10 +105,10 @@ function leaders() {
       trialButton(study, row),
       ...study.trials.objectives.map((each) => each.counted[row]),
       ...columns.map((column) => cellText(column, offset + row)),
-      study.trials.gpu_hours[row],
+      ...(study.head.gpu_hours ? [study.trials.gpu_hours[row]] : []),
     ]);
     return [el('h3', {}, 'How sure is that?'), el('ul', {}, sureness(study, goal, order).map((text) => el('li', {}, text))),
-      smallTable('The best trials', ['trial', ...study.trials.objectives.map((each) => each.name), ...columns.map((c) => c.title), 'GPU hours'],
+      smallTable('The best trials', ['trial', ...study.trials.objectives.map((each) => each.name), ...columns.map((c) => c.title), ...(study.head.gpu_hours ? ['GPU hours'] : [])],
         rows, { rowHeads: true, showCaption: true })];
   });
 }

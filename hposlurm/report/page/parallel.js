@@ -14,13 +14,13 @@ section('parallel', 'Parallel coordinates', () => {
     },
     summary: () => `${counted(SELECTED.length, 'trial')} of ${TRIALS.count} selected${brushes().length ? `, ${counted(brushes().length, 'axis')} brushed`.replace('axiss', 'axes') : ''}`,
     table: () => [['trial', ...axes().map((axis) => axis.title)], SELECTED.map((i) => [trialName(i), ...axes().map((axis) => cellText(axis, i))])],
-    controls: [...objectiveControl(), typedBrush(axes())],
+    controls: [...objectiveControl(), studyKeys(), typedBrush(axes())],
     watch: ['obj'],
   });
   addBrushing(own);
   SELECTION_LISTENERS.push(() => later(own));
   return [own.figure, brushChips()];
-});
+}, 'Parallel');
 
 function goalAxes() {
   return TRIALS.objectives.map((goal) => ({ ...goal.best, key: `value.${goal.name}`, title: goal.name, values: goal.values, isGoal: true }));
@@ -85,8 +85,8 @@ function drawParallelAxis(ctx, axis, x, scale, box, inactiveY, gap, k) {
   ctx.textBaseline = 'bottom';
   ctx.fillStyle = colour('text');
   const room = Math.max(60, gap - 8);
-  ctx.fillText(fitted(ctx, axis.title, Math.min(room, k === 0 ? 84 : room)), x, box.top - (axis.isLog ? 20 : 10));
-  if (axis.isLog) { ctx.fillStyle = colour('muted'); ctx.fillText('log', x, box.top - 6); }
+  const title = axis.isLog ? `${axis.title} (log)` : axis.title;
+  ctx.fillText(fitted(ctx, title, Math.min(room, k === 0 ? 84 : room)), x, box.top - 12);
   ctx.textBaseline = 'middle';
   const ticks = axis.kind === 'choice' ? axis.choices.map((text, c) => [c, text]) : scale.ticks(6).map((t) => [t, tickText(t)]);
   const few = ticks.length > 14 ? ticks.filter((_, t) => t % Math.ceil(ticks.length / 14) === 0) : ticks;

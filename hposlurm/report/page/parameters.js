@@ -7,7 +7,7 @@ section('parameters', 'Parameters: what matters, and where the good values are',
   const good = ranked.slice(0, Math.max(3, Math.ceil(ranked.length / 10))).map(([, row]) => row);
   const measured = study.importance;
   const rows = study.trials.parameters.map((column) => [
-    column.name, ...measured.map((each) => shareBar(each, column.name)), searched(column), goodRange(column, good),
+    column.name, ...measured.map((each) => shareBar(each, column.name)), searched(column), leaderRange(column, good),
     valueText(column, ranked[0][1]), widen(column, ranked[0][1], good),
   ]);
   const order = measured.length ? study.trials.parameters.map((column, k) => [measured[0].shares[column.name] ?? -1, k]).sort((a, b) => b[0] - a[0]) : rows.map((_, k) => [0, k]);
@@ -19,7 +19,7 @@ section('parameters', 'Parameters: what matters, and where the good values are',
     el('p', { class: 'note' }, `Best means the ${goal.is_minimized ? 'lowest' : 'highest'} ${goal.name}`
       + (study.trials.objectives.length > 1 ? ' on the Pareto front first.' : '.')),
   ];
-}));
+}), 'Parameters');
 
 function methodTitle(each) {
   const of = each.objective || (STUDIES.some((study) => study.trials.objectives.length > 1) ? 'Pareto front' : '');
@@ -60,7 +60,7 @@ function searched(column) {
   return `${shown(column.low)} to ${shown(column.high)}${column.is_log ? ' (log)' : ''}`;
 }
 
-function goodRange(column, good) {
+function leaderRange(column, good) {
   const values = good.map((row) => column.rows[row]).filter((value) => value !== null);
   if (!values.length) return 'inactive';
   if (column.kind === 'choice') {

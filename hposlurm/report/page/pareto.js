@@ -35,7 +35,7 @@ section('pareto', 'Pareto front', () => {
   const options = names.map((name) => [name, name]);
   const own = chart({
     id: 'pareto', title: 'Completed trials; squares are the Pareto front', draw, height: 360,
-    controls: names.length > 2 ? [selectOf('Across', 'px', options, names[0]), selectOf('Up', 'py', options, names[1])] : [],
+    controls: names.length > 2 ? [selectOf('Across', 'px', options, names[0]), selectOf('Up', 'py', options, names[1]), studyKeys()] : [studyKeys()],
     highlight: (ctx, trial, self) => {
       const mark = self.marks.find((each) => each.trial === trial);
       if (mark) ring(ctx, mark.x, mark.y, 7);

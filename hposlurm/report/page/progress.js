@@ -34,12 +34,11 @@ section('progress', 'Best so far', () => {
     clipTo(ctx, box, () => all.forEach(([own, s]) => {
       own[axis()].forEach((x, k) => {
         const y = sy(own.values[k]);
-        dot(ctx, sx(x), y, 2.5, all.length > 1 ? studyColour(s) : colour('faint'));
+        dot(ctx, sx(x), y, 2.5, SEVERAL ? studyColour(s) : colour('faint'));
         if (y >= box.top && y <= box.bottom) marks.push({ x: sx(x), y, trial: TRIALS.offsets[s] + own.rows[k] });
       });
     }));
     clipTo(ctx, box, () => all.forEach(([own, s]) => stairs(ctx, own[axis()].map(sx), own.best.map(sy), sx(now(own)), studyColour(s))));
-    if (all.length > 1) legend(ctx, box, all.map(([, s, study]) => [study.head.study, studyColour(s)]));
     if (isCut) self.say('Values far from most others are outside of the figure; the table has them.');
     self.sx = sx;
     self.sy = sy;
@@ -54,7 +53,7 @@ section('progress', 'Best so far', () => {
   const summary = () => series().map(([own, , study]) => `${study.head.study}: best ${own.objective} ${shown(own.best[own.best.length - 1])} after ${shown(now(own))} ${axisName()}`).join('; ');
   return chart({
     id: 'progress', title: `Best value so far: each dot is a completed trial${SEVERAL ? ', each line a study' : ''}`, summary, draw, highlight, table,
-    controls: [selectOf('Against', 'x', PROGRESS_AXES.filter(([key]) => HAS_GPUS || key !== 'gpu_hours'), FIRST_AXIS), ...objectiveControl()],
+    controls: [selectOf('Against', 'x', PROGRESS_AXES.filter(([key]) => HAS_GPUS || key !== 'gpu_hours'), FIRST_AXIS), ...objectiveControl(), studyKeys()],
     watch: ['x', 'obj'],
   }).figure;
 });
@@ -81,24 +80,15 @@ function ring(ctx, x, y, radius = 6) {
   ctx.stroke();
 }
 
-// Names with their colours, in the upper right corner
-function legend(ctx, box, entries) {
-  ctx.font = FONT;
-  ctx.textAlign = 'left';
-  ctx.textBaseline = 'middle';
-  const widest = Math.min(220, box.right - box.left - 40);
-  const texts = entries.map(([text]) => fitted(ctx, text, widest));
-  const width = Math.max(...texts.map((text) => ctx.measureText(text).width)) + 26;
-  const left = box.right - width;
-  ctx.globalAlpha = 0.85;
-  ctx.fillStyle = colour('panel');
-  ctx.fillRect(left - 4, box.top, width + 4, entries.length * 17 + 6);
-  ctx.globalAlpha = 1;
-  entries.forEach(([, style], k) => {
-    const y = box.top + 11 + k * 17;
-    ctx.fillStyle = style;
-    ctx.fillRect(left, y - 4, 14, 8);
-    ctx.fillStyle = colour('text');
-    ctx.fillText(texts[k], left + 20, y);
-  });
+// Names with their colours, above a figure
+function colourKeys(texts) {
+  return el('span', { class: 'keys' }, texts.map((text, k) => {
+    const key = el('i', { class: 'key' });
+    key.style.background = `var(--${STUDY_COLOURS[k % STUDY_COLOURS.length]})`;
+    return [key, ` ${text} `];
+  }));
+}
+
+function studyKeys() {
+  return SEVERAL ? colourKeys(STUDIES.map((study) => study.head.study)) : null;
 }

@@ -6,4 +6,4 @@ section('provenance', 'Scripts and environment', () => perStudy((study) => {
     pairs(own.facts),
     own.files.map((file) => el('details', { class: 'data' }, el('summary', {}, file.name), el('pre', { tabindex: '0' }, file.text))),
   ];
-}));
+}), 'Scripts');

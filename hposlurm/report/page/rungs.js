@@ -20,7 +20,7 @@ section('rungs', 'What multi-fidelity did', () => perStudy((study, s) => {
       own.brackets.map((each) => [each.number, each.trials, each.first_rung ?? '–', each.complete]), { showCaption: true }) : null,
     decisionList(study, s),
   ];
-}));
+}), 'Rungs');
 
 function correlationBar(value) {
   const bar = el('span', { class: 'bar', 'aria-hidden': 'true' });

@@ -90,14 +90,15 @@ function drawAxisX(ctx, scale, box, label, options = {}) {
   ctx.fillStyle = colour('muted');
   ctx.textAlign = 'center';
   ctx.textBaseline = 'top';
-  const ticks = options.ticks || scale.ticks(Math.max(2, Math.floor((box.right - box.left) / 80))).map((t) => [t, tickText(t)]);
+  const room = options.ticks ? (box.right - box.left) / options.ticks.length - 6 : 0;
+  const ticks = options.ticks ? options.ticks.map(([value, text]) => [value, fitted(ctx, text, Math.max(30, room))]) : scale.ticks(Math.max(2, Math.floor((box.right - box.left) / 80))).map((t) => [t, tickText(t)]);
   let end = -Infinity;
   for (const [value, text] of ticks) {
     const x = scale(value);
     line(ctx, x, box.top, x, box.bottom, colour('grid'));
     const half = ctx.measureText(text).width / 2;
     const centre = Math.min(Math.max(x, half), box.width - half);
-    if (centre - half < end + 6) continue;
+    if (centre - half < end + 4) continue;
     ctx.fillText(text, centre, box.bottom + 6);
     end = centre + half;
   }
@@ -108,15 +109,15 @@ function drawAxisX(ctx, scale, box, label, options = {}) {
   }
 }
 
-function drawAxisY(ctx, scale, box, label) {
+function drawAxisY(ctx, scale, box, label, choices) {
   ctx.font = FONT;
   ctx.fillStyle = colour('muted');
   ctx.textAlign = 'right';
   ctx.textBaseline = 'middle';
-  for (const value of scale.ticks(Math.max(2, Math.floor((box.bottom - box.top) / 45)))) {
+  for (const [value, text] of yTicks(scale, choices, box.bottom - box.top)) {
     const y = scale(value);
     line(ctx, box.left, y, box.right, y, colour('grid'));
-    ctx.fillText(tickText(value), box.left - 6, y);
+    ctx.fillText(fitted(ctx, text, WIDEST_LABEL), box.left - 6, y);
   }
   if (label) {
     ctx.textAlign = 'left';
@@ -149,9 +150,15 @@ function dot(ctx, x, y, radius, style) {
   ctx.fill();
 }
 
+const WIDEST_LABEL = 110;
+
+function yTicks(scale, choices, height) {
+  return choices || scale.ticks(Math.max(2, Math.floor(height / 45))).map((value) => [value, tickText(value)]);
+}
+
 // How much room the labels of a vertical axis need
-function leftMargin(ctx, scale, height) {
+function leftMargin(ctx, scale, choices, height) {
   ctx.font = FONT;
-  const texts = scale.ticks(Math.max(2, Math.floor(height / 45))).map(tickText);
-  return Math.max(28, 12 + Math.max(0, ...texts.map((text) => ctx.measureText(text).width)));
+  const widths = yTicks(scale, choices, height).map(([, text]) => Math.min(WIDEST_LABEL, ctx.measureText(text).width));
+  return Math.max(28, 12 + Math.max(0, ...widths));
 }

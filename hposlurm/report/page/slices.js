@@ -6,7 +6,7 @@ section('slices', 'Slices', () => {
   const columns = DIFFERING.slice(0, MOST_SLICES);
   if (!columns.length || !TRIALS.objectives.some((goal) => goal.values.filter((value) => value !== null).length > 2)) return null;
   return [
-    el('div', { class: 'controls' }, objectiveControl()),
+    el('div', { class: 'controls' }, objectiveControl(), studyKeys()),
     el('div', { class: 'multiples' }, columns.map((column) => sliceChart(column).figure)),
     DIFFERING.length > MOST_SLICES ? el('p', { class: 'note' }, `${counted(DIFFERING.length - MOST_SLICES, 'further parameter')} not drawn`) : null,
   ];

@@ -77,10 +77,16 @@ function refreshTable(own) {
 }
 
 // Wide enough for what is in the column, as far as the first rows show
+const WIDEST_PX = 220;
 function columnWidth(column) {
-  let longest = column.title.length + 3;
-  for (let i = 0; i < Math.min(TRIALS.count, 400); i += 1) longest = Math.max(longest, cellText(column, i).length);
-  return Math.round(Math.min(longest, column.key === 'reason' ? 60 : 26) * 7.6 + 18);
+  const ctx = el('canvas').getContext('2d');
+  const family = getComputedStyle(document.body).fontFamily;
+  ctx.font = `600 13.5px ${family}`;
+  let widest = ctx.measureText(`${column.title} ↓`).width;
+  ctx.font = `13.5px ${family}`;
+  for (let i = 0; i < Math.min(TRIALS.count, 400); i += 1) widest = Math.max(widest, ctx.measureText(cellText(column, i)).width);
+  const badge = column.key === 'state' ? 12 : 0;
+  return Math.ceil(Math.min(widest, column.key === 'reason' ? 3 * WIDEST_PX : WIDEST_PX) + badge + 20);
 }
 
 function sortBy(own, column) {

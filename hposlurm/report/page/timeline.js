@@ -52,11 +52,11 @@ function loadChart(study, s, unit) {
     area(ctx, [[working.find(([, n]) => n) ? own.started[0] : 0, own.most], [own.end, own.most]], (t) => sx(t / per), sy, colour('idle'));
     area(ctx, working, (t) => sx(t / per), sy, colour('state-complete'));
     steps(ctx, waiting, (t) => sx(t / per), sy, colour('state-waiting-line'));
-    legend(ctx, box, [[`${unit} at work`, colour('state-complete')], [`idle ${unit}`, colour('idle')], [`${unit} that waiting jobs ask for`, colour('state-waiting-line')]]);
     return [];
   };
   return chart({
     id: `load-${s}`, title: `${unit} at work, idle, and asked for by jobs that waited in the queue`, draw, height: 220,
+    controls: [el('span', { class: 'keys' }, [['complete', `${unit} at work`], ['idle', `idle ${unit}`], ['waiting', `${unit} that waiting jobs ask for`]].map(([key, text]) => [el('i', { class: `key ${key}` }), ` ${text} `]))],
     table: () => [['seconds since the first plan', `${unit} at work`], working.map(([time, n]) => [time, n])],
     summary: () => `at most ${own.most} ${unit} at work, idle ${percent(own.idle_share)} of the time`,
   });
@@ -103,11 +103,15 @@ function lanesChart(study, s) {
     drawAxisX(ctx, sx, box, `${name} since the first plan`);
     laneNames(ctx, own, count, row, box);
     const marks = [];
+    own.rows.forEach((_, k) => {
+      if (own.lane[k] >= count) return;
+      const y = box.top + own.lane[k] * row + row / 2;
+      line(ctx, sx(own.queued[k] / per), y, sx(own.started[k] / per), y, colour('state-waiting-line'), 1);
+    });
     own.rows.forEach((each, k) => {
       if (own.lane[k] >= count) return;
       const y = box.top + own.lane[k] * row;
       const [x0, x1] = [sx(own.started[k] / per), sx(own.ended[k] / per)];
-      line(ctx, sx(Math.max(own.queued[k], own.started[k] - (own.started[k] - own.queued[k])) / per), y + row / 2, x0, y + row / 2, colour('state-waiting-line'), 1);
       const outcome = at(own.outcome, k);
       ctx.fillStyle = colour(OUTCOMES[outcome] || 'state-waiting');
       const mark = { x: x0, y: y + row / 2, width: Math.max(1.5, x1 - x0), height: row, trial: TRIALS.offsets[s] + each };

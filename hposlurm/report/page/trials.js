@@ -1,5 +1,6 @@
 // All trials of all studies in one set of columns, and which of them are selected by search and brushes.
 
+const TRIALS_HAVE_ONE = new Set(STUDIES.flatMap((each) => each.trials.objectives.map((goal) => goal.name))).size === 1;
 const TRIALS = joinTrials();
 
 function joinTrials() {
@@ -35,17 +36,29 @@ function joinTrials() {
   text('node', 'node', flat((t, r) => at(t.node, r)));
   text('origin', 'origin', flat((t, r) => at(t.origin, r)));
   text('reason', 'reason', flat((t, r) => at(t.reason, r)));
-  found.rank = flat((t, r) => t.rank[r]);
+  found.rank = joinedRanks(found, flat((t, r) => t.rank[r]));
   found.state = found.byKey.get('state').values;
   found.number = found.byKey.get('trial').values;
   return found;
+}
+
+// Studies with the same single objective are ranked together; others each by themselves
+function joinedRanks(found, ranks) {
+  const isShared = STUDIES.every((each) => each.trials.objectives.length === 1 && each.trials.objectives[0].name === found.objectives[0].name);
+  if (!SEVERAL || !isShared) return ranks;
+  const [goal] = found.objectives;
+  const sign = goal.isMinimized ? 1 : -1;
+  const order = ranks.map((rank, i) => i).filter((i) => ranks[i] !== null).sort((a, b) => sign * (goal.values[a] - goal.values[b]) || a - b);
+  const joined = ranks.map(() => null);
+  order.forEach((i, place) => { joined[i] = place; });
+  return joined;
 }
 
 function names(pick) {
   return [...new Set(STUDIES.flatMap((each) => pick(each.trials).map((column) => column.name)))];
 }
 
-function joined(found, pick, name, read) {
+function joinedColumn(found, pick, name, read) {
   const own = STUDIES.map((each) => pick(each.trials).find((column) => column.name === name));
   return found.study.map((s, i) => (own[s] ? read(own[s], found.row[i]) : null));
 }
@@ -56,13 +69,13 @@ function addObjectives(found, add) {
     const first = STUDIES.flatMap((each) => each.trials.objectives).find((column) => column.name === name);
     const made = { name, isMinimized: first.is_minimized, report: first.report };
     const column = (key, title, field) => add({
-      key, title, kind: 'number', group: 'objective', values: joined(found, pick, name, (own, r) => own[field][r]),
+      key, title, kind: 'number', group: 'objective', values: joinedColumn(found, pick, name, (own, r) => own[field][r]),
       isMinimized: first.is_minimized,
     });
     made.best = column(name, `${name}, best`, 'best');
-    made.step = column(`${name}.step`, 'at step', 'best_step');
+    made.step = column(`${name}.step`, TRIALS_HAVE_ONE ? 'at step' : `${name}, at step`, 'best_step');
     made.final = column(`${name}.final`, `${name}, final`, 'final');
-    made.values = joined(found, pick, name, (own, r) => own.counted[r]);
+    made.values = joinedColumn(found, pick, name, (own, r) => own.counted[r]);
     found.objectives.push(made);
   }
 }
@@ -91,7 +104,7 @@ function addParameters(found, add) {
 function addMetrics(found, add) {
   const pick = (t) => t.metrics;
   for (const name of names(pick)) {
-    add({ key: name, title: name, kind: 'number', group: 'metric', values: joined(found, pick, name, (own, r) => own.rows[r]) });
+    add({ key: name, title: name, kind: 'number', group: 'metric', values: joinedColumn(found, pick, name, (own, r) => own.rows[r]) });
   }
 }
 
