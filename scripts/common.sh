@@ -50,7 +50,7 @@ ensure_venv() {
     # torch alone and first: it is the one package with several builds, and which one fits depends on the machine
     pip_install -r "$repository/scripts/torch-version"
     pip_install -c "$repository/scripts/torch-version" -c "$repository/scripts/constraints.txt" \
-      -e "$repository[train,report,dev]"
+      -e "$repository[train,report,trackers,dev]"
     printf '%s\n' "$stamp" >"$venv/installed"
   fi
   export PATH="$venv/bin:$PATH"

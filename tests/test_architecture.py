@@ -19,11 +19,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Run on compute nodes or are imported by training scripts: the standard library alone, so that they start at once
 STANDARD_LIBRARY_ONLY = ["worker", "client", "records", "space", "pruning", "trial", "errors"]
 HOMES = {
-    "optuna": {"search"},
+    "optuna": {"search", "publish"},
+    "mlflow": {"publish"},
     "submitit": {"backend"},
+    "tensorboard": {"publish"},
     "typer": {"cli"},
     "torch": {"integrations", "search"},  # Optuna's Gaussian process computes with it, and needs its threads bounded
     "transformers": {"integrations"},
+    "wandb": {"publish"},
 }
 # A process may start modules of its own room and of lower ones. The exceptions, and why they stay:
 UPWARD_STARTS = {

@@ -4,16 +4,83 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails
 
-from hposlurm.spec.fields import Section, complaint, quoted
+from hposlurm.spec.fields import Section, Text, complaint, quoted
 
 
 class NoOptions(Section):
     """The options of a publisher that has none."""
+
+
+def _without_password(url: str) -> str:
+    """Refuses a password in an address: study files are kept and shared."""
+    try:
+        has_password = urlsplit(url).password is not None
+    except ValueError:
+        raise complaint(f"is not an address: {quoted(url)}") from None
+    if has_password:
+        raise complaint("must not contain a password; export HPOSLURM_DB_PASSWORD where hposlurm runs, or ~/.pgpass")
+    return url
+
+
+Address = Annotated[Text, AfterValidator(_without_password)]
+
+
+def _storage(url: str) -> str:
+    known = ("sqlite:///", "postgresql", "mysql", "mariadb", "journal:")
+    if not url.startswith(known):
+        raise complaint(
+            "must be sqlite:///FILE, journal:FILE, postgresql+psycopg://USER@HOST/DATABASE or "
+            f"mysql+pymysql://USER@HOST/DATABASE, not {quoted(url)}"
+        )
+    return url
+
+
+class OptunaOptions(Section):
+    """An Optuna storage. Relative files lie in the study's directory."""
+
+    storage: Annotated[Address, AfterValidator(_storage)] = "sqlite:///optuna.db"
+    #: The name of the study there; None: its own.
+    study_name: Text | None = None
+
+
+class MlflowOptions(Section):
+    """An MLflow tracking server, or its SQLite file (sqlite:////absolute/path)."""
+
+    uri: Address
+    #: None: the name of the study.
+    experiment: Text | None = None
+
+
+class WandbOptions(Section):
+    """A W&B project. The key comes from the environment (WANDB_API_KEY) or from ~/.netrc."""
+
+    #: None: the name of the study.
+    project: Text | None = None
+    entity: Text | None = None
+    mode: Literal["offline", "online"] = "offline"
+    #: Where the runs are written; relative to the study's directory.
+    dir: Text | None = None
+
+
+class TrackioOptions(Section):
+    """A Trackio project."""
+
+    #: None: the name of the study.
+    project: Text | None = None
+    #: None: $TRACKIO_DIR, or Trackio's own default.
+    dir: Text | None = None
+
+
+class TensorBoardOptions(Section):
+    """A directory of event files, relative to the study's."""
+
+    dir: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +94,25 @@ class PublisherKind:
     is_local: bool
     #: The keys below the publisher's name in the study file.
     options: type[Section] = NoOptions
+    #: The option that `export --to NAME:TARGET` sets; "" if it takes none.
+    target: str = ""
 
 
 #: A new publisher needs a row here and its class.
 PUBLISHERS: dict[str, PublisherKind] = {
     "sqlite": PublisherKind("hposlurm.publish.sqlite:Database", is_local=True),
     "csv": PublisherKind("hposlurm.publish.csv:Tables", is_local=True),
+    "tensorboard": PublisherKind(
+        "hposlurm.publish.tensorboard:TensorBoard", is_local=True, options=TensorBoardOptions, target="dir"
+    ),
+    "optuna": PublisherKind(
+        "hposlurm.publish.optuna:OptunaStorage", is_local=False, options=OptunaOptions, target="storage"
+    ),
+    "mlflow": PublisherKind("hposlurm.publish.mlflow:Mlflow", is_local=False, options=MlflowOptions, target="uri"),
+    "wandb": PublisherKind("hposlurm.publish.wandb:Wandb", is_local=False, options=WandbOptions, target="project"),
+    "trackio": PublisherKind(
+        "hposlurm.publish.trackio:Trackio", is_local=False, options=TrackioOptions, target="project"
+    ),
 }
 
 
