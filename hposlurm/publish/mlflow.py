@@ -60,7 +60,10 @@ class Mlflow:
         runs.send_study()
 
 
-def _client(uri: str) -> MlflowClient:
+def _client(given: str | None) -> MlflowClient:
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        raise StudyError("no server is named: give its uri in publish, or export MLFLOW_TRACKING_URI")
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     try:

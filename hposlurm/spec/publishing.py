@@ -52,7 +52,8 @@ class OptunaOptions(Section):
 class MlflowOptions(Section):
     """An MLflow tracking server, or its SQLite file (sqlite:////absolute/path)."""
 
-    uri: Address
+    #: None: $MLFLOW_TRACKING_URI.
+    uri: Address | None = None
     #: None: the name of the study.
     experiment: Text | None = None
 
