@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hposlurm import __version__
-from hposlurm.cli import control, doctor, launch, report, results, watch
+from hposlurm.cli import control, doctor, export, launch, report, results, watch
 from hposlurm.cli.common import complain
 from hposlurm.cli.screens import prepare_help
 from hposlurm.errors import HposlurmError
@@ -43,6 +43,7 @@ launch.register(app)
 watch.register(app)
 results.register(app)
 report.register(app)
+export.register(app)
 control.register(app)
 doctor.register(app)
 

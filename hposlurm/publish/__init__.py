@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
     from hposlurm.spec.publishing import PublisherEntry
 
-__all__ = ["Cursor", "Published", "Publisher", "TrialNews", "publish_files", "publish_outside", "rebuild"]
+__all__ = ["Cursor", "Published", "Publisher", "TrialNews", "publish_files", "publish_outside", "rebuild", "send"]
 
 # characters of an error's text: some libraries quote whole web pages
 _LONGEST_FAILURE = 300
@@ -69,6 +69,22 @@ def rebuild(layout: StudyLayout, spec: StudySpec) -> History:
     return history
 
 
+def send(study: Published, entry: PublisherEntry) -> str:
+    """Sends everything to `entry` once, whatever it was sent before. Returns the reason for a failure, "" for none.
+
+    What is known there already is not doubled: publishers are idempotent.
+    """
+    try:
+        _build(entry).publish(study, Cursor({}))
+    except Exception as error:  # a service's library may raise any error
+        return _failure_text(error)
+    return ""
+
+
+def _failure_text(error: Exception) -> str:
+    return shorten(printable(str(error)), _LONGEST_FAILURE) or type(error).__name__
+
+
 def _publish(study: Published, *, is_local: bool) -> tuple[str, ...]:
     with contextlib.suppress(OSError):
         forget(study.layout, keep=[entry.name for entry in study.spec.publish])
@@ -92,7 +108,7 @@ def _publish_one(study: Published, entry: PublisherEntry) -> str:
     try:
         _build(entry).publish(study, cursor)
     except expected as error:
-        failure = shorten(printable(str(error)), _LONGEST_FAILURE) or type(error).__name__
+        failure = _failure_text(error)
     record = Publication(target if cursor.sent else "", cursor.sent, failure)
     if record != known:
         with contextlib.suppress(OSError):  # a full disk: the same results are sent again next time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails
 
+from hposlurm.errors import RequestError
 from hposlurm.spec.fields import Section, Text, complaint, quoted
 
 
@@ -154,6 +156,31 @@ def _entry(value: Any) -> PublisherEntry:
     kind: Any = GenericAlias(dict, (str, PUBLISHERS[name].options))
     mapping: TypeAdapter[dict[str, Section]] = TypeAdapter(kind)
     return PublisherEntry(name, mapping.validate_python({name: options})[name])
+
+
+def entry_of(text: str, settings: Iterable[str] = ()) -> PublisherEntry:
+    """Returns the publisher that `NAME` or `NAME:TARGET` names, with options "key=value". Raises RequestError."""
+    name, colon, target = text.partition(":")
+    kinds = [known for known, kind in PUBLISHERS.items() if kind.target]
+    if name not in kinds:
+        raise RequestError(f"--to {text}: {name!r} is not one of {', '.join(kinds)}")
+    if target.startswith("//"):
+        raise RequestError(f"--to {text}: write the whole address after the first colon, as in mlflow:http://host:5000")
+    options = dict(_option(setting) for setting in settings)
+    if colon:
+        options[PUBLISHERS[name].target] = target
+    try:
+        return _entry({name: options})
+    except ValidationError as error:
+        found = ((".".join(map(str, e["loc"][1:])), e["msg"]) for e in error.errors())
+        raise RequestError("; ".join(f"--to {name}: {key} {message}" for key, message in found)) from None
+
+
+def _option(setting: str) -> tuple[str, str]:
+    key, equals, value = setting.partition("=")
+    if not key or not equals:
+        raise RequestError(f"--set {setting!r} is not KEY=VALUE")
+    return key, value
 
 
 def _dumped(entry: PublisherEntry) -> str | dict[str, Any]:
