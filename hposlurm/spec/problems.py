@@ -19,11 +19,6 @@ from hposlurm.spec.publishing import options_of
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
 
-# Planned values of the study file: they are answered with "not supported", not with "not allowed"
-LATER_VALUES: Mapping[str, frozenset[str]] = {
-    "publish.*": frozenset({"mlflow", "optuna", "tensorboard", "wandb"}),
-}
-
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "": model.StudySpec,
     "objectives.*": model.ObjectiveEntry,
@@ -83,7 +78,7 @@ def _problem(details: ErrorDetails) -> Problem:
         case "extra_forbidden":
             return _unknown_key(location, path, kind)
         case "literal_error" | "enum":
-            return _unknown_value(location, path, value, str(context["expected"]))
+            return _unknown_value(path, value, str(context["expected"]))
         case "union_tag_invalid":
             tag = str(context["tag"])
             return Problem(f"{path}.type", f"{quoted(tag)} is not a type", suggestion(tag, definitions.DEFINITIONS))
@@ -164,11 +159,9 @@ def _elsewhere(key: str) -> str | None:
     return next((path for path in found if "*" not in path), None)
 
 
-def _unknown_value(location: _Location, path: str, value: Any, expected: str) -> Problem:
+def _unknown_value(path: str, value: Any, expected: str) -> Problem:
     allowed = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
     text = str(value)
-    if text in LATER_VALUES.get(pattern_of(location), ()):
-        return Problem(path, f"{quoted(value)} is not supported in this version yet", f"allowed: {', '.join(allowed)}")
     near = value_hint(text)
     if not set(re.findall(r"\w+", near)) & set(allowed):
         near = nearest(text, allowed) or ""

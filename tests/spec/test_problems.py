@@ -9,7 +9,6 @@ import pytest
 
 from hposlurm.errors import SpecError
 from hposlurm.spec import parse
-from hposlurm.spec.problems import LATER_VALUES
 from tests.spec.data import changed, problems_of
 
 # What is wrong → the study, and the start of each line that says so
@@ -269,17 +268,6 @@ def test_the_message_counts_the_problems_and_names_the_file() -> None:
         parse(changed(name="a b", search__seed=-1), "my.yaml")
     assert str(caught.value).splitlines()[0] == "my.yaml: 2 problems"
     assert caught.value.exit_status == 2
-
-
-@pytest.mark.parametrize(
-    ("path", "value"), [(path, value) for path, names in LATER_VALUES.items() for value in sorted(names)]
-)
-def test_known_values_of_later_versions_are_answered_not_yet(path: str, value: str) -> None:
-    study = changed(publish=[value]) if path == "publish.*" else changed(**{path.replace(".", "__"): value})
-    if path == "search.pruner":  # which cannot be used together with an algorithm
-        study = changed(search={"pruner": value})
-    (problem,) = problems_of(study)
-    assert problem.startswith(f"{path.replace('*', '0')}: {value!r} is not supported in this version yet (allowed: ")
 
 
 CONTRADICTING = [
