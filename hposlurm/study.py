@@ -35,7 +35,7 @@ from hposlurm.records.find import absolute, find_study, only_study, runs_directo
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.ownership import check_own, share_notes
-from hposlurm.report.queue import QueueAnswer, ask_queue, interrupted_note
+from hposlurm.report.queue import QueueAnswer, ask_queue, ask_takers, interrupted_note
 from hposlurm.report.records import StudyRecords, read_records
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hposlurm.report.explain import Explanation, StudyExplanation
     from hposlurm.report.export import Configuration
     from hposlurm.report.overview import StudyLine
+    from hposlurm.report.preemption import LostNode
     from hposlurm.report.progress import Progress
     from hposlurm.report.tables import Table
     from hposlurm.simulation import Simulated, Trainer
@@ -350,12 +351,14 @@ class Study:
         if note := interrupted_note(self.layout, self.spec.backend, handle):
             log(f"note: {note}")
         queue: QueueAnswer | None = None
+        lost: tuple[LostNode, ...] = ()
         asked: float | None = None
         while True:
             if asked is None or self._clock.monotonic() - asked >= _ASK_QUEUE_EVERY_S:
                 asked = self._clock.monotonic()
                 queue = ask_queue(self.layout, lambda jobs: self.backend.states(jobs), log)
-            yield progress(self.records(), now=self._clock.now(), queue=queue, handle=handle)
+                lost = ask_takers(self.records(), queue, self.spec.backend)
+            yield progress(self.records(), now=self._clock.now(), queue=queue, lost=lost, handle=handle)
 
     def collect(self) -> Table:
         """Returns the result table, best trial first."""

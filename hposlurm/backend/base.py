@@ -73,6 +73,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeJob:
+    """A running job of any user."""
+
+    job_id: str
+    user: str
+    partition: str
+    #: Seconds since the epoch.
+    started_at: float
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """A batch script for submission, with its file name in the wave's directory."""
 
@@ -160,6 +172,10 @@ class Backend(Capacity, Protocol):
 
         A run that the accounting does not know, or not yet, is left out. All are while the accounting does not answer.
         """
+        ...
+
+    def running_on(self, nodes: Collection[str]) -> Sequence[NodeJob]:
+        """Returns the jobs of all users that run on one of the nodes, as far as this user may see them."""
         ...
 
     def own_job(self) -> OwnJob | None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hposlurm.backend.base import DRIVER_ENDED, ElementState, Script, Usage, WaveRequest
+from hposlurm.backend.base import DRIVER_ENDED, ElementState, NodeJob, Script, Usage, WaveRequest
 from hposlurm.backend.bound import end_with_parent
 from hposlurm.backend.identity import OwnJob, slurm_job, start_time
 from hposlurm.errors import BackendError, Problem
@@ -162,6 +162,9 @@ class LocalBackend:
     def states(self, job_ids: Sequence[str]) -> Mapping[str, ElementState]:
         own = self._elements
         return {j: ElementState(own[j].state) if j in own else _foreign_state(_driver_of(j)) for j in job_ids}
+
+    def running_on(self, nodes: Collection[str]) -> Sequence[NodeJob]:  # noqa: ARG002
+        return ()
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()  # the driver may run in one, which may be requeued

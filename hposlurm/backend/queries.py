@@ -6,6 +6,7 @@ The formats have explicit separators and are not JSON: the JSON schemas change b
 from __future__ import annotations
 
 import contextlib
+import datetime
 import itertools
 import math
 import os
@@ -14,7 +15,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hposlurm.backend.base import ElementState, Usage
+from hposlurm.backend.base import ElementState, NodeJob, Usage
 from hposlurm.errors import BackendError, LimitError, NotNowError
 from hposlurm.trial import JobState
 from hposlurm.worker.environment_leaks import without_leaks
@@ -47,6 +48,7 @@ SLURM_STATES: dict[str, JobState] = {
     "PREEMPTED": JobState.PREEMPTED,
 }
 _ASK_TIMEOUT_S = 60
+_MOST_NODES = 100_000  # of one range; more is damage
 
 
 @contextlib.contextmanager
@@ -151,6 +153,27 @@ def parse_squeue(text: str) -> dict[str, ElementState]:
     """Parses the output of `squeue -h -r -o %i|%T|%r` into the state by job id."""
     found = rows(text, 3)
     return {job_id: ElementState(_listed_state(state), reason) for job_id, state, reason in found}
+
+
+def parse_node_jobs(text: str) -> list[NodeJob]:
+    """Parses the output of `squeue -h -t R -o %i|%u|%P|%S|%N`, whose times are in this process's time zone."""
+    found = []
+    for job_id, user, partition, started, nodes in rows(text, 5):
+        with contextlib.suppress(ValueError):
+            started_at = datetime.datetime.fromisoformat(started).timestamp()
+            found.append(NodeJob(job_id, user, partition, started_at, tuple(host_names(nodes))))
+    return found
+
+
+def host_names(text: str) -> Iterator[str]:
+    """Yields the names in Slurm's "n[1-3,07],login": n1, n2, n3, n07, login."""
+    for name, ranges in re.findall(r"([^,\[]+)(?:\[([^\]]*)\])?", text):
+        if not ranges:
+            yield name
+        for part in filter(None, ranges.split(",")):
+            first, _, last = part.partition("-")
+            if first.isdecimal() and (last or first).isdecimal() and int(last or first) - int(first) < _MOST_NODES:
+                yield from (f"{name}{i:0{len(first)}d}" for i in range(int(first), int(last or first) + 1))
 
 
 def rows(text: str, fields: int) -> list[list[str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import capacity, queries, scripts
-from hposlurm.backend.base import ElementState, Group, Script, Usage, WaveRequest
+from hposlurm.backend.base import ElementState, Group, NodeJob, Script, Usage, WaveRequest
 from hposlurm.backend.identity import OwnJob, slurm_job
 from hposlurm.backend.reasons import NEVER_SATISFIED
 from hposlurm.backend.scripts import Part, job_name, planner_comment, planner_name, planner_script
@@ -278,6 +279,12 @@ class SlurmBackend:
 
     def _sacct(self, array_ids: Sequence[str]) -> str:
         return self._ask("sacct", "-j", ",".join(array_ids), *queries.SACCT_FORM)
+
+    def running_on(self, nodes: Collection[str]) -> Sequence[NodeJob]:
+        names = sorted(node for node in nodes if re.fullmatch(r"[A-Za-z0-9][\w.-]*", node))
+        if not names:
+            return ()
+        return queries.parse_node_jobs(self._squeue("-w", ",".join(names), "-t", "R", "-o", "%i|%u|%P|%S|%N"))
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()

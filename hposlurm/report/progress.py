@@ -20,6 +20,7 @@ from hposlurm.report.going_on import ways_on
 from hposlurm.report.logs import TAIL_LINES, output_tail
 from hposlurm.report.notices import Notice, notices
 from hposlurm.report.phase import find_phase, open_trials
+from hposlurm.report.preemption import LostNode
 from hposlurm.report.printable import printable
 from hposlurm.report.remarks import remarks
 from hposlurm.report.simulated import Figures, read_figures
@@ -154,6 +155,8 @@ class Progress:
     notices: tuple[Notice, ...] = ()
     #: of a paused study, the commands to choose from and what each does; `next` is the first one
     ways: Mapping[str, str] = field(default_factory=dict)
+    #: the nodes from which trials were pushed out, with the jobs that run there now
+    lost: tuple[LostNode, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -170,11 +173,13 @@ def progress(
     *,
     now: float,
     queue: Mapping[str, ElementState] | None = None,
+    lost: Sequence[LostNode] = (),
     handle: str | None = None,
 ) -> Progress:
     """Returns the progress of the study at `now` (epoch seconds).
 
-    `queue` is the queue's answer about the last wave's elements and its planner; None if it was not queried. `handle`
+    `queue` is the queue's answer about the last wave's elements and its planner; None if it was not queried. `lost` are
+    the nodes from which trials were pushed out. `handle`
     names the study in commands.
     """
     layout, spec, history = records.layout, records.spec, records.history
@@ -214,6 +219,7 @@ def progress(
         notes=(*(history.plans[-1].notes if history.plans else ()), *remarks(history, spec.search)),
         next=next(iter(ways), _next_command(phase, handle or name)),
         ways=ways,
+        lost=tuple(lost),
         simulated=read_figures(layout),
         unpublished=publishing_failures(layout),
         notices=notices(records),

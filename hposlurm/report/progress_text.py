@@ -108,6 +108,8 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "ETA", Text(f"about {duration(view.eta_s)}")
     if text := _queue(view):
         yield "queue", Text(text)
+    for lost in view.lost:
+        yield "preempted", Text(printable(lost.line), style="yellow")
     for reason, advice in view.advice.items():
         yield "waiting", Text(f"{reason}: {advice}", style="yellow")
     for stuck in view.stuck[:_STUCK_SHOWN]:

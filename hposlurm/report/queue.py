@@ -13,6 +13,7 @@ from hposlurm.errors import BackendError, HposlurmError
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.plan import read_plan
 from hposlurm.report.chain import GONE, interrupted_submission, later_planners, queried_jobs
+from hposlurm.report.preemption import LostNode, lost_nodes, with_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,18 @@ def ask_queue(
     except HposlurmError as error:
         log(f"note: the queue did not answer ({error}); this is the state in the files")
         return None
+
+
+def ask_takers(records: StudyRecords, queue: QueueAnswer | None, backend: str) -> tuple[LostNode, ...]:
+    """Returns the nodes from which trials were pushed out; asks once who runs there, and only if there are any."""
+    lost = lost_nodes(records.history, queue) if queue else ()
+    if not lost:
+        return ()
+    own = [job_id.partition("_")[0] for job_id in queue or ()]
+    try:
+        return with_jobs(lost, backends.choose(backend).running_on({one.node for one in lost}), own)
+    except HposlurmError:
+        return lost
 
 
 def interrupted_note(layout: StudyLayout, backend: str, handle: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from pathlib import Path
 
@@ -264,3 +265,11 @@ def test_a_row_of_sinfo_without_numbers_is_left_out(line: str) -> None:
 @pytest.mark.parametrize("word", ["--user=root", "-u", "812 ", "812_", "_1", "812_[0-9]", "٣", "", "812\n813"])
 def test_a_word_that_is_not_an_id_is_no_argument(word: str) -> None:
     assert queries.job_ids([word, "812", "812_3"]) == ["812", "812_3"]
+
+
+def test_the_jobs_on_a_node_have_their_user_and_all_their_nodes():
+    found = queries.parse_node_jobs("812_3|anna|urgent|2026-11-30T16:04:20|n[1-2,07],m3\n813|bob|batch|N/A|n1\n")
+    assert [(job.job_id, job.user, job.partition, job.nodes) for job in found] == [
+        ("812_3", "anna", "urgent", ("n1", "n2", "n07", "m3"))
+    ]
+    assert found[0].started_at == datetime.datetime(2026, 11, 30, 16, 4, 20).timestamp()

@@ -57,8 +57,12 @@ def test_a_preempted_trial_goes_on_at_the_step_that_it_saved(shell, write_study,
     shell.ok("launch", str(study))
     wait_until(lambda: len(trace(shell, "taken")) >= 3, 90)
     start = attempts(shell, "taken")[0][0]
-    urgent = preempt(start["host"], 3)
+    urgent = preempt(start["host"], 15)
     try:
+        # a requeued job waits 20 s here, longer than the other one runs
+        (lost,) = wait_until(lambda: [one for one in shell.status("taken")["lost"] if one["jobs"]], 60)
+        assert (lost["node"], lost["trials"]) == (start["host"], [0])
+        assert [(job["job_id"], job["partition"]) for job in lost["jobs"]] == [(urgent, "urgent")]
         wait_until(lambda: shell.has_finished("taken"), 400)
     finally:
         subprocess.run(["scancel", urgent], check=True)

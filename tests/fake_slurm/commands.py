@@ -112,6 +112,9 @@ def squeue(arguments):
     if is_there("hidden") and "-a" not in arguments:
         return
     known = jobs()
+    if "-w" in arguments:
+        nodes = arguments[arguments.index("-w") + 1].split(",")
+        known = [job for job in known if job.get("node") in nodes and "RUNNING" in job["states"]]
     if wanted is not None and not any(job["id"] in wanted for job in known):
         fail("slurm_load_jobs error: Invalid job id specified")
     for job in known:
@@ -122,6 +125,7 @@ def squeue(arguments):
         for index, state in rows if "-r" in arguments else rows[:1]:
             job_id = f"{job['id']}_{index}" if job["array"] else job["id"]
             words = {"%i": job_id, "%F": job["id"], "%j": job["name"], "%k": job["comment"], "%T": state,
+                     "%u": job.get("user", "me"), "%P": "urgent", "%S": job.get("start"), "%N": job.get("node"),
                      "%r": reason(job) if state == "PENDING" else "None"}  # fmt: skip
             print(re.sub("%[a-zA-Z]", lambda found, words=words: words[found.group()], form))
 

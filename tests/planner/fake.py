@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from hposlurm.backend import ArrayJob, ElementState, Usage, WaveRequest
+from hposlurm.backend import ArrayJob, ElementState, NodeJob, Usage, WaveRequest
 from hposlurm.backend.identity import OwnJob, slurm_job
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
@@ -132,6 +132,9 @@ class FakeCluster:
 
     def usage(self, _array_ids: Sequence[str]) -> dict[str, list[Usage]] | None:
         return self.accounting
+
+    def running_on(self, _nodes: Collection[str]) -> list[NodeJob]:
+        return []
 
     def own_job(self) -> OwnJob | None:
         return slurm_job()

@@ -405,6 +405,7 @@ def test_the_json_has_stable_keys(tmp_path: Path) -> None:
             "left_out",
             "notices",
             "ways",
+            "lost",
         ),
     ]
     assert data["counts"]["COMPLETE"] == 2
