@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hposlurm.decisions import observe, problem_of
 from hposlurm.records.history import History
 from hposlurm.report.page.shortening import short
 from hposlurm.report.printable import printable
-from hposlurm.search import Observation, RungCorrelations, SearchProblem, rung_correlations
+from hposlurm.search import Observation, RungCorrelations, rung_correlations
 from hposlurm.search.rungs import is_sent_to, levels_of, value_at
 from hposlurm.trial import Trial, TrialState
 
@@ -78,12 +79,13 @@ class MultiFidelity:
     full_steps: int
 
 
-def multi_fidelity(
-    spec: StudySpec, history: History, problem: SearchProblem, observations: Sequence[Observation]
-) -> MultiFidelity | None:
+def multi_fidelity(spec: StudySpec, history: History) -> MultiFidelity | None:
     """Returns what is known of the rungs; None for a study that compares trials at their ends only."""
-    levels = levels_of(spec.search)
-    found = rung_correlations(problem, observations)
+    levels, pruner = levels_of(spec.search), spec.search.pruner_traits
+    if not levels or (pruner.rungs == "never" and not pruner.at_reports):
+        return None  # at once: the observations of 10,000 trials take a second
+    observations = observe(history, spec.objectives)
+    found = rung_correlations(problem_of(spec, ()), observations)
     if found is None:
         return None
     steps = sorted({*(rung.step for rung in found.rungs), *levels[-1:]})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.decisions import observe, problem_of
+from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import History, pareto_front, ranked
 from hposlurm.report.logs import output_tail
 from hposlurm.report.notices import Notice, notices
@@ -47,12 +47,12 @@ class StudyPage:
     provenance: Provenance
 
 
+@gc_paused()
 def study_page(records: StudyRecords, now: float) -> StudyPage:
     """Returns the data of a study at `now` (epoch seconds). Raises StudyError for results that cannot be read."""
     spec, history, layout = records.spec, records.history, records.layout
     objectives, limits = spec.objectives, spec.limits
     begin, end = _span(history, now)
-    observations, problem = observe(history, objectives), problem_of(spec, ())
     rows = {trial.number: row for row, trial in enumerate(history.trials)}
     front = pareto_front(history.trials, objectives, limits) if len(objectives) > 1 else []
     parameters = sorted(spec.space.parameters, key=lambda p: spec.parameter_names.index(p.name))
@@ -65,7 +65,7 @@ def study_page(records: StudyRecords, now: float) -> StudyPage:
         importance=_importance(records),
         front=tuple(rows[trial.number] for trial in front),
         timeline=timeline(history, begin, end),
-        rungs=multi_fidelity(spec, history, problem, observations),
+        rungs=multi_fidelity(spec, history),
         lineage=lineage(history, sorted(spec.mutable), ranked(history.trials, objectives, limits)),
         failures=failures(history, lambda attempt: output_tail(layout, attempt)),
         provenance=provenance(layout, history),
