@@ -104,6 +104,34 @@ function asTable(title, table) {
   return details;
 }
 
+// Of very many lines the best ones are drawn and an even sample of the others: more would only make a grey area
+const MOST_LINES = 2500;
+const LINES_PER_FRAME = 300;
+
+function someLines(ordered) {
+  if (ordered.length <= MOST_LINES) return ordered;
+  const best = ordered.slice(-500);
+  const every = (ordered.length - 500) / (MOST_LINES - 500);
+  return [...Array(MOST_LINES - 500).keys()].map((k) => ordered[Math.floor(k * every)]).concat(best);
+}
+
+// Paints the items over several frames, so that the page stays usable meanwhile; a later drawing ends an earlier one
+function paintInFrames(self, items, paint, done) {
+  const token = {};
+  let place = 0;
+  self.painting = token;
+  self.isDrawn = false;
+  const go = () => {
+    if (self.painting !== token) return;
+    const chunk = items.slice(place, place + LINES_PER_FRAME);
+    place += chunk.length;
+    paint(chunk);
+    if (place < items.length) requestAnimationFrame(go);
+    else { done(); self.isDrawn = true; }
+  };
+  go();
+}
+
 // The frame of a plot with two axes: returns the box and both scales
 function frame(ctx, width, height, x, y) {
   ctx.clearRect(0, 0, width, height);

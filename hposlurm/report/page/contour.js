@@ -20,7 +20,7 @@ section('contour', 'Contour', () => {
     if (!points.length) return [];
     const bandsAt = (px, py) => [ax.isChoice ? Math.round(sx.invert(px)) : 0, ay.isChoice ? Math.round(sy.invert(py)) : 0];
     paintBetween(ctx, box, points, goal, bandsAt);
-    for (const point of points.slice(-3000)) {
+    for (const point of points.filter((_, k) => k % Math.ceil(points.length / 800) === 0)) {
       dot(ctx, point.x, point.y, 3.2, colour('panel'));
       dot(ctx, point.x, point.y, 2.4, goodness(point.trial));
     }

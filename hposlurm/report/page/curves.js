@@ -26,19 +26,25 @@ section('curves', 'Learning curves', () => {
     const lines = chosen().flatMap(({ own, s }) => own.rows.map((row, k) => ({ own, s, k, trial: TRIALS.offsets[s] + row })));
     // the worst first, so that the best ones lie on top
     lines.sort((a, b) => (rankOf(b.trial) - rankOf(a.trial)));
-    const alpha = Math.max(0.12, Math.min(0.9, 60 / lines.length));
-    clipTo(ctx, box, () => lines.forEach(({ own, s, k, trial }) => {
+    const drawn = someLines(lines);
+    const alpha = Math.max(0.12, Math.min(0.9, 60 / drawn.length));
+    for (const { own, k, trial } of drawn) {
       const points = own.steps[own.steps_of[k]].map((step, j) => [sx(Math.max(step, sx.isLog ? sx.low : step)), sy(own.values[k][j])]);
-      const isTop = rankOf(trial) < 5;
-      self.paths.set(trial, points);
-      ctx.globalAlpha = !picked.has(trial) ? 0.04 : isTop ? 1 : alpha;
-      strokePath(ctx, points, styleOf(s, trial), isTop ? 2 : 1.2);
       const [ex, ey] = points[points.length - 1];
-      if (TRIALS.state[trial] === 'PRUNED' || TRIALS.state[trial] === 'PAUSED') dot(ctx, ex, ey, 2, colour('state-pruned'));
+      self.paths.set(trial, points);
       if (ey >= box.top && ey <= box.bottom) marks.push({ x: ex, y: ey, trial });
-    }));
-    ctx.globalAlpha = 1;
-    if (y[2]) self.say('Values far from most others are outside of the figure.');
+    }
+    const stops = new Set(['PRUNED', 'PAUSED']);
+    const dots = colour('state-pruned');
+    paintInFrames(self, drawn, (chunk) => clipTo(ctx, box, () => chunk.forEach(({ s, trial }) => {
+      const isTop = rankOf(trial) < 5;
+      const points = self.paths.get(trial);
+      ctx.globalAlpha = !picked.has(trial) ? 0.04 : isTop ? 1 : alpha;
+      strokePath(ctx, points, styleOf(s, trial), isTop ? 2 : 1);
+      if (stops.has(TRIALS.state[trial])) dot(ctx, ...points[points.length - 1], 2, dots);
+    })), () => { ctx.globalAlpha = 1; });
+    self.say([y[2] ? 'Values far from most others are outside of the figure.' : '',
+      drawn.length < lines.length ? `Drawn are the best 500 curves and an even sample of the others, ${drawn.length} of ${lines.length}.` : ''].join(' ').trim());
     return marks.reverse();
   };
   const nearest = (x, y, self) => {
@@ -78,7 +84,7 @@ function rankOf(trial) {
 function strokePath(ctx, points, style, width) {
   ctx.strokeStyle = style;
   ctx.lineWidth = width;
-  ctx.lineJoin = 'round';
+  ctx.lineJoin = 'bevel';
   ctx.beginPath();
   points.forEach(([x, y], k) => (k ? ctx.lineTo(x, y) : ctx.moveTo(x, y)));
   if (points.length === 1) ctx.lineTo(points[0][0] + 1, points[0][1]);

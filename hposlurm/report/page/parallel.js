@@ -47,19 +47,21 @@ function drawParallel(ctx, width, height, self, axes) {
   const picked = new Set(SELECTED);
   const order = [...Array(TRIALS.count).keys()].filter((i) => self.axes.some(({ axis }) => axis.isGoal && axis.values[i] !== null));
   order.sort((a, b) => rankOf(b) - rankOf(a));
+  const all = order.filter((i) => picked.has(i));
+  const shownLines = someLines(all);
+  const alpha = Math.max(0.12, Math.min(0.85, 80 / shownLines.length));
+  const top = new Set(shownLines.slice(-5));
+  for (const i of shownLines) self.lines.set(i, pathOf(self, i));
+  const drawAxes = () => self.axes.forEach(({ axis, x, scale }, k) => drawParallelAxis(ctx, axis, x, scale, box, inactiveY, gap, k));
   ctx.globalAlpha = 0.05;
-  const unpicked = order.filter((i) => !picked.has(i));
-  for (const i of unpicked.slice(-1500)) strokePath(ctx, pathOf(self, i), colour('muted'), 1);
-  const shownLines = order.filter((i) => picked.has(i));
-  shownLines.forEach((i, k) => {
-    const isTop = k >= shownLines.length - 5;
-    ctx.globalAlpha = isTop ? 1 : Math.max(0.12, Math.min(0.85, 80 / shownLines.length));
-    const points = pathOf(self, i);
-    self.lines.set(i, points);
-    strokePath(ctx, points, SEVERAL ? studyColour(TRIALS.study[i]) : goodness(i), isTop ? 2 : 1.1);
-  });
+  for (const i of order.filter((each) => !picked.has(each)).slice(-300)) strokePath(ctx, pathOf(self, i), colour('muted'), 1);
+  paintInFrames(self, shownLines, (chunk) => chunk.forEach((i) => {
+    ctx.globalAlpha = top.has(i) ? 1 : alpha;
+    strokePath(ctx, self.lines.get(i), SEVERAL ? studyColour(TRIALS.study[i]) : goodness(i), top.has(i) ? 2 : 1);
+  }), () => { ctx.globalAlpha = 1; drawAxes(); });
   ctx.globalAlpha = 1;
-  self.axes.forEach(({ axis, x, scale }, k) => drawParallelAxis(ctx, axis, x, scale, box, inactiveY, gap, k));
+  drawAxes();
+  if (shownLines.length < all.length) self.say(`Drawn are the best 500 trials and an even sample of the others, ${shownLines.length} of ${all.length}.`);
   return shownLines.reverse().map((i) => { const [x, y] = self.lines.get(i)[axes.length - 1]; return { x, y, trial: i }; });
 }
 

@@ -42,7 +42,7 @@ function sliceChart(column) {
         // choices lie on top of each other: spread them a little, always in the same way
         const spread = axis.isChoice ? (((TRIALS.number[i] * 0.618) % 1) - 0.5) * 0.5 : 0;
         const mark = { x: sx(value + spread), y: sy(y), trial: i };
-        ctx.globalAlpha = !picked.has(i) ? 0.06 : TRIALS.state[i] === 'COMPLETE' ? 0.75 : 0.35;
+        ctx.globalAlpha = !picked.has(i) ? 0.06 : (TRIALS.state[i] === 'COMPLETE' ? 1 : 0.45) * Math.max(0.15, Math.min(0.75, 400 / TRIALS.count));
         dot(ctx, mark.x, mark.y, 3, SEVERAL ? studyColour(TRIALS.study[i]) : TRIALS.state[i] === 'COMPLETE' ? colour('series-0') : colour('faint'));
         if (mark.y >= box.top && mark.y <= box.bottom) marks.push(mark);
       }

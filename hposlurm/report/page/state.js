@@ -75,12 +75,15 @@ function checkbox(label, key) {
 
 // ---- theme
 
+const COLOURS = new Map();
+
 function isDark() {
   const chosen = choice('theme', 'system');
   return chosen === 'dark' || (chosen === 'system' && matchMedia('(prefers-color-scheme: dark)').matches);
 }
 
 function applyTheme() {
+  COLOURS.clear();
   document.documentElement.dataset.theme = isDark() ? 'dark' : 'light';
 }
 
@@ -89,7 +92,8 @@ onChoice(['theme'], () => { applyTheme(); redrawAll(); });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { applyTheme(); redrawAll(); });
 
 function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!COLOURS.has(name)) COLOURS.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return COLOURS.get(name);
 }
 
 // From the best (0) to the worst (1): cividis-like, so that it can be told apart with every kind of colour vision; the
