@@ -16,6 +16,10 @@ from hposlurm.records.plan import read_plan
 from hposlurm.spec import StudySpec, parse
 from hposlurm.trial import JobState
 
+BROKEN = "command exited with status 1"
+NO_ROOM = "out of GPU memory: torch.OutOfMemoryError: CUDA out of memory"
+TRIAL = {"command": "x {{ x }}", "workdir": "/"}
+
 
 class Killed(BaseException):
     """Stands for SIGKILL: no code may catch it and continue."""

@@ -20,11 +20,6 @@ from hposlurm.trial import Cause, JobState, TrialState
 from tests.planner.fake import FakeCluster, Killed, new_layout, params_of, spec
 
 
-@pytest.fixture
-def layout(tmp_path):
-    return new_layout(tmp_path)
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Shortens the grace times so that a test can wait for them."""

@@ -21,18 +21,13 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.trial import Attempt, JobState, Outcome, TrialState
-from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
+from tests.planner.fake import FakeCluster, spec, write_attempt
 
 BEGIN = 1_700_000_000.0
 LIMIT_S = 1800.0
 ELEMENT_H = 2 * LIMIT_S / 3600
 TWO_GPUS = {"gpus_per_node": 2, "time": "00:30:00"}
 BARRIER = {"mode": "barrier"}
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
 
 
 @pytest.fixture(autouse=True)

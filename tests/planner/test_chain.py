@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,11 +29,6 @@ STUDY = {
     "waves": {"size": 2},
     "slurm": {"driver": "chain"},
 }
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
 
 
 def launched(layout: StudyLayout, **changes: Any) -> StudySpec:

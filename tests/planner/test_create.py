@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +14,9 @@ from hposlurm.records.find import only_study
 from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import load
 from hposlurm.trial import JobState
-from tests.planner.fake import FakeCluster, Killed, new_layout, spec
+from tests.planner.fake import FakeCluster, Killed, spec
 
 DEEPSPEED = {"trial": {"command": "x {{ x }}", "workdir": "/", "seed": "trial", "deepspeed": {"zero_stage": 2}}}
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
 
 
 def test_several_launches_at_once_make_one_study(layout):

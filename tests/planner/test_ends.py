@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from hposlurm.backend import Usage
@@ -13,24 +11,11 @@ from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.search import next_requests
 from hposlurm.trial import JobState, TrialState
-from tests.planner.fake import FakeCluster, new_layout, spec
+from tests.planner.fake import NO_ROOM, FakeCluster, spec
 
+pytestmark = pytest.mark.usefixtures("impatient")
 PREEMPTED = "SIGTERM (cancelled or preempted)"
 OUT_OF_TIME = "SIGUSR2 (time limit ahead)"
-NO_ROOM = "out of GPU memory: torch.OutOfMemoryError: CUDA out of memory"
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hposlurm.planner.ends as module
-
-    for name in ("LOST_AFTER_S", "SETTLE_S", "_ASK_AGAIN_S"):
-        monkeypatch.setattr(module, name, 0.01)
 
 
 def first_wave(layout: StudyLayout, n_trials: int = 4, **changes):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from hposlurm.records.layout import StudyLayout
 from tests.conftest import REPOSITORY
 from tests.fake_slurm import FakeSlurm
 from tests.planner import processes
-from tests.planner.fake import new_layout, spec
+from tests.planner.fake import spec
 
 WAVES = 2
 STUDY = {
@@ -25,11 +24,6 @@ STUDY = {
     "budget": {"n_trials": 4},
     "waves": {"size": 2, "mode": "barrier"},
 }
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
 
 
 def check_once(layout: StudyLayout, slurm: FakeSlurm, waves: int) -> None:

@@ -21,11 +21,6 @@ from tests.planner.fake import FakeCluster, Killed, new_layout, spec, write_atte
 OVERLAP = {"waves": {"size": 4, "mode": "overlap"}}
 
 
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     import hposlurm.planner.ends as module

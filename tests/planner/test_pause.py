@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,30 +16,16 @@ from hposlurm.spec import StudySpec
 from hposlurm.trial import Cause, JobState, Outcome, TrialState
 from hposlurm.worker.binding import find_assignment
 from tests.fake_slurm import FakeSlurm
-from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
+from tests.planner.fake import BROKEN, TRIAL, FakeCluster, spec, write_attempt
 from tests.refill.studies import Lab
 
-BROKEN = "command exited with status 1"
-TRIAL = {"command": "x {{ x }}", "workdir": "/"}
+pytestmark = pytest.mark.usefixtures("impatient")
 GRID = {
     "search": {"algorithm": "grid"},
     "parameters": {"x": {"choices": list(range(24))}},
     "waves": {"max_concurrent": 4},
     "budget": {},
 }
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hposlurm.planner.ends as module
-
-    for name in ("LOST_AFTER_S", "SETTLE_S", "_ASK_AGAIN_S"):
-        monkeypatch.setattr(module, name, 0.01)
 
 
 def launched(layout: StudyLayout, **changes: Any) -> tuple[FakeCluster, StudySpec]:

@@ -20,14 +20,9 @@ from hposlurm.spec.fields import Section, Text
 from hposlurm.spec.publishing import PUBLISHERS, PublisherKind
 from hposlurm.trial import JobState
 from tests.fake_slurm import FakeSlurm
-from tests.planner.fake import FakeCluster, new_layout, spec
+from tests.planner.fake import FakeCluster, spec
 
 TRIAL = {"command": "train --x {{ x }}", "workdir": "/", "keep_checkpoints": 1}
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
 
 
 class Disk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,27 +19,12 @@ from hposlurm.refill.batches import add_batch
 from hposlurm.spec import StudySpec
 from hposlurm.trial import JobState, TrialState
 from tests.fake_slurm import FakeSlurm
-from tests.planner.fake import FakeCluster, new_layout, spec, write_attempt
+from tests.planner.fake import BROKEN, NO_ROOM, TRIAL, FakeCluster, spec, write_attempt
 from tests.refill.studies import Lab
 
-BROKEN = "command exited with status 1"
-NO_ROOM = "out of GPU memory: torch.OutOfMemoryError: CUDA out of memory"
-TRIAL = {"command": "x {{ x }}", "workdir": "/"}
+pytestmark = pytest.mark.usefixtures("impatient")
 # The attempts of the fake cluster end two seconds after they are written
 LATER = Clock(now=lambda: time.time() + 5)
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hposlurm.planner.ends as module
-
-    for name in ("LOST_AFTER_S", "SETTLE_S", "_ASK_AGAIN_S"):
-        monkeypatch.setattr(module, name, 0.01)
 
 
 def run_out(layout: StudyLayout, study: StudySpec, cluster: FakeCluster, *, again: bool = False, **options: Any) -> str:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,18 +25,13 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.study import Study
 from hposlurm.trial import JobState
 from tests.planner import processes
-from tests.planner.fake import FakeCluster, new_layout, spec
+from tests.planner.fake import FakeCluster, spec
 
 SMALL = {
     "search": {"algorithm": "random", "seed": 7},
     "budget": {"n_trials": 8},
     "waves": {"size": 8, "mode": "barrier"},
 }
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> StudyLayout:
-    return new_layout(tmp_path)
 
 
 def owned_by(layout: StudyLayout, cluster: FakeCluster, **changes: Any) -> str | None:
