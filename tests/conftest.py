@@ -21,6 +21,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from hposlurm.spec import probe
+
 REPOSITORY = Path(__file__).parents[1]
 LANES = {
     "slurm": "run the tests that need the real Slurm of scripts/slurm-cluster, and start it where it is not up",
@@ -34,8 +36,17 @@ T = TypeVar("T")
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
+# Nearly every test reads a study file, and most of that time goes into trying it out for 300 configurations. tests/spec
+# tries them all, whose matter that is, and so does every `hposlurm` that is a process of its own.
+ALL_DRAWS, probe._DRAWS = probe._DRAWS, 50
+
 # A shell that starts a command in the background lets it ignore Ctrl-C, and so would everything that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def examples(count: int) -> int:
+    """How many random cases a costly property test has: `count`, or $HPOSLURM_EXAMPLES times as many."""
+    return round(count * float(os.environ.get("HPOSLURM_EXAMPLES", "1")))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

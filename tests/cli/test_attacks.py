@@ -19,6 +19,7 @@ from hposlurm.planner import ends
 from hposlurm.records.layout import StudyLayout
 from tests.cli import attack
 from tests.cli.attack import READ_VERBS, WRITE_VERBS, Attack, everything, hposlurm
+from tests.conftest import examples
 from tests.planner.fake import FakeCluster
 
 LOOSE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -93,14 +94,14 @@ def look_and_go_on(
 looks, goes = st.sampled_from(READ_VERBS), st.sampled_from(WRITE_VERBS)
 
 
-@settings(max_examples=250, suppress_health_check=LOOSE)
+@settings(max_examples=examples(80), suppress_health_check=LOOSE)
 @given(st.data(), looks, goes)
 def test_damaged_journals(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
     attacked(runs, whole, data.draw(attack.damaged_journal(whole)))
     look_and_go_on(runs, look, go_on)
 
 
-@settings(max_examples=200, suppress_health_check=LOOSE)
+@settings(max_examples=examples(60), suppress_health_check=LOOSE)
 @given(st.data(), looks, goes)
 def test_damaged_databases(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
     attacked(runs, whole, data.draw(attack.damaged_database(whole)))
@@ -112,7 +113,7 @@ def published(layout: StudyLayout) -> tuple[list[str], bytes, bytes]:
         return list(connection.iterdump()), layout.results.read_bytes(), layout.reports.read_bytes()
 
 
-@settings(max_examples=50, suppress_health_check=LOOSE)
+@settings(max_examples=examples(20), suppress_health_check=LOOSE)
 @given(st.data())
 def test_rebuilding_restores_what_was_published_row_for_row(runs: Path, whole: Path, data: st.DataObject) -> None:
     layout = attacked(runs, whole)
@@ -125,14 +126,14 @@ def test_rebuilding_restores_what_was_published_row_for_row(runs: Path, whole: P
     assert published(layout) == expected
 
 
-@settings(max_examples=250, suppress_health_check=LOOSE)
+@settings(max_examples=examples(80), suppress_health_check=LOOSE)
 @given(st.data(), looks, goes)
 def test_damaged_plans_and_records(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
     attacked(runs, whole, data.draw(attack.damaged_json(whole, "*/*/*.json")))
     look_and_go_on(runs, look, go_on)
 
 
-@settings(max_examples=150, suppress_health_check=LOOSE)
+@settings(max_examples=examples(50), suppress_health_check=LOOSE)
 @given(st.data(), looks, goes)
 def test_foreign_and_missing_files(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
     things = data.draw(st.lists(attack.foreign_things(whole), min_size=1, max_size=2))
@@ -143,7 +144,7 @@ def test_foreign_and_missing_files(runs: Path, whole: Path, data: st.DataObject,
     look_and_go_on(runs, look, go_on)
 
 
-@settings(max_examples=150, suppress_health_check=LOOSE)
+@settings(max_examples=examples(50), suppress_health_check=LOOSE)
 @given(st.data(), looks, st.sampled_from([*WRITE_VERBS, ("check",), ("launch", "--dry-run")]))
 def test_damaged_study_files(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
     content = data.draw(attack.damaged_study_file(whole))

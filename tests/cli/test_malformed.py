@@ -1,6 +1,6 @@
 """Malformed files and records of every kind: no traceback, no wait, and nothing that only looks changes a file.
 
-HPOSLURM_MALFORMED is how many are generated; 5,000 take about a quarter of an hour.
+With HPOSLURM_EXAMPLES=80 it is 80 times as many as usual, which take about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from tests.cli import attack
 from tests.cli.attack import READ_VERBS, WRITE_VERBS, hposlurm
 from tests.cli.test_attacks import LOOSE, attacked, goes, look_and_go_on, looks, runs, whole
+from tests.conftest import examples
 
 __all__ = ["runs", "whole"]
 
-COUNT = int(os.environ.get("HPOSLURM_MALFORMED", "150"))
 #: Seconds of this process's own work, and of waiting: a hang. The second is for machines with other work.
 WORKS_S, WAITS_S = 2.0, 60.0
 
@@ -63,7 +63,7 @@ def kinds(study: Path) -> st.SearchStrategy[attack.Attack]:
 
 
 @pytest.mark.long(60)
-@settings(max_examples=COUNT, suppress_health_check=LOOSE, report_multiple_bugs=False)
+@settings(max_examples=examples(60), suppress_health_check=LOOSE, report_multiple_bugs=False)
 @given(st.data(), looks, goes)
 def test_no_malformed_file_hangs_or_crashes_a_verb(
     runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple

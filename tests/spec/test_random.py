@@ -13,6 +13,7 @@ from hposlurm.errors import SpecError
 from hposlurm.spec import StudySpec, dump, load, parse
 from hposlurm.spec.definitions import DEFINITIONS
 from hposlurm.spec.problems import _SECTIONS
+from tests.conftest import examples
 from tests.spec.data import OTHERS, changed, data, problems_of
 
 _NAMES = st.from_regex(r"[a-z]{1,6}_p", fullmatch=True)
@@ -65,7 +66,7 @@ def _studies(draw: st.DrawFn) -> dict[str, Any]:
     return study
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(_studies())
 def test_a_dumped_study_is_read_back_equal(study: dict[str, Any]) -> None:
     spec = parse(study, "study.yaml")
@@ -148,7 +149,7 @@ def _spoilt(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[tuple[str | int
     return study, draw(st.lists(st.tuples(st.sampled_from(_places(study)), _JUNK), min_size=1, max_size=4))
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow])
 @given(_spoilt())
 def test_a_malformed_study_raises_nothing_but_spec_errors(
     spoilt: tuple[dict[str, Any], list[tuple[tuple[str | int, ...], Any]]],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hposlurm.spec import dump, parse
 from hposlurm.trial import Params
+from tests.conftest import examples
 from tests.spec.data import changed, data, problems_of
 
 NESTED = [
@@ -191,7 +192,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(
     queue=st.lists(VALUES, max_size=3, unique_by=lambda entry: tuple(sorted(entry.items()))),
     target=st.none() | st.floats(-1e9, 1e9),
