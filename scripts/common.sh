@@ -30,12 +30,22 @@ sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     die "install these first: ${missing[*]} (on Debian or Ubuntu: sudo apt-get install ${missing[*]})"
   fi
-  say "installing ${missing[*]}"
+  apt_install "${missing[@]}" || die "apt-get could not install ${missing[*]}"
+}
+
+apt_install() {
+  say "installing $*"
   export DEBIAN_FRONTEND=noninteractive
   local lock="DPkg::Lock::Timeout=300"
   apt-get update -q -o $lock >/dev/null </dev/null || true
-  apt-get install -q -y --no-install-recommends -o $lock "${missing[@]}" >/dev/null </dev/null ||
-    die "apt-get could not install ${missing[*]}"
+  apt-get install -q -y --no-install-recommends -o $lock "$@" >/dev/null </dev/null
+}
+
+# The browser that the browser lane drives; false where there is none and none can be installed. Ubuntu's `chromium` is
+# a stub for a snap, which does not start in a container.
+ensure_chromium() {
+  chromium --version >/dev/null 2>&1 && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt_install chromium && chromium --version >/dev/null 2>&1
 }
 
 # Makes .venv, or leaves it as it is if nothing has changed; afterwards its programs come first in PATH.

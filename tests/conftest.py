@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).parents[1]
 LANES = {
     "slurm": "run the tests that need the real Slurm of scripts/slurm-cluster, and start it where it is not up",
     "train": "run the tests with real torch, DeepSpeed and torchrun processes",
+    "browser": "run the tests that drive headless Chromium",
     "gpu": "run the tests that need an NVIDIA GPU",
 }
 DEFAULT_CLUSTER = "/var/tmp/hposlurm-cluster"

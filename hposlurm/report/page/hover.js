@@ -29,6 +29,7 @@ function addHover(own) {
     const marks = own.marks;
     if (event.key === 'Escape') { hover(null); hideTip(); return; }
     if (event.key === 'Enter' && place >= 0 && marks[place] && marks[place].trial !== undefined) {
+      event.preventDefault(); // else the same key would press the button that closes the dialog
       showDetails(marks[place].trial);
       return;
     }
