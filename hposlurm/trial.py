@@ -235,8 +235,12 @@ class Objective:
     @property
     def rule(self) -> ValueRule:
         """Which value counts, without the direction."""
-        best = ValueRule.HIGHEST if self.direction is Direction.MAXIMIZE else ValueRule.LOWEST
-        return ValueRule.LAST if self.report is CountedReport.LAST else best
+        return ValueRule.LAST if self.report is CountedReport.LAST else self.best
+
+    @property
+    def best(self) -> ValueRule:
+        """Which value is the best one."""
+        return ValueRule.HIGHEST if self.direction is Direction.MAXIMIZE else ValueRule.LOWEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import typer
 import hposlurm
 from hposlurm.cli.common import log, print_json, say, width_of
 from hposlurm.cli.options import StudyName, StudyNames, Style, TableStyle
-from hposlurm.report.numbers import counted
-from hposlurm.report.style import SUFFIXES, Format, OutputFormat
+from hposlurm.report.numbers import counted, shown
+from hposlurm.report.style import FOR_PEOPLE, SUFFIXES, Format, OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,31 +42,53 @@ def collect(
     notes: Annotated[
         bool, typer.Option("--notes", help="Say what is noticed in the results, and what to do about it.")
     ] = False,
+    states: Annotated[
+        list[str] | None, typer.Option("--state", metavar="STATE", help="Only trials in this state, e.g. COMPLETE.")
+    ] = None,
+    where: Annotated[
+        str, typer.Option("--where", metavar="EXPR", help='Only rows for which it is true: "lr > 1e-5 and f1 > 0.8".')
+    ] = "",
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="COLUMN", help="By this column; -COLUMN: the largest first.")
+    ] = "",
+    columns: Annotated[str, typer.Option("--columns", metavar="A,B,…", help="Only these columns, in this order.")] = "",
+    all_columns: Annotated[
+        bool, typer.Option("--all-columns", help="Also those that say the same in every row.")
+    ] = False,
 ) -> None:
     """Show the result table, best trial first; several studies become one table."""
+    from hposlurm.report.selection import Selection, select, without_repetition
     from hposlurm.report.tables import collect as collect_table
 
     if output is not None:
         from hposlurm.report.output import check_writable
 
         check_writable(output)
+    style = style or (SUFFIXES.get(output.suffix.lower(), Format.TABLE) if output else Format.TABLE)
     found = [_records(name) for name in dict.fromkeys(studies)]
-    table = collect_table([study.results for study in found])
+    whole = collect_table([study.results for study in found])
+    table = select(whole, Selection(tuple(states or ()), where, sort, _listed(columns)))
+    if style in FOR_PEOPLE and not (columns or all_columns):
+        table, same = without_repetition(table)
+        if same:
+            pairs = ", ".join(f"{name}={shown(value)}" for name, value in same.items())
+            log(f"note: the same in every row: {pairs} (--all-columns)")
+    if len(table.rows) < len(whole.rows):
+        log(f"note: {len(table.rows)} of {counted(len(whole.rows), 'trial')}")
     if table.left_out:
         log(f"note: {counted(table.left_out, 'further metric')} without a column; study.db has them")
     if notes:
         _note_what_is_noticed(found)
     if output is None:
-        _print(table, style or Format.TABLE, is_safe=safe)
-        if style in (None, Format.TABLE):
+        print_table(table, style, is_safe=safe)
+        if style is Format.TABLE:
             _note_what_rungs_are_worth(found)
             _note_remarks(found)
         return
     from hposlurm.report.output import write
-    from hposlurm.report.tables_text import render
+    from hposlurm.report.tables_text import content
 
-    style = style or SUFFIXES.get(output.suffix.lower(), Format.TABLE)
-    write(output, render(table, style, width=_FILE_WIDTH, is_safe=safe).encode())
+    write(output, content(table, style, width=_FILE_WIDTH, is_safe=safe))
     log(f"{output}: {counted(len(table.rows), 'trial')} as {style}")
 
 
@@ -105,7 +127,7 @@ def best(
     elif top == 1 and style in (None, Format.TABLE):
         _print_one(found[0])
     else:
-        _print(_first_rows(results, top), style or Format.TABLE)
+        print_table(_first_rows(results, top), style or Format.TABLE)
 
 
 def explain(
@@ -123,6 +145,10 @@ def explain(
         print_json(about.to_json())
     else:
         say(text_of(about, width_of(sys.stdout)))
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name for each in names.split(",") if (name := each.strip()))
 
 
 def _records(name: str) -> "StudyRecords":
@@ -170,7 +196,7 @@ def _first_rows(results: "StudyResults", top: int) -> "Table":
     return replace(table, rows=tuple(row for row in table.rows if row["state"] == TrialState.COMPLETE)[:top])
 
 
-def _print(table: "Table", style: Format, *, is_safe: bool = False) -> None:
+def print_table(table: "Table", style: Format, *, is_safe: bool = False) -> None:
     if style is not Format.TABLE:
         from hposlurm.report.tables_text import render
 

@@ -16,9 +16,9 @@ class Tables:
         pass
 
     def publish(self, study: Published, _cursor: Cursor, /) -> None:
-        history, limits, rules = study.history, study.spec.limits, study.history.rules
+        history, limits, objectives = study.history, study.spec.limits, study.spec.objectives
         names = columns([history])
-        rows = (result_row(trial, names, limits, rules) for trial in history.trials)
+        rows = (result_row(trial, names, limits, objectives) for trial in history.trials)
         results = to_csv(names.names, rows, is_safe=True)
         header = ("trial", "attempt", "step", *names.metrics.values(), "time")
         reports = to_csv(header, report_rows(history, names), is_safe=True)

@@ -51,11 +51,6 @@ class History:
         return rules or (ValueRule.LAST,) * len(self.objectives)
 
     @property
-    def rules(self) -> dict[str, ValueRule]:
-        """Which value counts, by objective."""
-        return dict(zip(self.objectives, self.value_rules, strict=True))
-
-    @property
     def finished(self) -> str | None:
         """Why the study is over; None while it is not."""
         return self.plans[-1].finished if self.plans else None

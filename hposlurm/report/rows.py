@@ -8,15 +8,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from itertools import chain
 
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks
-from hposlurm.records.values import counted_metrics
+from hposlurm.records.values import counted_metrics, counted_value
 from hposlurm.report.printable import no_formula, printable, without_controls
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import ParamValue, Trial, TrialState, ValueRule
+from hposlurm.trial import Objective, ParamValue, Trial, TrialState
 
 Row = dict[str, ParamValue]
 
@@ -26,7 +26,6 @@ _PEAKS = ("peak_host_gb", "peak_gpu_gb")  # placed before the node
 _QUOTED = 100  # characters; enough to recognise a line of output in the reason that quotes it
 # A spreadsheet with more columns serves nobody, and each of them costs a cell in every row. study.db has all metrics.
 MOST_METRIC_COLUMNS = 200
-_LAST: Mapping[str, ValueRule] = MappingProxyType({})
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
 
 
@@ -45,11 +44,14 @@ class Columns:
     peaks: tuple[str, ...] = ()
     #: How many metrics have no column, because there are too many.
     left_out: int = 0
+    #: For each objective: the columns of its best value, of the step of that, and of its last value.
+    ends: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Returns all columns of a result row, in order."""
-        metrics = (column for column in self.metrics.values() if column not in self.peaks)
+        own = {column: self.ends.get(name, ()) for name, column in self.metrics.items()}
+        metrics = chain.from_iterable((c, *ends) for c, ends in own.items() if c not in self.peaks)
         return (*FIRST, *self.params.values(), *metrics, *LAST[:2], *self.peaks, *LAST[2:])
 
 
@@ -65,7 +67,14 @@ def columns(histories: Sequence[History]) -> Columns:
     known = tuple(dict.fromkeys((*objectives, *seen)))
     metrics = _named(known[: max(MOST_METRIC_COLUMNS, len(objectives))], "metric", taken)
     own = {*params.values(), *(metrics[name] for name in objectives)}
-    return Columns(params, metrics, tuple(name for name in _PEAKS if name not in own), len(known) - len(metrics))
+    peaks, left_out = tuple(name for name in _PEAKS if name not in own), len(known) - len(metrics)
+    ends = {name: _ends(metrics[name], taken) for name in objectives}
+    return Columns(params, metrics, peaks, left_out, ends)
+
+
+def _ends(column: str, taken: set[str]) -> tuple[str, str, str]:
+    best, step, last = _named((f"{column}.best", f"{column}.best_step", f"{column}.last"), "metric", taken).values()
+    return best, step, last
 
 
 def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]:
@@ -79,15 +88,15 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
     return found
 
 
-def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, rules: Mapping[str, ValueRule] = _LAST) -> Row:
+def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, objectives: Sequence[Objective] = ()) -> Row:
     """Returns the row of a trial; None stands for a value that does not apply (an inactive parameter) or is unknown.
 
     `step` is the last reported one, `runtime` is in seconds, the peaks of memory are in GiB, `node` is the last one. A
-    metric has its last reported value, and one with a rule the value that counts; a value that is not a finite number
-    is text. `reason` says why the trial failed
-    or was interrupted, with the last line of its output, or which of the `limits` a completed trial breaks.
+    metric has its last reported value, and one of the `objectives` the value that counts; a value that is not a finite
+    number is text. `reason` says why the trial failed or was interrupted, with the last line of its output, or which of
+    the `limits` a completed trial breaks.
     """
-    latest = counted_metrics(trial.attempts, rules)
+    latest = counted_metrics(trial.attempts, {o.metric: o.rule for o in objectives})
     row: Row = {
         "trial": trial.number,
         "state": str(trial.state),
@@ -97,10 +106,20 @@ def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, rules: 
     }
     row.update({column: trial.params.get(name) for name, column in names.params.items()})
     row.update({column: latest.get(name) for name, column in names.metrics.items() if column not in names.peaks})
+    for objective in objectives:
+        row.update(_end_cells(trial, objective, names.ends.get(objective.metric, ())))
     row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours))
     row.update({column: getattr(trial, column) for column in names.peaks})
     row.update(node=_node(trial), reason=_reason(trial) or _broken(trial, limits))
-    return row
+    return {name: row.get(name) for name in names.names}
+
+
+def _end_cells(trial: Trial, objective: Objective, ends: tuple[str, ...]) -> Row:
+    """Returns the best value that the trial reported, the step of it, and the last value."""
+    best = counted_value(trial.attempts, objective.metric, objective.best)
+    last = latest_metrics(trial.attempts).get(objective.metric)
+    cells = (None if best is None else best.value, None if best is None else best.step, last)
+    return dict(zip(ends, cells, strict=False))
 
 
 def _node(trial: Trial) -> str | None:

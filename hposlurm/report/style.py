@@ -13,6 +13,8 @@ class Format(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
     LATEX = "latex"
+    HTML = "html"
+    PARQUET = "parquet"
 
 
 class OutputFormat(StrEnum):
@@ -22,4 +24,13 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-SUFFIXES = {".csv": Format.CSV, ".json": Format.JSON, ".md": Format.MARKDOWN, ".tex": Format.LATEX}
+SUFFIXES = {
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+    ".md": Format.MARKDOWN,
+    ".tex": Format.LATEX,
+    ".html": Format.HTML,
+    ".parquet": Format.PARQUET,
+}
+#: For people: few digits, and without the columns that say the same in every row.
+FOR_PEOPLE = (Format.TABLE, Format.MARKDOWN, Format.LATEX, Format.HTML)

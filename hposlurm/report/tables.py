@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ class Table:
     metrics: tuple[str, ...] = ()
     #: how many metrics have no column, because there are too many
     left_out: int = 0
+    #: the columns of each objective's best value, its step and its last value, by the objective's column
+    ends: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -66,7 +68,7 @@ def collect(studies: Sequence[StudyResults]) -> Table:
     rows = []
     for trial in _ordered(studies):
         owner = owners[id(trial)]
-        row = result_row(trial, names, owner.limits, owner.history.rules)
+        row = result_row(trial, names, owner.limits, owner.objectives)
         rows.append({"study": owner.name, **row} if several else row)
     goals = dict.fromkeys(names.metrics[name] for study in studies for name in study.history.objectives)
     return Table(
@@ -76,6 +78,7 @@ def collect(studies: Sequence[StudyResults]) -> Table:
         objectives=tuple(goals),
         metrics=tuple(column for column in names.metrics.values() if column not in {*goals, *names.peaks}),
         left_out=names.left_out,
+        ends={names.metrics[name]: ends for name, ends in names.ends.items()},
     )
 
 

@@ -1,6 +1,6 @@
-"""Writes a result table as text: for the terminal, csv, json, Markdown, LaTeX.
+"""Writes a result table: for the terminal, as csv, json, parquet, Markdown, LaTeX, HTML.
 
-csv and json are for programs: full precision, all columns. The other formats are for people: few digits. The terminal
+csv, json and parquet are for programs: full precision, all columns. The others are for people: few digits. The terminal
 shows only the columns that fit; the least important ones are dropped first, and their names are listed below the table.
 """
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from hposlurm.errors import RequestError
 from hposlurm.report.numbers import duration, shorten, shown, spans
 from hposlurm.report.printable import json_safe, printable
 from hposlurm.report.rows import Row, to_csv
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
 from hposlurm.report.wrapping import wrapped
-from hposlurm.trial import ParamValue
+from hposlurm.trial import ParamValue, param_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,12 +31,21 @@ _REASONS_SHOWN = 10
 _PEAKS = ("peak_gpu_gb", "peak_host_gb")
 
 
+def content(table: Table, style: Format, width: int = 80, *, is_safe: bool = False) -> bytes:
+    """Returns `table` as the content of a file; see `render`. Raises RequestError if a library for it is missing."""
+    return _parquet(table) if style is Format.PARQUET else render(table, style, width, is_safe=is_safe).encode()
+
+
 def render(table: Table, style: Format, width: int = 80, *, is_safe: bool = False) -> str:
     """Returns `table` as text that ends with a newline; `width` (in characters) matters for a terminal table only.
 
-    `is_safe` is that of `to_csv`.
+    `is_safe` is that of `to_csv`. Raises RequestError for parquet, which is no text.
     """
     match style:
+        case Format.PARQUET:
+            raise RequestError("parquet is not text: write it to a file with -o FILE.parquet")
+        case Format.HTML:
+            return _html(table)
         case Format.CSV:
             return to_csv(table.columns, table.rows, is_safe=is_safe)
         case Format.JSON:
@@ -89,7 +99,8 @@ def fitting(table: Table, width: int) -> tuple[list[str], list[str]]:
     empty = [n for n in (*_PEAKS, "node", *table.metrics) if all(row.get(n) is None for row in table.rows)]
     names = [name for name in table.columns if name != "reason" and name not in empty]
     widths = {name: max(map(cell_len, _column(table, name))) for name in names}
-    droppable = [*_PEAKS, "node", "wave", "attempts", "step", *reversed(table.metrics), "gpu_hours", "runtime"]
+    ends = [column for each in table.ends.values() for column in reversed(each)]
+    droppable = [*_PEAKS, "node", "wave", "attempts", "step", *reversed(table.metrics), "gpu_hours", "runtime", *ends]
     droppable += [*reversed(table.params), *reversed(table.objectives[1:])]
     droppable = [name for name in droppable if name in names]
     room = width + _GAP - sum(widths[name] + _GAP for name in names if name not in droppable)
@@ -190,6 +201,30 @@ def _latex_cell(value: ParamValue) -> str:
         mantissa, exponent = text.split("e")
         return rf"${mantissa} \times 10^{{{int(exponent)}}}$"
     return latex_escaped(printable(text))
+
+
+def _html(table: Table) -> str:
+    """Returns a table element; what is in its cells is escaped."""
+    from tabulate import tabulate
+
+    heads = [_header(name) for name in table.columns]
+    rows = [[printable(shown(row.get(name))) for name in table.columns] for row in table.rows]
+    return tabulate(rows, heads, "html", disable_numparse=True) + "\n"
+
+
+def _parquet(table: Table) -> bytes:
+    """Returns an Apache Parquet file. Columns of mixed types, as with a diverged trial's "nan", are numbers there."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise RequestError("parquet needs pyarrow, which is not installed here: pip install pyarrow") from None
+    frame = table.frame
+    for name in frame.columns:
+        if not _is_numeric(table, name) and frame[name].dtype == object:
+            frame[name] = frame[name].map(lambda value: None if value is None else param_text(value))
+        elif frame[name].dtype == object:
+            frame[name] = frame[name].map(lambda value: float("nan") if value is None else float(value))
+    return frame.to_parquet(None, index=False)
 
 
 def _latex(table: Table) -> str:

@@ -15,7 +15,17 @@ import yaml
 
 from hposlurm.records.layout import StudyLayout
 from tests.cli.run import Run
-from tests.studies import SPEC, add_wave, completed, failed, make_study, start, study_of_completed, write_journal
+from tests.studies import (
+    SPEC,
+    add_wave,
+    assignment,
+    completed,
+    failed,
+    make_study,
+    start,
+    study_of_completed,
+    write_journal,
+)
 
 pytestmark = pytest.mark.usefixtures("mixed")
 
@@ -38,6 +48,7 @@ def test_collect_json_has_the_documented_keys_best_first(run: Run) -> None:
         **{"trial": 2, "state": "COMPLETE", "wave": 0, "attempts": 1, "step": 1, "bs": 1, "lr": 3 * 1e-5},
         **{"eval_loss": 1.0, "f1": 0.5, "runtime": 3600.0, "gpu_hours": 2.0, "node": "n2", "reason": None},
         **{"peak_host_gb": None, "peak_gpu_gb": None},
+        **{"eval_loss.best": 1.0, "eval_loss.best_step": 1, "eval_loss.last": 1.0},
     }
     assert rows[3]["reason"] == "the command ended with exit status 1: ValueError: no"
 
@@ -280,3 +291,62 @@ def test_what_is_noticed_is_said_on_request(run: Run, runs: Path) -> None:
     assert (notice["kind"], notice["trials"]) == ("constant_metric", [0, 1, 2, 3])
     both = run("collect", "same", "constant", "--notes").err
     assert "nothing is noticed in same" in both and "noticed: constant: eval_loss is" in both
+
+
+def test_collect_shows_what_was_asked_for(run: Run) -> None:
+    rows = run("collect", "mixed", "--state", "complete", "--sort", "lr", "--columns", "trial,lr", "--format", "csv")
+    assert rows.out.splitlines() == ["trial,lr", "1,2e-05", f"2,{3 * 1e-5!r}"]
+    assert "note: 2 of 4 trials" in rows.err
+    assert (
+        run("collect", "mixed", "--where", "eval_loss < 1.5", "--format", "csv", "--columns", "trial").out
+        == "trial\n2\n"
+    )
+    wrong = run("collect", "mixed", "--where", "eval_lss < 1")
+    assert (wrong.status, "did you mean eval_loss?" in wrong.err) == (2, True)
+
+
+def test_columns_that_say_the_same_everywhere_are_hidden_from_people_only(run: Run, runs: Path) -> None:
+    layout = make_study(runs, "same", 2)
+    add_wave(layout, [assignment(n, {"bs": 8, "lr": 1e-3 * (n + 1)}) for n in range(2)])
+    for number in range(2):
+        write_journal(layout, number, completed(number, 1.0 + number, vocab=7.0))
+    result = run("collect", "same")
+    assert "note: the same in every row: bs=8, vocab=7 (--all-columns)" in result.err
+    assert "bs" not in result.out.splitlines()[0].split()
+    assert "bs" in run("collect", "same", "--all-columns").out.splitlines()[0].split()
+    assert "bs" in json.loads(run("collect", "same", "--format", "json").out)[0]
+
+
+def test_html_is_escaped_and_parquet_needs_a_file(run: Run, tmp_path: Path) -> None:
+    layout = make_study(run.runs, "odd", 1)
+    add_wave(layout, [assignment(0, {"opt": "<script>x</script>", "lr": 1e-3})])
+    write_journal(layout, 0, completed(0, 1.0))
+    page = run("collect", "odd", "--format", "html").out
+    assert "<table>" in page and "<script>" not in page and "&lt;script&gt;" in page
+    refused = run("collect", "mixed", "--format", "parquet")
+    assert (refused.status, "-o FILE.parquet" in refused.err) == (2, True)
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    assert run("collect", "mixed", "-o", str(tmp_path / "t.parquet")).status == 0
+    frame = pd.read_parquet(tmp_path / "t.parquet")
+    assert list(frame["trial"]) == [2, 1, 3, 0]
+    assert frame["eval_loss"].dropna().tolist() == [1.0, 2.0]
+
+
+def test_compare_studies_and_trials(run: Run, runs: Path) -> None:
+    study_of_completed(runs, 3, "other")
+    rows = json.loads(run("compare", "mixed", "other", "--baseline", "other", "--format", "json").out)
+    assert [(row["study"], row["best"], row["trials"]) for row in rows] == [("mixed", 1.0, 4), ("other", 1.0, 3)]
+    assert rows[1]["cost_ratio"] == 1.0
+    side = run("compare", "mixed:1", "mixed:2").out
+    assert [line.split() for line in side.splitlines() if line.startswith("eval_loss.best ")] == [
+        ["eval_loss.best", "*", "2", "1"]
+    ]
+    for words, error in (
+        (["mixed"], "compare needs two studies at least"),
+        (["mixed:1", "other"], "compare either studies or trials"),
+        (["mixed:1", "mixed:9"], "there is no trial 9"),
+        (["mixed:1", "mixed:2", "--baseline", "mixed"], "--baseline is for studies"),
+    ):
+        result = run("compare", *words)
+        assert (result.status, error in result.err) == (2, True), result.err

@@ -159,13 +159,15 @@ def test_results_csv_has_a_row_per_trial_by_number(layout: StudyLayout) -> None:
     publish(layout)
     rows = rows_of(layout.results)
     assert list(rows[0]) == [
-        *("trial", "state", "wave", "attempts", "step", "bs", "lr", "momentum", "eval_loss", "f1", "note"),
+        *("trial", "state", "wave", "attempts", "step", "bs", "lr", "momentum"),
+        *("eval_loss", "eval_loss.best", "eval_loss.best_step", "eval_loss.last", "f1", "note"),
         *("runtime", "gpu_hours", "peak_host_gb", "peak_gpu_gb", "node", "reason"),
     ]
     assert [row["trial"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
     assert rows[0] == {
         **{"trial": "0", "state": "COMPLETE", "wave": "0", "attempts": "1", "step": "2", "bs": "1"},
         **{"lr": "1e-05", "momentum": ""},
+        **{"eval_loss.best": "1.5", "eval_loss.best_step": "2", "eval_loss.last": "1.5"},
         **{"eval_loss": "1.5", "f1": "0.5", "note": "", "runtime": "3600.0", "gpu_hours": "2.0", "node": "n0"},
         **{"peak_host_gb": "", "peak_gpu_gb": "", "reason": ""},
     }

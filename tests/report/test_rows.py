@@ -29,7 +29,8 @@ def test_names_that_are_taken_get_a_prefix(tmp_path: Path) -> None:
     row = result_row(history.trial(0), names)
     assert names.names == (
         *("trial", "state", "wave", "attempts", "step", "param.wave", "f1"),
-        *("eval_loss", "metric.runtime", "metric.f1", "runtime", "gpu_hours"),
+        *("eval_loss", "eval_loss.best", "eval_loss.best_step", "eval_loss.last"),
+        *("metric.runtime", "metric.f1", "runtime", "gpu_hours"),
         *("peak_host_gb", "peak_gpu_gb", "node", "reason"),
     )
     assert (row["wave"], row["param.wave"]) == (0, 7)

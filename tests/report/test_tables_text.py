@@ -12,7 +12,7 @@ import pytest
 from hposlurm.report.numbers import counted, duration, shorten, shown
 from hposlurm.report.style import Format
 from hposlurm.report.tables import Table
-from hposlurm.report.tables_text import fitting, latex_escaped, render
+from hposlurm.report.tables_text import content, fitting, latex_escaped, render
 
 COLUMNS = (
     "trial",
@@ -133,7 +133,7 @@ def test_columns_of_the_same_name_stay_apart() -> None:
 def test_an_empty_table_is_its_header() -> None:
     empty = Table(COLUMNS, (), ("lr", "opt"), ("eval_loss",), ("f1",))
     for style in Format:
-        assert render(empty, style)
+        assert content(empty, style)
 
 
 @pytest.mark.parametrize(

@@ -154,5 +154,5 @@ def test_verbs_break_no_word_on_a_terminal_of_80_columns(tmp_path: Path, words: 
 @pytest.mark.parametrize("verb", ["collect", "best", "status", "list", "explain"])
 def test_the_help_names_every_format_whole(tmp_path: Path, verb: str) -> None:
     text = " ".join(on_a_terminal(tmp_path, verb, "--help").replace("│", " ").split())
-    names = "table, csv, json, markdown or latex" if verb in ("collect", "best") else "table or json"
+    names = "table, csv, json, markdown, latex, html or parquet" if verb in ("collect", "best") else "table or json"
     assert names in text
