@@ -20,7 +20,7 @@ MOST_TRIALS = 6
 
 @dataclass(frozen=True, slots=True)
 class StudyCost:
-    """What a study found, and what it cost."""
+    """The result of a study and its cost."""
 
     study: str
     algorithm: str

@@ -1,4 +1,4 @@
-"""Selects rows and columns of a result table: by state, by an expression, in another order; and what only repeats."""
+"""Selects rows and columns of a result table: by state, by an expression, in another order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALWAYS = ("study", "trial", "state")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a table is wanted."""
+    """The wanted rows and columns of a table."""
 
     #: names of states, in any case; () for all
     states: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class Selection:
 
 
 def select(table: Table, wanted: Selection) -> Table:
-    """Returns the wanted rows and columns. Raises RequestError for an unknown name, or an expression that is none.
+    """Returns the wanted rows and columns. Raises RequestError for an unknown name and for an invalid expression.
 
     A row without a value that the expression needs is left out; without the value to sort by it comes last.
     """
@@ -114,7 +114,8 @@ def without_repetition(table: Table) -> tuple[Table, dict[str, ParamValue]]:
     if len(table.rows) < 2:
         return table, {}
     constant = {name: table.rows[0].get(name) for name in table.columns if _is_constant(table.rows, name)}
-    told = {n: v for n, v in constant.items() if n in (*table.params, *table.metrics) and v is not None}
+    named = (*table.params, *table.metrics)
+    told: dict[str, ParamValue] = {n: v for n, v in constant.items() if n in named and v is not None}
     empty = [name for name, value in constant.items() if value is None]
     hidden = {*told, *empty, *_repeated_ends(table)} - {*_ALWAYS, *table.objectives}
     return replace(table, columns=tuple(name for name in table.columns if name not in hidden)), told

@@ -39,7 +39,7 @@ def content(table: Table, style: Format, width: int = 80, *, is_safe: bool = Fal
 def render(table: Table, style: Format, width: int = 80, *, is_safe: bool = False) -> str:
     """Returns `table` as text that ends with a newline; `width` (in characters) matters for a terminal table only.
 
-    `is_safe` is that of `to_csv`. Raises RequestError for parquet, which is no text.
+    `is_safe` is that of `to_csv`. Raises RequestError for parquet, which is not text.
     """
     match style:
         case Format.PARQUET:

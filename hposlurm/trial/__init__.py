@@ -1,0 +1,34 @@
+"""The terms of the search and of the cluster as plain frozen data.
+
+May import errors. Uses the standard library only: the worker imports it.
+"""
+
+from __future__ import annotations
+
+from hposlurm.trial.cause import Cause, EndCause
+from hposlurm.trial.objective import CountedReport, Direction, Objective, ValueRule
+from hposlurm.trial.state import DONE, JobState, Outcome, TrialState
+from hposlurm.trial.trial import Attempt, Report, Stage, Trial
+from hposlurm.trial.value import Params, ParamValue, has_diverged, is_finite, param_text
+
+__all__ = [
+    "DONE",
+    "Attempt",
+    "Cause",
+    "CountedReport",
+    "Direction",
+    "EndCause",
+    "JobState",
+    "Objective",
+    "Outcome",
+    "ParamValue",
+    "Params",
+    "Report",
+    "Stage",
+    "Trial",
+    "TrialState",
+    "ValueRule",
+    "has_diverged",
+    "is_finite",
+    "param_text",
+]
