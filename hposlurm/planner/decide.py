@@ -27,6 +27,7 @@ from hposlurm.records.failing import paused_for
 from hposlurm.records.history import History, with_retries
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan
+from hposlurm.records.scores import score_formulas
 from hposlurm.search.rungs import stop_rule
 from hposlurm.trial import JobState, Outcome
 
@@ -105,7 +106,7 @@ def next_plan(
 
 def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> WavePlan:
     """Returns a plan without assignments, with what every wave takes from the study file."""
-    trial = spec.trial
+    trial, scored = spec.trial, (name for o in spec.objectives for name in o.reported if name != o.metric)
     return WavePlan(
         wave=wave,
         study=spec.name,
@@ -114,13 +115,14 @@ def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> Wav
         seed=spec.search.seed,
         objectives=tuple(o.metric for o in spec.objectives),
         value_rules=tuple(o.rule for o in spec.objectives),
+        scores=score_formulas(spec.objectives),
         workdir=trial.workdir or ".",
         cpus=spec.resources.cpus_per_task,
         retries=trial.retries,
         timeout_s=trial.timeout_s,
         time_limit_s=spec.resources.time_min * 60.0,
         metric_pattern=trial.metric_pattern,
-        metrics=spec.metrics,
+        metrics=tuple(dict.fromkeys((*spec.metrics, *scored))),
         command_seed=spec.command_seed,
         memory_warning=trial.memory_warning_pct if trial.memory_guard == "on" else None,
         memory_grace_steps=trial.memory_grace_steps,

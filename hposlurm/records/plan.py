@@ -16,6 +16,7 @@ from hposlurm.records.layout import StudyLayout, WaveLayout
 from hposlurm.records.old_causes import with_causes
 from hposlurm.records.permissions import make_directory
 from hposlurm.records.reading import read_whole
+from hposlurm.records.scores import ScoreFormula
 from hposlurm.trial import ValueRule
 
 #: The format that is written.
@@ -44,6 +45,8 @@ class WavePlan:
     workdir: str
     #: For each objective, which of a trial's values counts. () in plans of older versions: the last one of each.
     value_rules: tuple[ValueRule, ...] = ()
+    #: The objectives that workers compute.
+    scores: tuple[ScoreFormula, ...] = ()
     #: The GPUs of one element.
     gpus: int = 0
     #: The CPUs of one element.

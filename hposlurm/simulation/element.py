@@ -11,6 +11,7 @@ from hposlurm.errors import RequestError
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.journal import end_fields
 from hposlurm.records.plan import WavePlan
+from hposlurm.records.scores import with_scores
 from hposlurm.simulation.cluster import Fault
 from hposlurm.simulation.function import Row
 from hposlurm.trial import Cause, EndCause, JobState, Outcome
@@ -42,6 +43,8 @@ class Element:
     limit: float
     #: Why it ends at `limit`; None means the trial's own timeout.
     cut: Fault | JobState | None
+    #: The last values that earlier elements of the trial reported; a score may need them.
+    known: Mapping[str, float | str] = field(default_factory=dict)
     state: JobState = JobState.RUNNING
     trained_s: float = 0.0
     #: Its newest report, which is also its newest checkpoint.
@@ -71,8 +74,13 @@ class Element:
         if row is not None and self.trains_at + row.seconds <= self.limit:
             self.trained_s = row.seconds
             self.saved = row
-            self._last.update((name, (row.step, value)) for name, value in row.metrics.items())
-            self.write("report", now, {"step": row.step, "metrics": row.metrics})
+            metrics = row.metrics
+            if self.plan.scores:
+                own = {name: value for name, (_, value) in self._last.items()}
+                known = {**self.assignment.params, **self.known, **own}
+                metrics = with_scores(metrics, known, self.plan.scores)
+            self._last.update((name, (row.step, value)) for name, value in metrics.items())
+            self.write("report", now, {"step": row.step, "metrics": metrics})
             self._look_ahead()
             return True
         if row is not None:

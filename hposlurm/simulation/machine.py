@@ -59,6 +59,7 @@ class Machine:
         self._spans: list[tuple[float, float]] = []
         self._still = 0
         self._deciders = Deciders()
+        self._reported: dict[int, dict[str, float | str]] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -123,10 +124,13 @@ class Machine:
         def write(kind: str, time: float, fields: Any) -> None:
             record = {"kind": kind, "t": time, **fields}
             self._records.add(trial, attempt, record)
+            if kind == "report" and plan.scores:
+                self._reported.setdefault(trial, {}).update(fields["metrics"])
             if plan.stop is not None:
                 self._deciders.take(plan.stop, trial, record)
 
-        element = Element(plan, index, attempt, slot, self.now, trains_at, rows, write, limit, cut)
+        known = dict(self._reported.get(trial, {}))
+        element = Element(plan, index, attempt, slot, self.now, trains_at, rows, write, limit, cut, known)
         write("start", self.now, self._start_record(element, None if saved is None else saved.step))
         if attempt == 0:
             self.last_start = self.now

@@ -34,39 +34,26 @@ from hposlurm.spec.fields import (
     Text,
     Whole,
 )
+from hposlurm.spec.objective_entry import ObjectiveEntry, dumped_objective
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.publishing import DEFAULT as DEFAULT_PUBLISHERS
 from hposlurm.spec.publishing import PublishSection
 from hposlurm.spec.search import SearchSpec, default_startup
 from hposlurm.spec.simulation import SimulationSpec
-from hposlurm.trial import CountedReport, Direction, Objective, ParamValue
+from hposlurm.trial import Objective, ParamValue
 
 if TYPE_CHECKING:
     from hposlurm.render.trial import CommandTemplate
 
 
-class ObjectiveEntry(Section):
-    name: Text
-    direction: Direction = Direction.MINIMIZE
-    weight: PositiveNumber = 1.0
-    report: CountedReport = CountedReport.LAST
-
-
-# Validated as the section above, kept as the search's type
+# Validated as a section, kept as the search's type
 _ObjectiveField = Annotated[
     Objective,
     GetPydanticSchema(
         lambda _, handler: core_schema.no_info_after_validator_function(
-            lambda entry: Objective(entry.name, entry.direction, entry.weight, entry.report),
+            lambda entry: entry.objective,
             handler(ObjectiveEntry),
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda objective: {
-                    "name": objective.metric,
-                    "direction": objective.direction.value,
-                    **({} if objective.weight == 1 else {"weight": objective.weight}),
-                    "report": objective.report.value,
-                }
-            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(dumped_objective),
         )
     ),
 ]
@@ -296,9 +283,15 @@ class StudySpec(Section):
         return tuple(name for name, _ in all_definitions(self.parameters, self.conditionals))
 
     @property
+    def objective_metrics(self) -> tuple[str, ...]:
+        """Returns the metrics of the objectives, and those of which scores are computed."""
+        names = (name for objective in self.objectives for name in (objective.metric, *objective.reported))
+        return tuple(dict.fromkeys(names))
+
+    @property
     def written_names(self) -> dict[str, str]:
         """Returns the parameters and metrics that expressions write in another way, by how they write them."""
-        metrics = (*(objective.metric for objective in self.objectives), *self.metrics)
+        metrics = (*self.objective_metrics, *self.metrics)
         return written_names(self.parameter_names, metrics)
 
     @property
@@ -310,7 +303,7 @@ class StudySpec(Section):
 
     def _limits(self, constraints: Iterable[Expression], known: set[str]) -> Limits:
         limits = tuple(expression for expression in constraints if not expression.names <= known)
-        named = (*(objective.metric for objective in self.objectives), *self.metrics)
+        named = (*self.objective_metrics, *self.metrics)
         metrics = metric_names(named, self.trial.metric_pattern)
         return Limits(limits, frozenset(metrics - known), self.resources.facts)
 

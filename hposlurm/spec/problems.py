@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hposlurm.errors import MOST_PROBLEMS, Problem
-from hposlurm.spec import definitions, entries, fields, model
+from hposlurm.spec import definitions, entries, fields, model, objective_entry
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.foreign import definition_hint, key_hint, value_hint
 from hposlurm.spec.publishing import options_of
@@ -21,7 +21,9 @@ from hposlurm.spec.simulation import SimulationSpec
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "": model.StudySpec,
-    "objectives.*": model.ObjectiveEntry,
+    "objectives.*": objective_entry.ObjectiveEntry,
+    "objectives.*.efficiency": objective_entry.EfficiencyEntry,
+    "objectives.*.sum.*": objective_entry.TermEntry,
     "conditionals.*": definitions.Conditional,
     "search": SearchSpec,
     "search.warm_start.*": entries.Source,

@@ -128,13 +128,14 @@ def _objective_notes(spec: StudySpec, scripts: Scripts) -> Iterator[str]:
         if scripts.names:
             yield (
                 f"{scripts.names[0]} does not mention hposlurm, and there is no trial.metric_pattern: nothing may "
-                f"report {spec.objectives[0].metric}"
+                f"report {spec.objectives[0].value_metric}"
             )
         return
-    groups = sorted(pattern_metrics(pattern, [objective.metric for objective in spec.objectives]))
-    for objective in spec.objectives:
-        if objective.metric not in groups:
+    reported = tuple(dict.fromkeys(name for objective in spec.objectives for name in objective.reported))
+    groups = sorted(pattern_metrics(pattern, reported))
+    for metric in reported:
+        if metric not in (*groups, *spec.parameter_names):
             yield (
-                f"no group of trial.metric_pattern is called {variable(objective.metric)} (it has "
-                f"{', '.join(groups) or 'only step'}); trials that do not report {objective.metric} in another way FAIL"
+                f"no group of trial.metric_pattern is called {variable(metric)} (it has "
+                f"{', '.join(groups) or 'only step'}); trials that do not report {metric} in another way FAIL"
             )

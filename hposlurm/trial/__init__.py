@@ -6,17 +6,19 @@ May import errors. Uses the standard library only: the worker imports it.
 from __future__ import annotations
 
 from hposlurm.trial.cause import Cause, EndCause
-from hposlurm.trial.objective import CountedReport, Direction, Objective, ValueRule
+from hposlurm.trial.objective import SCORE, CountedReport, Direction, Efficiency, Objective, Term, ValueRule
 from hposlurm.trial.state import DONE, JobState, Outcome, TrialState
 from hposlurm.trial.trial import Attempt, Report, Stage, Trial
 from hposlurm.trial.value import Params, ParamValue, has_diverged, is_finite, param_text
 
 __all__ = [
     "DONE",
+    "SCORE",
     "Attempt",
     "Cause",
     "CountedReport",
     "Direction",
+    "Efficiency",
     "EndCause",
     "JobState",
     "Objective",
@@ -25,6 +27,7 @@ __all__ = [
     "Params",
     "Report",
     "Stage",
+    "Term",
     "Trial",
     "TrialState",
     "ValueRule",

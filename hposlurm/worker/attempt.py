@@ -55,7 +55,8 @@ class AttemptRun:
         self._environ = environ
         self._request = place.study.trial(place.assignment.trial).request
         self._extensions: Path | None = None
-        self._ledger = metrics.Ledger(last=dict(place.earlier.last))
+        last, params = dict(place.earlier.last), place.assignment.params
+        self._ledger = metrics.Ledger(last=last, scores=place.plan.scores, params=params)
         self._pattern = metrics.Pattern(place.earlier.counts, (*place.plan.objectives, *place.plan.metrics))
         self._matcher = None if place.plan.metric_pattern is None else Matcher(place.plan.metric_pattern)
         self._reports = output.GrowingFile(place.metrics_file)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hposlurm.records.journal import metric_value, parse_line
+from hposlurm.records.scores import ScoreFormula, with_scores
 from hposlurm.space.names import group_metrics
+from hposlurm.trial import Params
 
 _LONGEST_NAME, _LONGEST_STEP = 200, 40
 _LONGEST_PATH = 4096  # PATH_MAX
@@ -28,10 +30,15 @@ class Ledger:
     is_listening: bool = False  # the training code polls for a request
     is_stopping: bool = False  # it saw the request and reported so
     unreadable: int = 0
+    scores: Sequence[ScoreFormula] = ()  # metrics to compute from those that are reported
+    params: Params = field(default_factory=dict)  # of the trial: a score may use them
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Folds one record of kind report."""
+    def take(self, record: dict[str, Any]) -> None:
+        """Folds one record of kind report, and adds the scores that it allows."""
         self.has_reported = True
+        if self.scores:
+            known = {**self.params, **{name: value for name, (_, value) in self.last.items()}}
+            record["metrics"] = with_scores(record["metrics"], known, self.scores)
         for name, value in record["metrics"].items():
             self.last[name] = (record["step"], value)
             if name == "peak_gpu_gb" and isinstance(value, float):

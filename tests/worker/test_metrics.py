@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hposlurm.records.scores import ScoreFormula
 from hposlurm.worker.match import groups
 from hposlurm.worker.metrics import Ledger, Pattern, from_file
 
@@ -125,3 +126,19 @@ def test_a_group_reports_the_metric_of_the_study_file_that_it_stands_for() -> No
     reports = Pattern({"val/loss": 2}, ("val/loss",))
     pattern = r"loss (?P<val__loss>\S+) (?P<other>\S+)"
     assert read(pattern, "loss 0.5 2", reports=reports) == [(3, {"val/loss": 0.5, "other": 2.0})]
+
+
+def test_a_score_is_added_to_the_report_that_completes_it() -> None:
+    ledger = Ledger(scores=[ScoreFormula("score", "loss * (1 + n / 10) + width")], params={"width": 1})
+    lines = [
+        b'{"step": 1, "metrics": {"loss": 2.0}}',
+        b'{"step": 1, "metrics": {"n": 5}}',
+        b'{"step": 2, "metrics": {"loss": 4}}',
+    ]
+    records = from_file(lines, ledger)
+    assert [record["metrics"] for record in records] == [
+        {"loss": 2.0},
+        {"n": 5.0, "score": 4.0},
+        {"loss": 4.0, "score": 7.0},
+    ]
+    assert ledger.last["score"] == (2, 7.0)
