@@ -28,6 +28,9 @@ def report(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; an existing one is replaced.")
     ] = Path("report.html"),
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also write each figure as PNG, SVG and PDF there.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Write the file again and again until the studies are over.")
     ] = False,
@@ -39,16 +42,22 @@ def report(
     from hposlurm.report.page.writing import check_place
 
     found = [hposlurm.Study.open(name) for name in dict.fromkeys(studies)]
-    check_place(output, [study.layout for study in found])
+    layouts = [study.layout for study in found]
+    check_place(output, layouts)
+    if figures is not None:
+        from hposlurm.report.page.figures import check_figures
+
+        check_figures(figures)
+        check_place(figures / "figure.png", layouts, is_new=not figures.exists())
     if not watch:
-        _write(found, output, None)
+        _write(found, output, figures, None)
         return
     with contextlib.suppress(KeyboardInterrupt):
         for is_over in _rounds(found, every):
-            _write(found, output, None if is_over else every)
+            _write(found, output, figures, None if is_over else every)
 
 
-def _write(studies: Sequence[Study], output: Path, refresh_s: float | None) -> None:
+def _write(studies: Sequence[Study], output: Path, figures: Path | None, refresh_s: float | None) -> None:
     from hposlurm.report.page.study_page import study_page
     from hposlurm.report.page.writing import write_page
 
@@ -57,6 +66,11 @@ def _write(studies: Sequence[Study], output: Path, refresh_s: float | None) -> N
     size = write_page(output, pages, now, refresh_s)
     trials = sum(len(page.trials.number) for page in pages)
     log(f"{output}: {counted(trials, 'trial')}, {size_text(size)}")
+    if figures is not None:
+        from hposlurm.report.page.figures import write_figures
+
+        written = write_figures(figures, pages)
+        log(f"{figures}: {counted(len(written), 'file')} of {counted(len({path.stem for path in written}), 'figure')}")
 
 
 def _rounds(studies: Sequence[Study], every_s: float) -> Iterator[bool]:

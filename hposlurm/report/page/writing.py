@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from hposlurm.records.layout import StudyLayout
 
 
-def check_place(path: Path, layouts: Sequence[StudyLayout]) -> None:
-    """Raises RequestError if `path` cannot be written, or lies in the directory of a study, which is only read."""
-    output.check_writable(path)
+def check_place(path: Path, layouts: Sequence[StudyLayout], *, is_new: bool = False) -> None:
+    """Raises RequestError if `path` cannot be written, or lies in the directory of a study, which is only read.
+
+    `is_new` is for a file in a directory that is yet to be made.
+    """
+    if not is_new:
+        output.check_writable(path)
     place = path.resolve()
     for layout in layouts:
         if place.is_relative_to(layout.root.resolve()):
