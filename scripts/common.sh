@@ -48,6 +48,14 @@ ensure_chromium() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt_install chromium && chromium --version >/dev/null 2>&1
 }
 
+# The databases of the services lane. Their packages would start them as services of the machine; the lane starts its own.
+ensure_databases() {
+  has_databases && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt_install postgresql mariadb-server && has_databases
+}
+
+has_databases() { compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && command -v mariadb-install-db >/dev/null; }
+
 # Makes .venv, or leaves it as it is if nothing has changed; afterwards its programs come first in PATH.
 ensure_venv() {
   local python stamp files=(pyproject.toml scripts/constraints.txt scripts/torch-version)

@@ -28,6 +28,7 @@ LANES = {
     "slurm": "run the tests that need the real Slurm of scripts/slurm-cluster, and start it where it is not up",
     "train": "run the tests with real torch, DeepSpeed and torchrun processes",
     "browser": "run the tests that drive headless Chromium",
+    "services": "run the tests with real PostgreSQL, MariaDB and MLflow servers",
     "gpu": "run the tests that need an NVIDIA GPU",
 }
 DEFAULT_CLUSTER = "/var/tmp/hposlurm-cluster"

@@ -42,9 +42,13 @@ class OptunaStorage:
         news = list(cursor.news(replace(history, trials=begun)))
         if not news and not history.finished:
             return
-        copy = _Copy(open_storage(self._options.storage, study.layout.root), study, self._options.study_name)
-        for trial in begun if history.finished else [each.trial for each in news]:
-            copy.bring(trial)
+        storage = open_storage(self._options.storage, study.layout.root)
+        try:
+            copy = _Copy(storage, study, self._options.study_name)
+            for trial in begun if history.finished else [each.trial for each in news]:
+                copy.bring(trial)
+        finally:
+            close_storage(storage)
 
 
 def open_storage(url: str, beside: Path) -> BaseStorage:
@@ -62,6 +66,15 @@ def open_storage(url: str, beside: Path) -> BaseStorage:
         return RDBStorage(with_password(url), engine_kwargs=_patience(url))
     except ImportError as error:
         raise StudyError(f"the driver of {url.split('://')[0]} is not installed here: {error}") from None
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Closes the connections of a database; a process that publishes at every step would keep one for each."""
+    from optuna.storages import RDBStorage
+
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _patience(url: str) -> dict[str, Any]:
