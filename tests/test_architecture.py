@@ -26,6 +26,7 @@ HOMES = {
     "typer": {"cli"},
     "torch": {"integrations", "search"},  # Optuna's Gaussian process computes with it, and needs its threads bounded
     "transformers": {"integrations"},
+    "matplotlib": {"report"},
     "wandb": {"publish"},
 }
 # A process may start modules of its own room and of lower ones. The exceptions, and why they stay:

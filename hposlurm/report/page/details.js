@@ -8,7 +8,7 @@ function showDetails(i) {
     el('form', { method: 'dialog', class: 'close' }, el('button', { 'aria-label': 'Close' }, '✕')),
     el('h2', { id: 'details-title' }, `${trialName(i)} `, stateBadge(TRIALS.state[i])),
     el('h3', {}, 'Configuration'),
-    pairs(TRIALS.parameters.map((column) => [column.title, cellText(column, i)])),
+    pairs(TRIALS.parameters.map((column) => [column.title, exactText(column, i)])),
     el('h3', {}, 'Results'),
     pairs(TRIALS.columns.filter((c) => c.group !== 'param' && !['trial', 'state', 'study'].includes(c.key) && c.values[i] !== null)
       .map((column) => [column.title, cellText(column, i)])),
@@ -19,6 +19,12 @@ function showDetails(i) {
   dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
   document.body.append(dialog);
   dialog.showModal();
+}
+
+// All digits that the page has of a number: a configuration is copied from here
+function exactText(column, i) {
+  const value = column.values[i];
+  return column.kind === 'number' && value !== null ? String(value) : cellText(column, i);
 }
 
 function pairs(rows) {

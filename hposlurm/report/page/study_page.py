@@ -89,7 +89,8 @@ def _importance(records: StudyRecords) -> tuple[Importance, ...]:
 def _span(history: History, now: float) -> tuple[float, float]:
     """Returns where the study's time begins and ends, in epoch seconds: for one that is over, at its last event."""
     starts = [time for trial in history.trials if (time := first_start(trial)) is not None]
-    begin = history.plans[0].created_at if history.plans else min(starts, default=now)
+    # a node whose clock is behind may have started before the first plan by its own clock
+    begin = min([*starts, *(plan.created_at for plan in history.plans[:1])], default=now)
     if not history.finished:
         return begin, max(begin, now)
     ends = [a.ended_at for trial in history.trials for a in trial.attempts if a.ended_at is not None]
