@@ -52,7 +52,7 @@ class Mlflow:
         first = next(news, None)
         if first is None and not study.history.finished:
             return
-        runs = _Runs(_client(self._options.uri), self._options.experiment or study.spec.name, study)
+        runs = _Runs(mlflow_client(self._options.uri), self._options.experiment or study.spec.name, study)
         if first is not None:
             runs.send(first)
         for each in news:
@@ -60,7 +60,8 @@ class Mlflow:
         runs.send_study()
 
 
-def _client(given: str | None) -> MlflowClient:
+def mlflow_client(given: str | None) -> MlflowClient:
+    """Returns a client of the server at `given`, or at $MLFLOW_TRACKING_URI. Raises StudyError without either."""
     uri = given or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         raise StudyError("no server is named: give its uri in publish, or export MLFLOW_TRACKING_URI")
