@@ -44,12 +44,31 @@ def urls(tmp_path_factory):
     image = "<img src=x onerror=\"document.title='broken in'\">"
     studies.write_journal(evil, 0, studies.completed(0, 1.5, steps=3, **{image: 2.0}))
     studies.write_journal(evil, 1, studies.failed(1, reason=image, tail=[image, "</script><script>alert(1)</script>"]))
+    empty = studies.make_study(folder, "empty")
     return {
+        "empty": written(folder / "empty.html", empty),
+        "wide": written(folder / "wide.html", wide_study(folder)),
         "asha": written(folder / "asha.html", asha),
         "conditional": written(folder / "conditional.html", conditional),
         "evil": written(folder / "evil.html", evil),
         "several": written(folder / "several.html", asha, conditional, evil),
     }
+
+
+def wide_study(runs: Path) -> StudyLayout:
+    """A running study with many parameters and long names, and with trials that wait, run and were stopped."""
+    names = [f"a_rather_long_name_of_a_parameter_{n}" for n in range(30)]
+    lines = "".join(f"  {name}: {{{{type: float, min: 0.0, max: 1.0}}}}\n" for name in names)
+    head, _, rest = studies.SPEC.partition("  bs:")
+    layout = studies.make_study(runs, "a-study-with-quite-a-long-name", spec=f"{head}{lines}  bs:{rest}")
+    params = [{**{name: (n + k) % 7 / 7 for k, name in enumerate(names)}, "bs": 1, "lr": 10.0**-n} for n in range(6)]
+    studies.add_wave(layout, [studies.assignment(n, each) for n, each in enumerate(params)])
+    for number in range(3):
+        studies.write_journal(layout, number, studies.completed(number, 1.0 + number, steps=3))
+    studies.write_journal(layout, 3, [studies.start(3), studies.report(1, eval_loss=9.0)])
+    stopped = studies.end("pruned", studies.BEGIN + 50, reason="place 9 of 9 " * 30, metrics={"eval_loss": 9.0})
+    studies.write_journal(layout, 4, [studies.start(4), studies.report(1, eval_loss=9.0), stopped])
+    return layout
 
 
 @pytest.fixture
@@ -86,7 +105,7 @@ def walk_through(page) -> None:
     until(page, "report.CHARTS.every((own) => own.width > 0 && own.isDrawn !== false)")
 
 
-@pytest.mark.parametrize("name", ["asha", "conditional", "evil", "several"])
+@pytest.mark.parametrize("name", ["asha", "conditional", "empty", "evil", "several", "wide"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_overflows_and_every_figure_is_drawn(show, name, width, scheme):

@@ -58,11 +58,6 @@ def test_a_population_has_its_schedules(tmp_path):
     lr = {"type": "float", "min": 1e-4, "max": 1.0, "log": True, "mutable": True}
     root, _ = played(tmp_path, search, None, parameters={"x": {**lr}, "y": {"type": "float", "min": 0.0, "max": 1.0}})
     found = page(StudyLayout(root))
-    assert found.lineage is not None and {each.member for each in found.lineage.members} == {0, 1, 2, 3}
-    assert any(each.parent is not None for each in found.lineage.members)
-    assert found.lineage.mutable == ("x",) and len(found.lineage.schedules) == 4
-    best = found.lineage.schedules[0]
-    assert best.trial == found.head.best.trial and best.legs[0].step == 0
     assert "schedules" in names(write_figures(tmp_path / "figures", [found]))
 
 

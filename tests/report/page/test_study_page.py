@@ -208,6 +208,19 @@ def test_brackets_are_counted(tmp_path):
     assert "stopped" in {each.what for each in found.decisions}
 
 
+def test_a_population_has_members_parents_and_the_schedule_of_the_best(tmp_path):
+    search = {"algorithm": "pbt", "population_size": 4, "perturbation_interval": 3, "max_resource": 9}
+    lr = {"type": "float", "min": 1e-4, "max": 1.0, "log": True, "mutable": True}
+    root, _ = played(tmp_path, search, None, parameters={"x": lr, "y": {"type": "float", "min": 0.0, "max": 1.0}})
+    found = page(StudyLayout(root))
+    assert found.lineage is not None and found.head.best is not None
+    assert {each.member for each in found.lineage.members} == {0, 1, 2, 3} and found.lineage.mutable == ("x",)
+    for each in found.lineage.members:
+        assert (each.parent is None) == (each.generation == 0) and each.from_step in (0, 3, 6)
+    best = found.lineage.schedules[0]
+    assert best.trial == found.head.best.trial and best.legs[0].step == 0 and {*best.legs[0].params} == {"x"}
+
+
 def test_a_study_without_rungs_has_no_part_about_them(tmp_path):
     found = page(studies.study_of_completed(tmp_path, 3))
     assert found.rungs is None and found.lineage is None and found.front == () and found.failures == ()
