@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hposlurm.records.fold import latest_metrics, metrics_at
+from hposlurm.records.fold import metrics_at
 from hposlurm.trial import Attempt, Report, ValueRule, is_finite
 
 #: A step, and the value of each objective there.
@@ -55,16 +55,6 @@ def counted_values(
     found = [counted_value(attempts, name, rule, until) for name, rule in zip(names, rules, strict=True)]
     values = [each.value for each in found if each is not None]
     return tuple(values) if len(values) == len(names) else None
-
-
-def counted_metrics(attempts: Sequence[Attempt], rules: Mapping[str, ValueRule]) -> dict[str, float | str]:
-    """Returns the last value of each metric, and of those with a rule the value that counts."""
-    latest = latest_metrics(attempts)
-    for name, rule in rules.items():
-        found = counted_value(attempts, name, rule) if rule is not ValueRule.LAST else None
-        if found is not None and is_finite(latest.get(name)):
-            latest[name] = found.value
-    return latest
 
 
 def counted_reports(attempts: Sequence[Attempt]) -> Iterator[Report]:

@@ -13,10 +13,10 @@ from itertools import chain
 
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, metrics_with_peaks
-from hposlurm.records.values import counted_metrics, counted_value
+from hposlurm.records.values import CountedValue, counted_value
 from hposlurm.report.printable import no_formula, printable, without_controls
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import Objective, ParamValue, Trial, TrialState
+from hposlurm.trial import Objective, ParamValue, Trial, TrialState, is_finite
 
 Row = dict[str, ParamValue]
 
@@ -96,7 +96,9 @@ def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, objecti
     number is text. `reason` says why the trial failed or was interrupted, with the last line of its output, or which of
     the `limits` a completed trial breaks.
     """
-    latest = counted_metrics(trial.attempts, {o.metric: o.rule for o in objectives})
+    last = latest_metrics(trial.attempts)
+    best = {o.metric: counted_value(trial.attempts, o.metric, o.best) for o in objectives}
+    latest = last | {o.metric: value for o in objectives if (value := _counting(o, best[o.metric], last)) is not None}
     row: Row = {
         "trial": trial.number,
         "state": str(trial.state),
@@ -106,20 +108,19 @@ def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, objecti
     }
     row.update({column: trial.params.get(name) for name, column in names.params.items()})
     row.update({column: latest.get(name) for name, column in names.metrics.items() if column not in names.peaks})
-    for objective in objectives:
-        row.update(_end_cells(trial, objective, names.ends.get(objective.metric, ())))
+    for name, found in best.items():
+        cells = (None, None) if found is None else (found.value, found.step)
+        row.update(zip(names.ends.get(name, ()), (*cells, last.get(name)), strict=False))
     row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours))
     row.update({column: getattr(trial, column) for column in names.peaks})
     row.update(node=_node(trial), reason=_reason(trial) or _broken(trial, limits))
     return {name: row.get(name) for name in names.names}
 
 
-def _end_cells(trial: Trial, objective: Objective, ends: tuple[str, ...]) -> Row:
-    """Returns the best value that the trial reported, the step of it, and the last value."""
-    best = counted_value(trial.attempts, objective.metric, objective.best)
-    last = latest_metrics(trial.attempts).get(objective.metric)
-    cells = (None if best is None else best.value, None if best is None else best.step, last)
-    return dict(zip(ends, cells, strict=False))
+def _counting(objective: Objective, best: CountedValue | None, last: Mapping[str, float | str]) -> float | None:
+    """Returns the best value if it is the one that counts; None where the last one counts, or is not a number."""
+    is_best = objective.rule is objective.best and best is not None and is_finite(last.get(objective.metric))
+    return best.value if is_best and best is not None else None
 
 
 def _node(trial: Trial) -> str | None:
@@ -136,7 +137,7 @@ def _reason(trial: Trial) -> str | None:
 
 
 def _broken(trial: Trial, limits: Limits) -> str | None:
-    if trial.state is not TrialState.COMPLETE:
+    if trial.state is not TrialState.COMPLETE or not limits.expressions:
         return None
     broken = limits.complaints(trial.params, metrics_with_peaks(trial))
     return f"infeasible: {'; '.join(broken)}" if broken else None

@@ -35,21 +35,21 @@ def parameter_notices(found: Evidence) -> Iterator[Notice]:
 
 def _without_effect(found: Evidence, names: Sequence[str]) -> Iterator[Notice]:
     """Yields a notice for each parameter of which pairs that differ only in it have the same curves."""
-    curves = {trial.number: _curve(trial, found) for trial in found.complete}
-    if len(set(curves.values())) < 2:
+    if len({trial.values for trial in found.complete}) < 2:
         return  # nothing has an effect: the metric is constant, which is another notice
+    trials = {trial.number: trial for trial in found.complete}
     for name in names:
         pairs = list(_pairs(found.complete, name))
-        equal = [pair for pair in pairs if len({curves[number] for number in pair}) == 1]
+        equal = [(a, b) for a, b in pairs if _curve(trials[a], found) == _curve(trials[b], found)]
         if len(pairs) >= _LEAST_PAIRS and len(equal) == len(pairs):
-            trials = tuple(sorted({number for pair in equal for number in pair}))
+            numbers = tuple(sorted({number for pair in equal for number in pair}))
             yield Notice(
                 "no_effect",
                 f"{name} makes no difference at all: {counted(len(pairs), 'pair')} of trials that differ only in it "
                 "report the same values to the last digit",
                 f"look whether the training uses {name} (the log prints the command; hposlurm explain STUDY TRIAL has "
                 "its parameters)",
-                trials,
+                numbers,
             )
 
 
