@@ -12,6 +12,7 @@ from hposlurm.report.numbers import shown
 from hposlurm.trial import is_finite
 
 _LEAST_TRIALS = 3
+_LOOKED_AT = 10  # trials for the size of the vocabulary, which all of them have
 # The largest vocabularies in use have about 262,000 entries (Gemma 3, 2025); guessing costs the logarithm of that.
 _LARGEST_VOCABULARY = 2**18
 _VOCABULARY = ("vocab_size", "vocabulary_size", "n_vocab")
@@ -71,7 +72,7 @@ def _impossible(found: Evidence, metric: str, values: list[float]) -> Beyond | N
 
 def _vocabulary(found: Evidence) -> tuple[int, str]:
     """Returns the size of the vocabulary, and what it is that of."""
-    for trial in found.complete:
+    for trial in found.complete[:_LOOKED_AT]:
         known = {**latest_metrics(trial.attempts), **trial.params}
         for name in _VOCABULARY:
             value = known.get(name)
