@@ -1,7 +1,5 @@
 """The verb report: one HTML file about studies. It only reads, except for writing the requested files."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +55,7 @@ def report(
             _write(found, output, figures, None if is_over else every)
 
 
-def _write(studies: Sequence[Study], output: Path, figures: Path | None, refresh_s: float | None) -> None:
+def _write(studies: "Sequence[Study]", output: Path, figures: Path | None, refresh_s: float | None) -> None:
     from hposlurm.report.page.study_page import study_page
     from hposlurm.report.page.writing import write_page
 
@@ -73,7 +71,7 @@ def _write(studies: Sequence[Study], output: Path, figures: Path | None, refresh
         log(f"{figures}: {counted(len(written), 'file')} of {counted(len({path.stem for path in written}), 'figure')}")
 
 
-def _rounds(studies: Sequence[Study], every_s: float) -> Iterator[bool]:
+def _rounds(studies: "Sequence[Study]", every_s: float) -> Iterator[bool]:
     """Yields whether all studies are over, until they are; their state comes before what is then read of them."""
     views = [study.watch(log=log) for study in studies]
     while True:
