@@ -11,7 +11,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from operator import le
+from operator import le, lt
 from typing import Any
 
 from hposlurm.records.thinning import Values
@@ -98,13 +98,14 @@ class ReportFinder:
         steps = tuple(map(int, columns[0]))
         if not all(map(le, steps, steps[1:])) or max(abs(steps[0]), abs(steps[-1])) >= 2**63:
             return None
+        is_repeated = not all(map(lt, steps, steps[1:]))
         values: dict[str, Values] = {}
         for name in dict.fromkeys(self._columns):
             cells = _joined([column for own, column in zip(self._columns, columns[1:], strict=True) if own == name])
             found = _numbers(steps, cells)
             if not all(map(isfinite, found[1])):
                 return None
-            values[name] = found
+            values[name] = _last_of_each_step(found) if is_repeated else found
         return ReportLines(tuple(lines.split(b"\n")[:-1]), steps, values, self._last(lines))
 
     def _last(self, run: bytes) -> dict[str, int]:
@@ -143,3 +144,9 @@ def _numbers(steps: tuple[int, ...], cells: tuple[bytes, ...]) -> Values:
         return steps, tuple(map(float, cells))
     known = [(step, float(cell)) for step, cell in zip(steps, cells, strict=True) if cell]
     return tuple(step for step, _ in known), tuple(value for _, value in known)
+
+
+def _last_of_each_step(values: Values) -> Values:
+    """Returns the values without those that were reported again for the same step."""
+    latest = dict(zip(*values, strict=True))
+    return tuple(latest), tuple(latest.values())

@@ -5,7 +5,9 @@ the first and the last one, the last value of each metric, of those that decisio
 the last value until each rung, the first one at or after each rung, and those at which checkpoints were saved. Pure,
 standard library only.
 
-The choice depends only on the records: reading a journal in parts keeps the same reports as reading it at once.
+The choice depends only on the records: reading a journal in parts keeps the same reports as reading it at once. That
+holds where steps never descend. What is reported later for an earlier step is added to the step's report if that is
+kept, else it is one more report.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from hposlurm.trial import Report, is_finite
 
@@ -83,7 +84,7 @@ def thinned(reports: Mapping[int, Report], count: int, saved: Iterable[int], nee
     kept |= {numbers[number] for number in saved if number in numbers}
     kept |= {[*reports][-1], max(reports), *last_of_metric.values()}
     values = {name: _values(reports, name) for name in needed.names}
-    kept |= _that_count(list(reports), values, needed)
+    kept |= _that_count(sorted(reports), values, needed) | _last_until_rungs(reports, needed)
     return {step: report for step, report in reports.items() if step in kept}
 
 
@@ -92,20 +93,43 @@ def _values(reports: Mapping[int, Report], name: str) -> Values:
     return [step for step, _ in known], [value for _, value in known]
 
 
-def _that_count(steps: Iterable[int], values: Mapping[str, Values], needed: Needed) -> set[int]:
+def _last_until_rungs(reports: Mapping[int, Report], needed: Needed) -> set[int]:
+    """Returns the steps of the last reports until each rung with each metric. A value that is not finite counts too."""
+    kept: set[int] = set()
+    for name in needed.names:
+        known = sorted(step for step, report in reports.items() if name in report.metrics)
+        kept |= {known[end - 1] for rung in needed.rungs if (end := bisect_right(known, rung))}
+    return kept
+
+
+def _that_count(ascending: Sequence[int], values: Mapping[str, Values], needed: Needed) -> set[int]:
     """Returns the steps of the values that may count: of each metric the lowest, the highest and the last one, at the
     end and until each rung, and the first step at or after each rung with a value of every objective.
+
+    The newest value may be replaced, so what counts without it is kept as well.
     """
     kept: set[int] = set()
-    for known, numbers in values.values():
-        for end in {len(known), *(bisect_right(known, rung) for rung in needed.rungs)} - {0}:
+    complete = _complete(ascending, values, needed.objectives)
+    for known, numbers in (*values.values(), *(complete.values() if len(complete) > 1 else ())):
+        ends = {len(known), len(known) - 1, *(bisect_right(known, rung) for rung in needed.rungs)}
+        for end in ends - {0, -1}:
             until = numbers[:end]
             kept |= {known[end - 1], known[until.index(min(until))], known[until.index(max(until))]}
-    ascending = sorted(steps) if needed.rungs else []
-    for rung in needed.rungs:
-        later = ascending[bisect_left(ascending, rung) :]
-        kept |= {*islice((step for step in later if _has_all(values, step, needed.objectives)), 1)}
-    return kept
+    steps = next((steps for steps, _ in complete.values()), ascending)
+    return kept | {steps[place] for rung in needed.rungs if (place := bisect_left(steps, rung)) < len(steps)}
+
+
+def _complete(ascending: Sequence[int], values: Mapping[str, Values], objectives: Sequence[str]) -> dict[str, Values]:
+    """Returns the values of each objective at the steps where all have one: only these are compared."""
+    mine = {name: values.get(name, ((), ())) for name in objectives}
+    if len(mine) < 2:
+        return mine
+    steps = set(ascending).intersection(*(known for known, _ in mine.values()))
+    found: dict[str, Values] = {}
+    for name, (known, numbers) in mine.items():
+        pairs = [(step, value) for step, value in zip(known, numbers, strict=True) if step in steps]
+        found[name] = [step for step, _ in pairs], [value for _, value in pairs]
+    return found
 
 
 def chosen_steps(
@@ -118,12 +142,3 @@ def chosen_steps(
     every = spacing(count + len(new), metrics)
     kept = {*new[-count % every :: every], *new[-1:]}
     return kept | _that_count(new, values, needed)
-
-
-def _has_all(values: Mapping[str, Values], step: int, names: Iterable[str]) -> bool:
-    return all(name in values and _contains(values[name][0], step) for name in names)
-
-
-def _contains(ascending: Sequence[int], step: int) -> bool:
-    place = bisect_left(ascending, step)
-    return place < len(ascending) and ascending[place] == step

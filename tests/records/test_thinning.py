@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hposlurm.decisions import needed_of, observe
@@ -22,13 +22,14 @@ from hposlurm.records.fold import fold, latest_metrics, read_on, unread
 from hposlurm.records.history import read_history, with_reports
 from hposlurm.records.retries import reached
 from hposlurm.records.thinning import Needed, spacing
-from hposlurm.records.values import counted_values
+from hposlurm.records.values import Point, counted_curve, counted_values
 from hposlurm.search.rungs import value_at
 from hposlurm.spec.frozen import frozen_spec
 from hposlurm.trial import Attempt, Report, ValueRule, is_finite
 from tests.studies import BEGIN, SPEC, add_wave, completed, make_study, publish, report, start, write_journal
 
 NEEDED = Needed(("eval_loss",), (3, 9, 27, 81))
+NEEDED_OF_TWO = Needed(("eval_loss", "f1"), (3, 9, 27, 81))
 MANY = 1_000_000
 
 
@@ -54,9 +55,10 @@ def lines(records: Sequence[dict[str, Any]], **how: Any) -> bytes:
     return b"".join(json.dumps(record, **how).encode() + b"\n" for record in records)
 
 
-STEPS = st.lists(st.integers(0, 3), max_size=60)
+# lists(max_size=60) would nearly always be too short to be thinned
+STEPS = st.integers(0, 60).flatmap(lambda size: st.lists(st.integers(0, 3), min_size=size, max_size=size))
 VALUES = st.one_of(st.floats(-1e6, 1e6), st.integers(-5, 5), st.sampled_from(["nan", "inf", "fp16"]))
-EXTRAS = st.sampled_from([(), (), (), ("f1",), ("f1", "acc"), ("peak_gpu_gb",), ("odd \u00e9",)])
+EXTRAS = st.sampled_from([(), (), (), ("f1",), ("f1",), ("f1", "acc"), ("peak_gpu_gb",), ("odd \u00e9",)])
 
 
 @st.composite
@@ -75,26 +77,6 @@ def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.usefixtures("few")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(records=journals(), compact=st.booleans())
-def test_reading_by_parts_gives_what_folding_every_record_gives(
-    tmp_path: Path, records: list[dict[str, Any]], compact: bool
-) -> None:
-    path = tmp_path / "journal"
-    path.write_bytes(lines(records, separators=(",", ":")) if compact else lines(records))
-    whole = fold(unread(0), records, offset=path.stat().st_size, needed=NEEDED)
-    assert attempt_at(path) == whole
-
-
-@pytest.mark.usefixtures("few")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(records=journals(), cut=st.integers(0, 70))
-def test_folding_in_two_steps_thins_as_folding_in_one(records: list[dict[str, Any]], cut: int) -> None:
-    first = fold(unread(0), records[:cut], needed=NEEDED)
-    assert fold(first, records[cut:], needed=NEEDED) == fold(unread(0), records, needed=NEEDED)
-
-
 def ascending(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records without reports of earlier steps."""
     found, last = [], -1
@@ -105,15 +87,80 @@ def ascending(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def every_step(*losses: float | str) -> list[dict[str, Any]]:
+    """Reports of these values at steps 1, 2, ..."""
+    return [start(0), *(report(step, eval_loss=loss) for step, loss in enumerate(losses, 1))]
+
+
+LOWEST_BESIDE_A_REPLACED = [
+    *every_step(*[5.0] * 19, 2.0, 1.0),
+    report(21, eval_loss=9.0),
+    *(report(step, eval_loss=5.0) for step in range(22, 40)),
+]
+
+
 @pytest.mark.usefixtures("few")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(records=journals())
-def test_what_decisions_need_is_never_thinned_away(records: list[dict[str, Any]]) -> None:
+@given(records=journals().map(ascending), compact=st.booleans(), needed=st.sampled_from([NEEDED, NEEDED_OF_TWO]))
+@example(LOWEST_BESIDE_A_REPLACED, True, NEEDED)
+def test_reading_by_parts_gives_what_folding_every_record_gives(
+    tmp_path: Path, records: list[dict[str, Any]], compact: bool, needed: Needed
+) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(lines(records, separators=(",", ":")) if compact else lines(records))
+    whole = fold(unread(0), records, offset=path.stat().st_size, needed=needed)
+    assert attempt_at(path, needed) == whole
+
+
+@pytest.mark.usefixtures("few")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=journals().map(ascending), cut=st.integers(0, 70), needed=st.sampled_from([NEEDED, NEEDED_OF_TWO]))
+def test_folding_in_two_steps_thins_as_folding_in_one(records: list[dict[str, Any]], cut: int, needed: Needed) -> None:
+    first = fold(unread(0), records[:cut], needed=needed)
+    assert fold(first, records[cut:], needed=needed) == fold(unread(0), records, needed=needed)
+
+
+@pytest.mark.usefixtures("few")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=journals(), cut=st.integers(0, 70))
+def test_what_was_reported_last_is_kept_wherever_steps_go_back(
+    tmp_path: Path, records: list[dict[str, Any]], cut: int
+) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(lines(records[:cut]))
+    first = attempt_at(path)
+    path.write_bytes(lines(records))
+    by_parts, whole = read_on(path, first, NEEDED), fold(unread(0), records, needed=NEEDED)
+    assert by_parts.checkpoints == whole.checkpoints
+    reported = [record for record in records if record["kind"] == "report" and record["metrics"]]
+    for attempt in (by_parts, whole):
+        steps = {r.step: r.metrics for r in attempt.reports}
+        assert not reported or reported[-1]["metrics"].keys() <= steps[reported[-1]["step"]].keys()
+        assert latest_metrics([attempt]).keys() == {name for record in reported for name in record["metrics"]}
+
+
+DIVERGED_AT_A_RUNG = every_step(*[0.0] * 26, "nan", *[0.0] * 10)
+REPLACED_LOWEST = [*every_step(*[5.0] * 11, 2.0, *[5.0] * 4, 1.0), report(17, eval_loss=9.0)]
+# the lowest losses were reported without the other objective: they are not compared
+LOWEST_OF_ONE = [
+    *(report(step, eval_loss=5.0 - 2 * (step == 12), f1=0.5) for step in range(1, 17)),
+    *(report(step, eval_loss=1.0) for step in range(17, 26)),
+    *(report(step, eval_loss=5.0, f1=0.5) for step in range(26, 40)),
+]
+
+
+@pytest.mark.usefixtures("few")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=journals(), needed=st.sampled_from([NEEDED, NEEDED_OF_TWO]))
+@example(DIVERGED_AT_A_RUNG, NEEDED)
+@example(REPLACED_LOWEST, NEEDED)
+@example(LOWEST_OF_ONE, NEEDED_OF_TWO)
+def test_what_decisions_need_is_never_thinned_away(records: list[dict[str, Any]], needed: Needed) -> None:
     records = ascending(records)
-    thin = fold(unread(0), records, needed=NEEDED)
+    thin = fold(unread(0), records, needed=needed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thinning, "spacing", lambda *_: 1)
-        full = fold(unread(0), records, needed=NEEDED)
+        full = fold(unread(0), records, needed=needed)
     assert latest_metrics([thin]) == latest_metrics([full])
     assert reached([thin]) == reached([full])
     assert (thin.reports[:1], thin.reports[-1:], thin.reported) == (full.reports[:1], full.reports[-1:], full.reported)
@@ -121,22 +168,32 @@ def test_what_decisions_need_is_never_thinned_away(records: list[dict[str, Any]]
         *(full.peak_gpu_gb, full.checkpoints),
         full.corrupt_lines,
     )
-    for rung in NEEDED.rungs:
-        assert first_at(thin.reports, rung) == first_at(full.reports, rung)
-        for rule in ValueRule:
-            until = [counted_values([attempt], ("eval_loss",), (rule,), rung) for attempt in (thin, full)]
+    for rule in ValueRule:
+        rules = [rule] * len(needed.objectives)
+        for rung in needed.rungs:
+            until = [counted_values([attempt], needed.objectives, rules, rung) for attempt in (thin, full)]
             assert until[0] == until[1]
-    assert extremes(thin.reports) == extremes(full.reports)
+            at = [first_at(counted_curve(curve(attempt, needed), rules), rung) for attempt in (thin, full)]
+            assert at[0] == at[1]
+    for name in needed.objectives:
+        assert extremes(thin.reports, name) == extremes(full.reports, name)
     by_number = {r.number: r for r in full.reports}
     assert all(by_number[number] in thin.reports for number in full.saved)
 
 
-def first_at(reports: Sequence[Report], rung: int) -> Report | None:
-    return next((r for r in reports if r.step >= rung and is_finite(r.metrics.get("eval_loss"))), None)
+def curve(attempt: Attempt, needed: Needed) -> list[Point]:
+    found = [
+        (r.step, tuple(v for name in needed.objectives if is_finite(v := r.metrics.get(name)))) for r in attempt.reports
+    ]
+    return [point for point in found if len(point[1]) == len(needed.objectives)]
 
 
-def extremes(reports: Sequence[Report]) -> tuple[float, float] | None:
-    values = [value for r in reports if is_finite(value := r.metrics.get("eval_loss"))]
+def first_at(points: Sequence[Point], rung: int) -> Point | None:
+    return next((point for point in points if point[0] >= rung), None)
+
+
+def extremes(reports: Sequence[Report], name: str) -> tuple[float, float] | None:
+    values = [value for r in reports if is_finite(value := r.metrics.get(name))]
     return (min(values), max(values)) if values else None
 
 
@@ -201,10 +258,11 @@ def test_a_service_receives_each_report_of_a_thinned_journal_once(tmp_path: Path
     layout = thinned_study(tmp_path)
     needed = needed_of(frozen_spec(layout))
     cursor = Cursor({})
-    (first,) = cursor.news(read_history(layout, needed=needed))
+    history = read_history(layout, needed=needed)
+    (first,) = cursor.news(history)
     write_journal(layout, 0, [report(61, BEGIN + 61, eval_loss=1.5)])
     (later,) = cursor.news(read_history(layout, needed=needed))
-    assert len(first.reports) == len(read_history(layout, needed=needed).trial(0).reports) - 1
+    assert len(first.reports) == len(history.trial(0).reports)
     assert [r.step for _, r in later.reports] == [61]
 
 
