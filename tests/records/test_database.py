@@ -113,14 +113,14 @@ def test_no_table_has_a_name_of_optunas() -> None:
 
 def test_the_manual_has_every_table_and_column() -> None:
     manual = (Path(__file__).parents[2] / "README.md").read_text()
-    section = manual[manual.index("**`study.db`**") :].split("\n\n**")[0]
+    table = manual[manual.index("\n| ", manual.index("**`study.db`**")) :].split("\n\n")[0]
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(SCHEMA)
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in tables}
-    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", section, re.MULTILINE))
+        columns = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in tables}
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", table, re.MULTILINE))
     assert rows.keys() == set(tables)
-    missing = [f"{table}.{c}" for table, names in columns.items() for c in names if f"`{c}`" not in rows[table]]
+    missing = [f"{name}.{c}" for name, found in columns.items() for c in found if f"`{c}`" not in rows[name]]
     assert missing == []
 
 
