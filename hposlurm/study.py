@@ -35,7 +35,7 @@ from hposlurm.records.find import absolute, find_study, only_study, runs_directo
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.ownership import check_own, share_notes
-from hposlurm.report.queue import QueueAnswer, ask_queue, ask_takers, interrupted_note
+from hposlurm.report.queue import QueueWatch
 from hposlurm.report.records import StudyRecords, read_records
 
 if TYPE_CHECKING:
@@ -43,15 +43,11 @@ if TYPE_CHECKING:
     from hposlurm.report.explain import Explanation, StudyExplanation
     from hposlurm.report.export import Configuration
     from hposlurm.report.overview import StudyLine
-    from hposlurm.report.preemption import LostNode
     from hposlurm.report.progress import Progress
     from hposlurm.report.tables import Table
     from hposlurm.simulation import Simulated, Trainer
     from hposlurm.simulation.run import Watch as WatchSimulation
     from hposlurm.spec import StudySpec
-
-# squeue is everybody's: a watcher asks it less often than it looks at files
-_ASK_QUEUE_EVERY_S = 30.0
 
 
 class Study:
@@ -334,31 +330,54 @@ class Study:
 
     # ---- looking
 
-    def records(self) -> StudyRecords:
-        """Returns all records as they are now. Raises StudyError or SpecError if they cannot be read."""
-        return read_records(self.layout, self.spec)
+    def records(self, after: StudyRecords | None = None) -> StudyRecords:
+        """Returns all records as they are now; reads only what is new since `after`, records of this study.
+
+        Raises StudyError or SpecError if they cannot be read.
+        """
+        return read_records(self.layout, self.spec, after)
 
     def status(self, *, log: Log = silent) -> Progress:
         """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
-        return next(self.watch(log=log))
+        records, queue = self.records(), self._queue(log)
+        queue.ask(records)
+        return self._progress(records, queue)
 
     def watch(self, *, log: Log = silent) -> Iterator[Progress]:
         """Yields the progress again and again without end; asks the queue less often."""
+        return (progress for progress, _ in self.looks(log=log))
+
+    def looks(self, *, log: Log = silent) -> Iterator[tuple[Progress, StudyRecords]]:
+        """Yields the progress as `watch` does, each time with the records from which it was computed."""
+        queue, known = self._queue(log), None
+        while True:
+            known = self.records(after=known)
+            queue.ask_due(known)
+            yield self._progress(known, queue), known
+
+    @staticmethod
+    def watch_all(
+        runs: Path | str | None = None, *, log: Log = silent, clock: Clock = CLOCK
+    ) -> Iterator[list[StudyLine]]:
+        """Yields the lines of `overview` again and again without end; asks the queues less often."""
+        from hposlurm.report.overview import watch_lines
+
+        return watch_lines(runs_directory() if runs is None else absolute(runs), clock.now, clock.monotonic, log)
+
+    def _queue(self, log: Log) -> QueueWatch:
+        study = (self.layout, self.spec.backend, self._handle)
+        return QueueWatch(study, lambda jobs: self.backend.states(jobs), self._clock.monotonic, log)
+
+    def _progress(self, records: StudyRecords, queue: QueueWatch) -> Progress:
         from hposlurm.report.progress import progress
 
-        self.spec  # noqa: B018 - a spec that cannot be read is not a queue that does not answer
-        handle = self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
-        if note := interrupted_note(self.layout, self.spec.backend, handle):
-            log(f"note: {note}")
-        queue: QueueAnswer | None = None
-        lost: tuple[LostNode, ...] = ()
-        asked: float | None = None
-        while True:
-            if asked is None or self._clock.monotonic() - asked >= _ASK_QUEUE_EVERY_S:
-                asked = self._clock.monotonic()
-                queue = ask_queue(self.layout, lambda jobs: self.backend.states(jobs), log)
-                lost = ask_takers(self.records(), queue, self.spec.backend)
-            yield progress(self.records(), now=self._clock.now(), queue=queue, lost=lost, handle=handle)
+        now = self._clock.now()
+        return progress(records, now=now, queue=queue.answer, lost=queue.lost, handle=self._handle)
+
+    @property
+    def _handle(self) -> str:
+        """How a command names it."""
+        return self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
 
     def collect(self) -> Table:
         """Returns the result table, best trial first."""

@@ -1,15 +1,15 @@
 """Verbs that show studies: status, list, logs. They write nothing, and Ctrl-C ends only the display."""
 
-import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import hposlurm
 from hposlurm.cli.common import log, print_json
+from hposlurm.cli.live import watch_studies, watch_study
 from hposlurm.cli.options import OneStudy, StudyName, Style
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.find import runs_directory
@@ -17,11 +17,11 @@ from hposlurm.report.printable import cleaned
 from hposlurm.report.style import OutputFormat
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hposlurm.records.layout import StudyLayout
-    from hposlurm.report.progress import Progress
+    from hposlurm.report.overview import StudyLine
     from hposlurm.trial import Attempt, Trial
+
+Every = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="With --watch: how often.")]
 
 _FOLLOW_EVERY_S = 1.0
 
@@ -37,15 +37,14 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep running and refresh until the study is over.")
     ] = False,
-    every: Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to refresh.")] = 5.0,
+    every: Every = 5.0,
     style: Style = OutputFormat.TABLE,
 ) -> None:
     """Show the state of a study: counts, best so far, running trials, failed trials and why."""
-    if watch and style is OutputFormat.JSON:
-        raise RequestError("--watch shows a screen; use --format json without it, as often as needed")
+    _refuse_json(watch, style)
     found = hposlurm.Study.open(study)
     if watch:
-        _watch(found.watch(log=log), every)
+        watch_study(found, every)
         return
     view = found.status(log=log)
     if style is OutputFormat.JSON:
@@ -58,54 +57,32 @@ def status(
     Console().print(screen(view))
 
 
-def _watch(views: "Iterator[Progress]", every_s: float) -> None:
-    """Shows the progress until the study is over: live on a terminal, one line per change elsewhere."""
-    from rich.console import Console
-
-    console = Console()
-    show = _watch_live if console.is_terminal else _watch_lines
-    with contextlib.suppress(KeyboardInterrupt):
-        show(_until_over(views, every_s), console)
-
-
-def _until_over(views: "Iterator[Progress]", every_s: float) -> "Iterator[Progress]":
-    for view in views:
-        yield view
-        if view.is_over:
-            return
-        time.sleep(every_s)
-
-
-def _watch_live(views: "Iterator[Progress]", console: "Console") -> None:
-    from rich.live import Live
-
-    from hposlurm.report.progress_text import screen
-
-    with Live(console=console, auto_refresh=False) as live:
-        for view in views:
-            live.update(screen(view), refresh=True)
-
-
-def _watch_lines(views: "Iterator[Progress]", console: "Console") -> None:
-    from hposlurm.report.progress_text import summary
-
-    printed = ""
-    for view in views:
-        if summary(view) != printed:
-            printed = summary(view)
-            console.file.write(f"{time.strftime('%H:%M:%S')}  {printed}\n")
-            console.file.flush()
+def _refuse_json(watch: bool, style: OutputFormat) -> None:
+    if watch and style is OutputFormat.JSON:
+        raise RequestError("--watch shows a screen; use --format json without it, as often as needed")
 
 
 def list_studies(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only studies with this tag.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep running and refresh until all studies are over.")
+    ] = False,
+    every: Every = 5.0,
     style: Style = OutputFormat.TABLE,
 ) -> None:
     """List the studies under runs/ with their counts, best value and age."""
+    _refuse_json(watch, style)
     wanted = dict(_tag(text) for text in tag or ())
-    lines = [line for line in hposlurm.Study.overview(log=log) if wanted.items() <= line.tags.items()]
+
+    def chosen(lines: list["StudyLine"]) -> list["StudyLine"]:
+        return [line for line in lines if wanted.items() <= line.tags.items()]
+
+    if watch:
+        watch_studies(lambda notes: map(chosen, hposlurm.Study.watch_all(log=notes)), every)
+        return
+    lines = chosen(hposlurm.Study.overview(log=log))
     if style is OutputFormat.JSON:
         print_json([line.to_json() for line in lines])
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from hposlurm.report.phase import find_phase
 from hposlurm.report.queue import QueueAnswer, ask_queues, interrupted_note
 from hposlurm.report.records import StudyRecords, read_records
 from hposlurm.trial import TrialState
+
+# seconds between two queries of a watcher: squeue is everybody's
+_ASK_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,45 @@ def study_lines(runs: Path, now: float, log: Callable[[str], None]) -> list[Stud
     `log` receives a note for each study that cannot be read and is left out, and for each queue that does not answer.
     """
     known = list(_readable(runs, log))
-    queues, errors = ask_queues(known)
-    for error in errors:
-        log(f"note: the queue did not answer ({error}); ? marks what only the queue knows")
+    queues = _ask(known, log)
     for study in known:
         if note := interrupted_note(study.layout, study.spec.backend, study.layout.root.name):
             log(f"note: {note}")
-    found = [study_line(study, now, queues.get(study.layout.root, {})) for study in known]
-    return sorted(found, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
+    return _newest_first(study_line(study, now, queues.get(study.layout.root, {})) for study in known)
+
+
+def watch_lines(
+    runs: Path, now: Callable[[], float], monotonic: Callable[[], float], log: Callable[[str], None]
+) -> Iterator[list[StudyLine]]:
+    """Yields what `study_lines` returns again and again without end; queries the queues every _ASK_EVERY_S only.
+
+    A study that was launched since the last query has the phase "unknown". The same note is logged once.
+    """
+    logged: set[str] = set()
+
+    def log_once(text: str) -> None:
+        if text not in logged:
+            logged.add(text)
+            log(text)
+
+    queues: dict[Path, QueueAnswer | None] = {}
+    asked: float | None = None
+    while True:
+        known = list(_readable(runs, log_once))
+        if asked is None or monotonic() - asked >= _ASK_EVERY_S:
+            asked, queues = monotonic(), _ask(known, log_once)
+        yield _newest_first(study_line(study, now(), queues.get(study.layout.root)) for study in known)
+
+
+def _ask(studies: list[StudyRecords], log: Callable[[str], None]) -> dict[Path, QueueAnswer | None]:
+    queues, errors = ask_queues(studies)
+    for error in errors:
+        log(f"note: the queue did not answer ({error}); ? marks what only the queue knows")
+    return queues
+
+
+def _newest_first(lines: Iterable[StudyLine]) -> list[StudyLine]:
+    return sorted(lines, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
 
 
 def _readable(runs: Path, log: Callable[[str], None]) -> Iterator[StudyRecords]:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 # the number of failed trials whose logs are read: a status must stay fast when every trial fails
 _TAILS_READ = 20
-_OVER = ("finished", "paused", "simulated", "stopped", "interrupted", "stalled")
+#: The phases in which nothing will change by itself.
+OVER = ("finished", "paused", "simulated", "stopped", "interrupted", "stalled")
 _FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE, Outcome.DROPPED)
 
 
@@ -161,7 +162,7 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """True if nothing will change by itself."""
-        return self.phase in _OVER and not self.running
+        return self.phase in OVER and not self.running
 
     def to_json(self) -> dict[str, Any]:
         """Returns the same data with stable keys, for programs."""

@@ -27,7 +27,7 @@ _RUNNING_SHOWN = 20
 _FAILED_SHOWN = 5
 _DAMAGED_SHOWN = 8
 _STUCK_SHOWN = 5
-_PHASE_STYLES = {
+PHASE_STYLES = {
     "running": "green",
     "finished": "bold green",
     "paused": "bold yellow",
@@ -55,9 +55,9 @@ def screen(view: Progress) -> RenderableType:
 def summary(view: Progress) -> str:
     """Returns the progress in one line, for logs and pipes."""
     view = printable_parts(view)
-    words = [view.phase, _counts(view)]
+    words = [view.phase, counts_text(view)]
     if view.best is not None:
-        words.append(f"best {_pairs(view.best.values)} (trial {view.best.trial})")
+        words.append(f"best {pairs_text(view.best.values)} (trial {view.best.trial})")
     return "; ".join(words)
 
 
@@ -86,19 +86,16 @@ def _header(view: Progress) -> Table:
 
 
 def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
-    phase = Text(view.phase, style=_PHASE_STYLES.get(view.phase, "yellow"))
+    phase = Text(view.phase, style=PHASE_STYLES.get(view.phase, "yellow"))
     yield "study", Text.assemble((view.study, "bold"), ": ", phase, f" ({view.detail})")
     yield "directory", Text(view.directory)
     if view.simulated is not None:
         yield from ((name, Text(text, style="magenta")) for name, text in view.simulated.lines())
-    yield "trials", Text(_counts(view))
+    yield "trials", Text(counts_text(view))
     if view.phase in ("finished", "simulated") and (paused := view.counts[TrialState.PAUSED]):
         what = f"{counted(paused, 'trial')} PAUSED at a rung: not good enough to be trained on"
         yield "", Text(f"{what}; hposlurm gc {view.study} deletes their checkpoints")
-    best = "none has completed yet"
-    if view.best is not None:
-        best = f"{_pairs(view.best.values)} (trial {view.best.trial}: {_pairs(view.best.params)}){view.best.remark}"
-    yield "best", Text(best)
+    yield "best", Text(best_text(view))
     yield "waves", Text(_waves(view))
     if view.simulated is None:
         yield "GPU hours", Text(shown(view.gpu_hours))
@@ -106,8 +103,21 @@ def _facts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "budget", Text(text)
     if view.eta_s is not None:
         yield "ETA", Text(f"about {duration(view.eta_s)}")
-    if text := _queue(view):
+    if text := queue_text(view):
         yield "queue", Text(text)
+    yield from alerts(view)
+
+
+def best_text(view: Progress) -> str:
+    """Returns values and parameters of the best trial."""
+    if view.best is None:
+        return "none has completed yet"
+    params = pairs_text(view.best.params)
+    return f"{pairs_text(view.best.values)} (trial {view.best.trial}: {params}){view.best.remark}"
+
+
+def alerts(view: Progress) -> Iterator[tuple[str, Text]]:
+    """Yields what a person should know or do, each with its label."""
     for lost in view.lost:
         yield "preempted", Text(printable(lost.line), style="yellow")
     for reason, advice in view.advice.items():
@@ -144,7 +154,7 @@ def _waves(view: Progress) -> str:
     return f"{states}; more follow" if is_more_to_come else states
 
 
-def _queue(view: Progress) -> str:
+def queue_text(view: Progress) -> str:
     """Returns the number of elements in each state, why pending ones wait, and the planner's state."""
     reasons = ", ".join(f"{count} {printable(reason)}" for reason, count in view.waiting.items())
     if list(view.waiting.values()) == [view.queue.get(JobState.PENDING)]:
@@ -167,14 +177,14 @@ def _numbers(trials: Collection[int]) -> str:
     return ", ".join(map(str, list(trials)[:_DAMAGED_SHOWN])) + ("…" if len(trials) > _DAMAGED_SHOWN else "")
 
 
-def _counts(view: Progress) -> str:
+def counts_text(view: Progress) -> str:
     known = sum(view.counts.values())
     planned = f"{known} of {view.total}" if view.total is not None else str(known)
     states = [f"{view.counts[state]} {state}" for state in TrialState if view.counts[state]]
     return f"{planned} planned" + (f": {', '.join(states)}" if states else "")
 
 
-def _pairs(values: Mapping[str, ParamValue]) -> str:
+def pairs_text(values: Mapping[str, ParamValue]) -> str:
     return ", ".join(f"{name}={printable(shown(value))}" for name, value in values.items())
 
 
@@ -200,7 +210,7 @@ def _running_cells(trial: RunningTrial, *, is_driven: bool) -> tuple[str, ...]:
 
 
 def _last_report(trial: RunningTrial, *, is_driven: bool) -> str:
-    reported = _pairs(dict(list(trial.metrics.items())[:_METRICS_SHOWN])) or "nothing reported yet"
+    reported = pairs_text(dict(list(trial.metrics.items())[:_METRICS_SHOWN])) or "nothing reported yet"
     if not is_driven:
         return f"it ended with the process that drove it. {reported}"
     if trial.job_state is not None and trial.job_state.is_terminal:
@@ -208,11 +218,22 @@ def _last_report(trial: RunningTrial, *, is_driven: bool) -> str:
     return reported
 
 
-def _failures(view: Progress) -> Iterator[RenderableType]:
+def failure_lines(view: Progress) -> Iterator[tuple[str, Text]]:
+    """Yields a line for each reason for which trials failed, with its label."""
+    for group in _alike(view.failed):
+        yield "failed", next(_failure(group))
+
+
+def _alike(trials: Sequence[FailedTrial]) -> list[list[FailedTrial]]:
+    """Returns the trials in groups that failed for the same reason."""
     alike: dict[tuple[str, bool], list[FailedTrial]] = {}
-    for failed in view.failed:
+    for failed in trials:
         alike.setdefault((failed.reason, failed.infeasible), []).append(failed)
-    groups = list(alike.values())
+    return list(alike.values())
+
+
+def _failures(view: Progress) -> Iterator[RenderableType]:
+    groups = _alike(view.failed)
     for group in groups[:_FAILED_SHOWN]:
         yield from _failure(group)
     more = sum(map(len, groups[_FAILED_SHOWN:]))

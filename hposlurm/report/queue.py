@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: The queue's states of the elements of the waves in flight and of their planners, by job id.
 QueueAnswer = Mapping[str, ElementState]
+#: Seconds between two queries of a watcher, whatever they are about.
+QUERY_GAP_S = 10.0
+# seconds between two queries of a watcher about the same
+_ASK_EVERY_S = 30.0
 
 
 def jobs_to_query(layout: StudyLayout) -> list[str]:
@@ -68,6 +72,70 @@ def ask_takers(records: StudyRecords, queue: QueueAnswer | None, backend: str) -
         return with_jobs(lost, backends.choose(backend).running_on({one.node for one in lost}), own)
     except HposlurmError:
         return lost
+
+
+class QueueWatch:
+    """Queries the queue about one study again and again, rarely: squeue is everybody's."""
+
+    def __init__(
+        self,
+        study: tuple[StudyLayout, str, str],
+        states: Callable[[Sequence[str]], QueueAnswer],
+        monotonic: Callable[[], float],
+        log: Callable[[str], None],
+    ) -> None:
+        """Takes the study's layout, the name of its backend and its name in commands; `states` is of its backend."""
+        self._layout, self._backend, self._handle = study
+        self._states, self._monotonic, self._log = states, monotonic, log
+        #: the last answer; None if the queue did not answer, or was not queried yet
+        self.answer: QueueAnswer | None = None
+        #: the nodes from which trials were pushed out, as far as it is known who runs there now
+        self.lost: tuple[LostNode, ...] = ()
+        self._last: float | None = None
+        self._asked: dict[str, float] = {}
+
+    def ask(self, records: StudyRecords) -> None:
+        """Queries everything at once."""
+        self._ask_interrupted()
+        self._ask_jobs()
+        self.lost = ask_takers(records, self.answer, self._backend)
+
+    def ask_due(self, records: StudyRecords) -> None:
+        """Makes one query if one is due, and if the last one is QUERY_GAP_S ago."""
+        if self.lost and not (self.answer and lost_nodes(records.history, self.answer)):
+            self.lost = ()
+        now = self._monotonic()
+        if self._last is not None and now - self._last < QUERY_GAP_S:
+            return
+        if self._is_due("jobs", now):
+            self._ask_jobs()
+        elif self.answer and lost_nodes(records.history, self.answer) and self._is_due("takers", now):
+            self.lost = ask_takers(records, self.answer, self._backend)
+        elif "interrupted" not in self._asked:
+            self._asked["interrupted"] = now
+            if not self._ask_interrupted():
+                return
+        else:
+            return
+        self._last = now
+
+    def _is_due(self, what: str, now: float) -> bool:
+        """True if the query was not made for _ASK_EVERY_S; it then counts as made now."""
+        if what in self._asked and now - self._asked[what] < _ASK_EVERY_S:
+            return False
+        self._asked[what] = now
+        return True
+
+    def _ask_jobs(self) -> None:
+        self.answer = ask_queue(self._layout, self._states, self._log)
+
+    def _ask_interrupted(self) -> bool:
+        """Logs what a killed launch or planner left in the queue; False if there was nothing to query."""
+        if not interrupted_submission(self._layout):
+            return False
+        if note := interrupted_note(self._layout, self._backend, self._handle):
+            self._log(f"note: {note}")
+        return True
 
 
 def interrupted_note(layout: StudyLayout, backend: str, handle: str) -> str:

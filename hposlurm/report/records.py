@@ -31,12 +31,14 @@ class StudyRecords:
         return StudyResults(self.spec.name, self.history, tuple(self.spec.objectives), self.spec.limits)
 
 
-def read_records(layout: StudyLayout, spec: StudySpec | None = None) -> StudyRecords:
+def read_records(layout: StudyLayout, spec: StudySpec | None = None, after: StudyRecords | None = None) -> StudyRecords:
     """Reads a study's records as they are now. Give `spec` if it is already known; it is then not read again.
 
-    Raises StudyError or SpecError if they cannot be read.
+    `after` are earlier records of the study, after which reading continues. Raises StudyError or SpecError if they
+    cannot be read.
     """
     from hposlurm.spec.frozen import frozen_spec
 
     spec = frozen_spec(layout) if spec is None else spec
-    return StudyRecords(layout, spec, read_history(layout, needed=needed_of(spec)))
+    known = None if after is None else after.history
+    return StudyRecords(layout, spec, read_history(layout, needed=needed_of(spec), after=known))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -197,26 +196,6 @@ def test_a_watcher_says_what_changes_and_ends_with_the_study(demo: StudyLayout) 
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert out.strip().splitlines()[-1].split("  ")[1].startswith("finished; ")
-
-
-def test_on_a_terminal_the_screen_is_live(demo: StudyLayout, wait_until: Callable[..., object]) -> None:
-    leader, follower = pty.openpty()
-    with watcher(demo.root.parent, "status", "demo", "--watch", "--every", "0.2", stdout=follower) as process:
-        os.close(follower)
-        seen = bytearray()
-
-        def has_shown(text: bytes) -> Callable[[], bool]:
-            def look() -> bool:
-                seen.extend(os.read(leader, 65536))
-                return text in seen
-
-            return look
-
-        wait_until(has_shown(b"hposlurm status demo --watch"), 30)
-        assert b"demo" in seen
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-    os.close(leader)
 
 
 # ---- list ----
