@@ -28,7 +28,7 @@ function exactText(column, i) {
 }
 
 function pairs(rows) {
-  return el('dl', { class: 'pairs' }, rows.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
+  return el('dl', { class: rows.length > 12 ? 'pairs many' : 'pairs' }, rows.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
 }
 
 function stateBadge(state) {

@@ -88,7 +88,7 @@ function drawParallelAxis(ctx, axis, x, scale, box, inactiveY, gap, k) {
   ctx.fillStyle = colour('text');
   const room = Math.max(60, gap - 8);
   const title = axis.isLog ? `${axis.title} (log)` : axis.title;
-  ctx.fillText(fitted(ctx, title, Math.min(room, k === 0 ? 84 : room)), x, box.top - 12);
+  ctx.fillText(fittedName(ctx, title, Math.min(room, k === 0 ? 84 : room)), x, box.top - 12);
   ctx.textBaseline = 'middle';
   const ticks = axis.kind === 'choice' ? axis.choices.map((text, c) => [c, text]) : scale.ticks(6).map((t) => [t, tickText(t)]);
   const few = ticks.length > 14 ? ticks.filter((_, t) => t % Math.ceil(ticks.length / 14) === 0) : ticks;

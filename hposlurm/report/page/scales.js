@@ -134,6 +134,17 @@ function fitted(ctx, text, width) {
   return `${cut}…`;
 }
 
+// A name cut in its middle: names of parameters often differ in their ends only
+function fittedName(ctx, text, width) {
+  if (ctx.measureText(text).width <= width) return text;
+  for (let kept = text.length - 1; kept > 3; kept -= 1) {
+    const head = Math.ceil(kept / 3);
+    const cut = `${text.slice(0, head)}…${text.slice(head - kept)}`;
+    if (ctx.measureText(cut).width <= width) return cut;
+  }
+  return `…${text.slice(-2)}`;
+}
+
 function line(ctx, x0, y0, x1, y1, style, width = 1) {
   ctx.strokeStyle = style;
   ctx.lineWidth = width;

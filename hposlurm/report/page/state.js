@@ -100,7 +100,7 @@ function colour(name) {
 // best is what stands out from the background
 const RAMP = [[0, 34, 78], [35, 62, 108], [87, 93, 109], [124, 123, 120], [165, 156, 116], [211, 193, 100], [254, 232, 56]];
 function ramp(share) {
-  const place = Math.min(Math.max(share, 0), 1) * 0.86;
+  const place = Math.min(Math.max(share, 0), 1) * (isDark() ? 0.68 : 0.82); // the rest is lost in the background
   const x = (isDark() ? 1 - place : place) * (RAMP.length - 1);
   const low = Math.min(Math.floor(x), RAMP.length - 2);
   const mixed = RAMP[low].map((value, i) => Math.round(value + (RAMP[low + 1][i] - value) * (x - low)));
