@@ -175,6 +175,12 @@ def test_a_brush_up_to_the_end_keeps_the_trial_at_the_end(show):
     assert 5 in numbers(page) and 0 not in numbers(page)
 
 
+@pytest.mark.parametrize("value", [0.1234449, 0.1234451, 1.0, 123449.0, -0.98765, 3.01169e-05])
+def test_the_ends_of_a_brush_are_rounded_outwards(show, value):
+    low, high = show("conditional").evaluate("(value) => [outward(value, -1), outward(value, 1)]", value)
+    assert low <= value <= high and high - low <= 2e-3 * abs(value)
+
+
 def test_a_click_on_the_inactive_tick_keeps_the_trials_in_which_a_parameter_is_inactive(show):
     page = show("conditional")
     page.locator("#chart-parallel").scroll_into_view_if_needed()
@@ -245,6 +251,9 @@ def test_hover_shows_the_whole_configuration_and_marks_the_trial_everywhere(show
     assert all(word in text for word in ("trial 3", "optimizer", "sgd", "momentum", "0.9", "acc", "0.8"))
     assert page.evaluate("report.hovered()") == 3
     assert page.locator("tr.hovered").get_attribute("data-trial") == "3"
+    top = """() => { const { top } = report.CHARTS.find((each) => each.id === 'pareto');
+        return top.getContext('2d').getImageData(0, 0, top.width, top.height).data.some((value) => value); }"""
+    assert page.evaluate(top)
     page.mouse.click(x, y)
     dialog = page.locator("dialog.details")
     assert "trial 3" in dialog.inner_text()

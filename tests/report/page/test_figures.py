@@ -70,7 +70,8 @@ def test_a_population_has_its_schedules(tmp_path):
     assert "schedules" in names(write_figures(tmp_path / "figures", [found]))
 
 
-def test_the_same_study_gives_the_same_files(tmp_path):
+def test_the_same_study_gives_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("hposlurm.report.page.figures.FORMATS", ("svg", "pdf"))  # a PNG has no date
     found = page(studies.study_of_completed(tmp_path, 2, steps=2))
     first, second = (write_figures(tmp_path / name, [found]) for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

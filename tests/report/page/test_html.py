@@ -106,6 +106,13 @@ def test_every_file_of_the_page_is_part_of_it_and_fits_into_one_head():
     assert {name: n for name, n in lengths.items() if n > 300} == {}
 
 
+def test_no_two_functions_of_the_script_share_a_name():
+    """In one script the later one would silently take the place of the other."""
+    text = "\n".join((PACKAGE / name).read_text() for name in SCRIPTS)
+    found = re.findall(r"^(?:async )?function (\w+)", text, re.MULTILINE)
+    assert len(found) > 100 and [name for name in found if found.count(name) > 1] == []
+
+
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)))
 def test_any_data_survives_inside_of_a_script_element(data):
     text = data_json(data)
