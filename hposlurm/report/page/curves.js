@@ -1,12 +1,14 @@
 // The learning curves; a stopped trial's curve ends where the trial did.
 
+const CURVES_BY = SEVERAL ? 'study' : 'value';
+
 section('curves', 'Learning curves', () => {
   const all = STUDIES.flatMap((study, s) => study.curves.map((own) => ({ own, s })));
   if (!all.some(({ own }) => own.values.some((values) => values.length > 1))) return null;
   const chosen = () => all.filter(({ own }) => own.objective === chosenObjective().name);
   const ends = { COMPLETE: 'state-complete', PRUNED: 'state-pruned', FAIL: 'state-fail' };
-  const styleOf = (s, trial) => (choice('curves.by', 'value') === 'study' ? studyColour(s)
-    : choice('curves.by', 'value') === 'state' ? colour(ends[TRIALS.state[trial]] || 'state-running') : goodness(trial));
+  const styleOf = (s, trial) => (choice('curves.by', CURVES_BY) === 'study' ? studyColour(s)
+    : choice('curves.by', CURVES_BY) === 'state' ? colour(ends[TRIALS.state[trial]] || 'state-running') : goodness(trial));
   const draw = (ctx, width, height, self) => {
     const goal = chosenObjective();
     const isLogX = choice('curves.logx', '') === '1';
@@ -69,7 +71,7 @@ section('curves', 'Learning curves', () => {
   const own = chart({
     id: 'curves', title: 'Learning curves: a curve ends where its trial did; a grey dot is a stop', draw, highlight, table, nearest, height: 340,
     summary: () => `${counted(chosen().reduce((n, each) => n + each.own.rows.length, 0), 'curve')} of ${chosenObjective().name}`,
-    controls: [selectOf('Colour by', 'curves.by', [['value', 'value'], ['state', 'state'], ...(SEVERAL ? [['study', 'study']] : [])], 'value'),
+    controls: [selectOf('Colour by', 'curves.by', [['value', 'value'], ['state', 'state'], ...(SEVERAL ? [['study', 'study']] : [])], CURVES_BY),
       checkbox('log steps', 'curves.logx'), checkbox('log values', 'curves.logy'), ...objectiveControl(), studyKeys()],
     watch: ['curves.', 'obj'],
   });

@@ -2,7 +2,7 @@
 
 const PROGRESS_AXES = [['gpu_hours', 'GPU hours'], ['hours', 'hours'], ['trials', 'trials that ended']];
 const HAS_GPUS = STUDIES.some((study) => study.head.gpu_hours > 0);
-const FIRST_AXIS = HAS_GPUS ? 'gpu_hours' : 'hours';
+const FIRST_AXIS = STUDIES.every((study) => study.head.gpu_hours > 0) ? 'gpu_hours' : 'hours';
 
 function objectiveOptions() {
   return TRIALS.objectives.map((goal) => [goal.name, goal.name]);
@@ -80,13 +80,13 @@ function ring(ctx, x, y, radius = 6) {
   ctx.stroke();
 }
 
-// Names with their colours, above a figure
+// What the colours of a figure mean, above it: pairs of a class of figures.css and a text
+function keys(entries) {
+  return el('span', { class: 'keys' }, entries.map(([key, text]) => el('span', {}, el('i', { class: `key ${key}` }), ` ${text}`)));
+}
+
 function colourKeys(texts) {
-  return el('span', { class: 'keys' }, texts.map((text, k) => {
-    const key = el('i', { class: 'key' });
-    key.style.background = `var(--${STUDY_COLOURS[k % STUDY_COLOURS.length]})`;
-    return [key, ` ${text} `];
-  }));
+  return keys(texts.map((text, k) => [STUDY_COLOURS[k % STUDY_COLOURS.length], text]));
 }
 
 function studyKeys() {

@@ -62,7 +62,7 @@ function rungChart(study, s) {
   };
   return chart({
     id: `rungs-${s}`, title: 'Values at each rung; r is the rank correlation with the end', draw, height: 320,
-    controls: [el('span', { class: 'keys' }, [['complete', 'went on'], ['fail', 'stopped or failed'], ['interrupted', 'waits'], ['running', 'trained to the end']].map(([key, text]) => [el('i', { class: `key ${key}` }), ` ${text} `]))],
+    controls: [keys([['complete', 'went on'], ['fail', 'stopped or failed'], ['interrupted', 'waits'], ['running', 'trained to the end']])],
     highlight: (ctx, trial, self) => {
       const points = self.marks.filter((mark) => mark.trial === trial).map((mark) => [mark.x, mark.y]);
       if (points.length) { strokePath(ctx, points, colour('accent'), 2.5); for (const [x, y] of points) ring(ctx, x, y, 5); }

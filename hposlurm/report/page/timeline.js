@@ -56,7 +56,7 @@ function loadChart(study, s, unit) {
   };
   return chart({
     id: `load-${s}`, title: `${unit} at work, idle, and asked for by jobs that waited in the queue`, draw, height: 220,
-    controls: [el('span', { class: 'keys' }, [['complete', `${unit} at work`], ['idle', `idle ${unit}`], ['waiting', `${unit} that waiting jobs ask for`]].map(([key, text]) => [el('i', { class: `key ${key}` }), ` ${text} `]))],
+    controls: [keys([['complete', `${unit} at work`], ['idle', `idle ${unit}`], ['waiting', `${unit} that waiting jobs ask for`]])],
     table: () => [['seconds since the first plan', `${unit} at work`], working.map(([time, n]) => [time, n])],
     summary: () => `at most ${own.most} ${unit} at work, idle ${percent(own.idle_share)} of the time`,
   });
@@ -133,8 +133,8 @@ function lanesChart(study, s) {
   return chart({
     id: `lanes-${s}`, title: 'Attempts by node: a bar is an attempt, the thin line before it is its wait', draw,
     height: () => 24 + count * row + 40,
-    controls: [el('span', { class: 'keys' }, [['complete', 'completed'], ['pruned', 'stopped'], ['interrupted', 'interrupted'], ['fail', 'failed'], ['running', 'running']]
-      .filter(([key]) => own.outcome.values.includes(key)).map(([key, text]) => [el('i', { class: `key ${key}` }), ` ${text} `]))],
+    controls: [keys([['complete', 'completed'], ['pruned', 'stopped'], ['interrupted', 'interrupted'], ['fail', 'failed'], ['running', 'running']]
+      .filter(([key]) => own.outcome.values.includes(key)))],
     highlight: (ctx, trial, self) => {
       ctx.strokeStyle = colour('accent');
       ctx.lineWidth = 2.5;
