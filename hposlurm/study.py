@@ -17,40 +17,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hposlurm import backend as backends
-from hposlurm.backend import Backend, Capacity, SimulatedCapacity
-from hposlurm.decisions.cost import CostQuestion, cost_question
 from hposlurm.errors import RequestError
-from hposlurm.planner import advance, advance_patiently, cancel, order_retry, preview, revise, set_going, stays
-from hposlurm.planner.clock import CLOCK, Clock, Log, silent
-from hposlurm.planner.drivers import launch
-from hposlurm.planner.follow import Watch, follow, unwatched
-from hposlurm.planner.resolve import Resolved, read_study, resolve
-from hposlurm.planner.retention import Cleared, clear
-from hposlurm.planner.revise import differences, space_note, take
-from hposlurm.planner.step import Step
-from hposlurm.planner.study import Preview, lift_stop, over
-from hposlurm.publish import rebuild
+from hposlurm.records.clock import CLOCK, Clock, Log, silent
 from hposlurm.records.find import absolute, find_study, only_study, runs_directory
-from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.ownership import check_own, share_notes
-from hposlurm.report.queue import QueueWatch
-from hposlurm.report.records import StudyRecords, read_records
+from hposlurm.study_reader import StudyReader
 
 if TYPE_CHECKING:
+    from hposlurm.decisions.cost import CostQuestion
+    from hposlurm.planner import Step
     from hposlurm.planner.canary import Canary
-    from hposlurm.report.explain import Explanation, StudyExplanation
-    from hposlurm.report.export import Configuration
+    from hposlurm.planner.follow import Watch
+    from hposlurm.planner.resolve import Resolved
+    from hposlurm.planner.retention import Cleared
+    from hposlurm.planner.study import Preview
+    from hposlurm.records.history import History
     from hposlurm.report.overview import StudyLine
-    from hposlurm.report.progress import Progress
-    from hposlurm.report.tables import Table
     from hposlurm.simulation import Simulated, Trainer
     from hposlurm.simulation.run import Watch as WatchSimulation
     from hposlurm.spec import StudySpec
 
 
-class Study:
+class Study(StudyReader):
     """A study: where its files lie, what it is, and the backend that runs it.
 
     `Study.create` makes one that is not launched yet, `Study.open` finds one that is.
@@ -65,13 +54,12 @@ class Study:
         clock: Clock = CLOCK,
     ) -> None:
         """Takes the study at `layout`: `resolved`, or as its own directory says; `beside` is where its file lies."""
-        #: its directory
-        self.layout = layout
+        super().__init__(layout, clock)
         #: what could not be checked when it was created
         self.notes = resolved.notes if resolved else ()
         self._spec = resolved.spec if resolved else None
         self._capacity = resolved.capacity if resolved else None
-        self._beside, self._clock = beside, clock
+        self._beside = beside
         self._preview: Preview | None = None
         self._is_created, self._plans_on = resolved is not None, False
 
@@ -93,6 +81,8 @@ class Study:
         `launched` is the study of which a file is the next revision; its `take` then freezes it. Raises SpecError with
         all problems of the file, or with all that the backend has with the study.
         """
+        from hposlurm.planner.resolve import read_study, resolve
+
         if isinstance(source, Path | str):
             file = Path(source)
             known = None if launched is None else launched.spec
@@ -121,35 +111,16 @@ class Study:
 
         return study_lines(runs_directory() if runs is None else absolute(runs), clock.now(), log)
 
+    @staticmethod
+    def watch_all(
+        runs: Path | str | None = None, *, log: Log = silent, clock: Clock = CLOCK
+    ) -> Iterator[list[StudyLine]]:
+        """Yields the lines of `overview` again and again without end; asks the queues less often."""
+        from hposlurm.report.overview import watch_lines
+
+        return watch_lines(runs_directory() if runs is None else absolute(runs), clock.now, clock.monotonic, log)
+
     # ---- what it is
-
-    @property
-    def name(self) -> str:
-        """The name of its directory."""
-        return self.layout.root.name
-
-    @property
-    def spec(self) -> StudySpec:
-        """The newest revision of its spec. Raises StudyError or SpecError if it cannot be read."""
-        if self._spec is None:
-            from hposlurm.spec.frozen import frozen_spec
-
-            self._spec = frozen_spec(self.layout)
-        return self._spec
-
-    @property
-    def backend(self) -> Backend:
-        """The backend that runs its waves. Raises RequestError for a simulated study, which has no jobs."""
-        if isinstance(self._capacity, SimulatedCapacity):
-            raise RequestError(f"{self.name} is simulated and has no jobs")
-        if self._capacity is None:
-            self._capacity = backends.choose(self.spec.backend)
-        return self._capacity
-
-    @property
-    def capacity(self) -> Capacity:
-        """How much runs at once: on its backend, or on the simulated cluster."""
-        return self._capacity if isinstance(self._capacity, SimulatedCapacity) else self.backend
 
     @property
     def is_launched(self) -> bool:
@@ -164,6 +135,8 @@ class Study:
     @property
     def stays(self) -> bool:
         """True if a process has to stay and drive it: `wait` does."""
+        from hposlurm.planner import stays
+
         return stays(self.spec, self.backend)
 
     def place_notes(self) -> tuple[str, ...]:
@@ -184,6 +157,8 @@ class Study:
 
         Raises RequestError if there is nothing to try.
         """
+        from hposlurm.planner import preview
+
         if self._preview is None:
             first = preview(self.layout, self.spec, self.capacity, self._clock)
             if not first.plan.assignments:
@@ -195,6 +170,8 @@ class Study:
 
     def cost_question(self) -> CostQuestion | None:
         """Returns what a person should be asked before `launch`, which does not ask; None if the study is small."""
+        from hposlurm.decisions.cost import cost_question
+
         return cost_question(self.spec, self.preview().cost)
 
     def try_one(self, *, log: Log = silent) -> Canary:
@@ -211,6 +188,8 @@ class Study:
         If the cluster refuses, a directory that holds nothing yet is removed again. Raises RequestError if another
         study is in the way, BackendError if nothing could be submitted.
         """
+        from hposlurm.planner.drivers import launch
+
         self._refuse_simulated("is simulated and has no jobs: simulate() runs it")
         for note in self.place_notes():
             log(f"note: {note}")
@@ -238,30 +217,42 @@ class Study:
 
     def advance(self) -> Step:
         """Takes one planner step; safe at any time, by anyone, any number of times."""
+        from hposlurm.planner import advance
+
         self._refuse_unplanned()
         return advance(self.layout, self.spec, self.backend, clock=self._clock)
 
     def advance_patiently(self, *, behind: int | None = None, log: Log = silent) -> Step:
         """Takes one planner step, again and again while the cluster takes no jobs; see planner/patience.py."""
+        from hposlurm.planner import advance_patiently
+
         self._refuse_unplanned()
         return advance_patiently(self.layout, self.spec, self.backend, behind=behind, log=log, clock=self._clock)
 
-    def wait(self, *, watch: Watch = unwatched, log: Log = silent) -> History:
+    def wait(self, *, watch: Watch | None = None, log: Log = silent) -> History:
         """Returns the history once the study is over, or was cancelled; drives the study where it `stays`.
 
         `watch` is shown the history now and then. An interrupt (Ctrl-C) leaves a study that `resume` continues: on this
         machine its workers save and end first, on Slurm its jobs go on.
         """
+        from hposlurm.planner.follow import follow, unwatched
+
         self._refuse_unlaunched()
         if self.stays:
             self.place_notes()
         layout, spec, backend = self.layout, self.spec, self.backend
-        found = follow(layout, spec, backend, again=self._plans_on, watch=watch, log=log, clock=self._clock)
+        found = follow(
+            layout, spec, backend, again=self._plans_on, watch=watch or unwatched, log=log, clock=self._clock
+        )
         self._plans_on = False
         return found
 
     def cancel(self, trials: Sequence[int] = ()) -> str:
         """Cancels the study's jobs and submits no further wave, or takes single trials out; says what was cancelled."""
+        from hposlurm.planner import cancel
+        from hposlurm.planner.study import over
+        from hposlurm.records.history import read_history
+
         self._refuse_unlaunched()
         self.place_notes()
         if self.spec and self.layout.simulated.exists():
@@ -275,16 +266,25 @@ class Study:
 
         `settings` are "a.b.c=value". Raises RequestError for what may not change.
         """
+        from hposlurm.planner import revise
+        from hposlurm.planner.revise import space_note
+        from hposlurm.records.history import read_history
+
         self._refuse_resumed()
         known, self._spec, self._preview = self.spec, revise(self.layout, settings), None
         return space_note(known, self._spec, read_history(self.layout))
 
     def differences(self, revision: Study) -> list[str]:
         """Returns what a revision of the study would change, one "key: old → new" each."""
+        from hposlurm.planner.revise import differences
+
         return differences(self.spec, revision.spec)
 
     def take(self, revision: Study) -> str | None:
         """Freezes the spec of a study that was created as a revision of this one, as `revise` does."""
+        from hposlurm.planner.revise import space_note, take
+        from hposlurm.records.history import read_history
+
         self._refuse_resumed()
         known, self._spec, self._preview = self.spec, take(self.layout, self.spec, revision.spec), None
         return space_note(known, self._spec, read_history(self.layout))
@@ -294,6 +294,9 @@ class Study:
 
         `settings` change its spec first (`revise`). Returns the step, None where `wait` has to take it (`stays`).
         """
+        from hposlurm.planner import set_going
+        from hposlurm.planner.study import lift_stop
+
         self._refuse_resumed()
         if settings:
             self.revise(settings)
@@ -309,6 +312,9 @@ class Study:
 
         `resume` then runs them. Raises RequestError for a trial that has not failed, and if none has.
         """
+        from hposlurm.planner import order_retry
+        from hposlurm.records.history import read_history
+
         self._refuse_resumed()
         return order_retry(self.layout, read_history(self.layout), self._clock.now(), trials)
 
@@ -319,85 +325,19 @@ class Study:
 
     def clear(self, keep: int | None = None, *, dry_run: bool = False) -> Cleared:
         """Deletes checkpoints that nothing needs any more, or only says which; those of the best `keep` trials stay."""
+        from hposlurm.planner.retention import clear
+        from hposlurm.records.history import read_history
+
         self.place_notes()
         return clear(self.layout, self.spec, read_history(self.layout), keep, dry_run=dry_run)
 
     def rebuild(self) -> History:
         """Makes the published files again from the journals; raises StudyError if one cannot be written."""
+        from hposlurm.publish import rebuild
+
         self._refuse_unlaunched()
         self.place_notes()
         return rebuild(self.layout, self.spec)
-
-    # ---- looking
-
-    def records(self, after: StudyRecords | None = None) -> StudyRecords:
-        """Returns all records as they are now; reads only what is new since `after`, records of this study.
-
-        Raises StudyError or SpecError if they cannot be read.
-        """
-        return read_records(self.layout, self.spec, after)
-
-    def status(self, *, log: Log = silent) -> Progress:
-        """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
-        records, queue = self.records(), self._queue(log)
-        queue.ask(records)
-        return self._progress(records, queue)
-
-    def watch(self, *, log: Log = silent) -> Iterator[Progress]:
-        """Yields the progress again and again without end; asks the queue less often."""
-        return (progress for progress, _ in self.looks(log=log))
-
-    def looks(self, *, log: Log = silent) -> Iterator[tuple[Progress, StudyRecords]]:
-        """Yields the progress as `watch` does, each time with the records from which it was computed."""
-        queue, known = self._queue(log), None
-        while True:
-            known = self.records(after=known)
-            queue.ask_due(known)
-            yield self._progress(known, queue), known
-
-    @staticmethod
-    def watch_all(
-        runs: Path | str | None = None, *, log: Log = silent, clock: Clock = CLOCK
-    ) -> Iterator[list[StudyLine]]:
-        """Yields the lines of `overview` again and again without end; asks the queues less often."""
-        from hposlurm.report.overview import watch_lines
-
-        return watch_lines(runs_directory() if runs is None else absolute(runs), clock.now, clock.monotonic, log)
-
-    def _queue(self, log: Log) -> QueueWatch:
-        study = (self.layout, self.spec.backend, self._handle)
-        return QueueWatch(study, lambda jobs: self.backend.states(jobs), self._clock.monotonic, log)
-
-    def _progress(self, records: StudyRecords, queue: QueueWatch) -> Progress:
-        from hposlurm.report.progress import progress
-
-        now = self._clock.now()
-        return progress(records, now=now, queue=queue.answer, lost=queue.lost, handle=self._handle)
-
-    @property
-    def _handle(self) -> str:
-        """How a command names it."""
-        return self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
-
-    def collect(self) -> Table:
-        """Returns the result table, best trial first."""
-        from hposlurm.report.tables import collect
-
-        return collect([self.records().results])
-
-    def best(self, top: int = 1) -> list[Configuration]:
-        """Returns the best `top` configurations. Raises StudyError if no trial has completed."""
-        from hposlurm.report.export import best_trials, configuration
-
-        results = self.records().results
-        return [configuration(results, trial) for trial in best_trials(results, top)]
-
-    def explain(self, trial: int | None = None) -> Explanation | StudyExplanation:
-        """Returns why a trial was proposed, continued, stopped or copied; of the study, how its search decided."""
-        from hposlurm.report.explain import Replay, explain_study, explain_trial
-
-        replay = Replay(self.records())
-        return explain_study(replay) if trial is None else explain_trial(replay, trial)
 
     def _refuse_simulated(self, why: str) -> None:
         if self.is_simulated:

@@ -15,7 +15,7 @@ import pytest
 import hposlurm
 from hposlurm import Study
 from hposlurm.errors import HposlurmError, RequestError, SpecError, StudyError
-from hposlurm.planner.clock import Clock
+from hposlurm.records.clock import Clock
 from hposlurm.records.history import History, read_history
 from hposlurm.spec import StudySpec, parse
 from hposlurm.trial import TrialState

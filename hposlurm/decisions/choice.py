@@ -17,6 +17,7 @@ from hposlurm.records.cause_text import sentence
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.spent import Spent, spent
 from hposlurm.render.trial import commands
 from hposlurm.search import (
     Observation,
@@ -27,7 +28,7 @@ from hposlurm.search import (
     next_requests,
     requests_per_wave,
 )
-from hposlurm.search.budget import Spent, affordable, is_limited, payable, reason_to_end, spent
+from hposlurm.search.budget import affordable, is_limited, payable, reason_to_end
 from hposlurm.search.memory import SearchMemory
 from hposlurm.search.terminator import promises_nothing
 from hposlurm.space import signature

@@ -18,9 +18,9 @@ from pathlib import Path
 from hposlurm import backend as backends
 from hposlurm.backend import Backend
 from hposlurm.errors import HposlurmError
-from hposlurm.planner.clock import Log, silent
 from hposlurm.planner.follow import follow
 from hposlurm.planner.study import cancel, create, lift_stop
+from hposlurm.records.clock import Log, silent
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout

@@ -18,7 +18,7 @@ from hposlurm.decisions import trials_per_wave, waves_ahead
 from hposlurm.errors import BackendError, LimitError
 from hposlurm.planner import submission
 from hposlurm.planner.claim import is_own, token_of
-from hposlurm.planner.clock import CLOCK, Clock
+from hposlurm.records.clock import CLOCK, Clock
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History
 from hposlurm.records.jobs import WaveJobs, read_jobs

@@ -8,9 +8,9 @@ from hposlurm.backend import ArrayJob, Backend
 from hposlurm.decisions import WarmStart
 from hposlurm.errors import HposlurmError, NotNowError
 from hposlurm.planner import chain
-from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.step import Step, advance
 from hposlurm.planner.study import create, discard
+from hposlurm.records.clock import CLOCK, Clock, Log, silent
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.ownership import check_own

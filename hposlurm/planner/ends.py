@@ -11,7 +11,6 @@ from hposlurm.backend import Backend, ElementState, Usage
 from hposlurm.errors import BackendError, StudyError
 from hposlurm.planner import submission
 from hposlurm.planner.claim import token_of
-from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.settle import (
     crashed,
     element_ids,
@@ -24,6 +23,7 @@ from hposlurm.planner.settle import (
 )
 from hposlurm.records import refill_pool
 from hposlurm.records.assignment import Assignment, Settlement
+from hposlurm.records.clock import CLOCK, Clock
 from hposlurm.records.history import History, read_history
 from hposlurm.records.jobs import WaveJobs
 from hposlurm.records.layout import StudyLayout

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
 from hposlurm.errors import HposlurmError, StudyError
-from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.drivers import drive, stays
+from hposlurm.records.clock import CLOCK, Clock, Log, silent
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from hposlurm.backend import Backend
 from hposlurm.errors import NotNowError
-from hposlurm.planner.clock import CLOCK, Clock, Log, silent
 from hposlurm.planner.step import Step, advance
+from hposlurm.records.clock import CLOCK, Clock, Log, silent
 from hposlurm.records.layout import StudyLayout
 
 if TYPE_CHECKING:

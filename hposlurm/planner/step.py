@@ -12,12 +12,12 @@ from hposlurm.decisions import needed_of, waves_in_flight
 from hposlurm.errors import BackendError, LimitError, StudyError
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import is_own, token_of
-from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.ends import UNKNOWN, Look, await_accounting, cancel_leftovers, close_pools, look, settle_waves
 from hposlurm.planner.publishing import publish_and_tidy
 from hposlurm.records import history as past
 from hposlurm.records.assignment import Settlement
+from hposlurm.records.clock import CLOCK, Clock
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.history import History, read_history
 from hposlurm.records.jobs import WaveJobs, read_jobs

@@ -14,10 +14,10 @@ from hposlurm.decisions.cost import Cost, study_cost
 from hposlurm.errors import BackendError, LimitError, NotNowError, RequestError
 from hposlurm.planner import chain, submission
 from hposlurm.planner.claim import token_of
-from hposlurm.planner.clock import CLOCK, Clock
 from hposlurm.planner.decide import next_plan
 from hposlurm.planner.revise import differences
 from hposlurm.planner.settle import element_ids
+from hposlurm.records.clock import CLOCK, Clock
 from hposlurm.records.fail_points import fail_point
 from hposlurm.records.files import create_once, to_json
 from hposlurm.records.history import History, read_history

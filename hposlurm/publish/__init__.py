@@ -21,6 +21,8 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import Publication, forget, read_publication, write_publication
 from hposlurm.report.numbers import shorten
 from hposlurm.report.printable import printable
+from hposlurm.report.records import StudyRecords
+from hposlurm.report.summary import write_summary
 
 if TYPE_CHECKING:
     from hposlurm.spec import StudySpec
@@ -33,12 +35,17 @@ _LONGEST_FAILURE = 300
 
 
 def publish_files(study: Published) -> tuple[str, ...]:
-    """Writes the local files that the study file asks for, each by rename.
+    """Writes the local files that the study file asks for, and the summary for `status` and `list`, each by rename.
 
     A failure does not prevent the other files from being written. Returns one sentence per failure; `status` shows it
     until the next time that the study is published.
     """
-    return _publish(study, is_local=True)
+    failures = _publish(study, is_local=True)
+    try:
+        write_summary(StudyRecords(study.layout, study.spec, study.history))
+    except (OSError, ValueError) as error:  # without it everything is read
+        failures = (*failures, f"summary.json: not published: {_failure_text(error)}")
+    return failures
 
 
 def publish_outside(study: Published) -> tuple[str, ...]:
@@ -58,7 +65,7 @@ def rebuild(layout: StudyLayout, spec: StudySpec) -> History:
     local file cannot be written.
     """
     history = read_history(layout, use_database=False, needed=needed_of(spec))
-    for path in (layout.database, layout.results, layout.reports):
+    for path in (layout.database, layout.summary, layout.results, layout.reports):
         path.unlink(missing_ok=True)
     forget(layout)
     study = Published(layout, spec, history)

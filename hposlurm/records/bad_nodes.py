@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import exp, lgamma, log
 
 from hposlurm.records.retries import ended_by
@@ -43,33 +44,66 @@ class BadNode:
         return f"trials {shown} failed there, {self.completed or 'none'} completed"
 
 
-def bad_nodes(trials: Iterable[Trial]) -> tuple[BadNode, ...]:
-    """Returns, by name, the nodes on which at least two different trials failed, far more than fail elsewhere.
+@dataclass(frozen=True, slots=True)
+class NodeTally:
+    """Counts of trials by what happened to them on nodes."""
 
-    A trial that failed on several nodes and completed on none does not count: the trial itself is the cause. If the
-    command fails everywhere, no node is bad. No node is bad before trials have completed on another one.
+    #: How many trials had a failure that a node may have caused.
+    failures: int = 0
+    #: The trials that failed on each node, ascending.
+    failed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    #: How many trials completed on each node.
+    completed: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: NodeTally) -> NodeTally:
+        """Returns the tally of the trials of both, which must be different ones."""
+        nodes = dict.fromkeys((*self.failed, *other.failed))
+        failed = {node: tuple(sorted((*self.failed.get(node, ()), *other.failed.get(node, ())))) for node in nodes}
+        completed = Counter(self.completed)
+        completed.update(other.completed)
+        return NodeTally(self.failures + other.failures, failed, dict(completed))
+
+
+def tally_nodes(trials: Iterable[Trial]) -> NodeTally:
+    """Returns the tally of `trials`.
+
+    A trial that failed on several nodes and completed on none does not count: the trial itself is the cause.
     """
-    trials = list(trials)
-    if sum(any(_may_be_node_fault(a) for a in trial.attempts) for trial in trials) < _AT_LEAST:
-        return ()  # the usual case, and a quick exit: this runs before every wave
+    failures = 0
     failed: dict[str, set[int]] = {}
-    completed: dict[str, set[int]] = {}
+    completed: Counter[str] = Counter()
     for trial in trials:
         done = {a.host for a in trial.attempts if a.outcome in DONE and a.host}
-        blamed = {a.host for a in trial.attempts if a.host and _may_be_node_fault(a)} - done
-        for node in done:
-            completed.setdefault(node, set()).add(trial.number)
+        faults = [a for a in trial.attempts if _may_be_node_fault(a)]
+        failures += bool(faults)
+        blamed = {a.host for a in faults if a.host} - done
+        completed.update(done)
         if len(blamed) == 1 or trial.state is TrialState.COMPLETE:
             for node in blamed:
                 failed.setdefault(node, set()).add(trial.number)
-    total_failed, total_completed = (sum(map(len, found.values())) for found in (failed, completed))
+    return NodeTally(failures, {node: tuple(sorted(own)) for node, own in failed.items()}, dict(completed))
+
+
+def bad_nodes(trials: Iterable[Trial]) -> tuple[BadNode, ...]:
+    """Returns the bad nodes of `bad_of` by the tally of `trials`."""
+    return bad_of(tally_nodes(trials))
+
+
+def bad_of(tally: NodeTally) -> tuple[BadNode, ...]:
+    """Returns, by name, the nodes on which at least two different trials failed, far more than fail elsewhere.
+
+    If the command fails everywhere, no node is bad. No node is bad before trials have completed on another one.
+    """
+    if tally.failures < _AT_LEAST:
+        return ()  # the usual case, and a quick exit: this runs before every wave
+    total_failed, total_completed = sum(map(len, tally.failed.values())), sum(tally.completed.values())
     bad = []
-    for node in sorted(failed):
-        here, well = len(failed[node]), len(completed.get(node, ()))
+    for node in sorted(tally.failed):
+        here, well = len(tally.failed[node]), tally.completed.get(node, 0)
         elsewhere = total_completed - well
         rate = (total_failed - here + 1) / (total_failed - here + elsewhere + 2)
         if here >= _AT_LEAST and elsewhere and _at_least(here, here + well, rate) <= _BY_CHANCE:
-            bad.append(BadNode(node, tuple(sorted(failed[node])), well))
+            bad.append(BadNode(node, tally.failed[node], well))
     return tuple(bad)
 
 

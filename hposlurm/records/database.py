@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,11 +120,13 @@ class Snapshot:
     last_wave: int = -1
 
 
-def read_snapshot(path: Path, plan: WavePlan, needed: Needed = NOTHING) -> Snapshot:
+def read_snapshot(
+    path: Path, plan: WavePlan, needed: Needed = NOTHING, trials: Collection[int] | None = None
+) -> Snapshot:
     """Returns the journals' part of the database at `path`; `plan` is the plan of the first wave.
 
     Empty if the database is missing, damaged, of another version or of another study: it is only a shortcut. Without
-    the trials of which it lacks `needed` reports.
+    the trials of which it lacks `needed` reports. Only of `trials`, unless that is None.
     """
     if not path.is_file():
         return Snapshot()
@@ -135,7 +137,7 @@ def read_snapshot(path: Path, plan: WavePlan, needed: Needed = NOTHING) -> Snaps
             if not (_has_tables(connection) and _is_of(connection, plan)):
                 return Snapshot()
             (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
-            attempts = _attempts(connection, _reports(connection))
+            attempts = _attempts(connection, _reports(connection, trials), trials)
             if not _needed(connection).includes(needed):
                 attempts = {
                     trial: own for trial, own in attempts.items() if not any(attempt.is_thinned for attempt in own)
@@ -175,10 +177,18 @@ def _needed(connection: sqlite3.Connection) -> Needed:
     return structure(Needed, json.loads(text))
 
 
-def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, Report]]:
+def _of(trials: Collection[int] | None) -> tuple[str, tuple[str, ...]]:
+    """Returns a condition on a table's column `trial`, and the values for its marks."""
+    return ("TRUE", ()) if trials is None else ("trial IN (SELECT value FROM json_each(?))", (json.dumps([*trials]),))
+
+
+def _reports(
+    connection: sqlite3.Connection, trials: Collection[int] | None
+) -> dict[tuple[int, int], dict[int, Report]]:
     found: dict[tuple[int, int], dict[int, Report]] = {}
-    query = "SELECT trial, attempt, step, name, value, text, time, number FROM reports ORDER BY rowid"
-    for trial, attempt, step, name, value, text, time, number in connection.execute(query):
+    those, values = _of(trials)
+    query = f"SELECT trial, attempt, step, name, value, text, time, number FROM reports WHERE {those} ORDER BY rowid"
+    for trial, attempt, step, name, value, text, time, number in connection.execute(query, values):
         steps = found.setdefault((trial, attempt), {})
         report = steps.get(step)
         if report is None:
@@ -194,10 +204,14 @@ def _reports(connection: sqlite3.Connection) -> dict[tuple[int, int], dict[int, 
 
 
 def _attempts(
-    connection: sqlite3.Connection, reports: Mapping[tuple[int, int], Mapping[int, Report]]
+    connection: sqlite3.Connection,
+    reports: Mapping[tuple[int, int], Mapping[int, Report]],
+    trials: Collection[int] | None,
 ) -> dict[int, tuple[Attempt, ...]]:
     found: dict[int, tuple[Attempt, ...]] = {}
-    for row in connection.execute("SELECT * FROM attempts WHERE journal_bytes IS NOT NULL ORDER BY trial, attempt"):
+    those, values = _of(trials)
+    query = f"SELECT * FROM attempts WHERE journal_bytes IS NOT NULL AND {those} ORDER BY trial, attempt"
+    for row in connection.execute(query, values):
         own = tuple(reports.get((row["trial"], row["attempt"]), {}).values())
         found[row["trial"]] = (*found.get(row["trial"], ()), _attempt(row, own))
     return found

@@ -102,7 +102,17 @@ def read_history(
     plans = _plans(layout)
     needed = replace(needed, objectives=plans[-1].objectives) if plans else needed
     known = _known(layout, plans, needed, after) if plans and use_database else database.Snapshot()
-    started = _started(layout)
+    return history_of(layout, plans, needed, known, _started(layout))
+
+
+def history_of(
+    layout: StudyLayout,
+    plans: tuple[WavePlan, ...],
+    needed: Needed,
+    known: database.Snapshot,
+    started: Collection[int],
+) -> History:
+    """Returns the history of the trials that `plans` assign; reads on after `known` in the journals of `started`."""
     settled = _by_trial(plan.settled for plan in plans)
     orders = read_orders(layout)
     fold_one = _folder(plans, orders)
@@ -112,7 +122,7 @@ def read_history(
         last, _ = assigned[-1]
         attempts, settlements = known.attempts.get(number, ()), settled.get(number, ())
         trial = fold_one(assigned, attempts, settlements) if attempts else None
-        if number in started and not (trial and _is_final(trial, attempts, _had_ended(last, known.last_wave, plans))):
+        if number in started and not (trial and is_final(trial, attempts, had_ended(last, known.last_wave, plans))):
             attempts = _read_on(layout.trial(number), attempts, needed)
             trial = None
         trials.append(trial or fold_one(assigned, attempts, settlements))
@@ -246,12 +256,12 @@ def _folder(plans: Sequence[WavePlan], orders: Sequence[RetryOrder], retries: in
     return fold_one
 
 
-def _had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:
+def had_ended(wave: int, last_wave: int, plans: Sequence[WavePlan]) -> bool:
     """True if all jobs of `wave` had ended when `last_wave` was planned."""
     return wave < last_wave < len(plans) and wave not in plans[last_wave].in_flight
 
 
-def _is_final(trial: Trial, attempts: Sequence[Attempt], had_wave_ended: bool) -> bool:
+def is_final(trial: Trial, attempts: Sequence[Attempt], had_wave_ended: bool) -> bool:
     """True if no record of the trial can have been written after `attempts`, so that its files need not be read.
 
     A completed trial is never run again. A failed trial may be, unless its wave had ended when `attempts` were read:

@@ -169,6 +169,11 @@ class StudyLayout:
         return self.root / "study.db"
 
     @property
+    def summary(self) -> Path:
+        """The sum of the trials that are over for good, for `status` and `list`."""
+        return self.root / "summary.json"
+
+    @property
     def results(self) -> Path:
         return self.root / "results.csv"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.records.history import History
-from hposlurm.search.budget import clock, spent
+from hposlurm.records.spent import NO_PAST, Past, clock, spent
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective
 
@@ -27,11 +27,31 @@ class BudgetUse:
     reserved: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetLimits:
+    """The limits of a study, as in its file; None for those that are not set."""
+
+    n_trials: int | None = None
+    gpu_hours: float | None = None
+    wall_time_min: float | None = None
+    patience: int | None = None
+    target: float | None = None
+
+
 def budget_use(
-    budget: BudgetSpec, history: History, objectives: Sequence[Objective], now: float, limits: Limits = NO_LIMITS
+    budget: BudgetSpec | BudgetLimits,
+    history: History,
+    objectives: Sequence[Objective],
+    now: float,
+    limits: Limits = NO_LIMITS,
+    past: Past = NO_PAST,
 ) -> Mapping[str, BudgetUse]:
-    """Returns the use of each budget that is set, by its name in the study file; a finished study's as it ended."""
-    so_far = spent(history, objectives, history.plans[-1].created_at if history.finished else now, limits=limits)
+    """Returns the use of each budget that is set, by its name in the study file; a finished study's as it ended.
+
+    `past` is the use of trials that the history is without.
+    """
+    end = history.plans[-1].created_at if history.finished else now
+    so_far = spent(history, objectives, end, limits=limits, past=past)
     found = {
         "n_trials": (so_far.trials, budget.n_trials, 0.0),
         "gpu_hours": (so_far.gpu_hours, budget.gpu_hours, so_far.reserved_gpu_hours),

@@ -11,7 +11,7 @@ from hposlurm.backend import DRIVER_ENDED, NEVER_SATISFIED, ElementState
 from hposlurm.backend.reasons import DEPENDENCY, asks_too_much, release_advice
 from hposlurm.records.jobs import WaveJobs, read_jobs, wave_token
 from hposlurm.records.layout import StudyLayout, WaveLayout
-from hposlurm.records.plan import WavePlan, bound
+from hposlurm.records.plan import WavePlan, bound, read_plan
 from hposlurm.trial import JobState
 
 #: The state of a job that was queried and that the queue does not know (any more). Other UNKNOWN jobs may be alive.
@@ -91,7 +91,7 @@ def stuck_jobs(
         state = queue.get(job_id, GONE)
         if state.state is JobState.PENDING and (advice := release_advice(state.detail, job_id)):
             held[job_id] = state.detail, advice
-    runs = bound(wave, plan) if held else {}
+    runs = bound(wave, read_plan(wave)) if held else {}  # `plan` may be without trials that are over
     trials = {jobs.element(index): assignment.trial for index, assignment in runs.items()}
     found = []
     for job_id, (reason, advice) in held.items():

@@ -8,14 +8,14 @@ from hposlurm.records.history import History
 from hposlurm.trial import TrialState
 
 
-def ways_on(history: History, handle: str) -> dict[str, str]:
+def ways_on(history: History, handle: str, *, more_failed: int = 0) -> dict[str, str]:
     """Returns the commands to choose from and what each does, the usual one first; {} if the study has not paused.
 
-    `handle` names the study in commands.
+    `handle` names the study in commands. `more_failed` trials failed that the history is without.
     """
     if not history.paused:
         return {}
-    has_failed = any(trial.state is TrialState.FAIL for trial in history.trials)
+    has_failed = more_failed > 0 or any(trial.state is TrialState.FAIL for trial in history.trials)
     retry = {f"hposlurm retry {handle}": "runs the failed trials again"} if has_failed else {}
     return {**retry, f"hposlurm resume {handle}": "goes on without them" if has_failed else "goes on"}
 

@@ -11,6 +11,7 @@ from itertools import chain
 from rich.cells import cell_len
 from rich.text import Text
 
+from hposlurm.records.spent import clock
 from hposlurm.report.budget import BudgetUse, budget_text
 from hposlurm.report.live import LivePage, LiveTrial, Rung
 from hposlurm.report.numbers import counted, duration, shorten, shown
@@ -18,7 +19,6 @@ from hposlurm.report.overview_text import KEYS
 from hposlurm.report.printable import printable, printable_parts
 from hposlurm.report.progress import Progress
 from hposlurm.report.progress_text import PHASE_STYLES, alerts, best_text, counts_text, failure_lines, queue_text
-from hposlurm.search.budget import clock
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _ASCII_SPARKS = "_.:-=+*#"

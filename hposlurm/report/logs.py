@@ -81,11 +81,14 @@ def is_worker_line(line: bytes) -> bool:
     return line.startswith(b"hposlurm: ")
 
 
-def output_tail(layout: StudyLayout, attempt: Attempt) -> tuple[str, ...]:
-    """Returns the last lines of a command's output, from the error stream if it has any; empty without a log."""
-    if not attempt.log:
+def output_tail(layout: StudyLayout, log: str) -> tuple[str, ...]:
+    """Returns the last lines of a command's output, from the error stream if it has any; empty without a log.
+
+    `log` is where an attempt's record says that it is.
+    """
+    if not log:
         return ()
-    out = layout.root / attempt.log
+    out = layout.root / log
     for path in (out.with_suffix(".err"), out):
         lines = [line for line in _last_bytes(path).split(b"\n") if line.strip() and not is_worker_line(line)]
         if lines:

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hposlurm.decisions import trials_wanted
 from hposlurm.errors import HposlurmError
 from hposlurm.records.history import best
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.phase import find_phase
 from hposlurm.report.queue import QueueAnswer, ask_queues, interrupted_note
-from hposlurm.report.records import StudyRecords, read_records
+from hposlurm.report.summary import read_view
+from hposlurm.report.view import StudyView
 from hposlurm.trial import TrialState
 
 # seconds between two queries of a watcher: squeue is everybody's
@@ -57,7 +57,7 @@ def study_lines(runs: Path, now: float, log: Callable[[str], None]) -> list[Stud
     known = list(_readable(runs, log))
     queues = _ask(known, log)
     for study in known:
-        if note := interrupted_note(study.layout, study.spec.backend, study.layout.root.name):
+        if note := interrupted_note(study.layout, study.facts.backend, study.layout.root.name):
             log(f"note: {note}")
     return _newest_first(study_line(study, now, queues.get(study.layout.root, {})) for study in known)
 
@@ -85,7 +85,7 @@ def watch_lines(
         yield _newest_first(study_line(study, now(), queues.get(study.layout.root)) for study in known)
 
 
-def _ask(studies: list[StudyRecords], log: Callable[[str], None]) -> dict[Path, QueueAnswer | None]:
+def _ask(studies: list[StudyView], log: Callable[[str], None]) -> dict[Path, QueueAnswer | None]:
     queues, errors = ask_queues(studies)
     for error in errors:
         log(f"note: the queue did not answer ({error}); ? marks what only the queue knows")
@@ -96,38 +96,38 @@ def _newest_first(lines: Iterable[StudyLine]) -> list[StudyLine]:
     return sorted(lines, key=lambda line: (line.age_s is None, line.age_s or 0.0, line.study))
 
 
-def _readable(runs: Path, log: Callable[[str], None]) -> Iterator[StudyRecords]:
+def _readable(runs: Path, log: Callable[[str], None]) -> Iterator[StudyView]:
     entries = runs.iterdir() if runs.is_dir() else ()
     # a launch that was killed may have left a directory that did not become a study, whose name begins with a dot
     for directory in sorted(path for path in entries if path.is_dir() and not path.name.startswith(".")):
         layout = StudyLayout(directory)
         try:
             if layout.spec().is_file():
-                yield read_records(layout)
+                yield read_view(layout)
         except (HposlurmError, OSError) as error:
             log(f"note: {directory} cannot be read: {error}")
 
 
-def study_line(study: StudyRecords, now: float, queue: QueueAnswer | None) -> StudyLine:
+def study_line(study: StudyView, now: float, queue: QueueAnswer | None) -> StudyLine:
     """Returns the line of one study at `now` (epoch seconds).
 
     `queue` is its answer about the last wave: {} if there was no job to query, None if it did not answer.
     """
-    layout, history, objectives = study.layout, study.history, study.spec.objectives
-    phase, detail = find_phase(layout, history, queue)
-    leader = best(history, objectives, study.spec.limits)
+    layout, history, facts = study.layout, study.history, study.facts
+    phase, detail = find_phase(layout, history, queue, study.rest.ended_at)
+    leader = best(study.candidates, facts.objectives, facts.limits.parsed())
     return StudyLine(
-        study=history.plans[0].study if history.plans else layout.root.name,
+        study=study.name,
         phase="unknown" if queue is None and phase == "running" else phase,
         detail=detail,
-        trials=len(history.trials),
-        total=len(history.trials) if history.finished and not history.paused else trials_wanted(study.spec),
-        counts=history.counts(),
-        objective=objectives[0].metric,
+        trials=study.trials,
+        total=study.total,
+        counts=study.counts(),
+        objective=facts.objectives[0].metric,
         best=leader.values[0] if leader and leader.values else None,
         best_trial=leader.number if leader else None,
-        gpu_hours=history.gpu_hours,
+        gpu_hours=study.gpu_hours,
         age_s=max(0.0, now - history.plans[0].created_at) if history.plans and phase != "simulated" else None,
-        tags=dict(study.spec.tags),
+        tags=dict(facts.tags),
         directory=str(layout.root),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from hposlurm.backend import DRIVER_ENDED, ElementState
 from hposlurm.records.cause_text import sentence
@@ -12,13 +13,19 @@ from hposlurm.records.layout import StudyLayout
 from hposlurm.report.chain import why_blocked, why_broken
 from hposlurm.trial import Cause, EndCause, TrialState
 
+NO_ENDS: Mapping[str, float] = MappingProxyType({})
+
 
 def find_phase(
-    layout: StudyLayout, history: History, queue: Mapping[str, ElementState] | None = None
+    layout: StudyLayout,
+    history: History,
+    queue: Mapping[str, ElementState] | None = None,
+    ended_at: Mapping[str, float] = NO_ENDS,
 ) -> tuple[str, str]:
     """Returns the study's phase, one of the texts in Progress, and a detail.
 
-    The queue's answer counts only if it names jobs of the study.
+    The queue's answer counts only if it names jobs of the study. `ended_at` is when the trials that the history is
+    without ended in each wave.
     """
     if not history.plans:
         return "not submitted", "no wave was planned"
@@ -39,9 +46,10 @@ def find_phase(
         return ("interrupted", sentence(EndCause(Cause.DRIVER_ENDED))) if is_left else ("stalled", why)
     if not open_trials(history, last.wave):
         mine = [a for trial in history.trials for a in trial.attempts if a.wave == last.wave]
-        ended_at = max((a.ended_at or a.started_at for a in mine), default=0.0)
+        ends = [a.ended_at or a.started_at for a in mine]
+        last_end = max([ended_at.get(str(last.wave), 0.0), *ends])
         others = any(open_trials(history, plan.wave) for plan in history.in_flight)
-        if queue and not others and (why := why_blocked(layout, last, queue, ended_at)):
+        if queue and not others and (why := why_blocked(layout, last, queue, last_end)):
             return "stalled", why
         return "running", f"wave {last.wave} has ended; its planner is next"
     return "running", f"wave {last.wave}"

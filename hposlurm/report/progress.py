@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ElementState
-from hposlurm.decisions import trials_wanted
-from hposlurm.records.bad_nodes import bad_nodes
+from hposlurm.records.bad_nodes import bad_of, tally_nodes
 from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, best, metrics_with_peaks, pareto_front
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import publishing_failures
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much
+from hposlurm.report.digest import FailedTrial, by_trial, failed_trial, printable_tail
 from hposlurm.report.going_on import ways_on
-from hposlurm.report.logs import TAIL_LINES, output_tail
-from hposlurm.report.notices import Notice, notices
+from hposlurm.report.logs import output_tail
 from hposlurm.report.phase import find_phase, open_trials
 from hposlurm.report.preemption import LostNode
-from hposlurm.report.printable import printable
-from hposlurm.report.remarks import remarks
+from hposlurm.report.remarks import remark_lines, tally_remarks
 from hposlurm.report.simulated import Figures, read_figures
+from hposlurm.report.view import StudyView, view_of
 from hposlurm.space.metric_constraints import Limits
-from hposlurm.trial import Attempt, JobState, Objective, Outcome, Params, Trial, TrialState
+from hposlurm.trial import Attempt, JobState, Objective, Params, Trial, TrialState
 
 if TYPE_CHECKING:
+    from hposlurm.report.notices.notice import Notice
     from hposlurm.report.records import StudyRecords
 
 # the number of failed trials whose logs are read: a status must stay fast when every trial fails
 _TAILS_READ = 20
 #: The phases in which nothing will change by itself.
 OVER = ("finished", "paused", "simulated", "stopped", "interrupted", "stalled")
-_FAILURES = (Outcome.FAIL, Outcome.INFEASIBLE, Outcome.DROPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +51,6 @@ class RunningTrial:
     #: the last reported step, by an earlier attempt where this one resumed and has not reported yet
     step: int | None
     metrics: Mapping[str, float | str]
-
-
-@dataclass(frozen=True, slots=True)
-class FailedTrial:
-    """A trial that failed and is not retried."""
-
-    trial: int
-    attempts: int
-    reason: str
-    #: the last lines of its output
-    tail: tuple[str, ...]
-    #: relative to the study's directory; "" if there is none
-    log: str
-    #: True if its configuration does not fit into the memory
-    infeasible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +154,7 @@ class Progress:
 
 
 def progress(
-    records: StudyRecords,
+    records: StudyRecords | StudyView,
     *,
     now: float,
     queue: Mapping[str, ElementState] | None = None,
@@ -183,47 +167,48 @@ def progress(
     the nodes from which trials were pushed out. `handle`
     names the study in commands.
     """
-    layout, spec, history = records.layout, records.spec, records.history
-    total = trials_wanted(spec)
-    name = history.plans[0].study if history.plans else layout.root.name
+    view = records if isinstance(records, StudyView) else view_of(records)
+    layout, facts, history, rest = view.layout, view.facts, view.history, view.rest
+    limits, handle = facts.limits.parsed(), handle or view.name
     states = {job_id: found.state for job_id, found in (queue or {}).items() if found != GONE}
-    phase, detail = find_phase(layout, history, queue)
-    ways = ways_on(history, handle or name)
+    phase, detail = find_phase(layout, history, queue, rest.ended_at)
+    ways = ways_on(history, handle, more_failed=len(rest.failed))
     asked = queue_view(layout, history.in_flight, queue) if queue else QueueView({}, {})
     running = tuple(_running(t, now, states) for t in history.trials if t.state is TrialState.RUNNING)
-    failed = [t for t in history.trials if t.state is TrialState.FAIL]
     used = sum(trial.attempts[-1].gpus * run.running_s for trial, run in zip(_active(history), running, strict=True))
+    last = history.plans[-1] if history.plans else None
+    waves = _waves(view)
     return Progress(
-        study=name,
+        study=view.name,
         directory=str(layout.root),
         phase=phase,
         detail=detail,
-        counts=history.counts(),
-        total=len(history.trials) if history.finished and not history.paused else total,
-        waves=sum(bool(plan.assignments) for plan in history.plans),
-        waves_done=_waves_done(history),
-        best=best_trial(history, spec.objectives, spec.limits),
-        gpu_hours=history.gpu_hours + used / 3600,
-        budget=budget_use(spec.budget, history, spec.objectives, now, spec.limits),
-        eta_s=eta(history, total, now) if phase == "running" else None,
+        counts=view.counts(),
+        total=view.total,
+        waves=len(waves),
+        waves_done=_waves_done(history, waves),
+        best=best_trial(view.candidates, facts.objectives, limits),
+        gpu_hours=view.gpu_hours + used / 3600,
+        budget=budget_use(facts.budget, history, facts.objectives, now, limits, rest.past),
+        eta_s=eta(view, now) if phase == "running" else None,
         queue=asked.elements,
         waiting=asked.waiting,
         planner=asked.planner,
-        advice={} if phase == "stopped" else too_much(asked.waiting, handle or name),
-        stuck=_stuck(layout, history, queue, handle or name) if queue and phase != "stopped" else (),
+        advice={} if phase == "stopped" else too_much(asked.waiting, handle),
+        stuck=_stuck(layout, history, queue, handle) if queue and phase != "stopped" else (),
         running=running,
-        failed=tuple(_failed(layout, trial, i < _TAILS_READ) for i, trial in enumerate(failed)),
-        excluded=_excluded(history),
-        unreadable=_by_trial(history, attrgetter("corrupt_lines")),
-        left_out=_by_trial(history, attrgetter("left_out")),
-        exclude_note=history.plans[-1].exclude_note if history.plans else "",
-        notes=(*(history.plans[-1].notes if history.plans else ()), *remarks(history, spec.search)),
-        next=next(iter(ways), _next_command(phase, handle or name)),
+        failed=_failed(view),
+        excluded=_excluded(view),
+        unreadable=_by_trial(rest.unreadable, history, attrgetter("corrupt_lines")),
+        left_out=_by_trial(rest.left_out, history, attrgetter("left_out")),
+        exclude_note=last.exclude_note if last else "",
+        notes=(*(last.notes if last else ()), *_remarks(view)),
+        next=next(iter(ways), _next_command(phase, handle)),
         ways=ways,
         lost=tuple(lost),
         simulated=read_figures(layout),
         unpublished=publishing_failures(layout),
-        notices=notices(records),
+        notices=view.notices,
     )
 
 
@@ -233,20 +218,21 @@ def _stuck(
     return tuple(job for plan in history.in_flight for job in stuck_jobs(layout, plan, queue, handle))
 
 
-def eta(history: History, total: int | None, now: float) -> float | None:
+def eta(view: StudyView, now: float) -> float | None:
     """Returns the seconds until the last trial ends; None if unknown.
 
     Assumes that as many trials run at a time as now, and that each takes the mean runtime. Unknown while no trial has
     completed, no trial runs (the queue does not predict starts), or the total is unknown.
     """
-    runtimes = [t.runtime_s for t in history.trials if t.state is TrialState.COMPLETE and t.runtime_s is not None]
-    active = _active(history)
-    if not runtimes or not active or total is None:
+    trials = view.history.trials
+    runtimes = [t.runtime_s for t in trials if t.state is TrialState.COMPLETE and t.runtime_s is not None]
+    timed, active = view.rest.timed + len(runtimes), _active(view.history)
+    if not timed or not active or view.total is None:
         return None
-    mean = sum(runtimes) / len(runtimes)
+    mean = (view.rest.runtime_s + sum(runtimes)) / timed
     begun = [max(0.0, mean - (trial.runtime_s or 0.0) - (now - trial.attempts[-1].started_at)) for trial in active]
-    finished = sum(trial.state.is_finished for trial in history.trials)
-    waiting = max(0, total - finished - len(active))
+    finished = sum(count for state, count in view.counts().items() if state.is_finished)
+    waiting = max(0, view.total - finished - len(active))
     return max((sum(begun) + waiting * mean) / len(active), *begun)
 
 
@@ -254,9 +240,13 @@ def _active(history: History) -> list[Trial]:
     return [trial for trial in history.trials if trial.state is TrialState.RUNNING]
 
 
-def _waves_done(history: History) -> int:
-    """Returns the number of waves that a later plan follows, plus the last wave if all its elements have ended."""
-    waves = [plan.wave for plan in history.plans if plan.assignments]
+def _waves(view: StudyView) -> list[int]:
+    """Returns the waves that have trials."""
+    return sorted({*view.rest.waves, *(plan.wave for plan in view.history.plans if plan.assignments)})
+
+
+def _waves_done(history: History, waves: Sequence[int]) -> int:
+    """Returns the number of `waves` that a later plan follows, plus the last wave if all its elements have ended."""
     if not waves:
         return 0
     is_last_done = history.plans[-1].wave > waves[-1] or not open_trials(history, waves[-1])
@@ -285,24 +275,30 @@ def _running(trial: Trial, now: float, states: Mapping[str, JobState]) -> Runnin
     return RunningTrial(trial.number, attempt.number, attempt.host, attempt.job_id, state, running_s, step, metrics)
 
 
-def _failed(layout: StudyLayout, trial: Trial, may_read: bool) -> FailedTrial:
-    culprit = next((a for a in reversed(trial.attempts) if a.outcome in _FAILURES), trial.attempts[-1])
-    tail = trial.tail or (output_tail(layout, culprit) if may_read else ())
-    lines = tuple(line for raw in tail if (line := printable(raw)))[-TAIL_LINES:]
-    reason = printable(trial.reason)
-    return FailedTrial(trial.number, len(trial.attempts), reason, lines, culprit.log, trial.infeasible)
+def _failed(view: StudyView) -> tuple[FailedTrial, ...]:
+    """Returns the failed trials by number; of the first ones with the end of the output if no record has it."""
+    own = (failed_trial(trial) for trial in view.history.trials if trial.state is TrialState.FAIL)
+    found = sorted((*view.rest.failed, *own), key=lambda failed: failed.trial)
+    for position, failed in enumerate(found[:_TAILS_READ]):
+        if not failed.tail:
+            found[position] = replace(failed, tail=printable_tail(output_tail(view.layout, failed.log)))
+    return tuple(found)
 
 
-def _by_trial(history: History, count_of: Callable[[Attempt], int]) -> dict[int, int]:
-    counts = {trial.number: sum(map(count_of, trial.attempts)) for trial in history.trials}
-    return {number: count for number, count in counts.items() if count}
+def _by_trial(known: Mapping[str, int], history: History, count_of: Callable[[Attempt], int]) -> dict[int, int]:
+    found = {int(number): count for number, count in ({**known, **by_trial(history.trials, count_of)}).items()}
+    return dict(sorted(found.items()))
 
 
-def _excluded(history: History) -> tuple[ExcludedNode, ...]:
+def _excluded(view: StudyView) -> tuple[ExcludedNode, ...]:
     """Returns the nodes that the last plan excludes, with the reasons that the trials show by now."""
-    why = {bad.node: bad.why for bad in bad_nodes(history.trials)}
-    names = history.plans[-1].exclude if history.plans else ()
+    names = view.history.plans[-1].exclude if view.history.plans else ()
+    why = {bad.node: bad.why for bad in bad_of(view.rest.nodes + tally_nodes(view.history.trials))} if names else {}
     return tuple(ExcludedNode(name, why.get(name, "trials failed there")) for name in names)
+
+
+def _remarks(view: StudyView) -> tuple[str, ...]:
+    return remark_lines(view.rest.remarks + tally_remarks(view.history.trials), view.facts.past_step_advice)
 
 
 def _next_command(phase: str, handle: str) -> str:

@@ -14,10 +14,11 @@ from rich.text import Text
 from hposlurm.records.history import History, best
 from hposlurm.records.thinning import MOST_METRICS
 from hposlurm.report.budget import budget_text
+from hposlurm.report.digest import FailedTrial
 from hposlurm.report.going_on import way_lines
 from hposlurm.report.numbers import counted, duration, shorten, shown, spans
 from hposlurm.report.printable import printable, printable_parts
-from hposlurm.report.progress import FailedTrial, Progress, RunningTrial
+from hposlurm.report.progress import Progress, RunningTrial
 from hposlurm.trial import JobState, ParamValue, TrialState
 
 if TYPE_CHECKING:

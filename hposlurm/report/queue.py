@@ -11,15 +11,16 @@ from hposlurm import backend as backends
 from hposlurm.backend import Backend, ElementState
 from hposlurm.errors import BackendError, HposlurmError
 from hposlurm.records.jobs import read_jobs
-from hposlurm.records.plan import read_plan
+from hposlurm.records.plan import read_first
 from hposlurm.report.chain import GONE, interrupted_submission, later_planners, queried_jobs
 from hposlurm.report.preemption import LostNode, lost_nodes, with_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hposlurm.records.history import History
     from hposlurm.records.layout import StudyLayout
-    from hposlurm.report.records import StudyRecords
+    from hposlurm.report.view import StudyView
 
 #: The queue's states of the elements of the waves in flight and of their planners, by job id.
 QueueAnswer = Mapping[str, ElementState]
@@ -32,10 +33,10 @@ _ASK_EVERY_S = 30.0
 def jobs_to_query(layout: StudyLayout) -> list[str]:
     """Returns the job ids of the waves in flight to query; [] for a study that is over, or that was simulated."""
     waves = () if layout.simulated.exists() else layout.waves()
-    plan = read_plan(layout.wave(waves[-1])) if waves else None
+    plan = read_first(layout.wave(waves[-1])) if waves else None
     if plan is None or plan.finished or layout.stop.exists():
         return []
-    plans = [*(read_plan(layout.wave(wave)) for wave in plan.in_flight), plan]
+    plans = [*(read_first(layout.wave(wave)) for wave in plan.in_flight), plan]
     found = ((read_jobs(layout.wave(flying.wave)), flying) for flying in plans)
     asked = [job_id for jobs, flying in found if jobs for job_id in queried_jobs(jobs, flying)]
     return [*asked, *later_planners(layout, plan)] if asked else []
@@ -62,9 +63,9 @@ def ask_queue(
         return None
 
 
-def ask_takers(records: StudyRecords, queue: QueueAnswer | None, backend: str) -> tuple[LostNode, ...]:
+def ask_takers(history: History, queue: QueueAnswer | None, backend: str) -> tuple[LostNode, ...]:
     """Returns the nodes from which trials were pushed out; asks once who runs there, and only if there are any."""
-    lost = lost_nodes(records.history, queue) if queue else ()
+    lost = lost_nodes(history, queue) if queue else ()
     if not lost:
         return ()
     own = [job_id.partition("_")[0] for job_id in queue or ()]
@@ -94,23 +95,23 @@ class QueueWatch:
         self._last: float | None = None
         self._asked: dict[str, float] = {}
 
-    def ask(self, records: StudyRecords) -> None:
+    def ask(self, history: History) -> None:
         """Queries everything at once."""
         self._ask_interrupted()
         self._ask_jobs()
-        self.lost = ask_takers(records, self.answer, self._backend)
+        self.lost = ask_takers(history, self.answer, self._backend)
 
-    def ask_due(self, records: StudyRecords) -> None:
+    def ask_due(self, history: History) -> None:
         """Makes one query if one is due, and if the last one is QUERY_GAP_S ago."""
-        if self.lost and not (self.answer and lost_nodes(records.history, self.answer)):
+        if self.lost and not (self.answer and lost_nodes(history, self.answer)):
             self.lost = ()
         now = self._monotonic()
         if self._last is not None and now - self._last < QUERY_GAP_S:
             return
         if self._is_due("jobs", now):
             self._ask_jobs()
-        elif self.answer and lost_nodes(records.history, self.answer) and self._is_due("takers", now):
-            self.lost = ask_takers(records, self.answer, self._backend)
+        elif self.answer and lost_nodes(history, self.answer) and self._is_due("takers", now):
+            self.lost = ask_takers(history, self.answer, self._backend)
         elif "interrupted" not in self._asked:
             self._asked["interrupted"] = now
             if not self._ask_interrupted():
@@ -154,7 +155,7 @@ def interrupted_note(layout: StudyLayout, backend: str, handle: str) -> str:
     )
 
 
-def ask_queues(studies: Sequence[StudyRecords]) -> tuple[dict[Path, QueueAnswer | None], list[BackendError]]:
+def ask_queues(studies: Sequence[StudyView]) -> tuple[dict[Path, QueueAnswer | None], list[BackendError]]:
     """Queries the queues about many studies, once per backend.
 
     Returns the answers by the studies' directories, and the errors of the queues that did not answer. An answer is {}
@@ -166,7 +167,7 @@ def ask_queues(studies: Sequence[StudyRecords]) -> tuple[dict[Path, QueueAnswer 
     wanted: defaultdict[str, dict[Path, list[str]]] = defaultdict(dict)
     for study in studies:
         if asked := jobs_to_query(study.layout):
-            backend = backends.choose(study.spec.backend)
+            backend = backends.choose(study.facts.backend)
             known[backend.name] = backend
             wanted[backend.name][study.layout.root] = asked
         else:

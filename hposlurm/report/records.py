@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.decisions import needed_of
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.tables import StudyResults
@@ -37,6 +36,7 @@ def read_records(layout: StudyLayout, spec: StudySpec | None = None, after: Stud
     `after` are earlier records of the study, after which reading continues. Raises StudyError or SpecError if they
     cannot be read.
     """
+    from hposlurm.decisions import needed_of
     from hposlurm.spec.frozen import frozen_spec
 
     spec = frozen_spec(layout) if spec is None else spec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hposlurm.records.history import History
 from hposlurm.report.numbers import counted
-from hposlurm.spec.algorithms import without_stages
 from hposlurm.trial import Trial
 
 if TYPE_CHECKING:
@@ -16,21 +16,65 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 
+@dataclass(frozen=True, slots=True)
+class PastStep:
+    """A trial that went past the end of its stage."""
+
+    trial: int
+    reached: int
+    assigned: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemarkTally:
+    """The facts about trials that remarks are made of."""
+
+    #: how many trials went past their step, and the first of them
+    past_step: int = 0
+    first: PastStep | None = None
+    #: the workers' notes, each with its trials
+    notes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __add__(self, other: RemarkTally) -> RemarkTally:
+        """Returns the tally of the trials of both, which must be different ones."""
+        first = min((each for each in (self.first, other.first) if each), key=lambda each: each.trial, default=None)
+        texts = dict.fromkeys((*self.notes, *other.notes))
+        notes = {text: tuple(sorted((*self.notes.get(text, ()), *other.notes.get(text, ())))) for text in texts}
+        in_order = dict(sorted(notes.items(), key=lambda pair: pair[1][0]))
+        return RemarkTally(self.past_step + other.past_step, first, in_order)
+
+
 def remarks(history: History, search: SearchSpec) -> tuple[str, ...]:
     """Returns the remarks on the study's trials; () if there is nothing to say."""
-    return (*_past_their_step(history, search), *_notes(history))
+    return remark_lines(tally_remarks(history.trials), past_step_advice(search))
 
 
-def _past_their_step(history: History, search: SearchSpec) -> Iterator[str]:
-    """Yields a remark if trials reported steps past the end of their stages."""
-    found = [(trial, past) for trial in history.trials if (past := _furthest_past(trial)) is not None]
-    if found:
-        trial, (reached, assigned) = found[0]
-        yield (
-            f"{counted(len(found), 'trial')} went past the step at which the search compares them "
-            f"(trial {trial.number}: step {reached}, assigned {assigned}): {_loss(search)}. Let the script end at "
-            f"max_step ({{{{ max_step }}}}, client.max_step()){_instead(search)}"
-        )
+def tally_remarks(trials: Iterable[Trial]) -> RemarkTally:
+    """Returns the facts about `trials`, which are in the order of their numbers."""
+    past: list[PastStep] = []
+    notes: dict[str, list[int]] = {}
+    for trial in trials:
+        if (furthest := _furthest_past(trial)) is not None:
+            past.append(PastStep(trial.number, *furthest))
+        for text in dict.fromkeys(note for attempt in trial.attempts for note in attempt.notes):
+            notes.setdefault(text, []).append(trial.number)
+    return RemarkTally(len(past), past[0] if past else None, {text: tuple(own) for text, own in notes.items()})
+
+
+def remark_lines(tally: RemarkTally, advice: str) -> tuple[str, ...]:
+    """Returns the remarks as sentences; `advice` is `past_step_advice` of the study."""
+    found: list[str] = []
+    if tally.first is not None:
+        which = f"(trial {tally.first.trial}: step {tally.first.reached}, assigned {tally.first.assigned})"
+        past = f"{counted(tally.past_step, 'trial')} went past the step at which the search compares them"
+        found.append(f"{past} {which}: {advice}")
+    return (*found, *_by_trials(tally.notes))
+
+
+def past_step_advice(search: SearchSpec) -> str:
+    """Returns what it costs if trials go past their step, and what to do."""
+    script = "Let the script end at max_step ({{ max_step }}, client.max_step())"
+    return f"{_loss(search)}. {script}{_instead(search)}"
 
 
 def _loss(search: SearchSpec) -> str:
@@ -40,6 +84,8 @@ def _loss(search: SearchSpec) -> str:
 
 
 def _instead(search: SearchSpec) -> str:
+    from hposlurm.spec.algorithms import without_stages
+
     keys = without_stages(search.sampler_traits, search.pruner_traits)
     return f", or take search: {{{keys}}}, which needs no change of the script" if keys else ""
 
@@ -56,15 +102,7 @@ def _furthest_past(trial: Trial) -> tuple[int, int] | None:
     return max(found, default=None)
 
 
-def _notes(history: History) -> Iterator[str]:
-    by_text: dict[str, list[int]] = {}
-    for trial in history.trials:
-        for text in dict.fromkeys(note for attempt in trial.attempts for note in attempt.notes):
-            by_text.setdefault(text, []).append(trial.number)
-    yield from _by_trials(by_text)
-
-
-def _by_trials(by_text: Mapping[str, list[int]]) -> Iterator[str]:
+def _by_trials(by_text: Mapping[str, Sequence[int]]) -> Iterator[str]:
     for text, numbers in by_text.items():
         more = len(numbers) - _NAMED
         named = ", ".join(map(str, numbers[:_NAMED])) + (f" and {more} more" if more > 0 else "")

@@ -133,6 +133,13 @@ def test_damaged_plans_and_records(runs: Path, whole: Path, data: st.DataObject,
     look_and_go_on(runs, look, go_on)
 
 
+@settings(max_examples=examples(40), suppress_health_check=LOOSE)
+@given(st.data(), looks, goes)
+def test_damaged_summaries(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:
+    attacked(runs, whole, data.draw(attack.damaged_json(whole, "summary.json")))
+    look_and_go_on(runs, look, go_on)
+
+
 @settings(max_examples=examples(50), suppress_health_check=LOOSE)
 @given(st.data(), looks, goes)
 def test_foreign_and_missing_files(runs: Path, whole: Path, data: st.DataObject, look: tuple, go_on: tuple) -> None:

@@ -58,6 +58,7 @@ def kinds(study: Path) -> st.SearchStrategy[attack.Attack]:
         attack.damaged_journal(study),
         attack.damaged_database(study),
         attack.damaged_json(study, "*/*/*.json"),
+        attack.damaged_json(study, "summary.json"),
         attack.foreign_things(study),
     )
 

@@ -11,9 +11,9 @@ import pytest
 from hposlurm.backend import Usage
 from hposlurm.errors import BackendError
 from hposlurm.planner import advance, cancel, claim, create, submission
-from hposlurm.planner.clock import Clock
 from hposlurm.planner.revise import revise
 from hposlurm.planner.study import lift_stop
+from hposlurm.records.clock import Clock
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import read_plan
 from hposlurm.trial import Cause, JobState, TrialState

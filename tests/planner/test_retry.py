@@ -11,7 +11,7 @@ from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.decisions import DecisionMemory, WarmStart, decide_again, moments
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.planner import advance, create, order_retry, revise, set_going
-from hposlurm.planner.clock import Clock
+from hposlurm.records.clock import Clock
 from hposlurm.records.history import History, as_of, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import read_plan

@@ -18,7 +18,7 @@ from hposlurm.backend.executor import ScriptExecutor
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import BackendError, LimitError, NotNowError
 from hposlurm.planner import advance, advance_patiently, claim, create, patience
-from hposlurm.planner.clock import Clock
+from hposlurm.records.clock import Clock
 from hposlurm.records.files import create_once, to_json
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout

@@ -14,10 +14,10 @@ from hposlurm.planner import create
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import bound, read_plan
+from hposlurm.records.spent import spent
 from hposlurm.refill.__main__ import main
 from hposlurm.refill.batches import add_batch
 from hposlurm.report.explain import explain_trial
-from hposlurm.search.budget import spent
 from hposlurm.trial import JobState, Outcome, TrialState
 from hposlurm.worker.binding import find_assignment
 from tests.fake_slurm import FakeSlurm

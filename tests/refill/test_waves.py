@@ -20,8 +20,8 @@ from hposlurm.records import fail_points, refill_pool
 from hposlurm.records.assignment import NO_TRIAL
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import bound, read_plan
+from hposlurm.records.spent import spent
 from hposlurm.refill.batches import add_batch
-from hposlurm.search.budget import spent
 from hposlurm.trial import JobState, TrialState
 from tests.fake_slurm import FakeSlurm
 from tests.planner import processes

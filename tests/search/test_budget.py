@@ -11,7 +11,8 @@ import pytest
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan
-from hposlurm.search.budget import Spent, affordable, clock, most_gpu_hours, reason_to_end, spent
+from hposlurm.records.spent import Spent, clock, spent
+from hposlurm.search.budget import affordable, most_gpu_hours, reason_to_end
 from hposlurm.spec import BudgetSpec
 from hposlurm.trial import Attempt, Direction, Objective, Outcome, Report, Trial, TrialState
 

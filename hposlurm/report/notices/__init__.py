@@ -6,12 +6,7 @@ should be. May import what its room, report, may.
 
 from __future__ import annotations
 
-from hposlurm.report.notices.metrics import metric_notices
 from hposlurm.report.notices.notice import Evidence, Notice, evidence_of
-from hposlurm.report.notices.parameters import parameter_notices
-from hposlurm.report.notices.repeats import repeat_notices
-from hposlurm.report.notices.rungs import rung_notices
-from hposlurm.report.notices.spending import spending_notices
 from hposlurm.report.records import StudyRecords
 
 __all__ = ["Evidence", "Notice", "notices"]
@@ -22,6 +17,13 @@ def notices(records: StudyRecords) -> tuple[Notice, ...]:
 
     The gravest are those by which the values mean something else than they seem to.
     """
+    # the families need the search, and a reader of a notice does not
+    from hposlurm.report.notices.metrics import metric_notices
+    from hposlurm.report.notices.parameters import parameter_notices
+    from hposlurm.report.notices.repeats import repeat_notices
+    from hposlurm.report.notices.rungs import rung_notices
+    from hposlurm.report.notices.spending import spending_notices
+
     found = evidence_of(records)
     return (
         *metric_notices(found),

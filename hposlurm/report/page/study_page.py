@@ -67,7 +67,7 @@ def study_page(records: StudyRecords, now: float) -> StudyPage:
         timeline=timeline(history, begin, end),
         rungs=multi_fidelity(spec, history),
         lineage=lineage(history, sorted(spec.mutable), ranked(history.trials, objectives, limits)),
-        failures=failures(history, lambda attempt: output_tail(layout, attempt)),
+        failures=failures(history, lambda attempt: output_tail(layout, attempt.log)),
         provenance=provenance(layout, history),
     )
 

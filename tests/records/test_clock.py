@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hposlurm.backend import Usage
 from hposlurm.planner import advance, create
-from hposlurm.planner.clock import Clock
 from hposlurm.planner.ends import LOST_AFTER_S, SETTLE_S
+from hposlurm.records.clock import Clock
 from hposlurm.records.history import read_history
 from hposlurm.trial import JobState
 from tests.planner.fake import FakeCluster, new_layout, spec

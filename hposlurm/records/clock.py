@@ -1,4 +1,4 @@
-"""The clock, the sleep and the log of the planner: arguments of every function that waits."""
+"""The clock, the sleep and the log: arguments of every function that waits. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,140 @@
+"""The part of a study as one object that only looks at it.
+
+Nothing is imported here before it is needed: a look must not wait for the libraries of the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hposlurm.errors import RequestError
+from hposlurm.records.clock import Clock, Log, silent
+from hposlurm.records.find import runs_directory
+from hposlurm.records.layout import StudyLayout
+
+if TYPE_CHECKING:
+    from hposlurm.backend import Backend, Capacity, SimulatedCapacity
+    from hposlurm.report.explain import Explanation, StudyExplanation
+    from hposlurm.report.export import Configuration
+    from hposlurm.report.progress import Progress
+    from hposlurm.report.queue import QueueWatch
+    from hposlurm.report.records import StudyRecords
+    from hposlurm.report.tables import Table
+    from hposlurm.report.view import StudyView
+    from hposlurm.spec import StudySpec
+
+
+class StudyReader:
+    """A study that is looked at: where its files lie, and what they say."""
+
+    def __init__(self, layout: StudyLayout, clock: Clock) -> None:
+        """Takes the study at `layout`."""
+        #: its directory
+        self.layout = layout
+        self._clock = clock
+        self._spec: StudySpec | None = None
+        self._capacity: Backend | SimulatedCapacity | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.layout.root.name
+
+    @property
+    def spec(self) -> StudySpec:
+        """The newest revision of its spec. Raises StudyError or SpecError if it cannot be read."""
+        if self._spec is None:
+            from hposlurm.spec.frozen import frozen_spec
+
+            self._spec = frozen_spec(self.layout)
+        return self._spec
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that runs its waves. Raises RequestError for a simulated study, which has no jobs."""
+        return self._on(self.spec.backend)
+
+    def _on(self, kind: str) -> Backend:
+        from hposlurm import backend as backends
+
+        if isinstance(self._capacity, backends.SimulatedCapacity):
+            raise RequestError(f"{self.name} is simulated and has no jobs")
+        if self._capacity is None:
+            self._capacity = backends.choose(kind)
+        return self._capacity
+
+    @property
+    def capacity(self) -> Capacity:
+        """How much runs at once: on its backend, or on the simulated cluster."""
+        from hposlurm.backend import SimulatedCapacity
+
+        return self._capacity if isinstance(self._capacity, SimulatedCapacity) else self.backend
+
+    def records(self, after: StudyRecords | None = None) -> StudyRecords:
+        """Returns all records as they are now; reads only what is new since `after`, records of this study.
+
+        Raises StudyError or SpecError if they cannot be read.
+        """
+        from hposlurm.report.records import read_records
+
+        return read_records(self.layout, self.spec, after)
+
+    def status(self, *, log: Log = silent) -> Progress:
+        """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
+        from hposlurm.report.summary import read_view
+
+        view = read_view(self.layout, self._spec)
+        queue = self._queue(view.facts.backend, log)
+        queue.ask(view.history)
+        if queue.answer:  # the files are read after it: a job that ended meanwhile must not look lost
+            view = read_view(self.layout, self._spec)
+        return self._progress(view, queue)
+
+    def watch(self, *, log: Log = silent) -> Iterator[Progress]:
+        """Yields the progress again and again without end; asks the queue less often."""
+        return (progress for progress, _ in self.looks(log=log))
+
+    def looks(self, *, log: Log = silent) -> Iterator[tuple[Progress, StudyRecords]]:
+        """Yields the progress as `watch` does, each time with the records from which it was computed."""
+        queue, known = self._queue(self.spec.backend, log), None
+        while True:
+            known = self.records(after=known)
+            queue.ask_due(known.history)
+            yield self._progress(known, queue), known
+
+    def _queue(self, backend: str, log: Log) -> QueueWatch:
+        from hposlurm.report.queue import QueueWatch
+
+        study = (self.layout, backend, self._handle)
+        return QueueWatch(study, lambda jobs: self._on(backend).states(jobs), self._clock.monotonic, log)
+
+    def _progress(self, seen: StudyRecords | StudyView, queue: QueueWatch) -> Progress:
+        from hposlurm.report.progress import progress
+
+        return progress(seen, now=self._clock.now(), queue=queue.answer, lost=queue.lost, handle=self._handle)
+
+    @property
+    def _handle(self) -> str:
+        """How a command names it."""
+        return self.name if self.layout.root.parent == runs_directory() else str(self.layout.root)
+
+    def collect(self) -> Table:
+        """Returns the result table, best trial first."""
+        from hposlurm.report.tables import collect
+
+        return collect([self.records().results])
+
+    def best(self, top: int = 1) -> list[Configuration]:
+        """Returns the best `top` configurations. Raises StudyError if no trial has completed."""
+        from hposlurm.report.export import best_trials, configuration
+
+        results = self.records().results
+        return [configuration(results, trial) for trial in best_trials(results, top)]
+
+    def explain(self, trial: int | None = None) -> Explanation | StudyExplanation:
+        """Returns why a trial was proposed, continued, stopped or copied; of the study, how its search decided."""
+        from hposlurm.report.explain import Replay, explain_study, explain_trial
+
+        replay = Replay(self.records())
+        return explain_study(replay) if trial is None else explain_trial(replay, trial)
