@@ -14,7 +14,19 @@ from typing import Any
 
 import pytest
 
+from hposlurm.backend.queries import ask
 from tests.conftest import REPOSITORY, SlurmCluster
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job in the queue of a cluster; an array is one job."""
+
+    job_id: str
+    name: str
+    state: str
+    #: why it waits, as Slurm says it
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,15 @@ class Shell:
             if lines:  # a worker has created it a moment ago
                 found.append({**lines[0], "until": lines[-1]["t"]})
         return found
+
+    def queued(self, study: str) -> list[QueuedJob]:
+        """The jobs of the study that wait, are held or run.
+
+        Of this directory only: on a cluster that stays up, a test that was killed may have left jobs of the same name.
+        """
+        rows = [row.split("|") for row in ask("squeue", "-h", "--me", "-o", "%F|%j|%T|%r|%Z").splitlines()]
+        mine = (row for row in rows if row[1].startswith(f"{study}-") and Path(row[4]).is_relative_to(self.cwd))
+        return [QueuedJob(*row[:4]) for row in mine if row[2] != "COMPLETING"]
 
     def has_finished(self, study: str) -> bool:
         plans = self.plans(study)

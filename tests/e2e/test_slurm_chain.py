@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-from hposlurm.backend.queries import ask
 from hposlurm.records.fail_points import ADVANCE, VARIABLE
 
 pytestmark = pytest.mark.slurm
@@ -23,12 +22,6 @@ WAVES_OF_TWO = {
     "budget": {"n_trials": 4},
     "waves": {"size": 2, "mode": "barrier"},
 }
-
-
-def jobs_of(study: str) -> list[str]:
-    """Names of the study's jobs in the queue, held ones included."""
-    rows = ask("squeue", "-h", "--me", "-o", "%j|%T").splitlines()
-    return [row for row in rows if row.startswith(f"{study}-") and "COMPLETING" not in row]
 
 
 @pytest.mark.usefixtures("slurm_cluster")
@@ -49,7 +42,7 @@ def test_a_launch_killed_at_every_fail_point_is_mended_by_resume(shell, write_st
         starts = shell.starts(study)
         assert sorted(record["trial"] for record in starts) == [0, 1, 2, 3]
         assert len({record["job_id"].partition("_")[0] for record in starts}) == 2
-    wait_until(lambda: not any(jobs_of(study) for study in studies), 60)
+    wait_until(lambda: not any(shell.queued(study) for study in studies), 60)
 
 
 @pytest.mark.usefixtures("slurm_cluster")

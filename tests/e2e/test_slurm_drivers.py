@@ -42,12 +42,6 @@ def closed(slurm_cluster, tmp_path):
         yield found
 
 
-def in_queue(study: str) -> list[str]:
-    """Ids and names of the study's jobs that wait or run."""
-    rows = ask("squeue", "-h", "--me", "-o", "%F %j %T").splitlines()
-    return [row for row in rows if f" {study}-" in row and "COMPLETING" not in row]
-
-
 def jobs(shell: Shell, study: str) -> list[list[str]]:
     """The arrays of each wave that was submitted."""
     found = sorted((shell.cwd / "runs" / study).glob("waves/*/jobs.json"))
@@ -73,7 +67,7 @@ def runs_a_chain(shell: Shell, study: Path, wait_until: Callable[..., Any]) -> N
     wait_until(lambda: shell.has_finished(name), 240)
     assert [len(plan["assignments"]) for plan in shell.plans(name)] == [2, 2, 0]
     has_each_trial_once(shell, name)
-    wait_until(lambda: not in_queue(name), 60)
+    wait_until(lambda: not shell.queued(name), 60)
     assert shell.status(name)["phase"] == "finished"
 
 
@@ -108,7 +102,7 @@ def test_ctrl_c_of_the_foreground_driver_leaves_the_jobs_and_resume_goes_on(shel
         assert process.wait(60) == 130
         said.seek(0)
         assert "no wave follows them until `hposlurm resume left`" in said.read()
-    assert in_queue("left")
+    assert shell.queued("left")
     wait_until(lambda: len(shell.rows("left")) == 2 and all(r["state"] == "COMPLETE" for r in shell.rows("left")), 90)
     view = shell.status("left")
     assert (view["phase"], view["next"]) == ("stalled", "hposlurm resume left")
@@ -204,7 +198,7 @@ def test_cancel_ends_a_whole_chain_and_resume_goes_on(shell, write_study, wait_u
     shell.ok("launch", str(study))
     wait_until(lambda: shell.starts("ended"), 90)
     shell.ok("cancel", "ended")
-    wait_until(lambda: not in_queue("ended"), 60)
+    wait_until(lambda: not shell.queued("ended"), 60)
     assert shell.status("ended")["phase"] == "stopped" and len(shell.plans("ended")) == 1
     shell.ok("resume", "ended")
     wait_until(lambda: shell.has_finished("ended"), 240)

@@ -26,16 +26,10 @@ exec {real} "$@"
 """
 
 
-def in_queue(study: str) -> list[list[str]]:
-    """Array, name and reason of the study's jobs in the queue."""
-    rows = [row.split("|") for row in ask("squeue", "-h", "--me", "-o", "%F|%j|%r|%T").splitlines()]
-    return [row for row in rows if row[1].startswith(f"{study}-") and row[3] != "COMPLETING"]
-
-
 def completes(shell, wait_until, study: str) -> None:
     wait_until(lambda: shell.has_finished(study), 120)
     assert [(row["state"], row["attempts"]) for row in shell.rows(study)] == [("COMPLETE", 1)] * 2
-    wait_until(lambda: not in_queue(study), 60)
+    wait_until(lambda: not shell.queued(study), 60)
 
 
 def test_an_sbatch_that_waits_ends_with_its_launch(shell, write_study, wait_until, monkeypatch):
@@ -54,7 +48,7 @@ def test_an_sbatch_that_waits_ends_with_its_launch(shell, write_study, wait_unti
     (shell.cwd / "go").touch()
     sbatch = int((shell.cwd / "begun").read_text())
     wait_until(lambda: not start_time(sbatch), 60)
-    assert in_queue("late") == []
+    assert shell.queued("late") == []
     shell.ok("resume", "late")
     completes(shell, wait_until, "late")
 
@@ -66,8 +60,9 @@ def test_a_held_array_of_a_killed_launch_is_named_and_both_advised_commands_work
     environment = {**os.environ, VARIABLE: "array submitted"}
     done = subprocess.run([*HPOSLURM, "launch", str(study)], cwd=shell.cwd, env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL
-    ((array, _, reason, _),) = in_queue("held")
-    assert reason == "JobHeldUser"
+    (held,) = shell.queued("held")
+    array = held.job_id
+    assert held.reason == "JobHeldUser"
     os.utime(shell.cwd / "runs/held/waves/0000/intent.json", (1, 1))  # as if that had been a while ago
     for verb in (("status", "held"), ("list",)):
         said = shell.run(*verb)
@@ -75,7 +70,7 @@ def test_a_held_array_of_a_killed_launch_is_named_and_both_advised_commands_work
         assert f"array {array} is held in the queue; `hposlurm resume held` uses it, `scancel {array}` ends it" in words
     if way == "scancel":
         ask("scancel", array)
-        wait_until(lambda: not in_queue("held"), 60)
+        wait_until(lambda: not shell.queued("held"), 60)
     shell.ok("resume", "held")
     completes(shell, wait_until, "held")
     used = {start["job_id"].partition("_")[0] for start in shell.starts("held")}

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from hposlurm.backend.queries import ask
-
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
 
 REPORT = "import sys; from hposlurm import client; client.report(step=1, eval_loss=float(sys.argv[1]))\n"
 REASON = "paused: the first trials all failed, and none completed: command exited with status 7"
 
 
-def in_queue(study: str) -> list[str]:
-    """The study's jobs that wait, are held or run."""
-    rows = ask("squeue", "-h", "-r", "--me", "-o", "%i %j %T %r").splitlines()
-    return [row for row in rows if f" {study}-" in row and "COMPLETING" not in row]
-
-
 def pauses(shell, wait_until, study: str) -> int:
     """Waits for the pause of the study, checks what is said and left; how many trials ran."""
     wait_until(lambda: shell.has_finished(study), 120)
     assert shell.plans(study)[-1]["finished"].startswith(REASON)
-    wait_until(lambda: not in_queue(study), 60)
+    wait_until(lambda: not shell.queued(study), 60)
     said = " ".join(shell.ok("status", study).split())
     assert "command exited with status 7" in said and f"hposlurm retry {study}" in said, said
     ran = {start["trial"] for start in shell.starts(study)}
@@ -61,4 +53,4 @@ def test_a_study_of_failures_pauses_and_completes_once_its_script_is_mended(
     assert [row["state"] for row in rows] == ["COMPLETE"] * 12
     assert {row["attempts"] for row in rows} <= {1, 2}
     assert shell.status("wrong")["phase"] == "finished"
-    wait_until(lambda: not in_queue("wrong"), 60)
+    wait_until(lambda: not shell.queued("wrong"), 60)

@@ -139,8 +139,7 @@ def test_two_thousand_trials_are_two_chunks(shell, write_study, wait_until):
     wait_until(lambda: len(shell.starts("many")) >= 3, 120)
     assert sum(shell.status("many")["counts"].values()) == 2000
     shell.ok("cancel", "many")
-    wait_until(lambda: not [a for a in ask("squeue", "-h", "--me", "-o", "%j|%T").splitlines()
-                            if a.startswith("many-") and "COMPLETING" not in a], 120)  # fmt: skip
+    wait_until(lambda: not shell.queued("many"), 120)
     # afterany fires after scancel too: nothing further may be submitted
     assert [p["wave"] for p in shell.plans("many")] == [0]
 
@@ -151,7 +150,7 @@ def test_cancel_and_resume(shell, write_study, wait_until):
     wait_until(lambda: shell.starts("stopped"), 60)
     shell.ok("cancel", "stopped")
     assert shell.status("stopped")["phase"] == "stopped"
-    wait_until(lambda: "stopped-" not in ask("squeue", "-h", "--me", "-o", "%j"), 120)
+    wait_until(lambda: not shell.queued("stopped"), 120)
     assert len(shell.plans("stopped")) == 1
     shell.ok("resume", "stopped")
     wait_until(lambda: shell.has_finished("stopped"), 180)
