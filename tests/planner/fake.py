@@ -10,11 +10,12 @@ from typing import Any
 
 from hposlurm.backend import ArrayJob, ElementState, NodeJob, Usage, WaveRequest
 from hposlurm.backend.identity import OwnJob, slurm_job
+from hposlurm.planner import advance, create
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import read_plan
 from hposlurm.spec import StudySpec, parse
-from hposlurm.trial import JobState
+from hposlurm.trial import JobState, TrialState
 
 BROKEN = "command exited with status 1"
 NO_ROOM = "out of GPU memory: torch.OutOfMemoryError: CUDA out of memory"
@@ -225,6 +226,18 @@ def spec(**changes: Any) -> StudySpec:
         "resources": {"gpus_per_node": 2},
     }
     return parse({**data, **changes}, "test")
+
+
+def launched(layout: StudyLayout, **changes: Any) -> tuple[FakeCluster, StudySpec]:
+    """A study with these changes of `spec`, its first waves submitted to a cluster of its own."""
+    cluster, study = FakeCluster(), spec(**changes)
+    create(layout, study)
+    advance(layout, study, cluster)
+    return cluster, study
+
+
+def states(layout: StudyLayout) -> list[TrialState]:
+    return [trial.state for trial in read_history(layout).trials]
 
 
 def params_of(layout: StudyLayout) -> list[dict]:

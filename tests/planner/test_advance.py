@@ -17,7 +17,7 @@ from hposlurm.records.clock import Clock
 from hposlurm.records.history import read_history
 from hposlurm.records.plan import read_plan
 from hposlurm.trial import Cause, JobState, TrialState
-from tests.planner.fake import FakeCluster, Killed, new_layout, params_of, spec
+from tests.planner.fake import FakeCluster, Killed, launched, new_layout, params_of, spec
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +60,7 @@ def test_the_order_is_submit_planner_release(layout):
 
 
 def test_advancing_again_while_a_wave_runs_changes_nothing(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     before = sorted(p for p in layout.root.rglob("*") if p.suffix in (".json", ".sbatch"))
     for _ in range(3):
         assert advance(layout, study, cluster).kind == "waiting"
@@ -196,9 +194,7 @@ def test_a_failed_trial_is_retried_as_often_as_allowed(layout):
 
 
 def test_without_an_end_record_the_clusters_state_decides(layout):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, budget={"n_trials": 4})
     cluster.run(loss=lambda _: None)
     states = [JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.CANCELLED, JobState.COMPLETED]
     cluster.forced = {f"100_{i}": state for i, state in enumerate(states)}
@@ -211,9 +207,7 @@ def test_without_an_end_record_the_clusters_state_decides(layout):
 
 
 def test_an_unknown_element_is_lost_only_after_a_grace_time(layout):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, budget={"n_trials": 4})
     cluster.run(loss=lambda _: None)
     cluster.forced = {f"100_{i}": JobState.UNKNOWN for i in range(4)}
     assert advance(layout, study, cluster).kind == "submitted"
@@ -223,9 +217,7 @@ def test_an_unknown_element_is_lost_only_after_a_grace_time(layout):
 
 
 def test_an_element_that_the_cluster_does_not_know_runs_while_its_journal_grows(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     cluster.run(loss=lambda p: None if p["x"] == 0.5 else p["x"])
     cluster.forced = {"100_0": JobState.UNKNOWN}
     journal = layout.trial(0).journal(0)
@@ -242,9 +234,7 @@ def test_an_element_that_the_cluster_does_not_know_runs_while_its_journal_grows(
 
 
 def test_a_wave_without_any_started_element_ends_the_study(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     cluster.arrays["100"]["state"] = JobState.FAILED
     wave = layout.wave(0)
     wave.logs.mkdir()
@@ -255,9 +245,7 @@ def test_a_wave_without_any_started_element_ends_the_study(layout):
 
 
 def test_a_planner_that_vanished_is_replaced(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     cluster.planners["900"]["state"] = JobState.FAILED
     assert advance(layout, study, cluster).kind == "waiting"
     assert list(cluster.planners) == ["900", "901"]
@@ -266,9 +254,7 @@ def test_a_planner_that_vanished_is_replaced(layout):
 
 
 def test_gpu_hours_are_settled_by_the_accounting(layout):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, budget={"n_trials": 4})
     cluster.run()
     cluster.accounting = {f"100_{i}": [Usage(JobState.COMPLETED, 3600.0, 2, "n1")] for i in range(4)}
     advance(layout, study, cluster)
@@ -276,9 +262,7 @@ def test_gpu_hours_are_settled_by_the_accounting(layout):
 
 
 def test_late_accounting_is_settled_by_a_later_wave(layout):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": 8})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, budget={"n_trials": 8})
     cluster.run()
     cluster.accounting = {}
     advance(layout, study, cluster)
@@ -289,9 +273,7 @@ def test_late_accounting_is_settled_by_a_later_wave(layout):
 
 
 def test_cancel_is_final_until_resume(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     cluster.calls.clear()
     said = cancel(layout, cluster)
     assert "jobs 100" in said and "planner 900" in said
@@ -319,9 +301,7 @@ def test_a_finished_study_cannot_be_cancelled(layout):
 
 
 def test_a_cancelled_element_drops_its_trial_and_the_study_goes_on(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     cluster.run(loss=lambda p: "SIGTERM (cancelled or preempted)" if p["x"] == 0.5 else p["x"])
     cluster.forced = {"100_0": JobState.CANCELLED}
     advance(layout, study, cluster)

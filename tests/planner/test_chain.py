@@ -31,7 +31,7 @@ STUDY = {
 }
 
 
-def launched(layout: StudyLayout, **changes: Any) -> StudySpec:
+def launched_chain(layout: StudyLayout, **changes: Any) -> StudySpec:
     study = spec(**{**STUDY, **changes})
     create(layout, study)
     set_going(layout, study, SlurmBackend())
@@ -50,12 +50,12 @@ def run_on(layout: StudyLayout, study: StudySpec, slurm: FakeSlurm, **options: A
     raise AssertionError("the chain does not end")
 
 
-def states(slurm: FakeSlurm) -> list[set[str]]:
+def element_states(slurm: FakeSlurm) -> list[set[str]]:
     return [set(job["states"]) for job in slurm.jobs()]
 
 
 def test_pairs_are_submitted_in_sequence_for_the_whole_study_and_some_retries(layout, fake_slurm):
-    launched(layout)
+    launched_chain(layout)
     jobs = fake_slurm.jobs()
     assert [job["array"] for job in jobs] == [True, False] * (WAVES + 3)
     assert [job["after"] for job in jobs] == [[], *([job["id"]] for job in jobs[:-1])]
@@ -64,7 +64,7 @@ def test_pairs_are_submitted_in_sequence_for_the_whole_study_and_some_retries(la
 
 
 def test_a_chain_runs_to_its_end_without_a_further_submission(layout, fake_slurm):
-    study = launched(layout)
+    study = launched_chain(layout)
     run_on(layout, study, fake_slurm)
     history = read_history(layout)
     assert history.finished == "4 of 4 trials are done"
@@ -92,7 +92,7 @@ def test_a_chain_is_as_long_as_the_stages_of_its_trials(layout, fake_slurm, algo
         x = {"type": "float", "min": -1.0, "max": 1.0, "mutable": True}
         search = {"algorithm": "pbt", "population_size": 4, "max_resource": 9, "perturbation_interval": 3, "seed": 7}
         sections |= {"budget": {}, "parameters": {"x": x}}
-    study = launched(layout, search=search, **sections)
+    study = launched_chain(layout, search=search, **sections)
     assert len(fake_slurm.arrays()) == waves + 3
     assert {len(job["states"]) for job in fake_slurm.arrays()} == {elements}
     run_on(layout, study, fake_slurm)
@@ -104,7 +104,7 @@ def test_a_chain_is_as_long_as_the_stages_of_its_trials(layout, fake_slurm, algo
 
 
 def test_the_same_trials_as_with_planner_jobs(layout, fake_slurm, tmp_path):
-    study = launched(layout)
+    study = launched_chain(layout)
     run_on(layout, study, fake_slurm)
     other, plain = new_layout(tmp_path / "other"), spec(**{**STUDY, "slurm": {}})
     create(other, plain)
@@ -115,14 +115,14 @@ def test_the_same_trials_as_with_planner_jobs(layout, fake_slurm, tmp_path):
 
 
 def test_extra_elements_are_cancelled_before_they_start(layout, fake_slurm):
-    study = launched(layout, budget={"n_trials": 3})
+    study = launched_chain(layout, budget={"n_trials": 3})
     run_on(layout, study, fake_slurm)
     assert fake_slurm.arrays()[1]["states"] == ["COMPLETED", "CANCELLED"]
     assert [trial.state.value for trial in read_history(layout).trials] == ["COMPLETE"] * 3
 
 
 def test_a_trial_that_has_to_be_tried_again_uses_a_spare_pair(layout, fake_slurm):
-    study = launched(layout, trial={"command": "train --x {{ x }}", "workdir": "/", "retries": 1})
+    study = launched_chain(layout, trial={"command": "train --x {{ x }}", "workdir": "/", "retries": 1})
     fake_slurm.run_released(layout, loss=lambda _: "exit status 3")
     run_on(layout, study, fake_slurm)
     history = read_history(layout)
@@ -132,7 +132,7 @@ def test_a_trial_that_has_to_be_tried_again_uses_a_spare_pair(layout, fake_slurm
 
 
 def test_a_chain_that_runs_out_is_reported_and_resume_adds_pairs(layout, fake_slurm):
-    study = launched(layout, trial={"command": "train --x {{ x }}", "workdir": "/", "retries": 20})
+    study = launched_chain(layout, trial={"command": "train --x {{ x }}", "workdir": "/", "retries": 20})
     interrupted = {"loss": lambda _: "SIGTERM (cancelled or preempted)"}
     run_on(layout, study, fake_slurm, **interrupted)
     step = advance(layout, study, SlurmBackend())
@@ -145,7 +145,7 @@ def test_a_chain_that_runs_out_is_reported_and_resume_adds_pairs(layout, fake_sl
 
 
 def test_resume_of_a_running_chain_appends_the_missing_pairs(layout, fake_slurm):
-    study = launched(layout)
+    study = launched_chain(layout)
     set_going(layout, study, SlurmBackend(), again=True)
     assert len(fake_slurm.jobs()) == 2 * (WAVES + 3)
     more = spec(**{**STUDY, "budget": {"n_trials": 8}})
@@ -180,11 +180,11 @@ def test_a_full_queue_refuses_the_launch(layout, fake_slurm):
     create(layout, study)
     with pytest.raises(LimitError):
         set_going(layout, study, SlurmBackend())
-    assert all(state == {"CANCELLED"} for state in states(fake_slurm))
+    assert all(state == {"CANCELLED"} for state in element_states(fake_slurm))
 
 
 def test_an_array_that_came_before_its_plan_costs_its_trials_nothing(layout, fake_slurm):
-    study = launched(layout)
+    study = launched_chain(layout)
     fake_slurm.run_released(layout)
     fake_slurm.run_released(layout)  # planner 0 died: array 1 starts, and leaves
     assert fake_slurm.arrays()[1]["states"] == ["COMPLETED"] * 2
@@ -196,7 +196,7 @@ def test_an_array_that_came_before_its_plan_costs_its_trials_nothing(layout, fak
 
 
 def test_an_array_that_did_not_see_its_plan_is_a_free_retry(layout, fake_slurm):
-    study = launched(layout)
+    study = launched_chain(layout)
     fake_slurm.run_released(layout)
     advance(layout, study, SlurmBackend())
     mine = fake_slurm.arrays()[1]
@@ -211,9 +211,9 @@ def test_an_array_that_did_not_see_its_plan_is_a_free_retry(layout, fake_slurm):
 
 
 def test_cancel_ends_the_whole_chain_and_resume_submits_a_new_one(layout, fake_slurm):
-    study = launched(layout)
+    study = launched_chain(layout)
     cancel(layout, SlurmBackend())
-    assert all(state == {"CANCELLED"} for state in states(fake_slurm))
+    assert all(state == {"CANCELLED"} for state in element_states(fake_slurm))
     assert set_going(layout, study, SlurmBackend()).kind == "stopped"
     lift_stop(layout)
     assert set_going(layout, study, SlurmBackend(), again=True).kind == "submitted"
@@ -223,7 +223,7 @@ def test_cancel_ends_the_whole_chain_and_resume_submits_a_new_one(layout, fake_s
 
 
 def test_a_lost_planner_is_submitted_after_its_array_again(layout, fake_slurm):
-    study = launched(layout)
+    study = launched_chain(layout)
     fake_slurm.change(fake_slurm.planners()[0]["id"], states=["CANCELLED"])
     set_going(layout, study, SlurmBackend())
     mended = fake_slurm.planners()[-1]
@@ -257,7 +257,7 @@ def test_a_launch_killed_within_a_pair_is_finished_by_the_next_one(layout, fake_
 
 @pytest.mark.parametrize("name", ["decided", "planned", "surplus cancelled", "one published", "published"])
 def test_a_planner_of_a_chain_killed_anywhere_is_replaced_by_the_next_one(layout, fake_slurm, name):
-    study = launched(layout, budget={"n_trials": 3})
+    study = launched_chain(layout, budget={"n_trials": 3})
     died = False
     for _ in range(10):
         fake_slurm.run_released(layout)

@@ -14,7 +14,7 @@ from hposlurm.records.find import only_study
 from hposlurm.records.layout import StudyLayout
 from hposlurm.spec import load
 from hposlurm.trial import JobState
-from tests.planner.fake import FakeCluster, Killed, spec
+from tests.planner.fake import FakeCluster, Killed, launched, spec
 
 DEEPSPEED = {"trial": {"command": "x {{ x }}", "workdir": "/", "seed": "trial", "deepspeed": {"zero_stage": 2}}}
 
@@ -83,9 +83,7 @@ def test_a_directory_with_anything_else_in_it_is_not_touched(layout, name):
 
 
 def test_a_deleted_study_is_not_begun_again(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     layout.root.rename(layout.root.with_name("elsewhere"))
     with pytest.raises(StudyError, match=r"runs/fake is gone: something has deleted or moved it"):
         advance(layout, study, cluster)

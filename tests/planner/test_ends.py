@@ -6,23 +6,16 @@ import pytest
 
 from hposlurm.backend import Usage
 from hposlurm.decisions import choice
-from hposlurm.planner import advance, create
+from hposlurm.planner import advance
 from hposlurm.records.history import read_history
-from hposlurm.records.layout import StudyLayout
 from hposlurm.search import next_requests
 from hposlurm.trial import JobState, TrialState
-from tests.planner.fake import NO_ROOM, FakeCluster, spec
+from tests.planner.fake import NO_ROOM, FakeCluster, launched
 
 pytestmark = pytest.mark.usefixtures("impatient")
 PREEMPTED = "SIGTERM (cancelled or preempted)"
+ONE_WAVE = {"n_trials": 4}
 OUT_OF_TIME = "SIGUSR2 (time limit ahead)"
-
-
-def first_wave(layout: StudyLayout, n_trials: int = 4, **changes):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": n_trials}, **changes)
-    create(layout, study)
-    advance(layout, study, cluster)
-    return cluster, study
 
 
 def retrying(retries: int) -> dict:
@@ -30,7 +23,7 @@ def retrying(retries: int) -> dict:
 
 
 def test_an_infeasible_trial_is_never_retried_and_the_search_knows_it(layout, monkeypatch):
-    cluster, study = first_wave(layout, 8, **retrying(3))
+    cluster, study = launched(layout, budget={"n_trials": 8}, **retrying(3))
     cluster.run(loss=lambda p: NO_ROOM if p["x"] == 0.5 else p["x"])
     seen = []
     monkeypatch.setattr(choice, "next_requests", lambda *args: seen.append(args[1]) or next_requests(*args))
@@ -43,7 +36,7 @@ def test_an_infeasible_trial_is_never_retried_and_the_search_knows_it(layout, mo
 
 @pytest.mark.parametrize("has_accounting", [True, False])
 def test_a_kill_in_a_job_that_ran_out_of_memory_is_infeasible(layout, has_accounting):
-    cluster, study = first_wave(layout, **retrying(3))
+    cluster, study = launched(layout, budget=ONE_WAVE, **retrying(3))
     cluster.run(loss=lambda p: "command was killed by signal 9" if p["x"] == 0.5 else p["x"])
     cluster.forced = {"100_0": JobState.OUT_OF_MEMORY}
     if has_accounting:
@@ -55,7 +48,7 @@ def test_a_kill_in_a_job_that_ran_out_of_memory_is_infeasible(layout, has_accoun
 
 
 def test_the_time_limit_is_free_as_long_as_there_is_progress(layout):
-    cluster, study = first_wave(layout)
+    cluster, study = launched(layout, budget=ONE_WAVE)
     for step in (1, 2, 3):
         cluster.run(loss=lambda p: OUT_OF_TIME if p["x"] == 0.5 else p["x"], saved=step)
         assert advance(layout, study, cluster).kind == "submitted"
@@ -66,7 +59,7 @@ def test_the_time_limit_is_free_as_long_as_there_is_progress(layout):
 
 
 def test_the_same_step_twice_at_the_time_limit_ends_the_retries(layout):
-    cluster, study = first_wave(layout, **retrying(9))
+    cluster, study = launched(layout, budget=ONE_WAVE, **retrying(9))
     while advance(layout, study, cluster).kind != "finished":
         cluster.run(loss=lambda p: OUT_OF_TIME if p["x"] == 0.5 else p["x"], saved=3)
     trial = read_history(layout).trials[0]
@@ -78,14 +71,14 @@ def test_the_same_step_twice_at_the_time_limit_ends_the_retries(layout):
 
 
 def test_the_time_limit_without_a_checkpoint_is_a_counted_retry(layout):
-    cluster, study = first_wave(layout)
+    cluster, study = launched(layout, budget=ONE_WAVE)
     cluster.run(loss=lambda p: OUT_OF_TIME if p["x"] == 0.5 else p["x"])
     assert advance(layout, study, cluster).kind == "finished"
     assert "without a checkpoint to go on from" in read_history(layout).trials[0].reason
 
 
 def test_preemption_is_free_only_a_limited_number_of_times(layout):
-    cluster, study = first_wave(layout)
+    cluster, study = launched(layout, budget=ONE_WAVE)
     while advance(layout, study, cluster).kind != "finished":
         cluster.run(loss=lambda p: PREEMPTED if p["x"] == 0.5 else p["x"])
     trial = read_history(layout).trials[0]
@@ -94,7 +87,7 @@ def test_preemption_is_free_only_a_limited_number_of_times(layout):
 
 
 def test_a_wave_without_any_known_state_ends_the_study_but_no_trial(layout):
-    cluster, study = first_wave(layout)
+    cluster, study = launched(layout, budget=ONE_WAVE)
     cluster.arrays["100"]["state"] = JobState.UNKNOWN
     step = advance(layout, study, cluster)
     assert step.kind == "finished" and "no element of wave 0 reached its worker" in step.message
@@ -105,7 +98,7 @@ def test_a_wave_without_any_known_state_ends_the_study_but_no_trial(layout):
 
 
 def test_the_requeued_runs_of_an_element_are_attempts_and_are_paid_for(layout):
-    cluster, study = first_wave(layout)
+    cluster, study = launched(layout, budget=ONE_WAVE)
     cluster.run()
     runs = {f"100_{i}": [Usage(JobState.COMPLETED, 1800.0, 2, "n1")] for i in range(4)}
     cluster.accounting = runs | {"100_1": [*runs["100_1"], Usage(JobState.NODE_FAIL, 1800.0, 2, "n2")]}
@@ -124,7 +117,7 @@ def broken_on(cluster: FakeCluster, *nodes: str) -> None:
 
 
 def test_a_node_on_which_two_trials_failed_is_excluded_from_then_on(layout):
-    cluster, study = first_wave(layout, 16)
+    cluster, study = launched(layout, budget={"n_trials": 16})
     broken_on(cluster, "n2")
     advance(layout, study, cluster)
     assert read_history(layout).plans[1].exclude == ()
@@ -139,7 +132,7 @@ def test_a_node_on_which_two_trials_failed_is_excluded_from_then_on(layout):
 
 
 def test_a_command_that_fails_everywhere_excludes_nothing(layout):
-    cluster, study = first_wave(layout, 12)
+    cluster, study = launched(layout, budget={"n_trials": 12})
     for _ in range(3):
         broken_on(cluster, "n0", "n1", "n2", "n3")
         assert advance(layout, study, cluster).message.startswith("paused: ")
@@ -148,7 +141,7 @@ def test_a_command_that_fails_everywhere_excludes_nothing(layout):
 
 
 def test_more_than_half_of_the_nodes_are_not_excluded_and_the_plan_says_so(layout):
-    cluster, study = first_wave(layout, 16)
+    cluster, study = launched(layout, budget={"n_trials": 16})
     for _ in range(3):
         broken_on(cluster, "n0", "n1")
         cluster.known_nodes = ("n0", "n1", "n9")  # the others have left the partition

@@ -12,11 +12,10 @@ from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import read_plan
 from hposlurm.refill.batches import add_batch
-from hposlurm.spec import StudySpec
 from hposlurm.trial import Cause, JobState, Outcome, TrialState
 from hposlurm.worker.binding import find_assignment
 from tests.fake_slurm import FakeSlurm
-from tests.planner.fake import BROKEN, TRIAL, FakeCluster, spec, write_attempt
+from tests.planner.fake import BROKEN, TRIAL, FakeCluster, launched, spec, write_attempt
 from tests.refill.studies import Lab
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -26,13 +25,6 @@ GRID = {
     "waves": {"max_concurrent": 4},
     "budget": {},
 }
-
-
-def launched(layout: StudyLayout, **changes: Any) -> tuple[FakeCluster, StudySpec]:
-    cluster, study = FakeCluster(), spec(**changes)
-    create(layout, study)
-    advance(layout, study, cluster)
-    return cluster, study
 
 
 def run_elements(layout: StudyLayout, cluster: FakeCluster, wave: int, loss: Any = BROKEN, first: int = 0) -> list[int]:

@@ -20,7 +20,7 @@ from hposlurm.spec.fields import Section, Text
 from hposlurm.spec.publishing import PUBLISHERS, PublisherKind
 from hposlurm.trial import JobState
 from tests.fake_slurm import FakeSlurm
-from tests.planner.fake import FakeCluster, spec
+from tests.planner.fake import FakeCluster, launched, spec
 
 TRIAL = {"command": "train --x {{ x }}", "workdir": "/", "keep_checkpoints": 1}
 
@@ -98,9 +98,7 @@ def left(layout: StudyLayout) -> int:
 
 
 def test_a_full_disk_still_cancels_planners_and_deletes_checkpoints(layout: StudyLayout, disk: Disk) -> None:
-    cluster, study = FakeCluster(), spec(trial=TRIAL)
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, trial=TRIAL)
     cluster.run()
     assert checkpoints(layout) == 4
     disk.is_full = True
@@ -117,9 +115,7 @@ def test_a_full_disk_still_cancels_planners_and_deletes_checkpoints(layout: Stud
 
 
 def test_a_full_disk_at_the_end_of_a_study_still_deletes_checkpoints(layout: StudyLayout, disk: Disk) -> None:
-    cluster, study = FakeCluster(), spec(trial=TRIAL, budget={"n_trials": 4})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, trial=TRIAL, budget={"n_trials": 4})
     cluster.run()
     checkpoints(layout)
     disk.is_full = disk.has_no_room_for_notes = True
@@ -131,9 +127,7 @@ def test_a_full_disk_at_the_end_of_a_study_still_deletes_checkpoints(layout: Stu
 def test_files_are_written_again_once_deletion_made_room(
     layout: StudyLayout, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster, study = FakeCluster(), spec(trial=TRIAL)
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, trial=TRIAL)
     cluster.run()
     checkpoints(layout)
     disk.is_full = True

@@ -17,7 +17,7 @@ from hposlurm.records.assignment import Assignment
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.trial import Objective, TrialState
-from tests.planner.fake import FakeCluster, new_layout, spec
+from tests.planner.fake import FakeCluster, new_layout, spec, states
 from tests.studies import add_wave, assignment, completed, failed, make_study, start, write_journal
 
 OBJECTIVES = (Objective("eval_loss"),)
@@ -119,7 +119,7 @@ def test_a_waiting_trial_keeps_its_checkpoint_until_the_study_is_over(tmp_path: 
     def collected() -> set[int]:
         return {removal.trial for removal in removals(layout, 1, with_paused=with_paused)}
 
-    assert [t.state for t in read_history(layout).trials] == [TrialState.COMPLETE, *[TrialState.PAUSED] * 2]
+    assert states(layout) == [TrialState.COMPLETE, *[TrialState.PAUSED] * 2]
     assert collected() == set()
     add_wave(layout, [], finished="paused: 3 trials failed, budget.max_failures is 3", paused=True)
     assert collected() == set()

@@ -19,7 +19,7 @@ from hposlurm.refill.batches import add_batch
 from hposlurm.spec import StudySpec
 from hposlurm.trial import JobState, TrialState
 from tests.fake_slurm import FakeSlurm
-from tests.planner.fake import BROKEN, NO_ROOM, TRIAL, FakeCluster, spec, write_attempt
+from tests.planner.fake import BROKEN, NO_ROOM, TRIAL, FakeCluster, launched, spec, states, write_attempt
 from tests.refill.studies import Lab
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -44,10 +44,6 @@ def ended(layout: StudyLayout, **changes: Any) -> tuple[FakeCluster, StudySpec]:
     create(layout, study)
     run_out(layout, study, cluster, loss=lambda p: BROKEN if p["x"] > 0 else p["x"])
     return cluster, study
-
-
-def states(layout: StudyLayout) -> list[TrialState]:
-    return [trial.state for trial in read_history(layout).trials]
 
 
 def failed(layout: StudyLayout) -> tuple[int, ...]:
@@ -93,9 +89,7 @@ def test_a_trial_that_fails_again_has_failed_and_can_be_ordered_again(layout):
 
 
 def test_what_needs_too_much_memory_or_was_cancelled_runs_again_only_if_it_is_named(layout):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": 4})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, budget={"n_trials": 4})
     xs = [a.params["x"] for a in read_plan(layout.wave(0)).assignments]
     cluster.cancelled = {"100_2"}
     cluster.run(loss=lambda p: {xs[0]: NO_ROOM, xs[1]: BROKEN}.get(p["x"], 1.0))
@@ -126,9 +120,7 @@ def test_what_has_not_failed_is_never_run_again(layout):
 
 
 def test_a_trial_of_a_running_wave_waits_for_its_end(layout):
-    cluster, study = FakeCluster(), spec(budget={"n_trials": 12})
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout, budget={"n_trials": 12})
     cluster.run(loss=lambda p: BROKEN if p["x"] == 0.5 else p["x"])
     cluster.arrays["100"]["state"] = JobState.RUNNING
     assert order(layout) == (0,)
@@ -147,9 +139,7 @@ def test_more_retries_count_for_trials_that_failed_with_fewer(layout):
 
 
 def test_more_retries_in_a_running_study_count_in_its_next_wave(layout):
-    cluster, study = FakeCluster(), spec()
-    create(layout, study)
-    advance(layout, study, cluster)
+    cluster, study = launched(layout)
     cluster.run(loss=lambda p: BROKEN if p["x"] == 0.5 else p["x"])
     study = revise(layout, ["trial.retries=1"])
     advance(layout, study, cluster)
