@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hposlurm.backend import Backend, Capacity, SimulatedCapacity
     from hposlurm.report.explain import Explanation, StudyExplanation
     from hposlurm.report.export import Configuration
+    from hposlurm.report.page.study_page import StudyPage
     from hposlurm.report.progress import Progress
     from hposlurm.report.queue import QueueWatch
     from hposlurm.report.records import StudyRecords
@@ -138,3 +139,9 @@ class StudyReader:
 
         replay = Replay(self.records())
         return explain_study(replay) if trial is None else explain_trial(replay, trial)
+
+    def report(self) -> StudyPage:
+        """Returns what the report page shows of the study: frozen data, the trials in columns."""
+        from hposlurm.report.page.study_page import study_page
+
+        return study_page(self.records(), self._clock.now())

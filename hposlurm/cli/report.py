@@ -56,12 +56,10 @@ def report(
 
 
 def _write(studies: "Sequence[Study]", output: Path, figures: Path | None, refresh_s: float | None) -> None:
-    from hposlurm.report.page.study_page import study_page
     from hposlurm.report.page.writing import write_page
 
-    now = time.time()
-    pages = [study_page(study.records(), now) for study in studies]
-    size = write_page(output, pages, now, refresh_s)
+    pages = [study.report() for study in studies]
+    size = write_page(output, pages, time.time(), refresh_s)
     trials = sum(len(page.trials.number) for page in pages)
     log(f"{output}: {counted(trials, 'trial')}, {size_text(size)}")
     if figures is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hposlurm import Study
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.page.html import data_json
 from hposlurm.report.page.shortening import indexed, kept_points, short
@@ -234,6 +235,12 @@ def test_provenance_names_commit_nodes_and_scripts(tmp_path):
     found = page(layout).provenance
     assert dict(found.facts)["git commit of the training code"] == "abc123" and dict(found.facts)["nodes"] == "n0"
     assert [file.name for file in found.files] == ["study.yaml", "waves/0000/trial.sbatch"]
+
+
+def test_a_study_object_returns_the_same_data(tmp_path):
+    layout = studies.study_of_completed(tmp_path, 3)
+    found = Study.open(layout.root).report()
+    assert found.trials == page(layout).trials and found.head.study == "demo"
 
 
 def test_the_page_has_what_was_noticed(tmp_path):
