@@ -101,7 +101,8 @@ class StudyReader:
         queue, known = self._queue(self.spec.backend, log), None
         while True:
             known = self.records(after=known)
-            queue.ask_due(known.history)
+            if queue.ask_due(known.history):  # the files are read after it: as in status
+                known = self.records(after=known)
             yield self._progress(known, queue), known
 
     def _queue(self, backend: str, log: Log) -> QueueWatch:

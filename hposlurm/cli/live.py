@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Screen(Protocol):
-    """What a loop needs of a terminal; see cli/terminal.py."""
+    """The part of a terminal that a loop needs; see cli/terminal.py."""
 
     @property
     def size(self) -> tuple[int, int]: ...
@@ -121,7 +121,7 @@ def write_lines(
 
 
 class _Notes:
-    """What is logged while a page is shown: the page has the last note, and all follow it once."""
+    """Keeps the notes that come while a page is shown: the page has the last one, and all follow it once."""
 
     def __init__(self) -> None:
         self._all: dict[str, None] = {}

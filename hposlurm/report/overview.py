@@ -82,6 +82,7 @@ def watch_lines(
         known = list(_readable(runs, log_once))
         if asked is None or monotonic() - asked >= _ASK_EVERY_S:
             asked, queues = monotonic(), _ask(known, log_once)
+            known = list(_readable(runs, log_once))  # after it: a job that ended meanwhile must not look lost
         yield _newest_first(study_line(study, now(), queues.get(study.layout.root)) for study in known)
 
 

@@ -76,7 +76,7 @@ def ask_takers(history: History, queue: QueueAnswer | None, backend: str) -> tup
 
 
 class QueueWatch:
-    """Queries the queue about one study again and again, rarely: squeue is everybody's."""
+    """Queries the queue about one study again and again, but rarely: all users share squeue."""
 
     def __init__(
         self,
@@ -101,24 +101,24 @@ class QueueWatch:
         self._ask_jobs()
         self.lost = ask_takers(history, self.answer, self._backend)
 
-    def ask_due(self, history: History) -> None:
-        """Makes one query if one is due, and if the last one is QUERY_GAP_S ago."""
+    def ask_due(self, history: History) -> bool:
+        """Makes one query if one is due, and if the last one is QUERY_GAP_S ago; True if it did."""
         if self.lost and not (self.answer and lost_nodes(history, self.answer)):
             self.lost = ()
         now = self._monotonic()
         if self._last is not None and now - self._last < QUERY_GAP_S:
-            return
+            return False
+        has_asked = True
         if self._is_due("jobs", now):
             self._ask_jobs()
         elif self.answer and lost_nodes(history, self.answer) and self._is_due("takers", now):
             self.lost = ask_takers(history, self.answer, self._backend)
-        elif "interrupted" not in self._asked:
-            self._asked["interrupted"] = now
-            if not self._ask_interrupted():
-                return
         else:
-            return
-        self._last = now
+            has_asked = "interrupted" not in self._asked and self._ask_interrupted()
+            self._asked["interrupted"] = now
+        if has_asked:
+            self._last = now
+        return has_asked
 
     def _is_due(self, what: str, now: float) -> bool:
         """True if the query was not made for _ASK_EVERY_S; it then counts as made now."""
