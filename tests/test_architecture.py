@@ -20,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 STANDARD_LIBRARY_ONLY = ["worker", "client", "records", "space", "pruning", "trial", "errors"]
 HOMES = {
     "optuna": {"search", "publish"},
+    "optuna_dashboard": {"dashboard"},
     "mlflow": {"publish"},
     "submitit": {"backend"},
     "tensorboard": {"publish"},

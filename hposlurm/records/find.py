@@ -53,7 +53,7 @@ def find_study(name_or_dir: str | Path, runs: Path) -> StudyLayout:
 
 def only_study(runs: Path) -> StudyLayout:
     """Returns the only study in `runs`; raises RequestError if there are several, or none."""
-    found = _studies(runs)
+    found = studies_in(runs)
     if len(found) == 1:
         return StudyLayout(found[0])
     if not found:
@@ -62,12 +62,13 @@ def only_study(runs: Path) -> StudyLayout:
 
 
 def _nearest(name: str, runs: Path) -> str:
-    known = [path.name for path in _studies(runs)]
+    known = [path.name for path in studies_in(runs)]
     near = difflib.get_close_matches(name, known, n=3)
     if near:
         return f"; did you mean {', '.join(near)}?"
     return f"; there are: {', '.join(known[:10])}" if known else "; there is no study there yet"
 
 
-def _studies(runs: Path) -> list[Path]:
+def studies_in(runs: Path) -> list[Path]:
+    """Returns the directories of the studies in `runs`, by name."""
     return sorted(path.parent for path in runs.glob("[!.]*/study.yaml"))
