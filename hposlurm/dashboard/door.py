@@ -1,4 +1,4 @@
-"""Lets only those in who know the token. Everybody on a machine can open its 127.0.0.1, and the page asks nobody."""
+"""Lets only those in who know the token: all users of a machine can open its 127.0.0.1, and the page lets all in."""
 
 from __future__ import annotations
 

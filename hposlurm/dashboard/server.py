@@ -25,7 +25,7 @@ _INSTALL = "optuna-dashboard is not installed here: pip install 'hposlurm[dashbo
 _SHARE = 0.2
 
 
-class Source(Protocol):
+class Followed(Protocol):
     """A study that is followed; `Study` is one."""
 
     @property
@@ -42,7 +42,7 @@ class Served:
 
     @property
     def address(self) -> str:
-        """What to open in a browser."""
+        """The link to open in a browser."""
         return f"http://{HOST}:{self.port}/?token={self.token}"
 
     @property
@@ -54,7 +54,7 @@ class Served:
 class Copies:
     """The copies of studies, and the application that shows them."""
 
-    def __init__(self, studies: Sequence[Source], log: Callable[[str], None]) -> None:
+    def __init__(self, studies: Sequence[Followed], log: Callable[[str], None]) -> None:
         """Raises RequestError where optuna-dashboard is not installed."""
         try:
             from optuna_dashboard import wsgi
@@ -73,7 +73,7 @@ class Copies:
         changes = [self._look(i, study) for i, study in enumerate(self._studies)]
         return any(changes)
 
-    def _look(self, position: int, study: Source) -> bool:
+    def _look(self, position: int, study: Followed) -> bool:
         try:
             records = study.records(self._known[position])
             self._known[position] = records

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hposlurm.planner.clock import Clock
 from rich.text import Text
 
 from hposlurm import Study
 from hposlurm.cli.live import show_page
+from hposlurm.records.clock import Clock
 from hposlurm.records.layout import StudyLayout
 from tests.cli.pty_screen import ALTERNATE, NORMAL, PtyScreen, on_a_terminal
 from tests.cli.run import Run
