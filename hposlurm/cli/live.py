@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hposlurm.report.overview import StudyLine
 
 T = TypeVar("T")
+# reading takes at most this share of the time: 10,000 trials take a second
+_SHARE = 0.2
 
 
 class Screen(Protocol):
@@ -82,19 +84,23 @@ def show_page(
 ) -> T | None:
     """Draws each view and waits `every_s` before the next one; returns the last one if it is over, None for Ctrl-C.
 
-    A page whose size has changed is drawn again at once, from the same view.
+    A page whose size has changed is drawn again at once, from the same view. Where a view takes long, the waiting is
+    longer too: the login node is shared.
     """
     with contextlib.suppress(KeyboardInterrupt), terminal.page():
+        begun = monotonic()
         for view in views:
             if is_over(view):
                 return view
-            end = monotonic() + every_s
+            ready = monotonic()
+            end = ready + max(every_s, (ready - begun) / _SHARE)
             answer = "redraw"
             while answer == "redraw":
                 terminal.show(draw(view, *terminal.size))
                 answer = terminal.wait(end - monotonic())
             if answer == "leave":
                 return None
+            begun = monotonic()
     return None
 
 

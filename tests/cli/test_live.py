@@ -90,6 +90,19 @@ def test_a_changed_size_draws_the_same_view_again_and_waits_only_for_the_rest() 
     assert screen.waited == [4, 3, 2, 4]
 
 
+def test_reading_takes_a_fifth_of_the_time_at_most() -> None:
+    passed = [0.0]
+
+    def views() -> Iterator[int]:
+        for view in range(2):
+            passed[0] += 3.0
+            yield view
+
+    screen = Screen()
+    show_page(views(), lambda *_: [], lambda _: False, 5.0, screen, lambda: passed[0])
+    assert screen.waited == [15.0, 15.0]
+
+
 def test_ctrl_c_gives_the_terminal_back_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_seconds: float) -> str:
         raise KeyboardInterrupt
