@@ -72,14 +72,16 @@ class StudyReader:
 
         return self._capacity if isinstance(self._capacity, SimulatedCapacity) else self.backend
 
-    def records(self, after: StudyRecords | None = None) -> StudyRecords:
+    def records(self, after: StudyRecords | None = None, *, curves: bool = True) -> StudyRecords:
         """Returns all records as they are now; reads only what is new since `after`, records of this study.
+
+        Without `curves` they are enough for a table of results.
 
         Raises StudyError or SpecError if they cannot be read.
         """
         from hposlurm.report.records import read_records
 
-        return read_records(self.layout, self.spec, after)
+        return read_records(self.layout, self.spec, after, curves=curves)
 
     def status(self, *, log: Log = silent) -> Progress:
         """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
@@ -125,7 +127,7 @@ class StudyReader:
         """Returns the result table, best trial first."""
         from hposlurm.report.tables import collect
 
-        return collect([self.records().results])
+        return collect([self.records(curves=False).results])
 
     def best(self, top: int = 1) -> list[Configuration]:
         """Returns the best `top` configurations. Raises StudyError if no trial has completed."""

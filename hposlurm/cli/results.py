@@ -65,7 +65,7 @@ def collect(
 
         check_writable(output)
     style = style or (SUFFIXES.get(output.suffix.lower(), Format.TABLE) if output else Format.TABLE)
-    found = [_records(name) for name in dict.fromkeys(studies)]
+    found = [_records(name, curves=notes) for name in dict.fromkeys(studies)]
     whole = collect_table([study.results for study in found])
     table = select(whole, Selection(tuple(states or ()), where, sort, _listed(columns)))
     if style in FOR_PEOPLE and not (columns or all_columns):
@@ -151,11 +151,11 @@ def _listed(names: str) -> tuple[str, ...]:
     return tuple(name for each in names.split(",") if (name := each.strip()))
 
 
-def _records(name: str) -> "StudyRecords":
+def _records(name: str, *, curves: bool = True) -> "StudyRecords":
     study = hposlurm.Study.open(name)
     if study.layout.simulated.exists():
         log(f"note: {study.name} was simulated: nothing was trained")
-    return study.records()
+    return study.records(curves=curves)
 
 
 def _note_remarks(studies: "Sequence[StudyRecords]") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
@@ -19,8 +19,9 @@ from hposlurm.records.database import READ_ONLY, SCHEMA, SCHEMA_VERSION, sealed
 from hposlurm.records.history import History
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.thinning import Needed, counting_steps
 from hposlurm.spec.fields import Section
-from hposlurm.trial import Attempt, EndCause, ParamValue, Trial
+from hposlurm.trial import Attempt, EndCause, ParamValue, Trial, TrialState
 
 Cell = float | int | str | None
 Row = Sequence[Cell]
@@ -104,7 +105,7 @@ def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History
     _insert(connection, "objective_values", [(number, i, name, value) for i, (name, value) in values])
     for attempt in trial.attempts:
         _insert(connection, "attempts", [_attempt(number, attempt, journalled.get(attempt.number))])
-        _insert(connection, "reports", _intermediate_values(number, attempt))
+        _insert(connection, "reports", _intermediate_values(number, attempt, _counting(trial, attempt, history.needed)))
 
 
 def _trial(trial: Trial) -> Row:
@@ -126,12 +127,20 @@ def _param(value: ParamValue) -> Cell:
     return str(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
-def _intermediate_values(number: int, attempt: Attempt) -> Iterator[Row]:
+def _counting(trial: Trial, attempt: Attempt, needed: Needed) -> set[int]:
+    """Returns the steps on which the trial's row of results depends; all, unless it was trained in one go."""
+    in_one_go = len(trial.attempts) == 1 and [stage.is_final for stage in trial.stages] == [True]
+    if trial.state is TrialState.COMPLETE and in_one_go:
+        return counting_steps(attempt.reports, needed)
+    return {report.step for report in attempt.reports}
+
+
+def _intermediate_values(number: int, attempt: Attempt, counting: Collection[int]) -> Iterator[Row]:
     for report in attempt.reports:
         for name, value in report.metrics.items():
             is_text = isinstance(value, str)
             cells = (None, value) if is_text else (value, None)
-            yield number, attempt.number, report.step, name, *cells, report.time, report.number
+            yield number, attempt.number, report.step, name, *cells, report.time, report.number, report.step in counting
 
 
 def _attempt(trial: int, attempt: Attempt, journalled: Attempt | None) -> Row:

@@ -25,7 +25,7 @@ from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.trial import Attempt, Report
 
 #: PRAGMA user_version. A database of another version is ignored, and replaced by the next publication.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 #: The permissions of the file. They do not keep root from writing; the next constant does.
 READ_ONLY = 0o440
@@ -40,7 +40,8 @@ _WRITE_VERSION, _UNKNOWN_VERSION = 18, 3
 #   `journal_bytes` is how many bytes of the journal were read.
 #   Negative attempts ended before they wrote a journal.
 #   `saved` and `left_out` are those of Attempt.
-# reports: `number` counts the steps that the attempt reported; of very many, only some are here.
+# reports: `number` counts the steps that the attempt reported; of very many, only some are here. `counts` is 1 for
+#   those that the trial's row in a table of results depends on.
 # study: `needed` says which reports were kept in any case.
 SCHEMA = """
 CREATE TABLE study (
@@ -67,7 +68,8 @@ CREATE TABLE objective_values (
 );
 CREATE TABLE reports (
   trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
-  value REAL, text TEXT, time REAL NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (trial, attempt, step, name)
+  value REAL, text TEXT, time REAL NOT NULL, number INTEGER NOT NULL, counts INTEGER NOT NULL,
+  PRIMARY KEY (trial, attempt, step, name)
 );
 CREATE TABLE attempts (
   trial INTEGER NOT NULL, attempt INTEGER NOT NULL, wave INTEGER NOT NULL, element INTEGER NOT NULL,
@@ -121,12 +123,18 @@ class Snapshot:
 
 
 def read_snapshot(
-    path: Path, plan: WavePlan, needed: Needed = NOTHING, trials: Collection[int] | None = None
+    path: Path,
+    plan: WavePlan,
+    needed: Needed = NOTHING,
+    trials: Collection[int] | None = None,
+    *,
+    curves: bool = True,
 ) -> Snapshot:
     """Returns the journals' part of the database at `path`; `plan` is the plan of the first wave.
 
     Empty if the database is missing, damaged, of another version or of another study: it is only a shortcut. Without
-    the trials of which it lacks `needed` reports. Only of `trials`, unless that is None.
+    the trials of which it lacks `needed` reports. Only of `trials`, unless that is None. Without
+    `curves`, only with the reports that count for results.
     """
     if not path.is_file():
         return Snapshot()
@@ -137,7 +145,7 @@ def read_snapshot(
             if not (_has_tables(connection) and _is_of(connection, plan)):
                 return Snapshot()
             (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
-            attempts = _attempts(connection, _reports(connection, trials), trials)
+            attempts = _attempts(connection, _reports(connection, trials, curves=curves), trials)
             if not _needed(connection).includes(needed):
                 attempts = {
                     trial: own for trial, own in attempts.items() if not any(attempt.is_thinned for attempt in own)
@@ -183,11 +191,12 @@ def _of(trials: Collection[int] | None) -> tuple[str, tuple[str, ...]]:
 
 
 def _reports(
-    connection: sqlite3.Connection, trials: Collection[int] | None
+    connection: sqlite3.Connection, trials: Collection[int] | None, *, curves: bool
 ) -> dict[tuple[int, int], dict[int, Report]]:
     found: dict[tuple[int, int], dict[int, Report]] = {}
     those, values = _of(trials)
-    query = f"SELECT trial, attempt, step, name, value, text, time, number FROM reports WHERE {those} ORDER BY rowid"
+    query = f"SELECT trial, attempt, step, name, value, text, time, number FROM reports WHERE {those}"
+    query += " ORDER BY rowid" if curves else " AND counts ORDER BY rowid"
     for trial, attempt, step, name, value, text, time, number in connection.execute(query, values):
         steps = found.setdefault((trial, attempt), {})
         report = steps.get(step)

@@ -90,18 +90,24 @@ class History:
 
 @gc_paused()
 def read_history(
-    layout: StudyLayout, use_database: bool = True, *, needed: Needed = NOTHING, after: History | None = None
+    layout: StudyLayout,
+    use_database: bool = True,
+    *,
+    needed: Needed = NOTHING,
+    after: History | None = None,
+    curves: bool = True,
 ) -> History:
     """Reads the study's history from its plans, its published database and the newer parts of its journals.
 
     `needed` says which reports decisions need (its objectives are those of the plans); without it only the number of
     reports may differ, and only of attempts with very many. `after` is an earlier history of the same study, after
-    which reading continues. Raises StudyError if a plan is damaged or missing. A database that is missing, damaged or
+    which reading continues. Without `curves`, completed trials may have only the reports that their results depend on.
+    Raises StudyError if a plan is damaged or missing. A database that is missing, damaged or
     another study's is ignored; the journals are then read from their start.
     """
     plans = _plans(layout)
     needed = replace(needed, objectives=plans[-1].objectives) if plans else needed
-    known = _known(layout, plans, needed, after) if plans and use_database else database.Snapshot()
+    known = _known(layout, plans, needed, after, curves) if plans and use_database else database.Snapshot()
     return history_of(layout, plans, needed, known, _started(layout))
 
 
@@ -140,11 +146,13 @@ def with_reports(layout: StudyLayout, history: History, needed: Needed) -> Histo
     return read_history(layout, needed=needed)
 
 
-def _known(layout: StudyLayout, plans: Sequence[WavePlan], needed: Needed, after: History | None) -> database.Snapshot:
+def _known(
+    layout: StudyLayout, plans: Sequence[WavePlan], needed: Needed, after: History | None, curves: bool
+) -> database.Snapshot:
     """Returns what was read before: by this process, else by the one that published the database."""
     if after is not None and after.plans and after.needed.includes(needed):
         return database.Snapshot(after.journals, after.plans[-1].wave)
-    return database.read_snapshot(layout.database, plans[0], needed)
+    return database.read_snapshot(layout.database, plans[0], needed, curves=curves)
 
 
 def _plans(layout: StudyLayout) -> tuple[WavePlan, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hposlurm.trial import Report, is_finite
 
@@ -130,6 +131,26 @@ def _complete(ascending: Sequence[int], values: Mapping[str, Values], objectives
         pairs = [(step, value) for step, value in zip(known, numbers, strict=True) if step in steps]
         found[name] = [step for step, _ in pairs], [value for _, value in pairs]
     return found
+
+
+def counting_steps(reports: Sequence[Report], needed: Needed) -> set[int]:
+    """Returns the steps of the reports that the results of a trial with one attempt depend on.
+
+    These are the first and the last one, the first and the last of each metric, and those with the lowest and the
+    highest value of a needed metric; all, if the steps are not in ascending order.
+    """
+    steps = [report.step for report in reports]
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        return {*steps}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for report in reports:
+        for name in report.metrics:
+            first.setdefault(name, report.step)
+            last[name] = report.step
+    by_step = {report.step: report for report in reports}
+    values = {name: _values(by_step, name) for name in needed.names}
+    return {*steps[:1], *steps[-1:], *first.values(), *last.values()} | _that_count(steps, values, needed)
 
 
 def chosen_steps(

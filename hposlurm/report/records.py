@@ -30,15 +30,19 @@ class StudyRecords:
         return StudyResults(self.spec.name, self.history, tuple(self.spec.objectives), self.spec.limits)
 
 
-def read_records(layout: StudyLayout, spec: StudySpec | None = None, after: StudyRecords | None = None) -> StudyRecords:
+def read_records(
+    layout: StudyLayout, spec: StudySpec | None = None, after: StudyRecords | None = None, *, curves: bool = True
+) -> StudyRecords:
     """Reads a study's records as they are now. Give `spec` if it is already known; it is then not read again.
 
-    `after` are earlier records of the study, after which reading continues. Raises StudyError or SpecError if they
-    cannot be read.
+    `after` are earlier records of the study, after which reading continues. Without `curves` most reports of completed
+    trials may be left out; a table of results is the same. Raises StudyError or SpecError if they cannot be read.
     """
     from hposlurm.decisions import needed_of
     from hposlurm.spec.frozen import frozen_spec
 
     spec = frozen_spec(layout) if spec is None else spec
     known = None if after is None else after.history
-    return StudyRecords(layout, spec, read_history(layout, needed=needed_of(spec), after=known))
+    needed = needed_of(spec)
+    history = read_history(layout, needed=needed, after=known, curves=curves or bool(needed.rungs))
+    return StudyRecords(layout, spec, history)

@@ -101,7 +101,12 @@ def test_rebuilding_from_damaged_plans_deletes_nothing(layout: StudyLayout) -> N
 def test_publishing_leaves_no_temporary_files(layout: StudyLayout) -> None:
     before = {p.name for p in layout.root.iterdir()}
     publish(layout)
-    assert {p.name for p in layout.root.iterdir()} - before == {"study.db", "results.csv", "reports.csv"}
+    assert {p.name for p in layout.root.iterdir()} - before == {
+        "study.db",
+        "results.csv",
+        "reports.csv",
+        "summary.json",
+    }
 
 
 def test_a_reader_of_the_old_database_is_not_disturbed(layout: StudyLayout) -> None:

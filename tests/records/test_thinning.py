@@ -21,7 +21,7 @@ from hposlurm.records import journal, report_lines, thinning
 from hposlurm.records.fold import fold, latest_metrics, read_on, unread
 from hposlurm.records.history import read_history, with_reports
 from hposlurm.records.retries import reached
-from hposlurm.records.thinning import Needed, spacing
+from hposlurm.records.thinning import Needed, counting_steps, spacing
 from hposlurm.records.values import Point, counted_curve, counted_values
 from hposlurm.search.rungs import value_at
 from hposlurm.spec.frozen import frozen_spec
@@ -317,3 +317,12 @@ print(len(trial.reports), trial.reports[-1].step, decoded, int(peak_kb) / 1024)
     assert decoded < MANY / 20
     assert peak_mb < 300
     assert layout.reports.stat().st_size < 1_000_000
+
+
+def test_the_steps_that_count_for_a_table_are_few() -> None:
+    reports = [Report(step, {"loss": abs(step - 30) + 1.0}, 0.0, step - 1) for step in range(1, 51)]
+    reports[9] = Report(10, {"loss": 0.5, "f1": 0.1}, 0.0, 9)
+    reports[19] = Report(20, {"f1": 0.9}, 0.0, 19)
+    found = counting_steps(reports, Needed(objectives=("loss",)))
+    assert {1, 10, 20, 50} <= found and len(found) <= 7
+    assert counting_steps([*reports, reports[3]], Needed()) == {*range(1, 51)}
