@@ -1,6 +1,8 @@
 """The verb that serves a web page about studies: dashboard. It only reads studies."""
 
-import contextlib
+import signal
+import sys
+import threading
 import time
 from typing import Annotated
 
@@ -39,8 +41,12 @@ def dashboard(
         raise RequestError(f"there is no study in {runs_directory()}; name a study's directory")
     copies = Copies([hposlurm.Study.open(name) for name in names], log)
     copies.look()
-    with contextlib.suppress(KeyboardInterrupt), served(copies.application, port) as place:
+    # not a KeyboardInterrupt: Python drops one that comes while an object is finalised
+    end = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: end.set())
+    with served(copies.application, port) as place:
         say(place.address)
+        sys.stdout.flush()  # into a pipe it would come at the end
         log(f"from your own machine: {place.tunnel}")
         log("Ctrl-C ends it; what you write on the page is not kept")
-        copies.follow(every, time.sleep, time.monotonic)
+        copies.follow(every, end.wait, time.monotonic)

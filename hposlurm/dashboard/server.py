@@ -85,11 +85,10 @@ class Copies:
                 self._log(f"note: {study.name} cannot be read now: {error}")
             return False
 
-    def follow(self, every_s: float, sleep: Callable[[float], None], monotonic: Callable[[], float]) -> None:
-        """Looks again and again, until `sleep` raises."""
+    def follow(self, every_s: float, is_told_to_end: Callable[[float], bool], monotonic: Callable[[], float]) -> None:
+        """Looks again and again; `is_told_to_end(seconds)` waits so long at most, and says whether this is the end."""
         took = 0.0
-        while True:
-            sleep(max(every_s, took / _SHARE))
+        while not is_told_to_end(max(every_s, took / _SHARE)):
             begun = monotonic()
             self.look()
             took = monotonic() - begun
