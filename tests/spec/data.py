@@ -93,7 +93,8 @@ publish: [csv]
 """,
     """
 name: bloom-pbt
-objectives: [{name: eval_loss}]
+share: group
+objectives: [{name: eval_loss, efficiency: {metric: n_parameters, budget: 1.0e9, weight: 0.1}}]
 parameters:
   lr: {type: float, min: 1.0e-5, max: 1.0e-3, log: true, mutable: true}
   wd: {choices: [0.0, 0.1], mutable: true}
@@ -119,7 +120,7 @@ slurm:
     *(
         f"""
 name: bloom-stops
-objectives: [{{name: eval_loss}}]
+objectives: [{{name: score, sum: {{eval_loss: {{weight: 1.0, scale: 2.0}}}}}}]
 parameters: {{lr: {{type: float, min: 1.0e-5, max: 1.0e-3}}}}
 search: {{algorithm: {rule}}}
 budget: {{n_trials: 9}}
