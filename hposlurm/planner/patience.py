@@ -42,9 +42,24 @@ def advance_patiently(
                 return step
         except NotNowError as caught:
             error = caught
-        if clock.monotonic() > deadline:
-            if not backend.run_again_later() and error is not None:
+        # checked before the pause: a planner with a short time limit must not spend it asleep
+        if clock.monotonic() + _TRY_AGAIN_S > deadline:
+            is_requeued = _requeue(backend, log)
+            if is_requeued is False and error is not None:
                 raise error
-            return step if error is None else Step("busy", -1, f"{error}; this job starts again later")
+            if is_requeued is not None:
+                return step if error is None else Step("busy", -1, f"{error}; this job starts again later")
         log(f"not now: {error or step.message}")
         clock.sleep(_TRY_AGAIN_S)
+
+
+def _requeue(backend: Backend, log: Log) -> bool | None:
+    """Requeues this job; returns False outside a job, and None if the controller gives no answer.
+
+    The caller then goes on trying until Slurm's time limit ends the job.
+    """
+    try:
+        return backend.run_again_later()
+    except NotNowError as error:
+        log(f"not now: {error}")
+        return None
