@@ -1,8 +1,10 @@
 """A callback for the Hugging Face Trainer: reports evaluations and checkpoints, and stops the training on request.
 
     trainer = Trainer(…, callbacks=[HposlurmCallback(learning_rate=args.lr, weight_decay=args.wd)])
+    trainer.train()
 
-The same script runs outside a study; a report is then a line on the terminal.
+In a study, checkpoints go into the trial's own directory whatever `output_dir` is, and `train()` continues the newest
+one. The same script runs outside a study; a report is then a line on the terminal.
 """
 
 # ruff: noqa: ARG002 - the signatures are the Trainer's
@@ -19,6 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hposlurm import client
 from hposlurm.integrations.optimizer import Setting, set_learning_rate, set_weight_decay, value_from
+from hposlurm.integrations.transformers_start import resume_by_itself, send_to_trial
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import COMPLETE
 from hposlurm.records.trees import remove_tree
@@ -51,6 +54,14 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         self._began_at = self._saved_step = -1
         self.is_leaving = False
         self._was_over = False
+        resume_by_itself(HposlurmCallback)
+
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Sends checkpoints to the trial's own directory."""
+        send_to_trial(args, is_main=state.is_world_process_zero)
+        return control
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -18,6 +18,7 @@ from hposlurm.records.values import counted_values
 from hposlurm.report.numbers import counted
 from hposlurm.report.pruning_decisions import PruningStory, decisions
 from hposlurm.report.remarks import remarks
+from hposlurm.report.starts import starts_over
 from hposlurm.search import RungCorrelations, rung_correlations
 from hposlurm.search.halving import placing_of
 from hposlurm.search.rungs import is_sent_to, levels_of, placing_text, placings, quota, standings, value_at
@@ -55,6 +56,8 @@ class StageStory:
     #: True if the search, recomputed from the records of that time, decides the same; None if other waves were running,
     #: because the records do not show exactly what was known of them
     agrees: bool | None
+    #: which of its attempts started from nothing although they were to continue, else ""
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +266,7 @@ def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:
         values=values,
         past=past,
         agrees=study.agrees(trial.number, stage.number),
+        start="; ".join(each.text for each in starts_over(trial) if each.stage == stage.number),
     )
 
 

@@ -76,6 +76,8 @@ def _stage_lines(stage: StageStory) -> Iterator[Line]:
     end = "its end" if stage.to_step is None else f"step {stage.to_step}"
     values = f" with {_pairs(stage.values)}" if stage.values else ""
     yield f"wave {stage.wave}:", f"from step {stage.from_step} to {end}: {stage.outcome}{values}"
+    if stage.start:
+        yield "", stage.start
     if stage.past:
         yield "", stage.past
     if stage.why:

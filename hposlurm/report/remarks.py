@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 from hposlurm.records.history import History
 from hposlurm.report.numbers import counted
+from hposlurm.report.starts import StartOver, starts_over
 from hposlurm.trial import Trial
 
 if TYPE_CHECKING:
     from hposlurm.spec.search import SearchSpec
 
 _NAMED = 3
+_RESUME = (
+    "Let the script save into checkpoint_dir ({{ checkpoint_dir }}, client.checkpoint_dir()) and load resume_from "
+    "({{ resume_from }}, client.resume_from())"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +31,40 @@ class PastStep:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstStartOver:
+    """The first trial that started from nothing although it was to continue."""
+
+    trial: int
+    start: StartOver
+
+
+@dataclass(frozen=True, slots=True)
 class RemarkTally:
     """The facts about trials that remarks are made of."""
 
     #: how many trials went past their step, and the first of them
     past_step: int = 0
     first: PastStep | None = None
+    #: how many trials started from nothing although they were to continue, and the first of them
+    started_over: int = 0
+    first_start: FirstStartOver | None = None
     #: the workers' notes, each with its trials
     notes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __add__(self, other: RemarkTally) -> RemarkTally:
         """Returns the tally of the trials of both, which must be different ones."""
-        first = min((each for each in (self.first, other.first) if each), key=lambda each: each.trial, default=None)
+        firsts = [each for each in (self.first, other.first) if each]
+        starts = [each for each in (self.first_start, other.first_start) if each]
         texts = dict.fromkeys((*self.notes, *other.notes))
         notes = {text: tuple(sorted((*self.notes.get(text, ()), *other.notes.get(text, ())))) for text in texts}
         in_order = dict(sorted(notes.items(), key=lambda pair: pair[1][0]))
-        return RemarkTally(self.past_step + other.past_step, first, in_order)
+        return RemarkTally(
+            past_step=self.past_step + other.past_step,
+            first=min(firsts, key=lambda each: each.trial, default=None),
+            started_over=self.started_over + other.started_over,
+            first_start=min(starts, key=lambda each: each.trial, default=None),
+            notes=in_order,
+        )
 
 
 def remarks(history: History, search: SearchSpec) -> tuple[str, ...]:
@@ -52,13 +75,16 @@ def remarks(history: History, search: SearchSpec) -> tuple[str, ...]:
 def tally_remarks(trials: Iterable[Trial]) -> RemarkTally:
     """Returns the facts about `trials`, which are in the order of their numbers."""
     past: list[PastStep] = []
+    over: list[FirstStartOver] = []
     notes: dict[str, list[int]] = {}
     for trial in trials:
         if (furthest := _furthest_past(trial)) is not None:
             past.append(PastStep(trial.number, *furthest))
+        over += [FirstStartOver(trial.number, start) for start in starts_over(trial)[:1]]
         for text in dict.fromkeys(note for attempt in trial.attempts for note in attempt.notes):
             notes.setdefault(text, []).append(trial.number)
-    return RemarkTally(len(past), past[0] if past else None, {text: tuple(own) for text, own in notes.items()})
+    by_text = {text: tuple(own) for text, own in notes.items()}
+    return RemarkTally(len(past), past[0] if past else None, len(over), over[0] if over else None, by_text)
 
 
 def remark_lines(tally: RemarkTally, advice: str) -> tuple[str, ...]:
@@ -68,6 +94,9 @@ def remark_lines(tally: RemarkTally, advice: str) -> tuple[str, ...]:
         which = f"(trial {tally.first.trial}: step {tally.first.reached}, assigned {tally.first.assigned})"
         past = f"{counted(tally.past_step, 'trial')} went past the step at which the search compares them"
         found.append(f"{past} {which}: {advice}")
+    if tally.first_start is not None:
+        which = f"(trial {tally.first_start.trial} {tally.first_start.start.text})"
+        found.append(f"{counted(tally.started_over, 'trial')} trained again what was trained {which}. {_RESUME}")
     return (*found, *_by_trials(tally.notes))
 
 

@@ -82,6 +82,23 @@ def test_a_decision_that_does_not_follow_from_the_records_is_found_out(tmp_path:
     assert "NOT the same" in trial_text(story)
 
 
+def test_a_stage_that_started_from_nothing_is_told_so(tmp_path: Path) -> None:
+    directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS})
+    trial = next(t for t in found.history.trials if len(t.stages) > 1)
+    assert explain_trial(replay(directory), trial.number).stages[1].start == ""
+    number = next(a.number for a in trial.attempts if a.stage == 1)
+    journal = StudyLayout(directory).trial(trial.number).journal(number)
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    begun = next(line for line in lines if line["kind"] == "start")
+    again = {**next(line for line in lines if line["kind"] == "report"), "step": 1}
+    others = [line for line in lines if line is not begun]
+    text = "".join(json.dumps(line) + "\n" for line in ({**begun, "resumed_from": None}, again, *others))
+    journal.write_text(text)
+    story = explain_trial(replay(directory), trial.number)
+    assert story.stages[1].start == "started from nothing at step 1, not after step 1: it had no checkpoint"
+    assert story.stages[1].start in trial_text(story)
+
+
 def test_with_other_waves_in_flight_nobody_says_that_a_decision_was_wrong(tmp_path: Path) -> None:
     directory, found = played(tmp_path, {"algorithm": "asha", **RUNGS})
     a = next(a for plan in found.history.plans for a in plan.assignments if a.stage == 1)
