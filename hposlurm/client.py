@@ -54,6 +54,18 @@ from hposlurm.records.journal import append, metric_value
 from hposlurm.records.layout import marker_of
 from hposlurm.trial import ParamValue
 
+#: The variables in which launchers without RANK (torchrun's) number their processes: Lightning's own launcher (only for
+#: the processes that it adds, from 1 on in each node), srun, Open MPI, MPICH and Intel MPI, PMIx, MVAPICH.
+RANKS = (
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "SLURM_PROCID",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+    "MV2_COMM_WORLD_RANK",
+)
+
 _sent_once: set[str] = set()  # warnings and signals that this process has sent, to send each only once
 _reported: dict[str, int] = {}  # "step": the largest step that this process has reported, on any rank
 
@@ -73,7 +85,7 @@ def params() -> dict[str, ParamValue]:
 
 
 def report(step: SupportsIndex | float, **metrics: object) -> None:
-    """Reports the metrics at `step`, an integer. Every rank may call it; only rank 0 (RANK) writes.
+    """Reports the metrics at `step`, an integer. Every rank may call it; only rank 0 writes (see `RANKS`).
 
     Values may be scalars of NumPy and PyTorch. A value that is not a number is recorded as text. Raises ValueError if
     `step` is not an integer, and no other error.
@@ -176,7 +188,8 @@ def trial_number() -> int | None:
 
 
 def _is_rank_0() -> bool:
-    return os.environ.get("RANK", "0") in ("", "0")
+    names = ("RANK",) if os.environ.get("RANK") else RANKS
+    return all(os.environ.get(name, "") in ("", "0") for name in names)
 
 
 def _whole(step: SupportsIndex | float) -> int:

@@ -14,7 +14,7 @@ CAPTURED = {"capture_output": True, "text": True, "check": True}
 @pytest.fixture(autouse=True)
 def _outside_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
-        if name.startswith("HPOSLURM_") or name == "RANK":
+        if name.startswith("HPOSLURM_") or name in ("RANK", *client.RANKS):
             monkeypatch.delenv(name)
     monkeypatch.setattr(client, "_sent_once", set())
     monkeypatch.setattr(client, "_reported", {})
@@ -186,6 +186,38 @@ def test_a_checkpoint_that_cannot_be_marked_is_not_reported_and_stops_no_trainin
     client.report_checkpoint(1, tmp_path / "step_7.pt")
     assert not metrics_file.exists()
     assert "cannot be marked as complete, training goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_rank_0"),
+    [
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2"}, False),  # a process that Lightning adds
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),  # the same on a second node
+        ({"SLURM_PROCID": "1", "SLURM_LOCALID": "0"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),  # Lightning's own launcher in a step of one task
+        ({"OMPI_COMM_WORLD_RANK": "3"}, False),
+        ({"PMI_RANK": "1"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "PMI_RANK": "0"}, True),
+        ({"RANK": "0", "SLURM_PROCID": "1"}, True),  # torchrun's ranks have their own numbers
+        ({"RANK": "1", "LOCAL_RANK": "0", "SLURM_PROCID": "0"}, False),
+        ({"RANK": "", "LOCAL_RANK": "1"}, False),
+    ],
+    ids=str,
+)
+def test_a_rank_is_known_by_every_launcher_s_variable(
+    tmp_path: Path,
+    metrics_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    is_rank_0: bool,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "weights.pt").touch()
+    client.report(1, eval_loss=1.0)
+    client.report_checkpoint(1, tmp_path / "weights.pt")
+    assert metrics_file.exists() == is_rank_0
+    assert (tmp_path / "weights.pt.COMPLETE").exists() == is_rank_0
 
 
 def test_other_ranks_mark_nothing(tmp_path: Path, metrics_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 _PREFIXES = (
     *("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SCANCEL_", "SACCTMGR_"),
-    *("PMI", "TORCHELASTIC_", "PET_", "HPOSLURM_", "SUBMITIT_"),
+    *("PMI", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_", "TORCHELASTIC_", "PET_", "HPOSLURM_", "SUBMITIT_"),
 )
 _RANK = frozenset(
     {
@@ -24,6 +24,7 @@ _RANK = frozenset(
         "GROUP_WORLD_SIZE",
         "LOCAL_RANK",
         "LOCAL_WORLD_SIZE",
+        "NODE_RANK",
         "RANK",
         "ROLE_NAME",
         "ROLE_RANK",
@@ -38,7 +39,7 @@ _STEP_PREFIXES = (
     *("SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_NTASKS", "SLURM_NPROCS"),
     *("SLURM_TASK_PID", "SLURM_TASKS_PER_NODE", "SLURM_CPU_BIND", "SLURM_MEM_BIND", "SLURM_GPU_BIND"),
     *("SLURM_DISTRIBUTION", "SLURM_LAUNCH_NODE", "SLURM_SRUN_COMM", "SLURM_MPI_TYPE"),
-    *("PMI", "TORCHELASTIC_", "PET_", "HPOSLURM_", "SUBMITIT_"),
+    *("PMI", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_", "TORCHELASTIC_", "PET_", "HPOSLURM_", "SUBMITIT_"),
 )
 _REFERENCE = re.compile(r"\$\{?(\w+)")
 _SRUN = re.compile(r"\bsrun\s")

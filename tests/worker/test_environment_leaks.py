@@ -21,6 +21,9 @@ def test_the_job_is_the_users_in_a_command_and_hidden_from_slurm(name: str) -> N
 
 def test_outside_a_job_nothing_is_added() -> None:
     assert for_command({"RANK": "0", "HOME": "/h"}) == {"HOME": "/h"}
+    assert for_command({"OMPI_COMM_WORLD_RANK": "1", "NODE_RANK": "1", "OMPI_MCA_btl": "tcp"}) == {
+        "OMPI_MCA_btl": "tcp"
+    }
 
 
 def test_variables_that_are_always_empty_in_a_command_are_named() -> None:
