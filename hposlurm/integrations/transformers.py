@@ -10,6 +10,7 @@ one. The same script runs outside a study; a report is then a line on the termin
 # ruff: noqa: ARG002 - the signatures are the Trainer's
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
@@ -22,9 +23,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hposlurm import client
 from hposlurm.integrations.optimizer import Setting, set_learning_rate, set_weight_decay, value_from
 from hposlurm.integrations.transformers_start import resume_by_itself, send_to_trial
+from hposlurm.records.checkpoint_files import problem_of
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import COMPLETE
 from hposlurm.records.trees import remove_tree
+
+_log = logging.getLogger(__name__)
 
 
 class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
@@ -134,12 +138,19 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Marks the checkpoint as complete, after every rank's part is on disk, and reports it."""
+        """Marks the checkpoint as complete, after every rank's part is on disk, and reports it.
+
+        One that has only the model (`save_only_model`) is not marked: a run that continued it would begin with a new
+        optimizer and schedule.
+        """
         self._saved_step = state.global_step
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
+            if problem := problem_of(checkpoint, args.world_size):
+                _log.warning("hposlurm: no run can continue from %s: %s", checkpoint, problem)
+                return control
             make_durable(checkpoint)
             create_once(checkpoint / COMPLETE, b"")
             client.report_checkpoint(self.position(state), checkpoint)

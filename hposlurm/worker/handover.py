@@ -16,11 +16,11 @@ from pathlib import Path
 from hposlurm.errors import StudyError
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.checkpoint_directory import CheckpointDirectory, open_checkpoints
+from hposlurm.records.checkpoint_files import problem_of
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import StudyLayout, marker_of
 from hposlurm.records.permissions import make_directory
 from hposlurm.records.plan import WavePlan
-from hposlurm.worker.checkpoints import problem_of
 from hposlurm.worker.recorder import say
 
 #: Begins the names of copies that are not complete yet.

@@ -72,8 +72,8 @@ class Study:
 
     def checkpoint(self, step: int) -> Path:
         directory = self.output / f"checkpoint-{step}"
-        (directory / "global_step").mkdir(parents=True)
-        (directory / "global_step" / "shard.pt").write_bytes(b"weights")
+        (directory / "parts").mkdir(parents=True)
+        (directory / "parts" / "shard.pt").write_bytes(b"weights")
         return directory
 
 
@@ -114,6 +114,18 @@ def test_a_saved_checkpoint_is_marked_complete_and_reported(study: Study) -> Non
 
     assert (checkpoint / "COMPLETE").exists()
     assert study.lines() == [{"checkpoint": str(checkpoint), "step": 1}]
+
+
+def test_a_checkpoint_that_has_only_the_model_is_not_one(study: Study, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = study.checkpoint(10)
+    (checkpoint / "parts" / "shard.pt").unlink()
+    (checkpoint / "parts").rmdir()
+    (checkpoint / "trainer_state.json").write_text("{}")  # save_only_model=True
+
+    study.call("on_save", epoch=1.0, step=10)
+
+    assert not (checkpoint / "COMPLETE").exists() and not study.metrics.exists()
+    assert "no run can continue from" in caplog.text and "only the model" in caplog.text
 
 
 def test_checkpoints_that_will_be_written_again_lose_their_mark(study: Study) -> None:

@@ -30,6 +30,19 @@ def trainer(directory: Path, step: int, ranks: int = 2, *, marked: bool = True) 
     return path
 
 
+def plain_trainer(directory: Path, step: int, ranks: int = 1, *, marked: bool = True) -> Path:
+    """What the Trainer leaves without DeepSpeed."""
+    path = directory / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    states = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{rank}.pth" for rank in range(ranks)]
+    for name in ("model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt", *states):
+        (path / name).write_bytes(b"data")
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    if marked:
+        (path / "COMPLETE").touch()
+    return path
+
+
 def shard(path: Path, rank: int) -> Path:
     return next(path.glob(f"global_step*/zero_pp_rank_{rank}_*"))
 
@@ -62,6 +75,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "the last rank's shard is missing": lambda path: shard(path, 1).unlink(),
     "a shard is empty": lambda path: shard(path, 1).write_bytes(b""),
     "no model states": lambda path: next(path.glob("global_step*/mp_rank*")).unlink(),
+    "no random state": lambda path: [file.unlink() for file in path.glob("rng_state*")],
+    "a random state is missing": lambda path: (path / "rng_state_0.pth").unlink(),
 }
 
 
@@ -74,6 +89,42 @@ def test_a_damaged_one_is_moved_aside_and_the_one_before_it_wins(
     assert checkpoints.resume(tmp_path, 3) == good
     assert names(tmp_path) == {"checkpoint-10", "partial-checkpoint-20-3"}
     assert checkpoints.resume(tmp_path, 4) == good
+
+
+PARTS = ["optimizer.pt", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_marked_one_is_whole_only_with_optimizer_schedule_and_every_random_state(
+    tmp_path: Path, part: str, is_empty: bool
+) -> None:
+    good, bad = plain_trainer(tmp_path, 10, ranks=2), plain_trainer(tmp_path, 20, ranks=2)
+    if is_empty:
+        (bad / part).write_bytes(b"")
+    else:
+        (bad / part).unlink()
+    assert checkpoints.resume(tmp_path, 3) == good
+    assert names(tmp_path) == {"checkpoint-10", "partial-checkpoint-20-3"}
+
+
+def test_fsdp_names_the_optimizer_otherwise(tmp_path: Path) -> None:
+    one, two = plain_trainer(tmp_path, 10, ranks=2), plain_trainer(tmp_path, 20, ranks=2)
+    (one / "optimizer.pt").rename(one / "optimizer.bin")
+    assert checkpoints.resume(tmp_path, 1) == two
+    (two / "optimizer.pt").unlink()
+    (two / "optimizer_0").mkdir()
+    assert checkpoints.resume(tmp_path, 1) == two
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_one_that_has_only_the_model_is_a_result_and_nothing_to_continue_from(tmp_path: Path, marked: bool) -> None:
+    good = plain_trainer(tmp_path, 10)
+    only = plain_trainer(tmp_path, 20, marked=marked)
+    for part in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (only / part).unlink()
+    assert checkpoints.resume(tmp_path, 1) == good
+    assert names(tmp_path) == {"checkpoint-10", "checkpoint-20"}
 
 
 def test_the_first_one_half_written_is_moved_aside_although_nothing_was_ever_marked(tmp_path: Path) -> None:
