@@ -332,7 +332,7 @@ class Study(StudyReader):
         return clear(self.layout, self.spec, read_history(self.layout), keep, dry_run=dry_run)
 
     def rebuild(self) -> History:
-        """Makes the published files again from the journals; raises StudyError if one cannot be written."""
+        """Publishes everything again from the journals; raises StudyError if something cannot be published."""
         from hposlurm.publish import rebuild
 
         self._refuse_unlaunched()

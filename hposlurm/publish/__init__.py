@@ -62,16 +62,14 @@ def rebuild(layout: StudyLayout, spec: StudySpec) -> History:
     """Deletes everything published, builds it again from the plans and journals only, and returns their history.
 
     Outside services receive everything again. Nothing is deleted if the plans cannot be read. Raises StudyError if a
-    local file cannot be written.
+    file cannot be written or a service not be reached, after all others were published.
     """
     history = read_history(layout, use_database=False, needed=needed_of(spec))
     for path in (layout.database, layout.summary, layout.results, layout.reports):
         path.unlink(missing_ok=True)
     forget(layout)
     study = Published(layout, spec, history)
-    failures = publish_files(study)
-    publish_outside(study)
-    if failures:
+    if failures := (*publish_files(study), *publish_outside(study)):
         raise StudyError("; ".join(failures))
     return history
 

@@ -137,8 +137,9 @@ def alerts(view: Progress) -> Iterator[tuple[str, Text]]:
         yield "note", Text(printable(note))
     for notice in view.notices:
         yield "noticed", Text(printable(notice.line), style="yellow")
+    retry = f"hposlurm rebuild {printable(view.study)} publishes it" if view.is_over else "the next step retries"
     for publisher, failure in view.unpublished.items():
-        yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; the next step retries")
+        yield "note", Text(f"{printable(publisher)}: not published: {printable(failure)}; {retry}")
     if view.unreadable:
         yield "damaged", Text(_damage(view.unreadable), style="yellow")
     if view.left_out:

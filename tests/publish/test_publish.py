@@ -225,6 +225,14 @@ def test_rebuilding_says_what_it_could_not_write(layout: StudyLayout, monkeypatc
         rebuild(layout, spec_publishing(layout))
 
 
+def test_rebuilding_says_which_service_it_could_not_reach_after_writing_the_files(layout: StudyLayout) -> None:
+    (layout.root / "file").touch()
+    entries = ("csv", "{optuna: {storage: 'journal:file/in-no-directory'}}")
+    with pytest.raises(StudyError, match=r"^optuna: not published: .*in-no-directory"):
+        rebuild(layout, spec_publishing(layout, *entries))
+    assert layout.results.exists()
+
+
 def test_rebuilding_forgets_what_services_were_sent(layout: StudyLayout) -> None:
     write_publication(layout, "mlflow", Publication("x", {"0": Sent("y")}))
     rebuild(layout, spec_publishing(layout))

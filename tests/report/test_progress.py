@@ -376,6 +376,8 @@ def test_a_publisher_that_failed_is_a_note_until_it_caught_up(tmp_path: Path) ->
     view = look(layout)
     assert view.to_json()["unpublished"] == {"csv": "No space\x1b[2J left"}
     assert "csv: not published: No space left; the next step retries" in printed(view)
+    add_wave(layout, [], finished="2 of 2 trials are done")
+    assert "csv: not published: No space left; hposlurm rebuild demo publishes it" in printed(look(layout))
     write_publication(layout, "csv", Publication())
     assert look(layout).unpublished == {}
 
