@@ -115,7 +115,7 @@ def advance(
 
 
 def rebuild(study: StudyName) -> None:
-    """Build study.db, results.csv and reports.csv again from the journals, and send all results to the trackers again."""
+    """Build study.db and the CSV files again from the journals, and send all results to the trackers again."""
     found = hposlurm.Study.open(study)
     history = found.rebuild()
     say(f"rebuilt from the journals of {counted(len(history.trials), 'trial')} in {found.layout.root}")
