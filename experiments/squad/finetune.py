@@ -87,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
         "--warmup",
         type=float,
         default=0.0,
-        help="steps, or a share of all steps if below 1 (%(default)s; DeepSpeed: at least 2 steps)",
+        help="steps, or a share of all steps if below 1 (%(default)s)",
     )
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
     parser.add_argument("--momentum", type=float, help="only for sgd (default: 0)")
@@ -113,6 +113,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--eval-bs", type=int, default=16, help="samples per GPU while evaluating (%(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="auto: bf16 from compute capability 8.0, fp16 on older GPUs, fp32 on a CPU (%(default)s)",
+    )
     # output
     parser.add_argument(
         "--save",
@@ -135,6 +141,7 @@ def parse_arguments() -> argparse.Namespace:
     if args.momentum is not None and args.optimizer != "sgd":
         parser.error("--momentum is for --optimizer sgd; AdamW has betas instead")
     set_horizon(parser, args)
+    args.deepspeed = deepspeed_config(parser, args)
     if args.save == "auto":
         args.save, args.keep = ("epoch", args.keep or 2) if client.checkpoint_dir() else ("none", None)
     if args.keep is not None and args.keep < 1:
@@ -220,19 +227,25 @@ def precision() -> str:
     return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
 
 
-def deepspeed_config(args: argparse.Namespace) -> dict[str, Any] | None:
-    """Returns the config of --zero-stage or --ds-config with the chosen optimizer; None for the plain Trainer."""
-    if args.ds_config:
-        config = json.loads(args.ds_config.read_text("utf-8"))
-    elif args.zero_stage == 0:
+def deepspeed_config(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[str, Any] | None:
+    """Returns the config of --zero-stage or --ds-config; None for the plain Trainer.
+
+    A file that names an optimizer or a scheduler is refused. DeepSpeed puts all weights into one group of its own
+    optimizer, so that biases and LayerNorm decay too, and its schedules begin with two steps at learning rate 0.
+    """
+    if args.zero_stage == 0:
         return None
-    else:
-        config = ds_config(args.zero_stage or 2)
-    if (
-        args.optimizer == "sgd"
-    ):  # torch's optimizer, which DeepSpeed finds by this name; the Trainer has no argument for momentum
-        params = {"lr": "auto", "weight_decay": "auto", "momentum": args.momentum or 0.0}
-        config |= {"optimizer": {"type": "SGD", "params": params}, "zero_allow_untested_optimizer": True}
+    if args.ds_config is None:
+        return ds_config(args.zero_stage or 2)
+    try:
+        config: dict[str, Any] = json.loads(args.ds_config.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        parser.error(f"--ds-config {args.ds_config}: {error}")
+    if named := [key for key in ("optimizer", "scheduler") if key in config]:
+        parser.error(
+            f"--ds-config {args.ds_config} has {' and '.join(map(repr, named))}; remove them. --optimizer, --lr, --wd "
+            "and --warmup set both, in the same way at every ZeRO stage"
+        )
     return config
 
 
@@ -265,10 +278,9 @@ def main() -> None:
     args = parse_arguments()
     quiet()
     train, evaluation = load_data(args)
-    config = deepspeed_config(args)
-    if config:
+    if args.deepspeed:
         prepare_deepspeed()
-    fast = precision()
+    fast = precision() if args.precision == "auto" else args.precision
 
     # creating the arguments starts the process group
     training_args = TrainingArguments(
@@ -276,7 +288,7 @@ def main() -> None:
         learning_rate=args.lr,
         per_device_train_batch_size=args.bs,
         weight_decay=args.wd,
-        optim="sgd" if args.optimizer == "sgd" else "adamw_torch",  # without DeepSpeed, whose JSON names the optimizer
+        optim="sgd" if args.optimizer == "sgd" else "adamw_torch",
         optim_args=f"momentum={args.momentum or 0.0}" if args.optimizer == "sgd" else None,
         warmup_steps=args.warmup,
         num_train_epochs=args.epochs,
@@ -285,7 +297,7 @@ def main() -> None:
         bf16=fast == "bf16",
         fp16=fast == "fp16",
         use_cpu=not GPU,
-        deepspeed=config,
+        deepspeed=args.deepspeed,
         activation_checkpointing=args.gradient_checkpointing,
         eval_strategy="steps" if args.eval_steps else "epoch",
         eval_steps=args.eval_steps,

@@ -323,6 +323,30 @@ def test_bad_arguments_are_named(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"optimizer": {"type": "AdamW"}}', "ds.json has 'optimizer'; remove them"),
+        ('{"optimizer": {}, "scheduler": {}}', "ds.json has 'optimizer' and 'scheduler'; remove them"),
+        ("{", "ds.json: Expecting property name"),
+        (None, "No such file"),
+    ],
+)
+def test_a_deepspeed_json_that_changes_the_experiment_is_refused(
+    text: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import finetune as script
+
+    path = tmp_path / "ds.json"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr("sys.argv", ["finetune.py", "--data", "squad", "--ds-config", str(path)])
+    with pytest.raises(SystemExit, match="2"):
+        script.parse_arguments()
+
+    assert message in capsys.readouterr().err
+
+
 def test_missing_data_ends_with_a_message_and_status_2(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--model", "tiny-bloom", "--data", "nowhere.json"]
 
