@@ -250,17 +250,20 @@ def deepspeed_config(parser: argparse.ArgumentParser, args: argparse.Namespace) 
 
 
 def prepare_deepspeed() -> None:
-    """Sets up one rank without torchrun, as DeepSpeed requires, and avoids the need for a C++ compiler on a CPU."""
-    if not GPU:
-        import deepspeed
-
-        # DeepSpeed compiles its shared-memory collectives at the first start; gloo is available without that.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    """Sets up one rank without torchrun, as DeepSpeed requires. On a CPU also does what the Trainer does on a GPU."""
     if "RANK" not in os.environ:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if not GPU:
+        import deepspeed
+
+        # DeepSpeed compiles its shared-memory collectives at the first start; gloo is available without that.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # Without its own process group ZeRO-3 takes a model that it loads for that of a single rank. The Trainer
+        # creates only torch's on a CPU (transformers 5.23).
+        deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
 
 
 def quiet() -> None:

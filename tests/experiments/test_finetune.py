@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.experiments.families import save_tiny
+
 # torch and transformers warn of their own renamings at import, which is not ours to fail
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -211,8 +213,12 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> N
 
 
 def test_ranks_and_zero_stages_evaluate_alike(tmp_path: Path) -> None:
-    """One step at learning rate 0 leaves the untrained model; five questions do not divide by two ranks."""
-    untrained = [*SHORT, "--lr", "0", "--max-steps", "1"]
+    """One step at learning rate 0 leaves the model as it was; five questions do not divide by two ranks.
+
+    With ZeRO-3 each rank loads a part of the weights of the model's directory.
+    """
+    model = save_tiny(tmp_path / "gpt2", "gpt2")
+    untrained = [*SHORT, "--model", str(model), "--lr", "0", "--max-steps", "1"]
 
     alone = finetune(tmp_path / "alone", *untrained, "--zero-stage", "0").metrics
     zero3 = finetune(tmp_path / "zero3", *untrained, "--zero-stage", "3", ranks=2).metrics
