@@ -34,7 +34,8 @@ A script in another language uses environment variables and files:
   it the script gets no time to save. Append the line {"stopping": true} before exiting with status 0 because of a
   request; without it the attempt counts as complete.
 - Checkpoints: in HPOSLURM_CHECKPOINT_DIR. A checkpoint counts once its mark exists: an empty file COMPLETE in the
-  directory, or NAME.COMPLETE beside the file NAME. Write the mark last. HPOSLURM_RESUME_FROM is the newest checkpoint
+  directory, or NAME.COMPLETE beside the file NAME. Write the mark last. A whole checkpoint of the Hugging Face Trainer
+  needs none. HPOSLURM_RESUME_FROM is the newest checkpoint
   at the start of a later attempt.
 """
 

@@ -8,10 +8,12 @@ writes a shard of the optimizer. What else lies in a checkpoint directory is not
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from hposlurm.records.files import from_json
+from hposlurm.records.layout import COMPLETE
 from hposlurm.records.reading import read_whole
 
 #: The problem of what a Trainer with `save_only_model` leaves: a result, but nothing to continue from.
@@ -24,6 +26,8 @@ _SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.p
 _RNG = re.compile(r"rng_state(?:_(\d+))?\.pth")
 _OPTIMIZER = re.compile(r"(?:rank\d+-of-\d+-)?optimizer(?:\.pt(?:_.*)?|\.bin|_\d+)")  # also of XLA, SageMaker and FSDP
 _SCHEDULE = "scheduler.pt"
+_MODEL = re.compile(r".*\.safetensors|(?:pytorch|adapter)_model.*")
+_MODEL_SHARD = re.compile(r"(.*)-\d+-of-(\d+)\..*")
 
 
 def problem_of(path: Path, ranks: int | None = None) -> str:
@@ -37,6 +41,36 @@ def problem_of(path: Path, ranks: int | None = None) -> str:
         return _hugging_face_problem(path, ranks) or _deepspeed_problem(path)
     except OSError as error:
         return f"cannot be read: {error}"
+
+
+def problem_without_mark(path: Path, ranks: int | None = None) -> str:
+    """The reason why a checkpoint without a mark does not count; "" if it is whole and the Trainer's.
+
+    Its script may be writing it right now, or over an older one: `trainer_state.json` must be newer than what rank 0
+    writes before, and the random states of the other ranks must have their ends.
+    """
+    try:
+        if not (path / TRAINER_STATE).is_file():
+            return f"no {COMPLETE} mark"
+        entries = {entry.name: entry for entry in path.iterdir()}
+        if problem := problem_of(path, ranks) or _model_problem(path, list(entries)):
+            return problem
+        states = {name: entry for name, entry in entries.items() if _RNG.fullmatch(name)}
+        written_at = entries[TRAINER_STATE].stat().st_mtime_ns
+        if any(each.stat().st_mtime_ns > written_at for name, each in entries.items() if name not in states):
+            return f"it is newer than its {TRAINER_STATE}"
+        torn = [name for name, entry in states.items() if not zipfile.is_zipfile(entry)]  # torch.save's format
+        return f"{torn[0]} is damaged" if torn else ""
+    except OSError as error:
+        return f"cannot be read: {error}"
+
+
+def _model_problem(path: Path, names: Collection[str]) -> str:
+    models = [name for name in names if _MODEL.fullmatch(name)]
+    if not models and not _has_any(path, (*_DEEPSPEED_PARTS, "*/adapter_model*")):
+        return "no model"
+    shards = [match.groups() for name in models if (match := _MODEL_SHARD.fullmatch(name))]
+    return "" if all(shards.count(shard) == int(shard[1]) for shard in shards) else "a part of the model is missing"
 
 
 def _hugging_face_problem(path: Path, ranks: int | None) -> str:
@@ -71,8 +105,8 @@ def _rng_problem(names: Collection[str], ranks: int | None) -> str:
         return "no random state"
     if "rng_state.pth" in names and (ranks or 1) == 1:
         return ""
-    count = ranks or max(2, count_of_ranks(names) or 0)  # a single process writes no number into the name
-    missing = [rank for rank in range(count) if f"rng_state_{rank}.pth" not in names]
+    count = ranks or count_of_ranks(names)
+    missing = [rank for rank in range(count or 0) if f"rng_state_{rank}.pth" not in names]
     return f"no random state of rank {missing[0]}" if missing else ""
 
 
@@ -112,7 +146,8 @@ def count_of_ranks(names: Iterable[str]) -> int | None:
     numbers = [m.group(1) for name in names if (m := _RNG.fullmatch(name))]
     if not numbers:
         return None
-    return 1 if numbers == [None] else 1 + max(int(number or 0) for number in numbers)
+    # a single process writes no number into the name
+    return 1 if numbers == [None] else max(2, *(1 + int(number or 0) for number in numbers))
 
 
 def _has_any(path: Path, patterns: tuple[str, ...]) -> bool:

@@ -26,12 +26,14 @@ from hposlurm.worker.patience import GRACE_S, KILL_WAIT_S, Patience
 from hposlurm.worker.process import MARKER, Command, peak_host_gb, reap_orphans
 from hposlurm.worker.pruning import Pruner
 from hposlurm.worker.recorder import Recorder, say
+from hposlurm.worker.saved import SavedCheckpoints
 from hposlurm.worker.verdict import Ending, judge
 from hposlurm.worker.watchdog import Watchdog
 
 _TIMED_OUT = "trial.timeout exceeded"
 _POLL_S = 0.2
 _LOCKS_S = 30.0  # between looks for locks of killed extension builds
+_SAVED_S = 5.0  # between looks for checkpoints that the command does not announce
 _DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
 _MATCH_S, _HASTY_MATCH_S = 60.0, 2.0
 
@@ -63,6 +65,8 @@ class AttemptRun:
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n")
         self._notes: set[str] = set()
         self._killed_after_s: float | None = None
+        self._saved = SavedCheckpoints(place.study.trial(place.assignment.trial).checkpoints, place.facts.gpus)
+        self._next_saved = 0.0
         self._guard = _guard(place.plan)
         self._pruner = Pruner(place) if place.plan.stop is not None else None
 
@@ -132,6 +136,7 @@ class AttemptRun:
                 patience.signalled(number, now)
             patience.tick(now)
             self._watch_memory(now)
+            self._watch_saved(now)
             self._watch_search(patience, now)
             if patience.is_asked or self._memory_reason:
                 self._ask(patience)
@@ -227,6 +232,15 @@ class AttemptRun:
                 say(f"trial {self._place.assignment.trial} is asked to save and stop: {decision.reason}")
                 patience.prune(decision.reason, now)
 
+    def _watch_saved(self, now: float) -> None:
+        """Journals the checkpoints of a Trainer whose script does not report them."""
+        if now < self._next_saved:
+            return
+        self._next_saved = now + _SAVED_S
+        last = max((step for step, _ in self._ledger.last.values()), default=None)
+        for step, path in self._saved.new(last):
+            self._recorder.add("checkpoint", step=step, path=str(path))
+
     def _record_peaks(self) -> None:
         peaks = [peak_host_gb(), self._ledger.peak_host_gb or 0.0]
         if self._guard is not None and self._guard.peak is not None:
@@ -241,6 +255,7 @@ class AttemptRun:
 
     def _judge(self, exit_code: int | None, patience: Patience) -> Outcome | None:
         self._collect_rest(patience)
+        self._watch_saved(self._next_saved)
         ending = Ending(
             exit_code,
             asked=patience.asked,

@@ -2,8 +2,9 @@
 
 A checkpoint is a directory or a file in the trial's `checkpoints/`. It is valid if it is marked: a directory by a file
 COMPLETE in it, a file by a file beside it that is named NAME.COMPLETE, in both cases written last. One that looks like
-Hugging Face's or DeepSpeed's must also be whole (`records.checkpoint_files`). Newest is by the last number in the name
-(checkpoint-37, step_37.pt), then by the time of the mark.
+Hugging Face's or DeepSpeed's must also be whole (`records.checkpoint_files`). A whole one of the Trainer needs no mark:
+its script may never have heard of marks. Newest is by the last number in the name (checkpoint-37, step_37.pt), then by
+the time of the mark.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hposlurm.records.checkpoint_directory import open_checkpoints
-from hposlurm.records.checkpoint_files import MODEL_ONLY, problem_of
+from hposlurm.records.checkpoint_files import (
+    MODEL_ONLY,
+    TRAINER_STATE,
+    count_of_ranks,
+    problem_of,
+    problem_without_mark,
+)
 from hposlurm.records.layout import COMPLETE, marker_of
 from hposlurm.records.retries import last_number
 from hposlurm.worker.recorder import say
@@ -38,22 +45,24 @@ class Checkpoint:
     def order(self) -> tuple[int, float]:
         """A sort key: the newer the checkpoint, the larger."""
         number = last_number(self.path.name)
+        written = marker_of(self.path) if self.is_marked else self.path / TRAINER_STATE
         try:
-            marked_at = marker_of(self.path).stat().st_mtime
+            written_at = written.stat().st_mtime
         except OSError:
-            marked_at = 0.0
-        return (-1 if number is None else number, marked_at)
+            written_at = 0.0
+        return (-1 if number is None else number, written_at)
 
 
-def resume(directory: Path, attempt: int, announced: Iterable[str] = ()) -> Path | None:
+def resume(directory: Path, attempt: int, announced: Iterable[str] = (), gpus: int = 0) -> Path | None:
     """Returns the newest valid checkpoint in `directory`, None if there is none.
 
-    Renames broken ones to partial-NAME-ATTEMPT. `announced` has the names of the checkpoints that the trial reported.
+    Renames broken ones to partial-NAME-ATTEMPT. `announced` has the names of the checkpoints that the trial reported,
+    `gpus` is how many GPUs it has.
     An unmarked entry is broken if its name is like one of these or like that of a marked one, or if it is visibly half
     written. All other entries stay as they are: each may be whole, or belong to the training code, or not be a
     checkpoint. So do those that have only the model: they are results.
     """
-    found = list(scan(directory))
+    found = list(scan(directory, gpus))
     kinds = {_kind(name) for name in (*announced, *(c.path.name for c in found if c.is_marked))}
     for checkpoint in found:
         if checkpoint.problem and _is_broken(checkpoint, kinds):
@@ -72,18 +81,34 @@ def _kind(name: str) -> str:
     return _NUMBER.sub("#", name)
 
 
-def scan(directory: Path) -> Iterator[Checkpoint]:
+def scan(directory: Path, gpus: int = 0) -> Iterator[Checkpoint]:
     """Yields the entries of `directory` that are marked, or whose name has a number and which may be checkpoints."""
-    try:
-        paths = sorted(directory.iterdir())
-    except OSError:
-        return
-    for path in paths:
-        if path.name.startswith((PARTIAL, ".")) or path.name.endswith(f".{COMPLETE}"):
-            continue
+    paths = [path for path in _entries(directory) if not path.name.startswith((PARTIAL, "."))]
+    candidates = [path for path in paths if not path.name.endswith(f".{COMPLETE}")]
+    ranks = ranks_of(candidates, gpus)
+    for path in candidates:
         is_marked = marker_of(path).exists()
         if is_marked or (last_number(path.name) is not None and (path.is_dir() or path.is_file())):
-            yield Checkpoint(path, is_marked, problem_of(path) if is_marked else f"no {COMPLETE} mark")
+            yield Checkpoint(path, is_marked, problem_of(path) if is_marked else problem_without_mark(path, ranks))
+
+
+def ranks_of(checkpoints: Iterable[Path], gpus: int) -> int | None:
+    """Returns how many processes save the trial's checkpoints, None if that is not known: a trial has always as many.
+
+    If there is only one checkpoint, the last ranks may not have saved: then they are at least as many as GPUs, unless
+    one process uses all of them.
+    """
+    counts = [count for path in checkpoints if (count := count_of_ranks(each.name for each in _entries(path)))]
+    if len(counts) == 1 and counts[0] > 1:
+        return max(counts[0], gpus)
+    return max(counts, default=None)
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
 
 
 def _move_aside(checkpoint: Checkpoint, attempt: int) -> None:

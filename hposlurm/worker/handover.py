@@ -16,9 +16,9 @@ from pathlib import Path
 from hposlurm.errors import StudyError
 from hposlurm.records.assignment import Assignment
 from hposlurm.records.checkpoint_directory import CheckpointDirectory, open_checkpoints
-from hposlurm.records.checkpoint_files import problem_of
+from hposlurm.records.checkpoint_files import TRAINER_STATE, problem_of, problem_without_mark
 from hposlurm.records.files import create_once, make_durable
-from hposlurm.records.layout import StudyLayout, marker_of
+from hposlurm.records.layout import COMPLETE, StudyLayout, marker_of
 from hposlurm.records.permissions import make_directory
 from hposlurm.records.plan import WavePlan
 from hposlurm.worker.recorder import say
@@ -53,7 +53,11 @@ def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path 
     target = directory / source.name
     if marker_of(target).exists():
         return target
-    problem = problem_of(source) if source.exists() and marker_of(source).exists() else "it is gone, or not marked"
+    is_marked = marker_of(source).exists()
+    if not (is_marked or (source / TRAINER_STATE).exists()):
+        problem = "it is gone, or not marked"
+    else:
+        problem = problem_of(source) if is_marked else problem_without_mark(source)
     if problem:
         raise StudyError(f"the checkpoint to begin with, {assignment.resume_from}, cannot be used: {problem}")
     make_directory(directory)
@@ -70,6 +74,7 @@ def take_over(study: StudyLayout, assignment: Assignment, attempt: int) -> Path 
 def _copy_whole(source: Path, copy: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, copy, copy_function=_copy)
+        create_once(copy / COMPLETE, b"")  # a whole one of the Trainer may have none
     else:
         _copy(source, copy)
     make_durable(copy)

@@ -86,7 +86,7 @@ def _attempt(
     over, resumed_from, before = None, None, Earlier()
     try:
         over = _stopped_before(study, plan, assignment, attempt)
-        resumed_from = None if over else _resumed_from(study, assignment, attempt)
+        resumed_from = None if over else _resumed_from(study, assignment, attempt, facts.gpus)
         before = earlier(trial, assignment, attempt, resumed_from)
     except (OSError, StudyError) as error:
         over = Outcome.FAIL, EndCause(Cause.NOT_BEGUN, detail=str(error))
@@ -125,13 +125,13 @@ def _stopped_before(
     return None if decision is None else (Outcome.PRUNED, EndCause(Cause.PRUNED, detail=decision.reason))
 
 
-def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int) -> str | None:
+def _resumed_from(study: StudyLayout, assignment: Assignment, attempt: int, gpus: int) -> str | None:
     """Returns the trial's own newest valid checkpoint, else its copy of the assigned one; None if there is neither.
 
     Raises StudyError or OSError if a copy of another trial has none: started from scratch it would be another trial.
     """
     trial = study.trial(assignment.trial)
-    own = checkpoints.resume(trial.checkpoints, attempt, claim.announced_checkpoints(trial))
+    own = checkpoints.resume(trial.checkpoints, attempt, claim.announced_checkpoints(trial), gpus)
     newest = own or take_over(study, assignment, attempt)
     parent = assignment.attrs.get("parent")
     if newest is None and parent is not None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from hposlurm.worker import checkpoints
+from hposlurm.worker.saved import step_of
 from tests.worker.study import Study, report
+
+
+def torch_file() -> bytes:
+    """Bytes as torch.save writes them."""
+    buffer = BytesIO()
+    with ZipFile(buffer, "w") as file:
+        file.writestr("archive/data.pkl", b"data")
+    return buffer.getvalue()
 
 
 def trainer(directory: Path, step: int, ranks: int = 2, *, marked: bool = True) -> Path:
@@ -19,7 +31,7 @@ def trainer(directory: Path, step: int, ranks: int = 2, *, marked: bool = True) 
     shards.mkdir(parents=True)
     for rank in range(ranks):
         (shards / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt").write_bytes(b"optimizer")
-        (path / f"rng_state_{rank}.pth").write_bytes(b"random")
+        (path / f"rng_state_{rank}.pth").write_bytes(torch_file())
     (shards / "mp_rank_00_model_states.pt").write_bytes(b"model")
     (path / "latest").write_text(f"global_step{step}")
     (path / "model.safetensors").write_bytes(b"model")
@@ -36,7 +48,7 @@ def plain_trainer(directory: Path, step: int, ranks: int = 1, *, marked: bool = 
     path.mkdir(parents=True)
     states = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{rank}.pth" for rank in range(ranks)]
     for name in ("model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt", *states):
-        (path / name).write_bytes(b"data")
+        (path / name).write_bytes(torch_file())
     (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     if marked:
         (path / "COMPLETE").touch()
@@ -64,7 +76,6 @@ def test_the_newest_is_that_of_the_largest_step(tmp_path: Path) -> None:
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "no mark": lambda path: (path / "COMPLETE").unlink(),
     "a torn trainer state": lambda path: (path / "trainer_state.json").write_text('{"global_st'),
     "a trainer state that is none": lambda path: (path / "trainer_state.json").write_text("[]"),
     "no trainer state": lambda path: (path / "trainer_state.json").unlink(),
@@ -141,10 +152,47 @@ def test_what_a_trial_announced_before_is_broken_without_its_mark(tmp_path: Path
 
 
 def test_a_training_code_that_marks_nothing_keeps_what_is_its_own(tmp_path: Path) -> None:
-    trainer(tmp_path, 10, marked=False)
+    (tmp_path / "step-10").mkdir()
     (tmp_path / "epoch3.pt").write_bytes(b"weights")
     assert checkpoints.resume(tmp_path, 1) is None
-    assert names(tmp_path) == {"checkpoint-10", "epoch3.pt"}
+    assert names(tmp_path) == {"step-10", "epoch3.pt"}
+
+
+@pytest.mark.parametrize("make", [trainer, plain_trainer])
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_whole_one_of_the_trainer_counts_without_a_mark(
+    tmp_path: Path, make: Callable[..., Path], ranks: int
+) -> None:
+    path = make(tmp_path, 10, ranks, marked=False)
+    if make is trainer and ranks == 1:
+        (path / "rng_state_0.pth").rename(path / "rng_state.pth")
+    assert checkpoints.resume(tmp_path, 1, gpus=ranks) == path
+
+
+TORN: dict[str, Callable[[Path], object]] = {
+    "no trainer state yet": lambda path: (path / "trainer_state.json").unlink(),
+    "no model": lambda path: (path / "model.safetensors").unlink(),
+    "a part of the model is missing": lambda path: (path / "model.safetensors").rename(
+        path / "model-00001-of-00002.safetensors"
+    ),
+    "the last rank has not saved": lambda path: (path / "rng_state_1.pth").unlink(),
+    "rank 0's is missing": lambda path: (path / "rng_state_0.pth").unlink(),
+    "the last rank saves now": lambda path: (path / "rng_state_1.pth").write_bytes(torch_file()[:-9]),
+    "an older one is written over": lambda path: os.utime(path / "model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("damage", TORN.values(), ids=TORN)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_checkpoint_without_a_mark_counts_only_if_all_of_it_is_there(
+    tmp_path: Path, damage: Callable[[Path], object], is_first: bool
+) -> None:
+    good = None if is_first else plain_trainer(tmp_path, 10, 2, marked=False)
+    bad = plain_trainer(tmp_path, 20, 2, marked=False)
+    for file in bad.iterdir():
+        os.utime(file, (1e9, 1e9))
+    damage(bad)
+    assert checkpoints.resume(tmp_path, 1, gpus=2) == good
 
 
 def test_other_files_beside_checkpoints_stay_where_they_are(tmp_path: Path) -> None:
@@ -230,6 +278,28 @@ def test_a_trial_that_ran_into_its_timeout_goes_on_from_what_it_saved(study: Stu
     assert study.end(attempt=1) == ("complete", "")
 
 
+def test_a_checkpoint_that_nobody_announced_is_journaled_with_the_step_of_its_report(
+    study: Study, tmp_path: Path
+) -> None:
+    whole = plain_trainer(tmp_path / "made", 20, marked=False)
+    plain_trainer(tmp_path / "made", 30).joinpath("optimizer.pt").unlink()
+    (whole / "trainer_state.json").write_text('{"global_step": 20, "epoch": 2.0}')
+    copy = f'cp -a {tmp_path}/made/. "$HPOSLURM_CHECKPOINT_DIR"'
+    study.plan(f"{report(1, eval_loss=3)}; {report(2, eval_loss=2)}; {copy}; exit 1")
+    study.run()
+    record = study.record("checkpoint")
+    assert (record["step"], record["path"]) == (2, str(study.trial().checkpoints / "checkpoint-20"))
+    study.run()
+    assert study.record("start", attempt=1)["resumed_from"] == record["path"]
+
+
+@pytest.mark.parametrize(("last", "step"), [(2, 2), (5, 2), (20, 20), (25, 20), (1, 1)])
+def test_the_step_of_a_checkpoint_is_in_the_unit_of_the_reports(tmp_path: Path, last: int, step: int) -> None:
+    path = plain_trainer(tmp_path, 20)
+    (path / "trainer_state.json").write_text('{"global_step": 20, "epoch": 1.9999999}')
+    assert step_of(path, last) == step
+
+
 def test_a_command_that_cannot_save_starts_from_scratch(study: Study) -> None:
     study.plan(f'echo "<$HPOSLURM_RESUME_FROM>" >> seen; {DONE}; [ $HPOSLURM_ATTEMPT = 1 ]')
     assert study.run()[0] == 1
@@ -242,7 +312,7 @@ def test_nothing_is_renamed_through_a_link(tmp_path: Path, what: str) -> None:
     """Trials that share a directory by links: another one may be writing the checkpoint right now."""
     disk = tmp_path / "disk"
     good = trainer(disk / "checkpoints", 10)
-    trainer(disk / "checkpoints", 20, marked=False)
+    (trainer(disk / "checkpoints", 20, marked=False) / "latest").unlink()
     trial = tmp_path / "trials" / "00000"
     if what == "the trial":
         trial.parent.mkdir()
