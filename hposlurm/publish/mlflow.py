@@ -17,7 +17,7 @@ from hposlurm.publish.identity import STUDY_KEY, TRIAL_KEY, number_of, study_id
 from hposlurm.report.labels import labels_of
 from hposlurm.report.numbers import shorten
 from hposlurm.spec.publishing import MlflowOptions
-from hposlurm.trial import Trial, TrialState, param_text
+from hposlurm.trial import ParamValue, Trial, TrialState, param_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -135,7 +135,7 @@ class _Runs:
     def _send_facts(self, run: str, trial: Trial) -> None:
         from mlflow.entities import Param, RunTag
 
-        params = [Param(_name(k), shorten(param_text(v), _LONGEST_PARAM)) for k, v in trial.params.items()]
+        params = [Param(_name(k), shorten(_text(v), _LONGEST_PARAM)) for k, v in trial.params.items()]
         for chunk in _chunks(params, _PARAMS_AT_ONCE):
             self._client.log_batch(run, params=chunk)
         tags = [RunTag(k, shorten(v, _LONGEST_TAG)) for k, v in _tags(self._study, trial).items() if v]
@@ -201,6 +201,11 @@ def _metrics(news: TrialNews) -> Iterator[Metric]:
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
     yield from (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _text(value: ParamValue) -> str:
+    """Returns a parameter's text, which MLflow lets nobody change: floats as Python writes them, as it always was."""
+    return str(value) if isinstance(value, float) else param_text(value)
 
 
 def _name(name: str) -> str:

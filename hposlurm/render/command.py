@@ -20,7 +20,7 @@ from hposlurm.errors import RequestError
 from hposlurm.render.environment import for_commands
 from hposlurm.render.shell import QuotingError, marked, quoted, with_values
 from hposlurm.space.names import variable
-from hposlurm.trial import Params, ParamValue, param_text
+from hposlurm.trial import Params, ParamValue, float_text, param_text
 
 _NO_FLAGS: Mapping[str, str] = MappingProxyType({})
 _MOST_TRIED = 50  # expressions of a command, to find the one that fails
@@ -29,6 +29,13 @@ _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%-?\s*(?:if|elif|for|set)\b.*?%\}", re.
 
 class _Shell(str):
     """Text that is shell code already and must not be quoted again."""
+
+
+class _Number(float):
+    """A float that is written as such in texts, too: `{{ "lr=" ~ lr }}`."""
+
+    def __str__(self) -> str:
+        return float_text(self)
 
 
 def _mark(value: object) -> object:
@@ -60,7 +67,7 @@ def command_line(
         **facts,
         "overrides": _Shell(" ".join(quoted(_override(name, flag) + text) for name, flag, text in words)),
         "params": dict(params),
-        **{variable(name): value for name, value in params.items()},
+        **{variable(name): _Number(v) if isinstance(v, float) else v for name, v in params.items()},
         "flags": _Shell(" ".join(_flag(name, flag, text) for name, flag, text in words)),
     }
     if facts.get("resume_from"):

@@ -7,9 +7,11 @@ a rendering has a limited number of steps (hposlurm.render.sandbox). In all of t
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from importlib.resources import files
+from typing import Any
 
 import jinja2
 
@@ -20,6 +22,8 @@ from hposlurm.render.sandbox import BoundedSandbox
 # a filter take 1,000
 _COMMAND_STEPS = 20_000
 _FILE_STEPS = 200_000
+# The digits before an exponent that follows no dot; texts are passed over
+_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|\d+\.\d+e|(\d+)e')
 
 
 def for_commands(finalize: Callable[[object], object] | None = None) -> jinja2.Environment:
@@ -27,7 +31,12 @@ def for_commands(finalize: Callable[[object], object] | None = None) -> jinja2.E
 
     `json` is a filter. Unlike Jinja2's own `tojson` it does not write < > & ' as escapes.
     """
-    return BoundedSandbox(_COMMAND_STEPS, finalize, filters={"json": json.dumps})
+    return BoundedSandbox(_COMMAND_STEPS, finalize, filters={"json": json_text})
+
+
+def json_text(value: object, **options: Any) -> str:
+    """Returns `value` as JSON whose numbers YAML 1.1 reads as well. `options` are those of `json.dumps`."""
+    return _EXPONENT.sub(lambda found: f"{found[1]}.0e" if found[1] else found[0], json.dumps(value, **options))
 
 
 def for_files() -> jinja2.Environment:

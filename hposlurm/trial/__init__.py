@@ -9,7 +9,7 @@ from hposlurm.trial.cause import Cause, EndCause
 from hposlurm.trial.objective import SCORE, CountedReport, Direction, Efficiency, Objective, Term, ValueRule
 from hposlurm.trial.state import DONE, JobState, Outcome, TrialState
 from hposlurm.trial.trial import Attempt, Report, Stage, Trial
-from hposlurm.trial.value import Params, ParamValue, has_diverged, is_finite, param_text
+from hposlurm.trial.value import Params, ParamValue, float_text, has_diverged, is_finite, param_text
 
 __all__ = [
     "DONE",
@@ -31,6 +31,7 @@ __all__ = [
     "Trial",
     "TrialState",
     "ValueRule",
+    "float_text",
     "has_diverged",
     "is_finite",
     "param_text",

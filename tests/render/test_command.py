@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,13 +86,13 @@ def test_an_inactive_parameter_can_be_asked_for():
 
 def test_a_flag_with_a_negative_value_is_one_word_which_argparse_needs():
     line = command("run {{ flags }}", {"x": -9e-05, "y": "-a b"}, {})
-    assert shlex.split(line) == ["run", "--x=-9e-05", "--y=-a b"]
+    assert shlex.split(line) == ["run", "--x=-9.0e-05", "--y=-a b"]
 
 
 def test_flags_are_all_active_parameters():
     assert (
         command("run {{ flags }}", {"lr": 1e-05, "opt": "a b", "on": True}, {})
-        == "run --lr 1e-05 --opt 'a b' --on true"
+        == "run --lr 1.0e-05 --opt 'a b' --on true"
     )
 
 
@@ -106,7 +108,38 @@ def test_resume_from_is_left_to_the_shell():
 
 
 def test_values_use_the_words_of_yaml():
-    assert [word(v) for v in (True, False, None, 1e-05, 2, "x")] == ["true", "false", "null", "1e-05", "2", "x"]
+    assert [word(v) for v in (True, False, None, 1e-05, 2, "x")] == ["true", "false", "null", "1.0e-05", "2", "x"]
+
+
+# Grammars of readers that are not here: Java's Double.valueOf, and Hydra's FLOAT (OverrideLexer.g4)
+JAVA = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?")
+HYDRA = re.compile(r"[+-]?((0|[1-9]\d*)?\.\d+|(0|[1-9]\d*)\.|((0|[1-9]\d*)(\.\d*)?|\.\d+)[eE][+-]?\d+)")
+TINY_AND_HUGE = [1e-05, -9e-05, 5e-324, 1e22, 1.5e-07, 1e16, 0.1, 1.0, -0.0, 1.7976931348623157e308]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(TINY_AND_HUGE))
+def test_every_reader_takes_a_float_for_exactly_that_number(value: float) -> None:
+    text = word(value)
+    for read in (float, yaml.safe_load, json.loads):
+        found = read(text)
+        assert isinstance(found, float) and found.hex() == value.hex()
+    assert JAVA.fullmatch(text) and HYDRA.fullmatch(text)
+
+
+def test_bash_prints_the_same_number():
+    words = [word(value) for value in TINY_AND_HUGE]
+    done = subprocess.run(
+        ["bash", "-c", 'printf "%.17g\\n" "$@"', "-", *words], capture_output=True, text=True, check=True
+    )
+    assert list(map(float, done.stdout.split())) == TINY_AND_HUGE and done.stderr == ""
+
+
+def test_floats_are_written_alike_in_texts_and_in_json():
+    params = {"lr": 1e-05, "text": 'a "1e-05" \\', "list": 2.5e-07}
+    line = command("{{ 'lr=' ~ lr }} {{ '%s' % lr }} {{ params | json }} {{ lr * 0.1 }}", params, {})
+    joined, formatted, text, product = shlex.split(line)
+    assert (joined, formatted, product) == ("lr=1.0e-05", "1.0e-05", word(1e-05 * 0.1))
+    assert json.loads(text) == params == yaml.safe_load(text)
 
 
 def test_a_template_reaches_nothing_of_python():
