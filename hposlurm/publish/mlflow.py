@@ -204,7 +204,7 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _text(value: ParamValue) -> str:
-    """Returns a parameter's text, which MLflow lets nobody change: floats as Python writes them, as it always was."""
+    """Returns a parameter's text: floats as Python writes them, since MLflow refuses to change it."""
     return str(value) if isinstance(value, float) else param_text(value)
 
 
