@@ -18,7 +18,7 @@ from hposlurm.space import signature
 from hposlurm.spec import StudySpec
 from hposlurm.trial import Cause, EndCause, JobState
 from tests.report.notices.honest import GRID, PARAMETERS, kinds, noticed, study, surface
-from tests.studies import BEGIN, add_wave, assignment, completed, end, failed, make_study, report, start, write_journal
+from tests.studies import add_wave, assignment, completed, end, make_study, report, start, write_journal
 
 SEARCHES: list[dict[str, Any]] = [
     {"algorithm": "random"},
@@ -70,6 +70,16 @@ def test_two_equal_pairs_prove_nothing() -> None:
     assert kinds(study(None, parameters, search={"algorithm": "grid"}), without("wd")) == []
 
 
+def test_one_pair_that_differs_shows_that_the_parameter_arrives() -> None:
+    inner, dead = surface(0), without("wd")
+
+    def train(params: dict[str, Any], from_step: int, to_step: int | None) -> Iterator[tuple[int, dict, float]]:
+        is_used = (params["lr"], params["bs"]) == (1e-5, 8)
+        return (inner if is_used else dead)(params, from_step, to_step)
+
+    assert kinds(study(None, GRID, search={"algorithm": "grid"}), train) == []
+
+
 def steep(params: dict[str, Any], from_step: int, to_step: int | None) -> Iterator[tuple[int, dict, float]]:
     """The loss falls with lr up to its bound; the other parameters matter less."""
     others = (params["wd"] - 0.15) ** 2 + 0.05 * (params["optimizer"] == "sgd") + 0.001 * params["bs"]
@@ -99,6 +109,22 @@ def test_choices_that_are_numbers_have_bounds_too() -> None:
     notice = one("at_bound", noticed(study(60, choices), steep))
     assert notice.text.startswith("the best value of lr (0.01) is at the upper bound")
     assert "parameters.lr.choices a larger one" in notice.advice
+
+
+@pytest.mark.parametrize(
+    ("places", "is_noticed"),
+    [
+        ([k / 12 for k in range(13)], True),
+        ([0.65 * k / 12 for k in range(13)], False),  # all improve, and there is room up to the bound
+        ([*(0.7 * k / 12 for k in range(12)), 1.0], False),  # one lucky trial at the bound
+    ],
+)
+def test_only_leaders_that_lie_together_at_the_bound_are_noticed(
+    tmp_path: Path, places: list[float], is_noticed: bool
+) -> None:
+    params = [{"bs": 1, "lr": 10 ** (6 * place - 6)} for place in places]
+    layout = losses_study(tmp_path, [2 - place + 1e-3 * (n % 2) for n, place in enumerate(places)], params)
+    assert kinds_of(read_records(layout)) == ["at_bound"] * is_noticed
 
 
 # ---- metrics
@@ -156,6 +182,10 @@ def test_a_loss_above_that_of_a_guess_in_the_models_own_vocabulary() -> None:
     assert "above ln(100) = 4.61" in one("impossible_metric", noticed(study(), train)).text
 
 
+def test_one_trial_that_diverged_is_not_an_impossible_metric(tmp_path: Path) -> None:
+    assert kinds_of(read_records(losses_study(tmp_path, [1.0, 1.5, 40.0]))) == []
+
+
 # ---- journals by hand
 
 
@@ -189,6 +219,8 @@ def test_configurations_that_were_trained_twice(tmp_path: Path) -> None:
     assert notice.trials == (1, 2)
     assert "for 4 GPU hours" in notice.text
     assert "duplicates" not in kinds_of(with_seed(read_records(layout), "trial"))
+    once = losses_study(tmp_path / "once", [1.0, 1.0, 1.5], [*same[:2], same[3]])
+    assert "duplicates" not in kinds_of(with_seed(read_records(once), 1))
 
 
 def test_repeats_with_seeds_of_their_own_are_no_duplicates_but_show_the_noise(tmp_path: Path) -> None:
@@ -196,9 +228,7 @@ def test_repeats_with_seeds_of_their_own_are_no_duplicates_but_show_the_noise(tm
     (notice,) = notices(with_seed(read_records(layout), "trial"))
     assert notice.kind == "noise"
     assert notice.trials == (0, 1, 2, 3)
-    far = losses_study(
-        tmp_path / "far", [1.0, 1.01, 2.0, 2.01], [{"bs": 1, "lr": 1.0}] * 2 + [{"bs": 2, "lr": 1.0}] * 2
-    )
+    far = losses_study(tmp_path / "far", [1.0, 1.2, 1.5, 1.7], [{"bs": 1, "lr": 1.0}] * 2 + [{"bs": 2, "lr": 1.0}] * 2)
     assert "noise" not in kinds_of(read_records(far))
 
 
@@ -212,32 +242,34 @@ def test_defaults_that_nothing_beats(tmp_path: Path) -> None:
     assert kinds_of(replace(records, history=replace(history, trials=(first, *history.trials[1:9])))) == []
 
 
-def test_half_of_the_gpu_hours_for_one_reason(tmp_path: Path) -> None:
-    layout = make_study(tmp_path)
-    add_wave(layout, range(6))
-    for number in range(3):
+def failing_study(runs: Path, completed_count: int, failed_count: int, hours: float) -> StudyRecords:
+    """Trials that complete after an hour, and after them trials that run out of GPU memory after `hours`."""
+    layout = make_study(runs)
+    add_wave(layout, range(completed_count + failed_count))
+    for number in range(completed_count):
         write_journal(layout, number, completed(number, 1.0 + number))
-    for number in range(3, 6):
-        write_journal(layout, number, [start(number), end("fail", BEGIN + 4 * 3600, reason="x", exit_code=1)])
+    for number in range(completed_count, completed_count + failed_count):
+        first = start(number)
+        write_journal(layout, number, [first, end("fail", first["t"] + hours * 3600, reason="x", exit_code=1)])
     history = read_history(layout)
     trials = tuple(
         replace(t, attempts=tuple(replace(a, cause=EndCause(Cause.OUT_OF_GPU_MEMORY)) for a in t.attempts))
-        if t.number > 2
+        if t.number >= completed_count
         else t
         for t in history.trials
     )
-    notice = one("wasted", notices(replace(read_records(layout), history=replace(history, trials=trials))))
-    assert "GPU hours came to nothing because of too little GPU memory" in notice.text
+    return replace(read_records(layout), history=replace(history, trials=trials))
+
+
+def test_half_of_the_gpu_hours_for_one_reason(tmp_path: Path) -> None:
+    notice = one("wasted", notices(failing_study(tmp_path / "half", 3, 3, 1.0)))
+    assert notice.text == "6 of 12 GPU hours came to nothing because of too little GPU memory"
     assert notice.trials == (3, 4, 5)
+    assert kinds_of(failing_study(tmp_path / "less", 3, 3, 0.9)) == []
 
 
 def test_two_failures_are_no_pattern(tmp_path: Path) -> None:
-    layout = make_study(tmp_path)
-    add_wave(layout, range(3))
-    write_journal(layout, 0, completed(0, 1.0))
-    for number in (1, 2):
-        write_journal(layout, number, failed(number))
-    assert kinds_of(read_records(layout)) == []
+    assert kinds_of(failing_study(tmp_path, 1, 2, 5.0)) == []
 
 
 def with_job_states(records: StudyRecords, state: Any) -> StudyRecords:
@@ -255,9 +287,22 @@ def test_time_limits_that_are_far_too_long_or_too_short(tmp_path: Path) -> None:
     notice = one("limit_too_long", notices(long))
     assert notice.text == "the longest of 5 trainings took 1h00m, and each job asks for 12h00m"
     assert notice.advice.endswith("hposlurm resume demo --set resources.time=120m")
+    limit = limit.model_copy(update={"time_min": 4 * 60})
+    assert kinds_of(replace(long, spec=changed(found.spec, resources=limit))) == []
     assert kinds_of(with_job_states(found, JobState.COMPLETED)) == []
     short = one("limit_too_short", notices(with_job_states(found, JobState.TIMEOUT)))
     assert short.advice == "give each job more: hposlurm resume demo --set resources.time=120m"
+
+
+@pytest.mark.parametrize(("count", "timeouts", "is_noticed"), [(20, 4, False), (20, 5, True), (8, 2, False)])
+def test_a_quarter_of_the_attempts_has_to_reach_the_time_limit(
+    tmp_path: Path, count: int, timeouts: int, is_noticed: bool
+) -> None:
+    layout = losses_study(tmp_path, [1 + n / 50 for n in range(count)])
+    found = with_job_states(read_records(layout), JobState.COMPLETED)
+    cut = with_job_states(found, JobState.TIMEOUT).history.trials[:timeouts]
+    records = replace(found, history=replace(found.history, trials=(*cut, *found.history.trials[timeouts:])))
+    assert kinds_of(records) == ["limit_too_short"] * is_noticed
 
 
 # ---- rungs
@@ -276,14 +321,19 @@ def test_a_stopped_trial_that_was_better_than_the_winner() -> None:
     assert "better than the best that was trained to its end" in notice.text
 
 
-def test_a_winner_that_its_rung_would_have_cut() -> None:
+@pytest.mark.parametrize("count", [12, 5])
+def test_a_winner_that_its_rung_would_have_cut(count: int) -> None:
     search = {"algorithm": "asha", "min_resource": 1, "max_resource": 9, "reduction_factor": 3}
-    spec = study(12, search=search)
+    spec = study(count, search=search)
     found = simulate(spec, lambda p, a, b: rising(p, a, b), Cluster(gpus=4, seed=1), mode="barrier").history
     worst = max(found.trials, key=lambda t: {r.step: r.metrics["eval_loss"] for r in t.reports}[1])
     let = replace(worst, attrs={**worst.attrs, "through": True}, state=found.trials[0].state.COMPLETE, values=(0.0,))
     history = replace(found, trials=tuple(let if t.number == let.number else t for t in found.trials))
-    notice = one("cut_winner", notices(StudyRecords(StudyLayout(Path("/nowhere/x")), spec, history)))
+    records = StudyRecords(StudyLayout(Path("/nowhere/x")), spec, history)
+    if count < 6:  # too few for a rung
+        assert kinds_of(records) == []
+        return
+    notice = one("cut_winner", notices(records))
     assert notice.text.startswith("the best trial was 12th of 12 at step 1 and would have been stopped there")
     assert notice.trials == (let.number,)
 
