@@ -157,6 +157,7 @@ SENTENCES: Mapping[Cause, Callable[[EndCause], str]] = {
     Cause.COMMAND_NOT_STARTED: _text("command could not be started: {c.detail}"),
     Cause.COMMAND_FAILED: _exit,
     Cause.COMMAND_NOT_KILLABLE: _text("command could not be killed"),
+    Cause.WRONG_ARGUMENT: lambda cause: f"{_exit(cause)} (a wrong argument, not tried again)",
     Cause.NO_METRICS: _no_metrics,
     Cause.METRIC_MISSING: _missing,
     Cause.METRIC_NOT_FINITE: _not_finite,

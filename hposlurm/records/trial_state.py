@@ -16,7 +16,7 @@ from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.cause_text import no_progress_text, sentence, without_cause
 from hposlurm.records.fold import Metrics, metrics_at, unread
 from hposlurm.records.layout import StudyLayout
-from hposlurm.records.retries import no_progress, repeated_failure
+from hposlurm.records.retries import ended_by, no_progress, repeated_failure
 from hposlurm.records.retry_orders import NO_ATTEMPTS
 from hposlurm.records.values import counted_values
 from hposlurm.trial import (
@@ -250,6 +250,8 @@ def _state(attempts: Sequence[Attempt], stages: Sequence[Stage], retries: int) -
     if Outcome.PRUNED in everything:
         return TrialState.PRUNED, None
     if Outcome.DROPPED in everything or Outcome.INFEASIBLE in everything:
+        return TrialState.FAIL, None
+    if any(a.outcome is Outcome.FAIL and ended_by(a, Cause.WRONG_ARGUMENT) for a in attempts):
         return TrialState.FAIL, None
     attempts = [a for a in attempts if a.stage == stages[-1].number]
     outcomes = [a.outcome for a in attempts]

@@ -15,6 +15,7 @@ from hposlurm.records.scores import with_scores
 from hposlurm.simulation.cluster import Fault
 from hposlurm.simulation.function import Row
 from hposlurm.trial import Cause, EndCause, JobState, Outcome
+from hposlurm.worker.last_words import LastWords
 from hposlurm.worker.verdict import Ending, judge
 
 _TIME_LIMIT = EndCause(Cause.TIME_LIMIT_AHEAD, signal=int(signal.SIGUSR2))
@@ -125,7 +126,7 @@ class Element:
         elif self._raised is not None:
             ending, exception = Ending(1), f"{type(self._raised).__name__}: {self._raised}"
         to_step = self.assignment.to_step
-        outcome, cause = judge(ending, self.plan.objectives, self._last, to_step, exception, no_room)
+        outcome, cause = judge(ending, self.plan.objectives, self._last, to_step, LastWords((), exception), no_room)
         return outcome, cause, ending.exit_code or 0
 
     def _end(self, now: float, outcome: Outcome, cause: EndCause | None, exit_code: int) -> None:

@@ -16,6 +16,8 @@ class Cause(StrEnum):
     COMMAND_NOT_STARTED = "command_not_started"
     COMMAND_FAILED = "command_failed"
     COMMAND_NOT_KILLABLE = "command_not_killable"
+    #: The training code refused its command line, as it would in every attempt.
+    WRONG_ARGUMENT = "wrong_argument"
     NO_METRICS = "no_metrics"
     METRIC_MISSING = "metric_missing"
     METRIC_NOT_FINITE = "metric_not_finite"

@@ -17,8 +17,9 @@ from hposlurm.trial import Cause, EndCause, Outcome
 from hposlurm.worker import metrics, output, scratch
 from hposlurm.worker.environment import Place, environment
 from hposlurm.worker.gauge import Gauge
-from hposlurm.worker.gpumemory import out_of_gpu_memory
+from hposlurm.worker.gpumemory import last_place, out_of_gpu_memory
 from hposlurm.worker.inbox import Inbox
+from hposlurm.worker.last_words import NOTHING_SAID, LastWords, last_words
 from hposlurm.worker.match import Groups
 from hposlurm.worker.matcher import Matcher
 from hposlurm.worker.memory import Advice, Guard
@@ -51,7 +52,7 @@ class AttemptRun:
     ) -> None:
         self._place = place
         self._log, self._log_fd = log
-        self._log_start = os.fstat(self._log_fd).st_size
+        self._log_start = self._size = self._silent_from = os.fstat(self._log_fd).st_size
         self._recorder = recorder
         self._inbox = inbox
         self._environ = environ
@@ -155,7 +156,13 @@ class AttemptRun:
                 self._matcher.put(map(output.plain, self._lines.lines()))
             matches = self._matcher.take()
         self._take(self._reports.lines(), matches)
+        self._size = self._log_size()
         self._recorder.flush()
+
+    def _log_size(self) -> int:
+        with contextlib.suppress(OSError):
+            return os.fstat(self._log_fd).st_size
+        return self._size
 
     def _collect_rest(self, patience: Patience) -> None:
         """Journals what is left when the command has ended."""
@@ -168,6 +175,8 @@ class AttemptRun:
     def _take(self, reports: list[bytes], matches: list[Groups]) -> None:
         unreadable = self._ledger.unreadable
         records = metrics.from_file(reports, self._ledger)
+        if any(record["kind"] == "report" for record in records):
+            self._silent_from = self._size  # it was reported after the last look, and so after all output until then
         records += self._pattern.read((groups for line in matches for groups in line), self._ledger)
         for record in records:
             self._recorder.add(**record)
@@ -270,19 +279,36 @@ class AttemptRun:
             pruned=patience.pruned,
         )
         plan, assignment = self._place.plan, self._place.assignment
-        words = output.last_lines(self._log, self._log_start) if exit_code else []
-        no_room = out_of_gpu_memory(words, self._place.scratch) if exit_code else ""
+        said = self._last_words(exit_code) if exit_code else NOTHING_SAID
+        no_room = out_of_gpu_memory(self._unsurvived(), self._place.scratch) if exit_code else ""
         is_begun = self._ledger.has_reported or self._place.earlier.has_begun
-        exception, last = output.exception(words), self._ledger.last if is_begun else {}
-        outcome, cause = judge(ending, plan.objectives, last, assignment.to_step, exception, no_room)
+        last = self._ledger.last if is_begun else {}
+        outcome, cause = judge(ending, plan.objectives, last, assignment.to_step, said, no_room)
         if outcome is Outcome.COMPLETE and not ending.has_reported:
             self._note_older_values()
         return self._end(outcome, cause, exit_code, patience)
 
+    def _last_words(self, exit_code: int) -> LastWords:
+        return last_words(output.last_lines(self._log, self._log_start), exit_code)
+
+    def _unsurvived(self) -> list[str]:
+        """Returns the last lines of output after which nothing was reported.
+
+        An out-of-memory error before a report was caught, as batch-size finders do. Where the output itself reports,
+        only the lines after an error are matched, again and for a short time.
+        """
+        lines = output.last_lines(self._log, self._log_start, self._silent_from)
+        place = last_place(lines)
+        if place is not None and self._place.plan.metric_pattern is not None:
+            later = [line.encode(errors="replace") for line in lines[place + 1 :]]
+            if Matcher(self._place.plan.metric_pattern).finish([later], _HASTY_MATCH_S):
+                return []
+        return lines
+
     def _end(
         self, outcome: Outcome, cause: EndCause | None, exit_code: int | None, patience: Patience
     ) -> Outcome | None:
-        lines = [] if outcome is Outcome.COMPLETE else output.tail(output.last_lines(self._log, self._log_start))
+        lines = [] if outcome is Outcome.COMPLETE else output.tail(self._last_words(exit_code or 0).lines)
         last = {name: value for name, (_, value) in self._ledger.last.items()}
         self._record_peaks()
         self._recorder.add("end", **end_fields(outcome, cause, exit_code=exit_code, metrics=last, tail=lines))

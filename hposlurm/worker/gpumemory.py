@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hposlurm.records.files import from_json
@@ -32,6 +32,12 @@ def out_of_gpu_memory(lines: Iterable[str], scratch: Path) -> str:
     found = (*lines, *(line for path in _error_files(scratch) for line in _messages(path)))
     matches = (_OUT_OF_MEMORY.fullmatch(line.strip()) for line in found)
     return next((match.group(1)[:_LONGEST] for match in matches if match), "")
+
+
+def last_place(lines: Sequence[str]) -> int | None:
+    """Returns the place of the last out-of-memory exception among `lines`; None if there is none."""
+    found = (place for place in range(len(lines) - 1, -1, -1) if _OUT_OF_MEMORY.fullmatch(lines[place].strip()))
+    return next(found, None)
 
 
 def _error_files(scratch: Path) -> Iterator[Path]:

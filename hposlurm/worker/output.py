@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hposlurm.records.reading import open_regular
@@ -13,12 +13,8 @@ from hposlurm.worker.shell import ENDS_HERE
 _CHUNK, _MOST_REMAINING = 4 * 2**20, 256 * 2**20
 _WINDOW = 64 * 2**10  # how far back an explanation is searched for
 _TAIL_LINES, _TAIL_BYTES, _TAIL_LINE = 20, 4096, 500
-_LONGEST_REASON = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# "ValueError: …", "torch.OutOfMemoryError: …", also after torchrun's "[rank0]: "
-_EXCEPTION = re.compile(r"(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?)")
-_NO_CAUSE = "ChildFailedError"  # torchrun's own error, which says only that a rank failed
 
 
 class GrowingFile:
@@ -77,25 +73,27 @@ def plain(line: bytes) -> bytes:
     return _ESCAPES.sub("", line.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
-def last_lines(path: Path, offset: int = 0) -> list[str]:
+def last_lines(path: Path, offset: int = 0, begin: int = 0) -> list[str]:
     """Returns the last printable lines of the command after byte `offset`, at most 64 KiB.
 
-    [] if the file cannot be read.
+    A line that begins before byte `begin` is left out. [] if the file cannot be read.
     """
     try:
         with open_regular(path) as file:
             size = file.seek(0, 2)
-            file.seek(max(offset, size - _WINDOW))
+            first = file.seek(max(offset, size - _WINDOW, begin - 1))
             text = file.read(_WINDOW).decode(errors="replace")
     except OSError:
         return []
+    if first == begin - 1:
+        text = text.partition("\n")[2]
     # of a progress bar, which returns to the line's start, what a terminal would show last
     shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     clean = (_CONTROLS.sub("", _ESCAPES.sub("", line)).rstrip() for line in shown)
     return [line for line in clean if line and not line.startswith(ENDS_HERE)]
 
 
-def tail(lines: list[str]) -> list[str]:
+def tail(lines: Sequence[str]) -> list[str]:
     """Returns the end of `lines`, at most 20 lines and 4 KiB; of a long line its end."""
     kept: list[str] = []
     room = _TAIL_BYTES
@@ -106,12 +104,3 @@ def tail(lines: list[str]) -> list[str]:
             break
         kept.insert(0, short)
     return kept
-
-
-def exception(lines: list[str]) -> str:
-    """Returns the last line that ends a Python traceback ("ValueError: …"); "" if there is none."""
-    for line in reversed(lines):
-        match = _EXCEPTION.fullmatch(line)
-        if match and _NO_CAUSE not in match.group(1):
-            return match.group(1)[:_LONGEST_REASON]
-    return ""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hposlurm.trial import Cause, EndCause, Outcome, is_finite
+from hposlurm.worker.last_words import NOTHING_SAID, LastWords
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
@@ -43,7 +44,7 @@ def judge(
     objectives: Sequence[str],
     last: Mapping[str, tuple[int, float | str]],
     to_step: int | None = None,
-    exception: str = "",
+    said: LastWords = NOTHING_SAID,
     out_of_gpu_memory: str = "",
 ) -> tuple[Outcome, EndCause | None]:
     """Returns the outcome and its cause (None if complete as assigned) from the last (step, value) of each metric.
@@ -55,7 +56,7 @@ def judge(
     leaves because it was asked: a command that ignores requests may just have finished. A command that left for the
     memory guard has failed. That costs a retry, since another attempt may meet the same limit. A command that left for
     the search is pruned, however it left. `out_of_gpu_memory` is the error of any rank; such a configuration is not
-    tried again.
+    tried again, nor is one whose command line was refused.
 
     A command that ends by itself before `to_step`, or goes on past it, is complete: it knows its own end, and its
     reports count. The cause then holds how far it went.
@@ -77,15 +78,17 @@ def judge(
     if ending.memory and (ending.is_stopping or code in _KILLED):
         return Outcome.FAIL, EndCause(Cause.MEMORY_GUARD, exit_code=code, detail=ending.memory)
     if code != 0:
-        return Outcome.FAIL, _failure(code, exception)
+        return Outcome.FAIL, _failure(code, said, is_begun=bool(last))
     return (Outcome.FAIL, problem) if problem else (Outcome.COMPLETE, distance(objectives, last, to_step))
 
 
-def _failure(code: int | None, exception: str) -> EndCause:
-    """Returns the cause of a failed command; an exception explains an exit status, but not a signal."""
+def _failure(code: int | None, said: LastWords, *, is_begun: bool) -> EndCause:
+    """Returns the cause of a failed command; its last words explain an exit status, but not a signal."""
     if code is None:
         return EndCause(Cause.COMMAND_NOT_KILLABLE)
-    return EndCause(Cause.COMMAND_FAILED, exit_code=code, detail=exception if code > 0 else "")
+    if said.is_wrong_argument and not is_begun:
+        return EndCause(Cause.WRONG_ARGUMENT, exit_code=code, detail=said.reason)
+    return EndCause(Cause.COMMAND_FAILED, exit_code=code, detail=said.reason if code > 0 else "")
 
 
 def distance(

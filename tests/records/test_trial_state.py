@@ -54,6 +54,15 @@ def test_each_stage_has_retries_of_its_own() -> None:
     assert trial_of(*journals, again, assigned=both).state is TrialState.FAIL
 
 
+def test_a_command_line_that_was_refused_is_not_tried_again() -> None:
+    cause = {"kind": "wrong_argument", "exit_code": 2, "detail": "x: error: no"}
+    refused = [start(0), end("fail", reason="x: error: no", cause=cause)]
+    trial = trial_of(refused, assigned=[(0, FIRST)], retries=3)
+    assert (trial.state, trial.reason) == (TrialState.FAIL, "x: error: no")
+    other = [start(0), end("fail", reason="x: error: no", cause={**cause, "kind": "command_failed"})]
+    assert trial_of(other, assigned=[(0, FIRST)], retries=3).state is TrialState.WAITING
+
+
 def test_the_search_can_end_a_paused_trial() -> None:
     verdict = Settlement(0, 0, 0, "100_0", JobState.COMPLETED, outcome=Outcome.PRUNED, reason="rung 3: 2.0, 1.5 needed")
     trial = trial_of(completed(0, 2.0, steps=3), assigned=[(0, FIRST)], settled=[[verdict]])

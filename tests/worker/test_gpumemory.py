@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.worker.gpumemory import error_file, out_of_gpu_memory
+from tests.worker.study import Study, report
 
 SAID = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
 
@@ -80,3 +81,34 @@ def test_torchrun_leaves_such_files_where_they_are_looked_for(tmp_path: Path) ->
         assert done.returncode == 1
         assert error_file(tmp_path).exists() is bool(variables)
         assert out_of_gpu_memory([], tmp_path) == said
+
+
+CAUGHT = f"echo '{SAID}'; echo 'batch size 64 does not fit, trying 32'"
+DISK = 'echo "OSError: [Errno 28] No space left on device"; exit 1'
+PATTERN = r"step (?P<step>\d+) eval_loss (?P<eval_loss>\S+)"
+
+
+def test_an_error_before_a_report_of_the_output_was_survived(study: Study) -> None:
+    study.plan(f"{CAUGHT}; echo step 1 eval_loss 2.5; {DISK}", metric_pattern=PATTERN)
+    assert study.run()[0] == 1
+    assert study.end() == ("fail", "command exited with status 1: OSError: [Errno 28] No space left on device")
+
+
+def test_an_error_before_a_report_to_the_file_was_survived(study: Study) -> None:
+    seen = f"until grep -q report {study.trial().journal(0)}; do sleep 0.01; done"
+    study.plan(f"{CAUGHT}; {report(1, eval_loss=3)}; {seen}; {report(2, eval_loss=2)}; {DISK}")
+    assert study.run()[0] == 1
+    assert study.end()[0] == "fail"
+
+
+@pytest.mark.parametrize("pattern", [None, PATTERN])
+def test_an_error_after_the_last_report_decides(study: Study, pattern: str | None) -> None:
+    first = "echo step 1 eval_loss 2.5" if pattern else report(1, eval_loss=2.5)
+    study.plan(f"{CAUGHT}; {first}; echo '{SAID}'; exit 1", metric_pattern=pattern)
+    assert study.run()[0] == 4
+    assert study.end() == ("infeasible", f"out of GPU memory: {SAID}")
+
+
+def test_an_error_that_no_report_follows_decides(study: Study) -> None:
+    study.plan(f"{report(1, eval_loss=2.5)}; {CAUGHT}; {DISK}")
+    assert study.run()[0] == 4

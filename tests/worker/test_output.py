@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hposlurm.worker import output
-from hposlurm.worker.output import GrowingFile, exception, last_lines, plain, tail
+from hposlurm.worker.output import GrowingFile, last_lines, plain, tail
 
 
 def rest(file: GrowingFile) -> list[bytes]:
@@ -54,14 +54,6 @@ def test_the_tail_is_bounded() -> None:
     assert tail(["x" * 1000]) == ["…" + "x" * 500]
     assert len("\n".join(tail(["é" * 400] * 20)).encode()) <= 4096
     assert tail([]) == []
-
-
-def test_the_last_exception_is_found() -> None:
-    assert exception(["Traceback (most recent call last):", "KeyError: 'a'", "done"]) == "KeyError: 'a'"
-    oom = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
-    assert exception([f"[rank1]: {oom}", "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "]) == oom
-    assert exception(["AssertionError"]) == "AssertionError"
-    assert exception(["no Error: here", "  File x, line 1"]) == ""
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "directory"])

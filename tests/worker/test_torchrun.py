@@ -16,6 +16,11 @@ import os, pathlib, sys, time
 from hposlurm import client
 
 rank = os.environ["RANK"]
+if "refuse" in sys.argv:
+    import argparse
+    argparse.ArgumentParser().parse_args(["--lrr"])
+if "leave" in sys.argv and rank == "1":
+    sys.exit("the data file has no questions")
 pathlib.Path(f"pid-{rank}").write_text(f"{os.getpid()}\\n")
 client.report(1, eval_loss=float(rank))
 if "raise" in sys.argv:
@@ -62,3 +67,16 @@ def test_what_a_rank_raised_is_the_reason(study: Study) -> None:
     outcome, reason = study.end()
     assert outcome == "fail"
     assert reason.startswith("command exited with status 1: ValueError: rank ")
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("refuse", "status 1: train.py: error: unrecognized arguments: --lrr (a wrong argument, not tried again)"),
+        ("leave", "status 1: the data file has no questions"),
+    ],
+)
+def test_what_a_rank_said_before_torchrun_s_own_page_is_the_reason(study: Study, word: str, words: str) -> None:
+    assert launch(study, word).wait(DEADLINE_S) == 1
+    assert study.end() == ("fail", f"command exited with {words}")
+    assert "=" * 20 not in study.record("end")["tail"]

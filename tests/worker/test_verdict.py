@@ -4,6 +4,7 @@ import pytest
 
 from hposlurm.records.cause_text import exit_text, sentence
 from hposlurm.trial import Cause, EndCause, Outcome
+from hposlurm.worker.last_words import LastWords
 from hposlurm.worker.verdict import Ending, judge
 
 TOLD = EndCause(Cause.TOLD_TO_STOP, signal=15)
@@ -93,9 +94,20 @@ def test_exit_statuses_are_explained(code: int | None, reason: str) -> None:
     assert exit_text(code) == reason
 
 
+def test_a_command_line_that_was_refused_is_not_tried_again_unless_it_had_begun() -> None:
+    wrong = LastWords((), "x: error: no", is_wrong_argument=True)
+    outcome, cause = judge(Ending(2), ["eval_loss"], {}, None, wrong)
+    assert (outcome, cause and cause.kind) == (Outcome.FAIL, Cause.WRONG_ARGUMENT)
+    assert sentence(cause) == "command exited with status 2: x: error: no (a wrong argument, not tried again)"
+    _, cause = judge(Ending(2), ["eval_loss"], {"eval_loss": (1, 2.0)}, None, wrong)
+    assert cause and cause.kind is Cause.COMMAND_FAILED
+
+
 def test_an_exception_explains_a_status_but_not_a_signal() -> None:
-    assert said(Ending(1), [], {}, exception="ValueError: x")[1] == "command exited with status 1: ValueError: x"
-    assert "ValueError" not in said(Ending(-9), [], {}, exception="ValueError: x")[1]
+    assert (
+        said(Ending(1), [], {}, said=LastWords((), "ValueError: x"))[1] == "command exited with status 1: ValueError: x"
+    )
+    assert "ValueError" not in said(Ending(-9), [], {}, said=LastWords((), "ValueError: x"))[1]
 
 
 OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory"

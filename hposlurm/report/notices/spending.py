@@ -17,6 +17,7 @@ _FAR_TOO_LONG, _SHORTEST_LIMIT_MIN, _LEAST_FULL = 5, 60, 5
 _MOST_TIMEOUTS = 0.25
 _WORDS = {
     Cause.COMMAND_FAILED: "commands that failed",
+    Cause.WRONG_ARGUMENT: "commands that were refused",
     Cause.OUT_OF_GPU_MEMORY: "too little GPU memory",
     Cause.OUT_OF_HOST_MEMORY: "too little host memory",
     Cause.MEMORY_GUARD: "the memory guard",
