@@ -38,7 +38,7 @@ _UNUSED = "ValueError: Some specified arguments are not used by the HfArgumentPa
 
 @dataclass(frozen=True, slots=True)
 class LastWords:
-    """What the last lines of a failed command say."""
+    """The meaning of the last lines of a failed command."""
 
     #: The lines without those of a launcher after the failure.
     lines: Sequence[str]
@@ -53,7 +53,7 @@ NOTHING_SAID = LastWords((), "")
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Where a launcher's own words begin, and what they say of the first failure."""
+    """The place where a launcher's own words begin, and the first failure that they name."""
 
     begin: int
     exit_code: int | None = None
