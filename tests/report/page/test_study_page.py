@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import statistics
 from dataclasses import fields
 from pathlib import Path
 
@@ -188,6 +190,19 @@ def test_the_timeline_has_lanes_waits_and_idle_gpus(tmp_path):
     assert found.idle_share == pytest.approx(1 - 250 / 450, abs=1e-3)
 
 
+def test_a_requeued_attempt_waits_from_the_end_of_the_one_before(tmp_path):
+    layout = studies.make_study(tmp_path)
+    studies.add_wave(layout, [0])
+    for attempt, (started, ended) in enumerate([(10, 100), (130, 200)]):
+        begin = {**studies.start(0, attempt), "t": studies.BEGIN + started}
+        end = studies.end("interrupted" if attempt == 0 else "complete", studies.BEGIN + ended)
+        studies.write_journal(layout, 0, [begin, {**end, "metrics": {"eval_loss": 1.0}}], attempt)
+    found = page(layout).timeline
+    assert found is not None
+    assert (found.queued, found.started, found.waited_s) == ((0, 100), (10, 130), 40)
+    assert found.outcome.values == ("interrupted", "complete")
+
+
 def test_rungs_show_who_went_on_and_why(tmp_path):
     root, _ = played(tmp_path, {"algorithm": "asha", **RUNGS, "reduction_factor": 3}, 40)
     found = page(StudyLayout(root)).rungs
@@ -200,10 +215,25 @@ def test_rungs_show_who_went_on_and_why(tmp_path):
     assert len(first.rows) == 40
 
 
-def test_brackets_are_counted(tmp_path):
-    root, _ = played(tmp_path, {"algorithm": "hyperband", **RUNGS, "reduction_factor": 3}, 30)
+def test_the_correlation_of_a_rung_is_spearmans_with_the_end(tmp_path):
+    root, _ = played(tmp_path, {"algorithm": "asha", **RUNGS, "reduction_factor": 3}, 40)
     found = page(StudyLayout(root)).rungs
     assert found is not None
+    first, _, last = found.rungs
+    at_the_end, early = dict(zip(last.rows, last.values, strict=True)), dict(zip(first.rows, first.values, strict=True))
+    pairs = [(early[row], value) for row, value in at_the_end.items()]
+    ranks = [[sorted(column).index(value) for value in column] for column in zip(*pairs, strict=True)]
+    assert all(len({*column}) == len(column) for column in ranks)
+    assert first.correlation == pytest.approx(statistics.correlation(*ranks), abs=1e-5)
+    assert (first.pairs, last.correlation, last.pairs) == (len(pairs), None, 0)
+
+
+def test_brackets_are_counted(tmp_path):
+    root, _ = played(tmp_path, {"algorithm": "hyperband", **RUNGS, "reduction_factor": 3}, 30)
+    whole = page(StudyLayout(root))
+    found = whole.rungs
+    assert found is not None
+    assert sum(each.complete for each in found.brackets) == whole.head.counts["COMPLETE"] < 30
     assert sum(each.trials for each in found.brackets) == 30
     assert {each.first_rung for each in found.brackets} == {1, 3, 9}
     assert "stopped" in {each.what for each in found.decisions}
@@ -220,6 +250,11 @@ def test_a_population_has_members_parents_and_the_schedule_of_the_best(tmp_path)
         assert (each.parent is None) == (each.generation == 0) and each.from_step in (0, 3, 6)
     best = found.lineage.schedules[0]
     assert best.trial == found.head.best.trial and best.legs[0].step == 0 and {*best.legs[0].params} == {"x"}
+    numbers = found.trials.number
+    parents = {numbers[m.row]: None if m.parent is None else numbers[m.parent] for m in found.lineage.members}
+    lines = [[leg.trial for leg in each.legs] for each in found.lineage.schedules]
+    assert max(map(len, lines)) > 1 and [line[-1] for line in lines] == [s.trial for s in found.lineage.schedules]
+    assert all(parents[child] == parent for line in lines for parent, child in itertools.pairwise(line))
 
 
 def test_a_study_without_rungs_has_no_part_about_them(tmp_path):
