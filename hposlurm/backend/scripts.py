@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import sys
@@ -74,7 +75,7 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int, before: str
         # a run that Slurm itself starts again would use GPU hours that are not reserved: the planner checks the budget
         "requeue": spec.budget.gpu_hours is None,
         "grace_s": max(1, kill_wait_s - _RECORD_S),
-        "signal_s": min(_SIGNAL_S, max(10, time_min * 6)),
+        "signal_s": _signal_s(spec, time_min),
         "sbatch_options": [*_sbatch_options(spec, spec.slurm.partition, request.exclude), *_nice(spec, part)],
     }
     source = str(own or "templates/trial.sbatch.j2")
@@ -82,6 +83,12 @@ def trial_script(request: WaveRequest, part: Part, kill_wait_s: int, before: str
     needs = Needs(name, part.count, logs, request.layout.root, request.wave, part.offset, after)
     require(text, source, needs)
     return text
+
+
+def _signal_s(spec: StudySpec, time_min: int) -> int:
+    """Returns how long before its time limit a job is warned: a tenth of it at most, or what its script needs."""
+    needed_s = 0 if spec.trial.stop_grace_s is None else min(math.ceil(spec.trial.stop_grace_s) + 60, time_min * 30)
+    return max(needed_s, min(_SIGNAL_S, max(10, time_min * 6)))
 
 
 def _nice(spec: StudySpec, part: Part) -> list[tuple[str, object]]:

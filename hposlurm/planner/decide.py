@@ -120,6 +120,8 @@ def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> Wav
         cpus=spec.resources.cpus_per_task,
         retries=trial.retries,
         timeout_s=trial.timeout_s,
+        stop_signal=trial.stop_signal,
+        stop_grace_s=trial.stop_grace_s,
         time_limit_s=spec.resources.time_min * 60.0,
         metric_pattern=trial.metric_pattern,
         metrics=tuple(dict.fromkeys((*spec.metrics, *scored))),

@@ -55,6 +55,10 @@ class WavePlan:
     retries: int = 0
     #: trial.timeout: how long a command may run; None means without limit.
     timeout_s: float | None = None
+    #: trial.stop_signal: the name of the signal that asks a command to save and exit; None: none is sent.
+    stop_signal: str | None = None
+    #: trial.stop_grace: how long a command may take to save and exit; None: what the backend allows.
+    stop_grace_s: float | None = None
     #: How long an element's job may last; None: unknown.
     time_limit_s: float | None = None
     #: trial.metric_pattern: the pattern that finds metrics in the output.

@@ -33,6 +33,10 @@ class Section(BaseModel):
     )
 
 
+#: What a training script may choose to be asked to save and exit by.
+STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
+
+
 def quoted(value: Any) -> str:
     """Returns `value` as it looks in the file, cut to a readable length."""
     if isinstance(value, dict | list | tuple):
@@ -168,6 +172,14 @@ def _switch(value: Any) -> str:
     return words[value]
 
 
+def _stop_signal(value: Any) -> str:
+    """Returns the name of a signal without SIG."""
+    name = value.upper().removeprefix("SIG") if isinstance(value, str) else value
+    if name not in STOP_SIGNALS:
+        raise complaint(f"must be one of {', '.join(STOP_SIGNALS)}, not {quoted(value)}")
+    return str(name)
+
+
 def _command_seed(value: Any) -> int | str:
     if value == "trial" or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32):
         return value  # type: ignore[no-any-return]
@@ -207,6 +219,7 @@ Scalar = Annotated[ParamValue, PlainValidator(single_value)]
 ScalarOrUnset = Annotated[ParamValue | Unset, PlainValidator(single_value)]
 MemoryGb = Annotated[Number, AfterValidator(_memory_gb)]
 Switch = Annotated[str, BeforeValidator(_switch)]
+StopSignal = Annotated[str, BeforeValidator(_stop_signal)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Minutes = Annotated[int, BeforeValidator(_minutes)]
 NodeCount = Annotated[Whole, AfterValidator(_one_node)]

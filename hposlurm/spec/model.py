@@ -29,6 +29,7 @@ from hposlurm.spec.fields import (
     Scalar,
     Seconds,
     Section,
+    StopSignal,
     StudyName,
     Switch,
     Text,
@@ -110,6 +111,10 @@ class TrialSpec(Section):
     #: In the file: "30m", "1:30:00" or a number of seconds.
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     retries: Annotated[Whole, Field(ge=0)] = 0
+    #: What asks a command to save and exit, besides the request file: TERM, USR1, …; None: no signal reaches it.
+    stop_signal: StopSignal | None = None
+    #: How long it may then take. In the file as `timeout`; None: as long as Slurm's KillWait allows, or 25 s.
+    stop_grace_s: Seconds | None = Field(default=None, alias="stop_grace")
     memory_guard: Switch = "on"
     #: A share, not a percentage.
     memory_warning_pct: Annotated[Number, Field(gt=0, le=1)] = 0.95

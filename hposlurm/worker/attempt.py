@@ -66,6 +66,7 @@ class AttemptRun:
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n")
         self._notes: set[str] = set()
         self._killed_after_s: float | None = None
+        self._is_signalled = False  # a handler of the stop signal was asked
         self._saved = SavedCheckpoints(place.study.trial(place.assignment.trial).checkpoints, place.facts.gpus)
         self._next_saved = 0.0
         self._guard = _guard(place.plan)
@@ -76,7 +77,8 @@ class AttemptRun:
         self._recorder.flush()
         with contextlib.suppress(OSError):
             self._request.unlink()  # left from an earlier attempt
-        patience = Patience(time.monotonic(), self._place.plan.timeout_s, _grace_s(self._environ))
+        plan = self._place.plan
+        patience = Patience(time.monotonic(), plan.timeout_s, _grace_s(self._environ), plan.stop_grace_s)
         try:
             command, watchdog = self._start()
         except (OSError, ValueError) as error:
@@ -104,7 +106,8 @@ class AttemptRun:
         variables = self._variables()
         watchdog = Watchdog(variables[MARKER], self._place.scratch)
         try:
-            return Command(self._line(), Path(self._place.plan.workdir), variables, self._log_fd), watchdog
+            plan = self._place.plan
+            return Command(self._line(), Path(plan.workdir), variables, self._log_fd, plan.stop_signal), watchdog
         except BaseException:
             watchdog.dismiss()
             raise
@@ -141,7 +144,8 @@ class AttemptRun:
             self._watch_search(patience, now)
             if patience.is_asked or self._memory_reason:
                 self._ask(patience)
-            is_over = patience.is_over(now, is_listening=self._ledger.is_listening)
+                self._is_signalled = self._is_signalled or command.ask()
+            is_over = patience.is_over(now, is_listening=self._ledger.is_listening or self._is_signalled)
             if is_over and self._has_given_up(command, patience, now):
                 return
             if self._extensions is not None and now >= next_look:
@@ -269,7 +273,7 @@ class AttemptRun:
             exit_code,
             asked=patience.asked,
             killed_after_s=self._killed_after_s,
-            is_stopping=self._ledger.is_stopping,
+            is_stopping=self._ledger.is_stopping or self._is_signalled,
             has_reported=self._ledger.has_reported,
             timed_out_s=patience.timeout_s if patience.timed_out else None,
             unreadable=self._ledger.unreadable,

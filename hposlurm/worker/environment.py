@@ -47,10 +47,18 @@ def environment(environ: Mapping[str, str], place: Place, extensions: Path | Non
     for name, path in (("TRITON_CACHE_DIR", "triton"), ("TORCH_EXTENSIONS_DIR", extensions or "torch_extensions")):
         result[name] = result.get(name) or str(place.scratch / path)
     result["PYTHONUNBUFFERED"] = "1"
-    # torchrun kills its ranks 30 s after a signal that it handles; SIGTERM and SIGUSR2 are ignored, see inbox.shield
-    result["PET_SIGNALS_TO_HANDLE"] = "SIGQUIT"
+    result["PET_SIGNALS_TO_HANDLE"] = _handled_by_torchrun(place.plan.stop_signal)
     result["TORCHELASTIC_ERROR_FILE"] = str(error_file(place.scratch))
     return {**result, **_job(place), **_trial(place)}
+
+
+def _handled_by_torchrun(stop_signal: str | None) -> str:
+    """Returns the signals that torchrun passes on to its ranks, which it kills 30 s later.
+
+    SIGTERM and SIGUSR2 are ignored (see inbox.shield), unless they are the command's stop signal: Slurm sends them to
+    torchrun as well, which would die of them. Another stop signal goes straight to the ranks.
+    """
+    return f"SIGQUIT,SIG{stop_signal}" if stop_signal in ("TERM", "USR2") else "SIGQUIT"
 
 
 def _job(place: Place) -> dict[str, str]:

@@ -45,13 +45,14 @@ def held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def shield() -> None:
+def shield(stop: signal.Signals | None = None) -> None:
     """Makes a forked child ignore what Slurm sends to every process of a step. exec and all its children keep that.
 
+    `stop` stays as it is by default, for a command that handles it: bash cannot trap what it ignores at its start.
     The price: when one rank fails, torchrun's SIGTERM to the others has no effect, and it kills them 30 s later.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL if number == stop else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)

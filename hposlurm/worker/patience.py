@@ -26,6 +26,8 @@ class Patience:
     started_at: float
     timeout_s: float | None = None
     grace_s: float = GRACE_S
+    #: The command's own choice, which also holds where it is pruned or exceeds its timeout; None: it made none.
+    chosen_s: float | None = None
     asked: EndCause | None = None
     asked_at: float = 0.0
     timed_out: bool = False
@@ -47,14 +49,14 @@ class Patience:
         before = self._last_order
         if before is not None and before[0] == number == signal.SIGTERM and now - before[1] < ECHO_S:
             return
-        self._end_by(now if before else now + self.grace_s)
+        self._end_by(now if before else now + self._grace_s(self.grace_s))
         self._last_order = (number, now)
 
     def prune(self, reason: str, now: float) -> None:
         """Records that the search ended the trial; no effect if the command was asked to leave already."""
         if not self.is_asked:
             self.pruned, self.asked_at = EndCause(Cause.PRUNED, detail=reason), now
-            self._end_by(now + PRUNE_GRACE_S)
+            self._end_by(now + self._grace_s(PRUNE_GRACE_S))
 
     def tick(self, now: float) -> None:
         """Applies the timeout."""
@@ -63,13 +65,16 @@ class Patience:
         if not self.is_asked:
             self.timed_out, self.asked_at = True, now
         if self.deadline is None:
-            self._end_by(now + min(TIMEOUT_GRACE_S, self.timeout_s))
+            self._end_by(now + self._grace_s(min(TIMEOUT_GRACE_S, self.timeout_s)))
 
     def is_over(self, now: float, *, is_listening: bool = True) -> bool:
         """True if the command is to be killed. A command that does not listen gets a short grace."""
         if self.deadline is None:
             return False
         return now >= (self.deadline if is_listening else min(self.deadline, self.asked_at + DEAF_GRACE_S))
+
+    def _grace_s(self, usual_s: float) -> float:
+        return usual_s if self.chosen_s is None else self.chosen_s
 
     def _end_by(self, time: float) -> None:
         self.deadline = time if self.deadline is None else min(self.deadline, time)

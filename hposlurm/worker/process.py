@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from hposlurm.worker import shell
@@ -28,25 +29,46 @@ _ROUNDS = 20
 class Command:
     """A running shell command; `scratch` is the attempt's own directory, `environment` names it under MARKER."""
 
-    def __init__(self, line: str, workdir: Path, environment: Mapping[str, str], log: int) -> None:
-        """Starts `line`; raises OSError or ValueError if it cannot be started."""
+    def __init__(
+        self, line: str, workdir: Path, environment: Mapping[str, str], log: int, stop_signal: str | None = None
+    ) -> None:
+        """Starts `line`, which may handle `stop_signal`. Raises OSError or ValueError if it cannot be started."""
         self._marker = environment[MARKER]
+        self._stop = signal.Signals[f"SIG{stop_signal}"] if stop_signal else None
+        self._has_shell = shell.has_several_programs(line)
         _adopt_orphans()
         with held():
             self._process = subprocess.Popen(
-                shell.words(line),
+                shell.words(line, stop_signal),
                 cwd=workdir,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=shield,
+                preexec_fn=partial(shield, self._stop),
             )
 
     def poll(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
         return self._process.poll()
+
+    def ask(self) -> bool:
+        """Sends the stop signal to those that handle it, and returns True if there were any.
+
+        Of a handler's descendants it is the handler's affair: torchrun passes the signal on, PyTorch's data loaders
+        would die of it. The shell of several programs only learns that it is to start no other one.
+        """
+        if self._stop is None:
+            return False
+        found = [pid for pid in _marked(self._marker) if _handles(pid, self._stop)]
+        own = self._process.pid if self._has_shell else None
+        handlers = {pid for pid in found if pid != own}
+        asked = [pid for pid in handlers if not handlers & set(_ancestors(pid))]
+        for pid in (*asked, *(pid for pid in found if pid == own and asked)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, self._stop)
+        return bool(asked)
 
     def kill(self) -> None:
         """Kills the command and everything that it started, with SIGKILL."""
@@ -66,15 +88,38 @@ def peak_host_gb() -> float:
 
 def kill_marked(marker: str) -> None:
     """Kills every process of this user whose environment has `marker` as MARKER, until none is left (Linux only)."""
-    needle = os.fsencode(f"{MARKER}={marker}")
     for _ in range(_ROUNDS):
-        found = [pid for pid in _processes() if needle in _environment(pid)]
+        found = _marked(marker)
         if not found:
             return
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
+
+
+def _marked(marker: str) -> list[int]:
+    needle = os.fsencode(f"{MARKER}={marker}")
+    return [pid for pid in _processes() if needle in _environment(pid)]
+
+
+def _handles(pid: int, number: signal.Signals) -> bool:
+    """True if the process has a handler for the signal, by the mask in /proc."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    except (OSError, ValueError, StopIteration):
+        return False
+    return bool(mask >> (number - 1) & 1)
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
+        yield pid
 
 
 def _processes() -> list[int]:

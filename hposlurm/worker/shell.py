@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 #: The shell's last line where it ends a command; what the command itself said comes before it.
 ENDS_HERE = "hposlurm: the command ends at this line"
@@ -32,8 +33,19 @@ _ENDS_AT_A_FAILING_LINE = (
 _ENDS_AT_ANY_FAILURE = "set -e; if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n"
 
 
-def words(command: str) -> list[str]:
-    """Returns the words that start `command` in bash, or in sh where there is no bash."""
+def words(command: str, stop_signal: str | None = None) -> list[str]:
+    """Returns the words that start `command` in bash, or in sh where there is no bash.
+
+    A shell of several programs waits for the one that runs when `stop_signal` comes, and starts no other one.
+    """
     is_bash = any(os.access(os.path.join(folder, "bash"), os.X_OK) for folder in os.get_exec_path())  # noqa: PTH118
     shell, rule = ("bash", _ENDS_AT_A_FAILING_LINE) if is_bash else ("sh", _ENDS_AT_ANY_FAILURE)
-    return [shell, "-c", rule + command if _MAY_HIDE.search(command) else command]
+    if not has_several_programs(command):
+        return [shell, "-c", command]
+    stop = f"trap 'exit {128 + signal.Signals[f'SIG{stop_signal}']}' {stop_signal}\n" if stop_signal else ""
+    return [shell, "-c", rule + stop + command]
+
+
+def has_several_programs(command: str) -> bool:
+    """True if the shell stays and starts what `command` says; False if it becomes that one program."""
+    return _MAY_HIDE.search(command) is not None

@@ -88,3 +88,12 @@ def test_the_planner_says_what_failed_and_goes_on(tmp_path, monkeypatch):
     text = planner_script(golden_request(slurm={"setup": ["cd /nonexistent 2> /dev/null", "true"]}), ["1"])
     said = "setup line failed (status 1): cd /nonexistent 2> /dev/null; the planner goes on without it\n"
     assert run(tmp_path, text) == (0, said, True)
+
+
+@pytest.mark.parametrize(
+    ("grace", "minutes", "warned"), [(None, 60, 120), ("90s", 60, 150), ("30m", 20, 600), (1, 60, 120)]
+)
+def test_a_job_is_warned_as_long_before_its_limit_as_its_script_needs(grace: object, minutes: int, warned: int) -> None:
+    trial = {"command": "train {{ flags }}", "stop_grace": grace}
+    request = golden_request(trial=trial, resources={"time": minutes})
+    assert f"#SBATCH --signal=USR2@{warned}\n" in trial_script(request, Part(0, 0, 4, None), 30)

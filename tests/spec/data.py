@@ -81,6 +81,8 @@ trial:
   memory_guard: on
   memory_warning_pct: 0.9
   memory_grace_steps: 3
+  stop_signal: USR1
+  stop_grace: 90s
   keep_checkpoints: 2
   checkpoint_gb: 1.5
   workdir: /tmp

@@ -98,6 +98,20 @@ def test_what_the_memory_guard_cannot_use_is_refused(key: str, value: object, wo
     assert problem.startswith(f"trial.{key}: {words}")
 
 
+@pytest.mark.parametrize(("value", "name"), [("TERM", "TERM"), ("sigusr1", "USR1"), ("SIGUSR2", "USR2")])
+def test_a_stop_signal_is_known_by_its_usual_names(tmp_path: Path, value: str, name: str) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(dump(parse(changed(trial__stop_signal=value, trial__stop_grace="2m"), "x")))
+    again = load(file).trial
+    assert (again.stop_signal, again.stop_grace_s) == (name, 120)
+
+
+@pytest.mark.parametrize("value", ["KILL", "STOP", 15, True, "TERM;", ""])
+def test_what_cannot_ask_a_script_to_stop_is_refused(value: object) -> None:
+    (problem,) = problems_of(changed(trial__stop_signal=value))
+    assert problem.startswith("trial.stop_signal: must be one of TERM, INT, HUP, QUIT, USR1, USR2, not ")
+
+
 def test_what_is_kept_of_checkpoints_survives_a_round_trip(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(dump(parse(changed(trial__keep_checkpoints=0, trial__checkpoint_gb=9.5), "x")))

@@ -31,6 +31,14 @@ def test_a_pruned_trial_has_time_to_save_and_less_once_it_is_preempted() -> None
     assert patience.is_over(12 + GRACE_S)
 
 
+def test_the_grace_that_a_command_chooses_holds_wherever_it_is_asked() -> None:
+    preempted, pruned, late = (Patience(0, 20, 5, 90) for _ in range(3))
+    preempted.signalled(signal.SIGTERM, 10)
+    pruned.prune("rung 1", 10)
+    late.tick(20)
+    assert [p.deadline for p in (preempted, pruned, late)] == [100, 100, 110]
+
+
 def test_whoever_leaves_already_is_not_pruned() -> None:
     patience = Patience(started_at=0)
     patience.signalled(signal.SIGUSR2, 10)
