@@ -1,4 +1,4 @@
-"""SQuAD without torch: reads files, chooses samples, builds prompts, labels and windows, computes the scores."""
+"""SQuAD v1.1 and v2 without torch: reads files, chooses samples, builds prompts, labels, windows, computes scores."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+NEAR = 30  # characters: where no blank is nearer, as in Chinese, Thai or code, a window is cut between any two
 IGNORED = -100  # the label that PyTorch's cross entropy ignores
 SPLIT_SEED = 0  # fixed, independent of a trial's seed: all trials use the same samples, so they are comparable
 
@@ -22,7 +23,10 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question. `answers[0]` is in `context` at character `start`; the other answers are also accepted."""
+    """One question. `answers[0]` is in `context` at character `start`; the other answers are also accepted.
+
+    Without `answers` the right answer is that the context has none (SQuAD v2).
+    """
 
     id: str
     question: str
@@ -31,37 +35,55 @@ class Example:
     start: int
 
     @property
+    def answer(self) -> str:
+        """The answer to train on: "" if the context has none."""
+        return self.answers[0] if self.answers else ""
+
+    @property
     def end(self) -> int:
-        return self.start + len(self.answers[0])
+        return self.start + len(self.answer)
 
 
 # ------------------------------------------------------------------------------------------------ reading
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Returns the questions of a SQuAD v1.1 JSON file, in order. Raises DataError, naming the file and the error."""
+    """Returns the questions of a SQuAD JSON file (v1.1 or v2), in order. Raises DataError, naming file and error."""
     try:
-        articles = json.loads(path.read_text("utf-8"))["data"]
+        articles = json.loads(path.read_text("utf-8-sig"))["data"]
         examples = [
             _example(qa["id"], qa["question"], paragraph["context"], qa["answers"])
             for article in articles
             for paragraph in article["paragraphs"]
             for qa in paragraph["qas"]
         ]
-    except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is not SQuAD v1.1 JSON ({type(error).__name__}: {error})") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise DataError(f"{path} is not SQuAD JSON, v1.1 or v2 ({type(error).__name__}: {error})") from error
     if not examples:
         raise DataError(f"{path} has no questions")
     return examples
 
 
 def _example(id_: str, question: str, context: str, answers: Sequence[dict[str, Any]]) -> Example:
-    texts = tuple(dict.fromkeys(str(answer["text"]) for answer in answers))
-    example = Example(str(id_), question.strip(), context, texts, int(answers[0]["answer_start"]))
-    found = context[example.start : example.end]
-    if found != texts[0]:
+    for what, text in (("question", question), ("context", context)):
+        if not isinstance(text, str):
+            raise DataError(f"question {id_}: its {what} is not a text but {json.dumps(text)}")
+    context = _encodable(context)
+    texts = tuple(dict.fromkeys(_encodable(str(answer["text"])) for answer in answers))
+    example = Example(
+        str(id_), _encodable(question.strip()), context, texts, int(answers[0]["answer_start"]) if texts else 0
+    )
+    found = context[max(0, example.start) : example.end]
+    if found != example.answer:
         raise DataError(f"question {id_}: the answer {texts[0]!r} is not at {example.start}; there is {found!r}")
     return example
+
+
+def _encodable(text: str) -> str:
+    """Returns the text with U+FFFD for halves of surrogate pairs, which no tokenizer takes; all offsets stay."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def hub_examples(name: str, split: str) -> list[Example]:
@@ -71,7 +93,7 @@ def hub_examples(name: str, split: str) -> list[Example]:
     except ImportError as error:
         raise DataError(
             f"{name!r} is not a file, and reading it as a hub data set needs the package datasets "
-            "(pip install datasets). SQuAD v1.1 JSON files are read without it"
+            "(pip install datasets). SQuAD JSON files are read without it"
         ) from error
     rows = datasets.load_dataset(name, split=split)
     return [
@@ -85,12 +107,11 @@ def hub_examples(name: str, split: str) -> list[Example]:
             ],
         )
         for row in rows
-        if row["answers"]["text"]
     ]
 
 
 def load(source: str, split: str) -> list[Example]:
-    """Returns the questions of the SQuAD v1.1 JSON file `source`, else of the `split` of that hub data set."""
+    """Returns the questions of the SQuAD JSON file `source`, else of the `split` of that hub data set."""
     path = Path(source)
     if path.is_file():
         return read_examples(path)
@@ -127,10 +148,19 @@ def prompt(question: str, context: str) -> str:
     return f"Question: {question} Context: {context} Answer:"
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a model's questions and answers are written in tokens (wording.py makes it of a tokenizer)."""
+
+    prompt: Callable[[str, str], list[int]]  # of a question and a context, up to where the answer begins
+    answer: Callable[[str], list[int]]  # with the end token; only that for a question without an answer
+    ends: tuple[int, ...]  # tokens that end a generated answer
+
+
 def window(context: str, start: int, end: int, fits: Callable[[str], bool]) -> str | None:
     """Returns the longest found piece of `context` that fits and contains characters `start` to `end`, else None.
 
-    The answer is in its middle, or nearer to one side at a border of the context. No word is cut.
+    They are in its middle, or nearer to one side at a border of the context. No word is cut where a blank is near.
     """
     if fits(context):
         return context
@@ -148,20 +178,30 @@ def window(context: str, start: int, end: int, fits: Callable[[str], bool]) -> s
 def _around(context: str, start: int, end: int, extra: int) -> str:
     left = max(0, min(start - extra // 2, len(context) - (end - start) - extra))
     right = min(len(context), left + (end - start) + extra)
-    while 0 < left < start and not context[left - 1].isspace():
-        left += 1
-    while len(context) > right > end and not context[right].isspace():
-        right -= 1
+    left, right = _next_blank(context, left, start), _last_blank(context, end, right)
     return context[left:start].lstrip() + context[start:end] + context[end:right].rstrip()
+
+
+def _next_blank(context: str, left: int, stop: int) -> int:
+    """Returns the first beginning of a word from `left` on, or `left` if there is none near it and before `stop`."""
+    near = range(left, min(stop, left + NEAR) + 1)
+    return next((i for i in near if i == 0 or context[i - 1].isspace()), left)
+
+
+def _last_blank(context: str, stop: int, right: int) -> int:
+    """Returns the last end of a word up to `right`, or `right` if there is none near it and after `stop`."""
+    near = range(right, max(stop, right - NEAR) - 1, -1)
+    return next((i for i in near if i == len(context) or context[i].isspace()), right)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example in tokens: `prompt` is the input, `answer` the target including the end token."""
+    """An example in tokens."""
 
-    prompt: list[int]
-    answer: list[int]
-    references: tuple[str, ...]
+    prompt: list[int]  # the input
+    answer: list[int]  # the target, with the end token
+    references: tuple[str, ...]  # accepted answers; none if the question has no answer
+    is_cut: bool = False  # a part of the context is missing
 
     @property
     def input_ids(self) -> list[int]:
@@ -172,20 +212,38 @@ class Encoded:
         return [IGNORED] * len(self.prompt) + self.answer
 
 
-def encode(example: Example, tokenize: Callable[[str], list[int]], end_token: int, max_length: int) -> Encoded:
-    """Returns the example as tokens, with a window of its context so that the total is at most `max_length`.
+def encode(example: Example, wording: Wording, max_length: int) -> Encoded:
+    """Returns the example to train on, with a window of its context so that the total is at most `max_length`.
 
     Raises DataError if the question and its answer without context are longer than that.
     """
-    answer = [*tokenize(" " + example.answers[0]), end_token]
+    answer = wording.answer(example.answer)
 
     def fits(context: str) -> bool:
-        return len(tokenize(prompt(example.question, context))) + len(answer) <= max_length
+        return len(wording.prompt(example.question, context)) + len(answer) <= max_length
 
     context = window(example.context, example.start, example.end, fits)
     if context is None:
         raise DataError(f"--max-length {max_length} leaves no room for question {example.id} and its answer")
-    return Encoded(tokenize(prompt(example.question, context)), answer, example.answers)
+    return Encoded(wording.prompt(example.question, context), answer, example.answers, context != example.context)
+
+
+def encode_whole(example: Example, wording: Wording, positions: int | None, max_new_tokens: int) -> Encoded:
+    """Returns the example to evaluate on, with its whole context, wherever the answer is.
+
+    The end of a context is cut off only where the model has too few `positions` for it and the answer (None: no
+    limit). Raises DataError if they are too few for the question.
+    """
+    answer = wording.answer(example.answer)
+    room = max(len(answer), max_new_tokens)
+
+    def fits(context: str) -> bool:
+        return positions is None or len(wording.prompt(example.question, context)) + room <= positions
+
+    context = window(example.context, 0, 0, fits)
+    if context is None:
+        raise DataError(f"the model's {positions} positions leave no room for question {example.id} and {room} tokens")
+    return Encoded(wording.prompt(example.question, context), answer, example.answers, context != example.context)
 
 
 # ------------------------------------------------------------------------------------------------ scores
@@ -205,6 +263,21 @@ def exact_match(prediction: str, references: Sequence[str]) -> float:
 def f1(prediction: str, references: Sequence[str]) -> float:
     """Returns the best F1 of words against a reference (harmonic mean of precision and recall), 0.0 to 1.0."""
     return max(_f1(normalize(prediction).split(), normalize(reference).split()) for reference in references)
+
+
+def scores(prediction: str, references: Sequence[str], is_v2: bool) -> tuple[float, float]:
+    """Returns (exact match, F1), each 0.0 to 1.0, by the official rules of SQuAD v1.1 or v2.
+
+    v2: an empty prediction says that there is no answer, which is right if there is no reference. References of which
+    the normal form leaves nothing do not count.
+    """
+    if not is_v2:
+        return exact_match(prediction, references), f1(prediction, references)
+    references = [reference for reference in references if normalize(reference)]
+    if references and normalize(prediction):
+        return exact_match(prediction, references), f1(prediction, references)
+    is_right = float(not references and not normalize(prediction))
+    return is_right, is_right
 
 
 def _f1(prediction: list[str], reference: list[str]) -> float:

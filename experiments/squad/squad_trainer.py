@@ -12,7 +12,7 @@ import squad
 import torch
 from squad import IGNORED, Encoded
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import GenerationConfig, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import ExportableState
 
@@ -39,14 +39,22 @@ class SquadTrainer(Trainer):
     """A Trainer with its own evaluation: loss per answer token, generated answers, SQuAD's scores."""
 
     def __init__(
-        self, *args: Any, eval_bs: int, max_new_tokens: int, bridge: HposlurmCallback | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        eval_bs: int,
+        max_new_tokens: int,
+        ends: Sequence[int],
+        bridge: HposlurmCallback | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Creates the trainer; `bridge` decides whether an evaluation ends early."""
+        """Creates the trainer; `ends` are the tokens that end an answer, `bridge` ends an evaluation early."""
         super().__init__(*args, **kwargs)
         self.bridge = bridge
         if bridge is not None:
             self.add_callback(bridge)
-        self.eval_bs, self.max_new_tokens = eval_bs, max_new_tokens
+        self.eval_bs = eval_bs
+        self.generation = greedy(self.processing_class, ends, max_new_tokens)
+        self.is_v2 = any(not example.references for example in self.eval_dataset)
         self.last_metrics: dict[str, float] = {}
         self.clock = Clock()
         self.add_callback(self.clock)
@@ -69,31 +77,35 @@ class SquadTrainer(Trainer):
     def scores(self) -> dict[str, float] | None:
         """Returns eval_loss (over the answer tokens of all ranks), exact_match and f1 (per cent of all questions).
 
-        None if the study requests the run to exit meanwhile.
+        With unanswerable questions also exact_match and f1 of those with an answer and of those without one. None if
+        the study requests the run to exit meanwhile.
         """
         model = self.accelerator.unwrap_model(self.model)
         model.eval()
-        totals = torch.zeros(5, dtype=torch.float64, device=self.args.device)
+        loss = torch.zeros(2, dtype=torch.float64, device=self.args.device)  # sum, tokens
+        sums = torch.zeros(2, 3, dtype=torch.float64)  # without and with an answer: exact matches, F1, questions
         for batch, real in self.my_batches():
-            loss, tokens = self.answer_loss(model, batch[:real] or batch)
+            found = self.answer_loss(model, batch[:real] or batch)
             predictions = self.generate(model, batch)
-            pairs = list(zip(predictions[:real], batch[:real], strict=True))
-            match = sum(squad.exact_match(text, example.references) for text, example in pairs)
-            f1 = sum(squad.f1(text, example.references) for text, example in pairs)
             if real:
-                totals += torch.tensor([loss, tokens, match, f1, real], dtype=torch.float64, device=totals.device)
+                loss += torch.tensor(found, dtype=torch.float64, device=loss.device)
+            for text, example in zip(predictions[:real], batch[:real], strict=True):
+                match, f1 = squad.scores(text, example.references, self.is_v2)
+                sums[int(bool(example.references))] += torch.tensor([match, f1, 1], dtype=torch.float64)
             if self.bridge is not None and self.bridge.may_break_off(self.args, self.state):
                 model.train()
                 return None
+        sums = sums.to(loss.device)
         if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(totals)
+            torch.distributed.all_reduce(loss)
+            torch.distributed.all_reduce(sums)
         model.train()
-        loss, tokens, match, f1, questions = totals.tolist()
-        return {
-            "eval_loss": loss / tokens,
-            "exact_match": 100 * match / questions,
-            "f1": 100 * f1 / questions,
-        }
+        parts = {"": sums.sum(0)} | ({"no_answer_": sums[0], "has_answer_": sums[1]} if self.is_v2 else {})
+        metrics = {"eval_loss": (loss[0] / loss[1]).item()}
+        for prefix, (match, f1, questions) in ((prefix, part.tolist()) for prefix, part in parts.items()):
+            if questions:
+                metrics |= {f"{prefix}exact_match": 100 * match / questions, f"{prefix}f1": 100 * f1 / questions}
+        return metrics
 
     def my_batches(self) -> Iterator[tuple[list[Encoded], int]]:
         """Yields this rank's batches and how many of each batch count.
@@ -111,9 +123,10 @@ class SquadTrainer(Trainer):
         """Returns the summed cross entropy of the batch's answer tokens, and their number."""
         inputs = self._prepare_inputs(collate(batch, self.processing_class.pad_token_id))
         labels = inputs.pop("labels")[:, 1:]
-        logits = model(**inputs).logits[:, :-1][labels != IGNORED]
-        answer_tokens = labels[labels != IGNORED]
-        return cross_entropy(logits.float(), answer_tokens, reduction="sum").item(), len(answer_tokens)
+        places = (labels != IGNORED).any(0).nonzero().squeeze(1)  # of all places the logits would be the largest tensor
+        logits, labels = model(**inputs, logits_to_keep=places).logits, labels[:, places]
+        logits, labels = logits[labels != IGNORED], labels[labels != IGNORED]
+        return cross_entropy(logits.float(), labels, reduction="sum").item(), len(labels)
 
     def generate(self, model: Any, batch: Sequence[Encoded]) -> list[str]:
         """Returns greedy answers. Prompts are padded on the left, so that each answer directly follows its prompt."""
@@ -122,15 +135,32 @@ class SquadTrainer(Trainer):
             "input_ids": pad([example.prompt for example in batch], tokenizer.pad_token_id, left=True),
             "attention_mask": pad([[1] * len(example.prompt) for example in batch], 0, left=True),
         }
-        tokens = model.generate(
-            **self._prepare_inputs(inputs),
-            max_new_tokens=self.max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            synced_gpus=is_deepspeed_zero3_enabled(),
-        )
+        saved, model.generation_config = model.generation_config, self.generation
+        try:
+            tokens = model.generate(
+                **self._prepare_inputs(inputs),
+                generation_config=self.generation,
+                synced_gpus=is_deepspeed_zero3_enabled(),
+            )
+        finally:
+            model.generation_config = saved
         return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def greedy(tokenizer: Any, ends: Sequence[int], max_new_tokens: int) -> GenerationConfig:
+    """Returns settings for greedy answers, which stand for the model's own too.
+
+    `generate` fills what is not set from the model's generation_config.json (transformers 5.23): a repetition penalty
+    there, forced or suppressed tokens would change the answers of the same weights.
+    """
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=list(ends),
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 class Clock(TrainerCallback, ExportableState):

@@ -19,19 +19,26 @@ FAMILIES: dict[str, dict[str, Any]] = {
 BEGIN_WITH_BOS = ("llama", "mistral", "gemma")  # as the tokenizers of these families do
 
 
-def save_tiny(directory: Path, family: str, **config: Any) -> Path:
-    """Writes a model of `family` with random weights and its tokenizer; `config` replaces values of its config."""
+def tokenizer_of(family: str) -> Any:
+    """Returns a tokenizer that begins a text as the family's does."""
     import squad
     from tiny_bloom import tiny_tokenizer
     from tokenizers.processors import TemplateProcessing
+
+    examples = squad.read_examples(SAMPLE)[::4]
+    tokenizer = tiny_tokenizer(f"{squad.prompt(e.question, e.context)} {e.answers[0]}" for e in examples)
+    if family in BEGIN_WITH_BOS:
+        begin = [("<s>", tokenizer.bos_token_id)]
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=begin)
+    return tokenizer
+
+
+def save_tiny(directory: Path, family: str, **config: Any) -> Path:
+    """Writes a model of `family` with random weights and its tokenizer; `config` replaces values of its config."""
     from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
-    examples = squad.read_examples(SAMPLE)
-    tokenizer = tiny_tokenizer(f"{squad.prompt(e.question, e.context)} {e.answers[0]}" for e in examples)
+    tokenizer = tokenizer_of(family)
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    if family in BEGIN_WITH_BOS:
-        begin = [("<s>", ids["bos_token_id"])]
-        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=begin)
     set_seed(0)
     shape = {**FAMILIES[family], **config}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, vocab_size=len(tokenizer), **ids, **shape))

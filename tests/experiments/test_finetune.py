@@ -228,20 +228,33 @@ def test_ranks_and_zero_stages_evaluate_alike(tmp_path: Path) -> None:
     assert zero3["f1"] == alone["f1"]
 
 
+def test_questions_without_an_answer_have_scores_of_their_own(tmp_path: Path) -> None:
+    document = json.loads((SAMPLE / "squad-sample-dev.json").read_text())
+    asked = [qa for article in document["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
+    for qa in asked[::3]:
+        qa |= {"answers": [], "is_impossible": True}
+    path = tmp_path / "v2.json"
+    path.write_text(json.dumps(document))
+
+    found = finetune(tmp_path, *SHORT, "--max-steps", "1", "--train-data", str(path), "--eval-data", str(path)).metrics
+
+    parts = {f"{kind}_answer_{score}" for kind in ("has", "no") for score in ("exact_match", "f1")}
+    assert parts | {"exact_match", "f1"} <= set(found)
+    assert found["no_answer_exact_match"] == found["no_answer_f1"]
+
+
 def test_eval_loss_is_the_mean_over_answer_tokens(tmp_path: Path) -> None:
     import squad
     import torch
     from squad_trainer import SquadTrainer
     from tiny_bloom import tiny_model, tiny_tokenizer
     from transformers import TrainingArguments
+    from wording import wording
 
     examples = squad.read_examples(SAMPLE / "squad-sample-dev.json")[:5]
     tokenizer = tiny_tokenizer(e.context for e in examples)
     model = tiny_model(tokenizer, seed=0).eval()
-    encoded = [
-        squad.encode(e, lambda text: tokenizer(text)["input_ids"], tokenizer.eos_token_id, max_length=512)
-        for e in examples
-    ]
+    encoded = [squad.encode(e, wording(tokenizer), max_length=512) for e in examples]
     trainer = SquadTrainer(
         model=model,
         args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
@@ -249,6 +262,7 @@ def test_eval_loss_is_the_mean_over_answer_tokens(tmp_path: Path) -> None:
         eval_dataset=encoded,
         eval_bs=2,
         max_new_tokens=2,
+        ends=[tokenizer.eos_token_id],
     )
 
     by_hand = []
@@ -266,6 +280,31 @@ def test_eval_loss_is_the_mean_over_answer_tokens(tmp_path: Path) -> None:
     assert loss != pytest.approx(
         sum(means) / len(means), rel=1e-5
     )  # the answers differ in length: it is no mean of means
+
+
+def test_a_generation_config_does_not_change_the_scores(tmp_path: Path) -> None:
+    """The same weights with a repetition penalty, forced and suppressed tokens give the same answers."""
+    from types import SimpleNamespace
+
+    import squad
+    from squad_trainer import SquadTrainer, greedy
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from wording import wording
+
+    place = str(save_tiny(tmp_path, "gpt2"))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(place).eval(), AutoTokenizer.from_pretrained(place)
+    words = wording(tokenizer)
+    batch = [squad.encode(e, words, 400) for e in squad.read_examples(SAMPLE / "squad-sample-dev.json")[:4]]
+    settings = greedy(tokenizer, words.ends, max_new_tokens=6)
+    self = SimpleNamespace(processing_class=tokenizer, generation=settings, _prepare_inputs=lambda inputs: inputs)
+    expected = SquadTrainer.generate(self, model, batch)
+    own = GenerationConfig(
+        repetition_penalty=9.0, forced_eos_token_id=305, suppress_tokens=list(range(300)), num_beams=2
+    )
+    model.generation_config = own
+
+    assert SquadTrainer.generate(self, model, batch) == expected
+    assert model.generation_config is own  # it is saved with the checkpoints
 
 
 def test_batches_label_the_answers_alone() -> None:
@@ -315,6 +354,16 @@ def test_the_tokenizer_is_the_same_in_every_process() -> None:
         (["--data", "squad", "--momentum", "0.9"], "--momentum is for --optimizer sgd"),
         (["--data", "squad", "--save", "epoch"], "--save epoch needs an --output-dir"),
         (["--data", "squad", "--zero-stage", "2", "--ds-config", "x.json"], "not allowed with argument"),
+        (["--data", "squad", "--epochs", "0"], "--epochs: '0' is not a whole number of at least 1"),
+        (["--data", "squad", "--epochs", "-2"], "--epochs: '-2' is not a whole number of at least 1"),
+        (["--data", "squad", "--max-steps", "0"], "--max-steps: '0' is not a whole number of at least 1, or -1"),
+        (["--data", "squad", "--max-steps", "-2"], "--max-steps: '-2' is not a whole number of at least 1, or -1"),
+        (["--data", "squad", "--train-samples", "0"], "--train-samples: '0' is not a whole number of at least 1"),
+        (["--data", "squad", "--eval-samples", "0"], "--eval-samples: '0' is not a whole number of at least 1"),
+        (["--data", "squad", "--bs", "4.0"], "--bs: '4.0' is not a whole number of at least 1"),
+        (["--data", "squad", "--lr", "nan"], "--lr: 'nan' is not a number of at least 0"),
+        (["--data", "squad", "--wd", "-0.1"], "--wd: '-0.1' is not a number of at least 0"),
+        (["--data", "squad", "--optimizer", "sgd", "--momentum", "1"], "'1' is not a number of at least 0 and below 1"),
     ],
 )
 def test_bad_arguments_are_named(
@@ -351,6 +400,31 @@ def test_a_deepspeed_json_that_changes_the_experiment_is_refused(
         script.parse_arguments()
 
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-length", "600"], "--max-length 600 is more than the model's 512 positions"),
+        (["--max-length", "512", "--max-new-tokens", "511"], "512 positions leave no room for question"),
+    ],
+)
+def test_lengths_beyond_the_models_positions_are_refused_before_the_training(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import finetune as script
+    import squad
+    from transformers import AutoConfig
+
+    from tests.experiments.families import tokenizer_of
+
+    monkeypatch.setattr("sys.argv", ["finetune.py", *DATA, *arguments])
+    args = script.parse_arguments()
+    model = type("Model", (), {"config": AutoConfig.for_model("gpt2", n_positions=512)})
+    examples = squad.read_examples(SAMPLE / "squad-sample-dev.json")[:3]
+
+    with pytest.raises(squad.DataError, match=message):
+        script.encode_data(args, model, tokenizer_of("gpt2"), examples, examples)
 
 
 def test_missing_data_ends_with_a_message_and_status_2(tmp_path: Path) -> None:

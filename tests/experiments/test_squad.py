@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import squad
@@ -21,6 +24,11 @@ SQUAD = Path(__file__).parents[2] / "experiments" / "squad"
 def words(text: str) -> list[int]:
     """A tokenizer for tests: one token per word."""
     return [sum(map(ord, word)) + 10 for word in text.split()]
+
+
+WORDING = squad.Wording(
+    lambda question, context: words(squad.prompt(question, context)), lambda answer: [*words(answer), 2], (2,)
+)
 
 
 def example(context: str = "The mill stands on the Arle.", answer: str = "Arle") -> squad.Example:
@@ -78,6 +86,24 @@ def test_an_answer_that_does_not_fit_gives_no_window() -> None:
     assert squad.window("one two three", 4, 7, lambda text: len(text) < 3) is None
 
 
+@pytest.mark.parametrize(
+    ("context", "answer"),
+    [
+        ("".join(chr(0x4E00 + i) for i in range(1000)), "".join(chr(0x4E00 + i) for i in range(500, 504))),
+        ("x" * 400 + " The key is 42 . " + "y" * 400, "42"),
+    ],
+    ids=["chinese", "two words as long as the window"],
+)
+@pytest.mark.parametrize("limit", [100, 300, 600])
+def test_where_no_blank_is_near_a_window_is_cut_between_characters(context: str, answer: str, limit: int) -> None:
+    start = context.index(answer)
+
+    piece = squad.window(context, start, start + len(answer), lambda text: len(text) <= limit)
+
+    assert piece is not None and answer in piece
+    assert len(piece) > 0.8 * limit  # not the answer alone, which would be to give it away
+
+
 @given(
     context=st.text(alphabet="ab .é", min_size=1, max_size=60),
     span=st.tuples(st.integers(0, 59), st.integers(1, 20)),
@@ -102,7 +128,7 @@ def test_the_answer_survives_windowing(
 
 
 def test_labels_cover_the_answer_and_the_end_token_only() -> None:
-    encoded = squad.encode(example(), words, end_token=2, max_length=50)
+    encoded = squad.encode(example(), WORDING, max_length=50)
 
     whole = words("Question: Which river? Context: The mill stands on the Arle. Answer: Arle")
     assert encoded.input_ids == [*whole, 2]
@@ -111,15 +137,42 @@ def test_labels_cover_the_answer_and_the_end_token_only() -> None:
 
 def test_a_long_context_is_windowed_to_the_length() -> None:
     context = "word " * 100 + "Arle " + "word " * 100
-    encoded = squad.encode(example(context), words, end_token=2, max_length=20)
+    encoded = squad.encode(example(context), WORDING, max_length=20)
 
     assert len(encoded.input_ids) == 20
     assert words("Arle")[0] in encoded.prompt
 
 
+@given(st.integers(0, 99), st.integers(0, 99), st.sampled_from([None, 12, 40, 1000]))
+def test_what_is_evaluated_does_not_depend_on_where_the_answer_is(one: int, other: int, positions: int | None) -> None:
+    """Only the target does: the same question with two answers in other places has the same prompt."""
+    context = " ".join(f"w{i}" for i in range(100))
+    spans = [(f"w{i}", context.index(f"w{i}")) for i in (one, other)]
+    asked = [squad.Example("q", "Which?", context, (answer,), start) for answer, start in spans]
+
+    first, second = (squad.encode_whole(each, WORDING, positions, max_new_tokens=4) for each in asked)
+
+    assert first.prompt == second.prompt
+    assert first.is_cut == (positions in (12, 40))
+    assert positions is None or len(first.prompt) + 4 <= positions
+
+
+def test_an_evaluated_context_is_whole_or_cut_off_at_the_models_end() -> None:
+    context = " ".join(f"w{i}" for i in range(100))
+    asked = squad.Example("q", "Which?", context, ("w99",), context.index("w99"))
+
+    whole = squad.encode_whole(asked, WORDING, None, max_new_tokens=4)
+    cut = squad.encode_whole(asked, WORDING, 20, max_new_tokens=4)
+
+    assert whole.prompt == words(squad.prompt("Which?", context))
+    assert cut.prompt == words(squad.prompt("Which?", " ".join(f"w{i}" for i in range(12))))
+    with pytest.raises(squad.DataError, match="the model's 5 positions leave no room for question q and 4 tokens"):
+        squad.encode_whole(asked, WORDING, 5, max_new_tokens=4)
+
+
 def test_a_question_longer_than_the_length_is_named() -> None:
     with pytest.raises(squad.DataError, match="--max-length 5 leaves no room for question q1"):
-        squad.encode(example(), words, end_token=2, max_length=5)
+        squad.encode(example(), WORDING, max_length=5)
 
 
 def test_the_split_keeps_paragraphs_together() -> None:
@@ -146,8 +199,8 @@ def test_the_same_samples_are_drawn_each_time() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not SQuAD v1.1 JSON"),
-        ('{"rows": []}', "not SQuAD v1.1 JSON"),
+        ("{", "not SQuAD JSON, v1.1 or v2"),
+        ('{"rows": []}', "not SQuAD JSON, v1.1 or v2"),
         ('{"data": []}', "has no questions"),
     ],
 )
@@ -166,6 +219,76 @@ def test_an_answer_that_is_not_where_it_should_be_is_an_error(tmp_path: Path) ->
 
     with pytest.raises(squad.DataError, match="question q7: the answer 'Arle' is not at 0"):
         squad.read_examples(path)
+
+
+def write(path: Path, context: Any, question: Any, answers: Any, encoding: str = "utf-8") -> Path:
+    qa = {"id": "q7", "question": question, "answers": answers}
+    document = {"data": [{"paragraphs": [{"context": context, "qas": [qa]}]}]}
+    path.write_bytes(json.dumps(document).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("context", "question", "answers", "message"),
+    [
+        (
+            "On the Arle.",
+            None,
+            [{"text": "Arle", "answer_start": 7}],
+            "question q7: its question is not a text but null",
+        ),
+        (None, "Which?", [{"text": "Arle", "answer_start": 7}], "question q7: its context is not a text but null"),
+        ("On the Arle.", "Which?", None, "is not SQuAD JSON"),
+        ("On the Arle.", "Which?", [{"text": "Arle.", "answer_start": -5}], "'Arle.' is not at -5"),
+    ],
+)
+def test_an_unusable_question_is_named_with_its_file(
+    tmp_path: Path, context: Any, question: Any, answers: Any, message: str
+) -> None:
+    path = write(tmp_path / "data.json", context, question, answers)
+
+    with pytest.raises(squad.DataError, match=re.escape(message)) as raised:
+        squad.read_examples(path)
+
+    assert str(path) in str(raised.value)
+
+
+def test_a_byte_order_mark_and_half_a_surrogate_pair_are_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "data.json", "The \ud83c mill by Hanna", "Who?", [{"text": "Hanna", "answer_start": 14}], "utf-8-sig"
+    )
+
+    (found,) = squad.read_examples(path)
+
+    assert (found.context, found.answers) == ("The \ufffd mill by Hanna", ("Hanna",))
+
+
+def test_a_question_without_an_answer_is_trained_to_end_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "v2.json", "On the Arle.", "Who burnt it?", [])
+
+    (found,) = squad.read_examples(path)
+    encoded = squad.encode(found, WORDING, max_length=50)
+
+    assert (found.answers, encoded.answer, encoded.references) == ((), [2], ())
+
+
+@given(prediction=st.sampled_from(["", "the", "Arle", "the Arle", "Arle river", "a b"]), data=st.data())
+def test_the_scores_of_v2_are_the_official_ones(prediction: str, data: st.DataObject) -> None:
+    """Against what evaluate-v2.0.py computes, in its own words."""
+    references = data.draw(st.lists(st.sampled_from(["the", "Arle", "Arle river", "a"]), max_size=3))
+
+    golds = [answer for answer in references if squad.normalize(answer)] or [""]
+    exact = max(int(squad.normalize(gold) == squad.normalize(prediction)) for gold in golds)
+
+    def official_f1(gold: str) -> float:
+        gold_tokens, tokens = squad.normalize(gold).split(), squad.normalize(prediction).split()
+        same = sum((Counter(gold_tokens) & Counter(tokens)).values())
+        if not gold_tokens or not tokens:
+            return float(gold_tokens == tokens)
+        return 2 * same / (len(gold_tokens) + len(tokens))
+
+    found = squad.scores(prediction, references, is_v2=True)
+    assert found == pytest.approx((exact, max(official_f1(gold) for gold in golds)))
 
 
 def test_a_missing_file_is_not_taken_for_a_hub_name() -> None:
@@ -218,4 +341,5 @@ def test_a_hub_data_set_is_read_through_datasets(tmp_path: Path, monkeypatch: py
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "[('Where is 1?', ('place 1',)), ('Where is 2?', ('place 2',))]", done.stderr
+    found = "[('Where is 0?', ()), ('Where is 1?', ('place 1',)), ('Where is 2?', ('place 2',))]"
+    assert done.stdout.strip() == found, done.stderr
