@@ -84,6 +84,13 @@ class PtyScreen:
             self.seen.extend(os.read(self.leader, 65536))
         return bool(ready)
 
+    def typed_ahead(self) -> bytes:
+        """Reads what a shell would get once the process has ended."""
+        raw = [*self.modes]
+        raw[3] &= ~termios.ICANON
+        termios.tcsetattr(self.follower, termios.TCSANOW, raw)
+        return os.read(self.follower, 4096) if select.select([self.follower], [], [], 0)[0] else b""
+
     def assert_given_back(self) -> None:
         """The terminal is as it was: modes, alternate screen, cursor."""
         assert self.modes == self.before

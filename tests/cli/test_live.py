@@ -207,6 +207,15 @@ def test_a_key_leaves_the_terminal_as_it_was(demo: StudyLayout, keys: bytes, wor
     assert not demo.stop.exists()
 
 
+def test_what_is_typed_after_the_key_is_not_left_for_the_shell(demo: StudyLayout) -> None:
+    with watching(demo.root.parent, "status", "demo", every="600") as screen:
+        screen.until("nothing is stopped")
+        screen.type(b"q" + b"rm -r . " * 20 + b"\n")  # more than is read at once
+        assert screen.ended() == 0
+        screen.assert_given_back()
+        assert screen.typed_ahead() == b""
+
+
 def test_sigterm_leaves_the_terminal_as_it_was(demo: StudyLayout) -> None:
     with watching(demo.root.parent, "status", "demo") as screen:
         screen.until("nothing is stopped")

@@ -246,8 +246,9 @@ def test_a_study_without_new_records_is_shown_by_its_summary_alone(
 
 def test_only_the_journals_of_open_trials_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = study_of_completed(tmp_path, 12)
-    add_wave(layout, range(12, 15))
+    add_wave(layout, range(12, 16))  # in flight, so that all of its trials are looked at
     write_journal(layout, 12, [start(12, wave=1, index=0), report(1, BEGIN, eval_loss=9.0)])
+    write_journal(layout, 15, completed(15, 8.0, wave=1))
     publish(layout)
     write_journal(layout, 12, [report(2, BEGIN, eval_loss=0.5), end("complete", metrics={"eval_loss": 0.5})])
     write_journal(layout, 13, [start(13, wave=1, index=1), report(7, BEGIN, eval_loss=3.0)])
@@ -258,7 +259,7 @@ def test_only_the_journals_of_open_trials_are_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(history, "_read_on", lambda trial, *more: read.append(trial.number) or real(trial, *more))
     view = progress(read_view(layout), now=NOW)
     assert sorted(read) == [12, 13, 14]
-    assert view.best is not None and (view.best.trial, view.counts[TrialState.COMPLETE]) == (12, 13)
+    assert view.best is not None and (view.best.trial, view.counts[TrialState.COMPLETE]) == (12, 14)
     assert [run.step for run in view.running] == [7]
 
 
