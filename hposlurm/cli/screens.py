@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
-# Imported at the top of typer.rich_utils (Typer 0.20 to 0.29), with markdown-it and Pygments: a third of all modules
+# Imported at the top of typer.rich_utils (Typer 0.20 to 0.28), with markdown-it and Pygments: a third of all modules
 # and of the time. They serve rich_markup_mode="markdown" and pretty exceptions, which cli/main.py does without.
 _UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hposlurm.trial import ParamValue
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hposlurm.trial import ParamValue
 
 
 def shown(value: ParamValue) -> str:

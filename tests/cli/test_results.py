@@ -266,13 +266,6 @@ def test_an_export_of_another_study_is_not_replaced(run: Run, runs: Path, tmp_pa
     assert yaml.safe_load(target.read_text())["study"] == "other"
 
 
-def test_looking_for_the_verbs_does_not_import_what_they_need() -> None:
-    heavy = {"pandas", "pydantic", "yaml", "sqlite3", "optuna", "jinja2", "submitit", "rich.table", "rich.live"}
-    code = "import sys, hposlurm.cli.watch, hposlurm.cli.results; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert heavy.isdisjoint(loaded)
-
-
 def test_what_is_noticed_is_said_on_request(run: Run, runs: Path) -> None:
     study_of_completed(runs, 4, "same")
     layout = make_study(runs, "constant", 4)

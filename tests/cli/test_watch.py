@@ -25,7 +25,6 @@ from tests.studies import (
     end,
     failed,
     make_study,
-    publish,
     report,
     start,
     study_of_completed,
@@ -387,18 +386,3 @@ def test_ctrl_c_leaves_a_followed_log_quietly(demo: StudyLayout) -> None:
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 0
-
-
-@pytest.mark.parametrize("verb", ["status", "list"])
-def test_an_overview_needs_neither_the_search_nor_the_spec(verb: str, tmp_path: Path) -> None:
-    """Stands for 0.4 s on a quiet machine: a clock in a test would measure the neighbours."""
-    publish(study_of_completed(tmp_path, 3))
-    code = f"import sys; from hposlurm.cli.main import main; sys.argv = ['hposlurm', {verb!r}]\n"
-    code += "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
-    more = {**os.environ, "HPOSLURM_RUNS": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=more)
-    loaded = set(done.stderr.split())
-    assert "demo" in done.stdout
-    rooms = {f"hposlurm.{room}" for room in ("planner", "publish", "decisions", "search", "spec", "render", "worker")}
-    assert not loaded & {*rooms, "numpy", "jinja2", "optuna", "submitit", "yaml", "pandas", "rich.live"}
-    assert len([name for name in loaded if name.startswith("hposlurm")]) <= 110

@@ -16,14 +16,14 @@ def slope_at(place: float, own: Sequence[float], others: Sequence[Sequence[float
     trials would otherwise decide (Conover and Iman 1981, rank transformation). Ordinary least squares with a linear and
     a quadratic term for each parameter.
     """
-    import numpy as np
-
     columns = [own, *others]
     count, terms = len(own), 1 + 2 * len(columns)
     if count < _TRIALS_PER_COEFFICIENT * terms:
         columns, terms = [own], 3
         if count < _TRIALS_PER_COEFFICIENT * terms:
             return None
+    import numpy as np
+
     ranks = np.arange(count) / (count - 1)
     design = np.column_stack([np.ones(count), *(np.asarray(c) ** power for c in columns for power in (1, 2))])
     fit, _, rank, _ = np.linalg.lstsq(design, ranks, rcond=None)
