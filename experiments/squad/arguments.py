@@ -13,6 +13,15 @@ from hposlurm import client
 from hposlurm.integrations.schedule import read_recipe
 from hposlurm.render.deepspeed import ds_config
 
+SCHEDULES = {
+    "linear": "linear",
+    "cosine": "cosine",
+    "constant": "constant_with_warmup",
+    "wsd": "warmup_stable_decay",
+}  # and transformers' names
+SEARCHED = ("lr", "bs", "wd", "warmup", "schedule", "decay", "optimizer", "momentum", "label_smoothing", "neftune")
+SEARCHED += ("method", "lora_r", "lora_alpha", "lora_dropout", "lora_scaling", "lora_targets")
+
 
 def whole(least: int, *, other: int | None = None) -> Callable[[str], int]:
     """Returns a reader of whole numbers from `least` on, or `other`."""
@@ -73,7 +82,7 @@ def parse_arguments() -> argparse.Namespace:
         "--max-new-tokens", type=whole(1), default=32, help="tokens of a generated answer (%(default)s)"
     )
     # hyperparameters
-    parser.add_argument("--lr", type=number(), default=1e-5, help="peak learning rate, linear decay to 0 (%(default)s)")
+    parser.add_argument("--lr", type=number(), default=1e-5, help="peak learning rate (%(default)s)")
     parser.add_argument("--bs", type=whole(1), default=1, help="samples per GPU and step (%(default)s)")
     parser.add_argument("--wd", type=number(), default=0.0, help="weight decay (%(default)s)")
     parser.add_argument(
@@ -82,8 +91,35 @@ def parse_arguments() -> argparse.Namespace:
         default=0.0,
         help="steps, or a share of all steps if below 1 (%(default)s)",
     )
-    parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd"))
+    parser.add_argument(
+        "--schedule",
+        default="linear",
+        choices=SCHEDULES,
+        help="of the learning rate after the warm-up: linear or cosine decay to 0, constant, or constant with a linear "
+        "decay to 0 at the end (%(default)s)",
+    )
+    parser.add_argument("--decay", type=number(), help="only for wsd: steps of its decay, or a share (default: 0.2)")
+    parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd", "adafactor"))
     parser.add_argument("--momentum", type=number(below=1), help="only for sgd (default: 0)")
+    parser.add_argument("--label-smoothing", type=number(below=1), default=0.0, help="(%(default)s)")
+    parser.add_argument("--neftune", type=number(), default=0.0, help="alpha of the noise on embeddings (%(default)s)")
+    parser.add_argument("--patience", type=whole(1), help="end after N evaluations without a better eval_loss")
+    parser.add_argument("--method", default="full", choices=("full", "lora", "dora"), help="what trains (%(default)s)")
+    parser.add_argument("--lora-r", type=whole(1), default=8, help="rank (%(default)s)")
+    parser.add_argument("--lora-alpha", type=number(), default=16.0, help="(%(default)s)")
+    parser.add_argument("--lora-dropout", type=number(below=1), default=0.0, help="(%(default)s)")
+    parser.add_argument(
+        "--lora-scaling",
+        default="lora",
+        choices=("lora", "rslora"),
+        help="alpha / r, or alpha / sqrt(r), which suits large ranks (%(default)s)",
+    )
+    parser.add_argument(
+        "--lora-targets",
+        default="all-linear",
+        help="layers: all-linear (all but the last one), attention (of the architecture, as peft knows it), or names "
+        "with commas (%(default)s)",
+    )
     parser.add_argument(
         "--recipe",
         type=Path,
@@ -124,6 +160,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--keep", type=whole(1), help="newest checkpoints to keep (default: all; --save auto: 2)")
     parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="at the end also write a model with the adapters in its weights, to merged/ in the output directory; "
+        "checkpoints have the adapters only",
+    )
+    parser.add_argument(
         "--output-dir", type=Path, default=client.checkpoint_dir(), help="for checkpoints (default: the study's own)"
     )
     parser.add_argument("--resume-from", type=Path, default=client.resume_from(), help="checkpoint to continue from")
@@ -135,8 +177,18 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("give --data, or both --train-data and --eval-data")
     if args.momentum is not None and args.optimizer != "sgd":
         parser.error("--momentum is for --optimizer sgd; AdamW has betas instead")
+    if args.decay is not None and args.schedule != "wsd":
+        parser.error("--decay is for --schedule wsd; the others decay to the end, or not at all")
+    if args.optimizer == "adafactor" and args.zero_stage != 0:
+        parser.error("--optimizer adafactor needs --zero-stage 0: ZeRO flattens the matrices whose rows it averages")
+    if args.merge and args.method == "full":
+        parser.error("--merge is for --method lora or dora")
+    if args.merge and args.output_dir is None:
+        parser.error("--merge needs an --output-dir outside a study")
     set_horizon(parser, args)
     args.deepspeed = deepspeed_config(parser, args)
+    if args.merge and (args.deepspeed or {}).get("zero_optimization", {}).get("stage") == 3:
+        parser.error("--merge needs whole weights on one rank; with ZeRO stage 3 merge the checkpoint afterwards")
     if args.save == "auto":
         args.save, args.keep = ("epoch", args.keep or 2) if client.checkpoint_dir() else ("none", None)
     if args.save != "none" and args.output_dir is None:
@@ -146,13 +198,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def follow(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Sets the recipe's parameters and seed in `args`, and the values of lr and wd by step in `args.changes`."""
-    searched = ("lr", "bs", "wd", "warmup", "optimizer", "momentum")
     try:
         recipe = read_recipe(args.recipe)
         args.seed = recipe.seed
         for name in recipe.values:
-            if name not in searched:
-                raise ValueError(f"it has {name!r}; allowed are {', '.join(searched)}")
+            if name not in SEARCHED:
+                raise ValueError(f"it has {name!r}; allowed are {', '.join(SEARCHED)}")
             if name in args.changes:
                 args.changes[name] = recipe.values[name]
             setattr(args, name, recipe.first(name) if name in args.changes else recipe.constant(name))

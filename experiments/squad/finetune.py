@@ -52,8 +52,8 @@ if not GPU:
 # The imports below may import DeepSpeed.
 import squad  # noqa: E402
 import transformers  # noqa: E402
-from arguments import parse_arguments  # noqa: E402
-from squad_trainer import SquadTrainer, collate  # noqa: E402
+from arguments import SCHEDULES, parse_arguments  # noqa: E402
+from squad_trainer import Patience, SquadTrainer, collate  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainingArguments  # noqa: E402
 from wording import wording  # noqa: E402
 
@@ -177,9 +177,12 @@ def main() -> None:
         learning_rate=args.lr,
         per_device_train_batch_size=args.bs,
         weight_decay=args.wd,
-        optim="sgd" if args.optimizer == "sgd" else "adamw_torch",
+        optim="adamw_torch" if args.optimizer == "adamw" else args.optimizer,
         optim_args=f"momentum={args.momentum or 0.0}" if args.optimizer == "sgd" else None,
         warmup_steps=args.warmup,
+        lr_scheduler_type=SCHEDULES[args.schedule],
+        label_smoothing_factor=args.label_smoothing,
+        neftune_noise_alpha=args.neftune or None,
         num_train_epochs=args.epochs,
         max_steps=args.max_steps,
         seed=args.seed,
@@ -204,6 +207,10 @@ def main() -> None:
     # the model, and the tokenized data
     model, tokenizer = load_model(args, train)
     trained, evaluated, ends = encode_data(args, model, tokenizer, train, evaluation)
+    if args.method != "full":
+        from lora import save_merged, with_adapters
+
+        model = with_adapters(model, args)
     bridge = HposlurmCallback(
         keep=args.keep,
         unit="step" if args.eval_steps else "epoch",
@@ -221,7 +228,10 @@ def main() -> None:
         eval_bs=args.eval_bs,
         max_new_tokens=args.max_new_tokens,
         ends=ends,
+        decay=args.decay or 0.2,
     )
+    if args.patience:
+        trainer.add_callback(Patience(args.patience))
     trainer.remove_callback(PrinterCallback)
 
     # training, with an evaluation after each epoch
@@ -230,6 +240,8 @@ def main() -> None:
         print(f"exited at step {trainer.state.global_step} at the request of the study", flush=True)
     elif trainer.is_world_process_zero():
         print("final:", " ".join(f"{name}={value:.4g}" for name, value in trainer.last_metrics.items()), flush=True)
+    if args.merge and not bridge.is_leaving and trainer.is_world_process_zero():
+        save_merged(model, tokenizer, args.output_dir / "merged")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # NCCL warns otherwise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -12,7 +13,7 @@ import squad
 import torch
 from squad import IGNORED, Encoded
 from torch.nn.functional import cross_entropy
-from transformers import GenerationConfig, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import GenerationConfig, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import ExportableState
 
@@ -44,20 +45,31 @@ class SquadTrainer(Trainer):
         eval_bs: int,
         max_new_tokens: int,
         ends: Sequence[int],
+        decay: float = 0.2,
         bridge: HposlurmCallback | None = None,
         **kwargs: Any,
     ) -> None:
-        """Creates the trainer; `ends` are the tokens that end an answer, `bridge` ends an evaluation early."""
+        """Creates the trainer; `ends` are the tokens that end an answer, `bridge` ends an evaluation early.
+
+        decay: steps of the decay of a warmup_stable_decay schedule, or a share of all steps if below 1.
+        """
         super().__init__(*args, **kwargs)
         self.bridge = bridge
         if bridge is not None:
             self.add_callback(bridge)
-        self.eval_bs = eval_bs
+        self.eval_bs, self.decay = eval_bs, decay
         self.generation = greedy(self.processing_class, ends, max_new_tokens)
         self.is_v2 = any(not example.references for example in self.eval_dataset)
         self.last_metrics: dict[str, float] = {}
         self.clock = Clock()
         self.add_callback(self.clock)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.args.lr_scheduler_type == "warmup_stable_decay":
+            steps = math.ceil(self.decay * num_training_steps) if self.decay < 1 else int(self.decay)
+            after_warmup = num_training_steps - self.args.get_warmup_steps(num_training_steps)
+            self.args.lr_scheduler_kwargs = {"num_decay_steps": min(steps, after_warmup), "decay_type": "linear"}
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         speed = self.clock.speed(self.state, len(self.train_dataset))  # first: the evaluation must not slow it down
@@ -135,15 +147,16 @@ class SquadTrainer(Trainer):
             "input_ids": pad([example.prompt for example in batch], tokenizer.pad_token_id, left=True),
             "attention_mask": pad([[1] * len(example.prompt) for example in batch], 0, left=True),
         }
-        saved, model.generation_config = model.generation_config, self.generation
+        network = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft's wrapper has its own
+        saved, network.generation_config = network.generation_config, self.generation
         try:
-            tokens = model.generate(
+            tokens = network.generate(
                 **self._prepare_inputs(inputs),
                 generation_config=self.generation,
                 synced_gpus=is_deepspeed_zero3_enabled(),
             )
         finally:
-            model.generation_config = saved
+            network.generation_config = saved
         return tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
@@ -205,6 +218,33 @@ class Clock(TrainerCallback, ExportableState):
         """Restarts the measurement of speed after an evaluation."""
         self.pace = self._pace(state.epoch or 0.0)
         self.resumed, self.epoch = time.monotonic(), state.epoch or 0.0
+
+
+class Patience(TrainerCallback, ExportableState):
+    """Ends the training after `patience` evaluations in a row without a better eval_loss.
+
+    The count is part of the checkpoint, so that a run that resumes goes on counting.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.worse = patience, 0
+        self.best: float | None = None
+
+    def on_train_begin(self, _: TrainingArguments, state: TrainerState, *__: Any, **___: Any) -> None:
+        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
+        for name, value in (saved["attributes"] if saved else {}).items():
+            setattr(self, name, value)
+
+    def on_evaluate(self, _: Any, __: Any, control: TrainerControl, metrics: dict[str, float], **___: Any) -> None:
+        loss = metrics["eval_loss"]
+        is_better = self.best is None or loss < self.best
+        self.best, self.worse = (loss, 0) if is_better else (self.best, self.worse + 1)
+        if self.worse >= self.patience:
+            control.should_training_stop = True
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the checkpoint keeps."""
+        return {"args": {"patience": self.patience}, "attributes": {"best": self.best, "worse": self.worse}}
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
