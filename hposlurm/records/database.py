@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hposlurm.records.decode import structure
+from hposlurm.records.decode import field_readers, structure
 from hposlurm.records.plan import WavePlan
 from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.trial import Attempt, Report
@@ -91,12 +91,11 @@ _MOST_STEPS_PER_BYTE = 2
 _STEPS_PER_CALL = 100_000
 _LONGEST_VALUE = 64 * 2**20
 
-# The fields of Attempt by column
-_AS_THEY_ARE = (
-    *("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage"),
-    *("git_commit", "resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines", "left_out"),
-)
-_RENAMED = {
+# The column of each field of Attempt that the journal has, but for its reports
+_COLUMNS = {
+    **{name: name for name in ("wave", "job_id", "host", "started_at", "gpu_ids", "restart", "stage", "git_commit")},
+    **{name: name for name in ("resumed_from", "log", "peak_host_gb", "peak_gpu_gb", "exit_code", "corrupt_lines")},
+    **{name: name for name in ("left_out", "checkpoints", "metrics", "tail", "saved", "notes")},
     "number": "attempt",
     "index": "element",
     "ended_at": "journal_ended_at",
@@ -104,7 +103,10 @@ _RENAMED = {
     "reason": "journal_reason",
     "gpus": "journal_gpus",
     "offset": "journal_bytes",
+    "cause": "journal_cause",
 }
+# Those whose cells are JSON
+_AS_JSON = frozenset({"checkpoints", "metrics", "tail", "saved", "notes", "cause"})
 
 
 def sealed(data: bytes) -> bytes:
@@ -140,7 +142,6 @@ def read_snapshot(
         return Snapshot()
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
-            connection.row_factory = sqlite3.Row
             _bound(connection, path.stat().st_size)
             if not (_has_tables(connection) and _is_of(connection, plan)):
                 return Snapshot()
@@ -219,20 +220,28 @@ def _attempts(
 ) -> dict[int, tuple[Attempt, ...]]:
     found: dict[int, tuple[Attempt, ...]] = {}
     those, values = _of(trials)
-    query = f"SELECT * FROM attempts WHERE journal_bytes IS NOT NULL AND {those} ORDER BY trial, attempt"
-    for row in connection.execute(query, values):
-        own = tuple(reports.get((row["trial"], row["attempt"]), {}).values())
-        found[row["trial"]] = (*found.get(row["trial"], ()), _attempt(row, own))
+    query = f"SELECT trial, {', '.join(_COLUMNS.values())} FROM attempts WHERE journal_bytes IS NOT NULL AND {those}"
+    for trial, *cells in connection.execute(f"{query} ORDER BY trial, attempt", values):
+        attempt = _attempt(trial, cells, reports)
+        found[trial] = (*found.get(trial, ()), attempt)
     return found
 
 
-def _attempt(row: Any, reports: tuple[Report, ...]) -> Attempt:
-    """Returns the attempt in `row`. Raises ValueError for a cell that no journal could have produced."""
-    cells = {column: row[column] for column in _AS_THEY_ARE}
-    cells |= {name: json.loads(row[name]) for name in ("checkpoints", "metrics", "tail", "saved", "notes")}
-    cells |= {name: row[column] for name, column in _RENAMED.items()}
-    cells["cause"] = None if row["journal_cause"] is None else json.loads(row["journal_cause"])
-    attempt = structure(Attempt, cells)
+def _attempt(trial: int, cells: Sequence[Any], reports: Mapping[tuple[int, int], Mapping[int, Report]]) -> Attempt:
+    """Returns the attempt in `cells`. Raises ValueError for a cell that no journal could have produced."""
+    readers = field_readers(Attempt)
+    known = {
+        name: readers[name](_decoded(cell) if name in _AS_JSON else cell)
+        for name, cell in zip(_COLUMNS, cells, strict=True)
+    }
+    own = tuple(reports.get((trial, known["number"]), {}).values())
+    attempt = Attempt(reports=own, **known)
     if attempt.number < 0 or attempt.offset < 0:
         raise ValueError(f"attempt {attempt.number}, read up to byte {attempt.offset}")
-    return replace(attempt, reports=reports)
+    return attempt
+
+
+def _decoded(cell: str | None) -> Any:
+    if cell is None:
+        return None
+    return [] if cell == "[]" else json.loads(cell)  # most are empty

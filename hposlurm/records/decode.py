@@ -25,6 +25,13 @@ def structure(kind: type[T], data: object) -> T:
     return cast(T, _reader(cast(Any, kind))(data))
 
 
+@cache
+def field_readers(kind: Any) -> Mapping[str, Callable[[Any], Any]]:
+    """Returns for each field of the dataclass `kind` the reader of its value, which raises ValueError."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
 def _refuse(value: object, wanted: str) -> ValueError:
     shown = repr(value)
     return ValueError(f"{shown if len(shown) <= 60 else f'{shown[:59]}…'} is not {wanted}")
@@ -36,7 +43,7 @@ def _reader(hint: Any) -> _Reader:
     if hint in _SINGLE:
         return _SINGLE[hint]
     if origin in (types.UnionType, typing.Union):
-        return _any_of(tuple(_reader(choice) for choice in inner))
+        return _any_of(inner)
     if origin is tuple and inner[1:] != (...,):
         return _row_of(tuple(_reader(part) for part in inner))
     if origin is tuple:
@@ -50,8 +57,19 @@ def _reader(hint: Any) -> _Reader:
     raise TypeError(f"cannot read {hint!r} from JSON")
 
 
-def _any_of(readers: tuple[_Reader, ...]) -> _Reader:
+def _any_of(choices: tuple[Any, ...]) -> _Reader:
+    readers = tuple(_reader(choice) for choice in choices)
+    # by the type of the value, where that is enough: raising an error for each choice before it takes much longer
+    is_simple = all(choice in _SINGLE for choice in choices)
+    likely = {choice: _reader(choice) for choice in choices if is_simple or choice is type(None)}
+
     def read(value: Any) -> Any:
+        own = likely.get(type(value))
+        if own is not None:
+            try:
+                return own(value)
+            except ValueError:
+                pass  # the message is that of the last choice
         for reader in readers[:-1]:
             try:
                 return reader(value)
@@ -66,7 +84,10 @@ def _list_of(reader: _Reader) -> _Reader:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise _refuse(value, "a list")
-        return tuple(_at(position, reader, item) for position, item in enumerate(value))
+        try:
+            return tuple(map(reader, value))
+        except ValueError:  # read again for the place of the error
+            return tuple(_at(position, reader, item) for position, item in enumerate(value))
 
     return read
 
@@ -84,25 +105,32 @@ def _mapping_of(reader: _Reader) -> _Reader:
     def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _refuse(value, "a mapping")
-        return {_text(key): _at(key, reader, item) for key, item in value.items()}
+        try:
+            return {_text(key): reader(item) for key, item in value.items()}
+        except ValueError:
+            return {_text(key): _at(key, reader, item) for key, item in value.items()}
 
     return read
 
 
 def _fields_of(kind: Any) -> _Reader:
-    hints = typing.get_type_hints(kind)
-    readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+    readers = field_readers(kind)
     blank = (dataclasses.MISSING, dataclasses.MISSING)
     needed = [field.name for field in dataclasses.fields(kind) if (field.default, field.default_factory) == blank]
+    all_needed = frozenset(needed)
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _refuse(value, f"a mapping ({kind.__name__})")
-        if missing := [name for name in needed if name not in value]:
-            raise ValueError(f"{', '.join(missing)} is missing")
-        if foreign := [name for name in value if name not in readers]:
-            raise ValueError(f"{foreign[0]!r:.60} is unknown")
-        return kind(**{name: _at(name, readers[name], item) for name, item in value.items()})
+        names = value.keys()
+        if not all_needed <= names:
+            raise ValueError(f"{', '.join(name for name in needed if name not in names)} is missing")
+        if not names <= readers.keys():
+            raise ValueError(f"{next(name for name in names if name not in readers)!r:.60} is unknown")
+        try:
+            return kind(**{name: readers[name](item) for name, item in value.items()})
+        except ValueError:
+            return kind(**{name: _at(name, readers[name], item) for name, item in value.items()})
 
     return read
 
