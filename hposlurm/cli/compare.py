@@ -60,7 +60,7 @@ def _studies(names: "Sequence[str]", baseline: str | None) -> "Table":
         names = [baseline, *names]
     if len(names) < 2:
         raise RequestError("compare needs two studies at least, or trials as STUDY:NUMBER")
-    found = [hposlurm.Study.open(name).records() for name in names]
+    found = [hposlurm.Study.open(name).records(curves=False) for name in names]
     costs = compare_studies(found, names.index(baseline) if baseline is not None else 0)
     log(f"note: ratios are those to {costs[names.index(baseline) if baseline is not None else 0].study}")
     return cost_table(costs)
@@ -73,6 +73,6 @@ def _trials(pairs: "Sequence[tuple[str, int]]") -> "Table":
     chosen: list[tuple[StudyRecords, Trial]] = []
     for name, number in pairs:
         if name not in known:
-            known[name] = hposlurm.Study.open(name).records()
+            known[name] = hposlurm.Study.open(name).records(curves=False)
         chosen.append((known[name], known[name].history.trial(number)))
     return compare_trials(chosen)

@@ -1,6 +1,7 @@
 """Verbs that show results: collect, best, explain. They only read, except for writing a requested file."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from hposlurm.records.ancestry import Leg
     from hposlurm.report.export import Configuration
-    from hposlurm.report.records import StudyRecords
     from hposlurm.report.tables import StudyResults, Table
 
 # columns of a table in a file; wide enough for most tables
@@ -65,8 +65,9 @@ def collect(
 
         check_writable(output)
     style = style or (SUFFIXES.get(output.suffix.lower(), Format.TABLE) if output else Format.TABLE)
-    found = [_records(name, curves=notes) for name in dict.fromkeys(studies)]
-    whole = collect_table([study.results for study in found])
+    opened = [_opened(name) for name in dict.fromkeys(studies)]
+    found = [study.results() for study in opened]
+    whole = collect_table(found)
     table = select(whole, Selection(tuple(states or ()), where, sort, _listed(columns)))
     if style in FOR_PEOPLE and not (columns or all_columns):
         table, same = without_repetition(table)
@@ -78,12 +79,14 @@ def collect(
     if table.left_out:
         log(f"note: {counted(table.left_out, 'further metric')} without a column; study.db has them")
     if notes:
-        _note_what_is_noticed(found)
+        _note_what_is_noticed(opened)
     if output is None:
         print_table(table, style, is_safe=safe)
         if style is Format.TABLE:
-            _note_what_rungs_are_worth(found)
-            _note_remarks(found)
+            compared = [study for study, results in zip(opened, found, strict=True) if results.has_rungs]
+            _note_what_rungs_are_worth(compared, is_one=len(opened) == 1)
+            for remark in chain.from_iterable(results.remarks for results in found):
+                log(f"note: {remark}")
         return
     from hposlurm.report.output import write
     from hposlurm.report.tables_text import content
@@ -107,7 +110,7 @@ def best(
     from hposlurm.report.export import configuration as configuration_of
     from hposlurm.report.export import export as write
 
-    results = _records(study).results
+    results = _opened(study).records(curves=False).results
     trials = best_trials(results, top)
     found = [configuration_of(results, trial) for trial in trials]
     if found[0].broken:
@@ -151,39 +154,31 @@ def _listed(names: str) -> tuple[str, ...]:
     return tuple(name for each in names.split(",") if (name := each.strip()))
 
 
-def _records(name: str, *, curves: bool = True) -> "StudyRecords":
+def _opened(name: str) -> "hposlurm.Study":
     study = hposlurm.Study.open(name)
     if study.layout.simulated.exists():
         log(f"note: {study.name} was simulated: nothing was trained")
-    return study.records(curves=curves)
+    return study
 
 
-def _note_remarks(studies: "Sequence[StudyRecords]") -> None:
-    from hposlurm.report.remarks import remarks
-
-    for study in studies:
-        for remark in remarks(study.history, study.spec.search):
-            log(f"note: {remark}")
-
-
-def _note_what_is_noticed(studies: "Sequence[StudyRecords]") -> None:
+def _note_what_is_noticed(studies: "Sequence[hposlurm.Study]") -> None:
     from hposlurm.report.notices import notices
 
     for study in studies:
-        found = notices(study)
+        found = notices(study.records())
         for notice in found:
             log(f"noticed: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{notice.line}")
         if not found:
             log(f"nothing is noticed in {study.spec.name}")
 
 
-def _note_what_rungs_are_worth(studies: "Sequence[StudyRecords]") -> None:
+def _note_what_rungs_are_worth(studies: "Sequence[hposlurm.Study]", *, is_one: bool) -> None:
     """Prints whether early values predict late ones, for each study that compares trials before their end."""
     from hposlurm.report.explain import what_rungs_are_worth
 
     for study in studies:
-        if text := what_rungs_are_worth(study):
-            log(f"note: {f'{study.spec.name}: ' if len(studies) > 1 else ''}{text}")
+        if text := what_rungs_are_worth(study.records()):
+            log(f"note: {'' if is_one else f'{study.spec.name}: '}{text}")
 
 
 def _first_rows(results: "StudyResults", top: int) -> "Table":

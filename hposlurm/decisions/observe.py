@@ -6,15 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, metrics_with_peaks
+from hposlurm.records.history import History
 from hposlurm.records.thinning import Needed
 from hposlurm.records.values import counted_curve, counted_values
 from hposlurm.search import Observation
 from hposlurm.search.memory import SearchMemory
 from hposlurm.search.population import generation_ends
 from hposlurm.search.rungs import levels_of
-from hposlurm.trial import Objective, Outcome, Report, Trial, TrialState, ValueRule, has_diverged, is_finite
+from hposlurm.trial import (
+    Objective,
+    Outcome,
+    Report,
+    Trial,
+    TrialState,
+    ValueRule,
+    has_diverged,
+    is_finite,
+    latest_metrics,
+)
 
 if TYPE_CHECKING:
     from hposlurm.spec import SearchSpec, StudySpec
@@ -84,7 +93,7 @@ def _observation(trial: Trial, objectives: Sequence[Objective]) -> Observation:
         curve=counted_curve(_curve(trial.reports, names), rules),
         to_step=trial.stages[-1].to_step if trial.stages else None,
         is_open=trial.state in (TrialState.WAITING, TrialState.RUNNING),
-        metrics={name: value for name, value in metrics_with_peaks(trial).items() if is_finite(value)},
+        metrics={name: value for name, value in trial.known_metrics.items() if is_finite(value)},
         ends=_ends(trial, names, rules),
     )
 

@@ -21,7 +21,6 @@ from hposlurm.errors import HposlurmError
 from hposlurm.planner.follow import follow
 from hposlurm.planner.study import cancel, create, lift_stop
 from hposlurm.records.clock import Log, silent
-from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.ownership import check_own
@@ -29,7 +28,7 @@ from hposlurm.records.trees import remove_tree
 from hposlurm.spec import StudySpec
 from hposlurm.spec.frozen import frozen_spec
 from hposlurm.spec.model import BudgetSpec
-from hposlurm.trial import DONE, Attempt, Outcome, is_finite
+from hposlurm.trial import DONE, Attempt, Outcome, is_finite, latest_metrics
 
 _LOOK_EVERY_S = 0.5
 # After it was asked to stop: KillWait and the records' way through a network file system

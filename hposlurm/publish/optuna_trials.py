@@ -74,12 +74,11 @@ class OptunaTrials:
 
     def _constraints(self, trial: Trial) -> dict[str, Any]:
         """Returns by how much limits on metrics are broken, where Optuna's samplers and plots look for it."""
-        from hposlurm.records.history import metrics_with_peaks
 
         limits = self._study.spec.limits
         if not limits.expressions or trial.state is not TrialState.COMPLETE:
             return {}
-        return {"constraints": list(limits.violations(trial.params, metrics_with_peaks(trial)))}
+        return {"constraints": list(limits.violations(trial.params, trial.known_metrics))}
 
     def _intermediate(self, trial: Trial) -> Iterator[tuple[int, float]]:
         """Yields the first objective's reports; Optuna has none for several objectives."""

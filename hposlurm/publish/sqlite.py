@@ -19,9 +19,13 @@ from hposlurm.records.database import READ_ONLY, SCHEMA, SCHEMA_VERSION, sealed
 from hposlurm.records.history import History
 from hposlurm.records.jobs import read_jobs
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.partial import final_trials
 from hposlurm.records.thinning import Needed, counting_steps
+from hposlurm.report.published import sources_text
+from hposlurm.report.results import TrialResult, result_of
+from hposlurm.report.summary import sources_of
 from hposlurm.spec.fields import Section
-from hposlurm.trial import Attempt, EndCause, ParamValue, Trial, TrialState
+from hposlurm.trial import Attempt, EndCause, Objective, ParamValue, Trial, TrialState
 
 Cell = float | int | str | None
 Row = Sequence[Cell]
@@ -38,13 +42,13 @@ class Database:
         with tempfile.TemporaryDirectory(prefix="hposlurm-") as directory:
             local = Path(directory) / "study.db"
             try:
-                build(local, study.layout, study.history)
+                build(local, study.layout, study.history, study.spec.objectives)
             except (sqlite3.Error, OverflowError) as error:
                 raise StudyError(f"building {database} in {directory} failed: {error}") from error
             files.publish(database, sealed(local.read_bytes()), READ_ONLY)
 
 
-def build(path: Path, layout: StudyLayout, history: History) -> None:
+def build(path: Path, layout: StudyLayout, history: History, objectives: Sequence[Objective]) -> None:
     """Creates the database of `history` at `path`, which must not exist; the job ids are read from `layout`."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")  # a WAL file would stay beside the published file
@@ -52,11 +56,12 @@ def build(path: Path, layout: StudyLayout, history: History) -> None:
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("BEGIN")
-        _insert(connection, "study", _studies(history))
+        _insert(connection, "study", _studies(layout, history))
         _insert(connection, "waves", _waves(history))
         _insert(connection, "jobs", _jobs(layout, history))
+        final = final_trials(history)
         for trial in history.trials:
-            _insert_trial(connection, trial, history)
+            _insert_trial(connection, trial, history, objectives, is_final=trial.number in final)
         connection.execute("COMMIT")
 
 
@@ -67,12 +72,13 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterator[Row] | Se
         connection.executemany(f"INSERT INTO {table} VALUES ({marks})", chain([first], every))
 
 
-def _studies(history: History) -> Iterator[Row]:
+def _studies(layout: StudyLayout, history: History) -> Iterator[Row]:
     if history.plans:
         first, last = history.plans[0], history.plans[-1]
         objectives = json.dumps(history.objectives)
         needed = json.dumps(asdict(history.needed))
-        yield first.study, first.created_at, last.spec, objectives, last.retries, last.finished, needed
+        sources = sources_text(sources_of(layout, len(history.plans)))
+        yield first.study, first.created_at, last.spec, objectives, last.retries, last.finished, needed, sources
 
 
 def _waves(history: History) -> Iterator[Row]:
@@ -95,11 +101,13 @@ def _jobs(layout: StudyLayout, history: History) -> Iterator[Row]:
             yield jobs.planner, plan.wave, "planner", None, None
 
 
-def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History) -> None:
+def _insert_trial(
+    connection: sqlite3.Connection, trial: Trial, history: History, objectives: Sequence[Objective], *, is_final: bool
+) -> None:
     number = trial.number
     journalled = {attempt.number: attempt for attempt in history.journals.get(number, ())}
     names = history.objectives
-    _insert(connection, "results", [_trial(trial)])
+    _insert(connection, "results", [_trial(trial, result_of(trial, objectives), is_final=is_final)])
     _insert(connection, "parameters", [(number, name, _param(value)) for name, value in trial.params.items()])
     values = enumerate(zip(names, trial.values or (), strict=False))
     _insert(connection, "objective_values", [(number, i, name, value) for i, (name, value) in values])
@@ -108,13 +116,15 @@ def _insert_trial(connection: sqlite3.Connection, trial: Trial, history: History
         _insert(connection, "reports", _intermediate_values(number, attempt, _counting(trial, attempt, history.needed)))
 
 
-def _trial(trial: Trial) -> Row:
+def _trial(trial: Trial, result: TrialResult, *, is_final: bool) -> Row:
     return (
         *(trial.number, trial.state, trial.wave, trial.signature, trial.seed, len(trial.attempts)),
         *(trial.runtime_s, trial.gpu_hours, trial.peak_host_gb, trial.peak_gpu_gb, trial.reason),
         json.dumps(trial.tail),
         json.dumps(trial.attrs, sort_keys=True),
         int(trial.infeasible),
+        *(json.dumps(dict(trial.params)), result.step, json.dumps(result.last)),
+        *(json.dumps([None if best is None else asdict(best) for best in result.best]), result.node, int(is_final)),
     )
 
 

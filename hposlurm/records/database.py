@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.trial import Attempt, Report
 
 #: PRAGMA user_version. A database of another version is ignored, and replaced by the next publication.
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 #: The permissions of the file. They do not keep root from writing; the next constant does.
 READ_ONLY = 0o440
@@ -42,11 +42,13 @@ _WRITE_VERSION, _UNKNOWN_VERSION = 18, 3
 #   `saved` and `left_out` are those of Attempt.
 # reports: `number` counts the steps that the attempt reported; of very many, only some are here. `counts` is 1 for
 #   those that the trial's row in a table of results depends on.
-# study: `needed` says which reports were kept in any case.
+# study: `needed` says which reports were kept in any case, `sources` from which files it was made.
+# results: `step` is the last one. `last` is the last value of each metric, `best` the best value of each objective with
+#   its step. `final` is 1 if no later record can change the trial.
 SCHEMA = """
 CREATE TABLE study (
   name TEXT NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, objectives TEXT NOT NULL,
-  retries INTEGER NOT NULL, finished TEXT, needed TEXT NOT NULL
+  retries INTEGER NOT NULL, finished TEXT, needed TEXT NOT NULL, sources TEXT NOT NULL
 );
 CREATE TABLE waves (
   wave INTEGER NOT NULL PRIMARY KEY, created_at REAL NOT NULL, spec TEXT NOT NULL, seed INTEGER NOT NULL,
@@ -59,7 +61,8 @@ CREATE TABLE results (
   trial INTEGER NOT NULL PRIMARY KEY, state TEXT NOT NULL, wave INTEGER NOT NULL, signature TEXT NOT NULL,
   seed INTEGER NOT NULL, attempts INTEGER NOT NULL, runtime_s REAL, gpu_hours REAL NOT NULL, peak_host_gb REAL,
   peak_gpu_gb REAL, reason TEXT NOT NULL, tail TEXT NOT NULL, attrs TEXT NOT NULL,
-  infeasible INTEGER NOT NULL
+  infeasible INTEGER NOT NULL, params TEXT NOT NULL, step INTEGER, last TEXT NOT NULL, best TEXT NOT NULL, node TEXT,
+  final INTEGER NOT NULL
 );
 CREATE TABLE parameters (trial INTEGER NOT NULL, name TEXT NOT NULL, value, PRIMARY KEY (trial, name));
 CREATE TABLE objective_values (
@@ -85,7 +88,9 @@ CREATE TABLE attempts (
 
 
 # The tables that are read back
-_READ = ("study", "waves", "attempts", "reports")
+_READ = ("study", "waves", "attempts", "reports", "results", "objective_values")
+#: What reading a database may raise that is missing, damaged, or not a database.
+DAMAGES = (sqlite3.Error, OSError, ValueError, TypeError, LookupError, RecursionError, OverflowError)
 # SQLite's virtual machine takes less than 20 steps per row, and a row has more than 20 bytes
 _MOST_STEPS_PER_BYTE = 2
 _STEPS_PER_CALL = 100_000
@@ -138,12 +143,9 @@ def read_snapshot(
     the trials of which it lacks `needed` reports. Only of `trials`, unless that is None. Without
     `curves`, only with the reports that count for results.
     """
-    if not path.is_file():
-        return Snapshot()
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
-            _bound(connection, path.stat().st_size)
-            if not (_has_tables(connection) and _is_of(connection, plan)):
+        with opened(path) as connection:
+            if not _is_of(connection, plan):
                 return Snapshot()
             (last_wave,) = connection.execute("SELECT max(wave) FROM waves").fetchone()
             attempts = _attempts(connection, _reports(connection, trials, curves=curves), trials)
@@ -152,8 +154,20 @@ def read_snapshot(
                     trial: own for trial, own in attempts.items() if not any(attempt.is_thinned for attempt in own)
                 }
             return Snapshot(attempts, int(last_wave))
-    except (sqlite3.Error, OSError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
+    except DAMAGES:
         return Snapshot()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens the published database at `path` for reading. Raises one of DAMAGES if it is not one of this version."""
+    size = path.stat().st_size
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
+        _bound(connection, size)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION or not _has_tables(connection):
+            raise ValueError(f"version {version}, not {SCHEMA_VERSION}, or a table is missing")
+        yield connection
 
 
 def _bound(connection: sqlite3.Connection, size: int) -> None:
@@ -174,9 +188,6 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def _is_of(connection: sqlite3.Connection, plan: WavePlan) -> bool:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
-        return False
     studies = [tuple(row) for row in connection.execute("SELECT name, created_at FROM study")]
     return studies == [(plan.study, plan.created_at)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import lt
 from pathlib import Path
@@ -29,7 +29,7 @@ from hposlurm.records.thinning import (
     chosen_steps,
     thinned,
 )
-from hposlurm.trial import Attempt, Cause, EndCause, Outcome, Report, is_finite
+from hposlurm.trial import Attempt, Cause, EndCause, Outcome, Report, is_finite, latest_metrics
 
 Metrics = Mapping[str, float | str]
 
@@ -303,16 +303,6 @@ def _metric(value: object) -> float | str:
         return _text(value)
     number = float(value)
     return number if is_finite(number) else str(number)
-
-
-def latest_metrics(attempts: Iterable[Attempt]) -> dict[str, float | str]:
-    """Returns the last value of each metric over `attempts`, in the order in which the metrics first appeared."""
-    latest: dict[str, float | str] = {}
-    for attempt in attempts:
-        for report in attempt.reports:
-            latest.update(report.metrics)
-        latest.update(attempt.metrics)
-    return latest
 
 
 def metrics_at(attempts: Sequence[Attempt], names: Sequence[str], step: int | None) -> dict[str, float | str]:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import TypeVar
 
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records import database
 from hposlurm.records.assignment import Assignment, Settlement
-from hposlurm.records.fold import latest_metrics, read_on, unread
+from hposlurm.records.fold import read_on, unread
 from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.layout import StudyLayout, TrialLayout, number_of
 from hposlurm.records.plan import WavePlan, read_plan
@@ -20,7 +21,9 @@ from hposlurm.records.retry_orders import NO_ATTEMPTS, RetryOrder, excused, read
 from hposlurm.records.thinning import NOTHING, Needed
 from hposlurm.records.trial_state import fold_trial
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import Attempt, Direction, Objective, Trial, TrialState, ValueRule
+from hposlurm.trial import Attempt, Direction, Objective, Ranked, Trial, TrialState, ValueRule
+
+R = TypeVar("R", bound=Ranked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +330,7 @@ def _read_tail(trial: TrialLayout, attempt: Attempt, needed: Needed) -> Attempt:
         return attempt
 
 
-def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
+def ranked(trials: Iterable[R], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[R]:
     """Returns the completed trials, best first, ties by number; trials that violate a limit come last.
 
     With several objectives the Pareto front comes first, in the order of the first objective; then the other trials, in
@@ -335,9 +338,7 @@ def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Lim
     """
     complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values is not None]
     broken = (
-        {t.number: sum(limits.violations(t.params, metrics_with_peaks(t))) for t in complete}
-        if limits.expressions
-        else {}
+        {t.number: sum(limits.violations(t.params, t.known_metrics)) for t in complete} if limits.expressions else {}
     )
     feasible = [t for t in complete if not broken.get(t.number)]
     rest = [t for t in complete if broken.get(t.number)]
@@ -349,25 +350,18 @@ def ranked(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Lim
     return [*(ordered[i] for i in front), *(t for i, t in enumerate(ordered) if i not in front), *rest]
 
 
-def pareto_front(trials: Iterable[Trial], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[Trial]:
+def pareto_front(trials: Iterable[R], objectives: Sequence[Objective], limits: Limits = NO_LIMITS) -> list[R]:
     """Returns the Pareto front of the completed trials that satisfy every limit, in the order of `ranked`."""
     kept = [trial for trial in ranked(trials, objectives, limits) if keeps(trial, limits)]
     return [kept[i] for i in _front([losses(trial, objectives) for trial in kept])]
 
 
-def metrics_with_peaks(trial: Trial) -> dict[str, float | str]:
-    """Returns the newest value of every metric that the trial reported, and its known peaks of memory."""
-    found = latest_metrics(trial.attempts)
-    peaks = {"peak_gpu_gb": trial.peak_gpu_gb, "peak_host_gb": trial.peak_host_gb}
-    return found | {name: value for name, value in peaks.items() if value is not None}
-
-
-def keeps(trial: Trial, limits: Limits) -> bool:
+def keeps(trial: Ranked, limits: Limits) -> bool:
     """True if the trial satisfies every limit, as far as is known by now."""
-    return not limits.expressions or limits.is_feasible(trial.params, metrics_with_peaks(trial))
+    return not limits.expressions or limits.is_feasible(trial.params, trial.known_metrics)
 
 
-def losses(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, ...]:
+def losses(trial: Ranked, objectives: Sequence[Objective]) -> tuple[float, ...]:
     """Returns the trial's values, negated where the objective is maximised. Only for comparisons: less is better."""
     signs = (-1.0 if objective.direction is Direction.MAXIMIZE else 1.0 for objective in objectives)
     return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hposlurm.errors import RequestError
-from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import best, losses
 from hposlurm.records.values import counted_value
 from hposlurm.report.labels import differing, label
 from hposlurm.report.records import StudyRecords
 from hposlurm.report.tables import Table
-from hposlurm.trial import Attempt, Outcome, ParamValue, Trial, TrialState
+from hposlurm.trial import Attempt, Outcome, ParamValue, Trial, TrialState, latest_metrics
 
 MOST_TRIALS = 6
 

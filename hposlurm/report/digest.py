@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from hposlurm.records.bad_nodes import NodeTally, tally_nodes
 from hposlurm.records.fold import unread
-from hposlurm.records.history import History, metrics_with_peaks, pareto_front, ranked
+from hposlurm.records.history import History, pareto_front, ranked
 from hposlurm.records.spent import NO_PAST, Past, past_of
 from hposlurm.report.logs import TAIL_LINES
 from hposlurm.report.printable import printable
@@ -108,7 +108,7 @@ def _leaders(trials: Sequence[Trial], objectives: Sequence[Objective], limits: L
 
 
 def _leader(trial: Trial) -> Leader:
-    return Leader(trial.number, trial.params, trial.values or (), metrics_with_peaks(trial))
+    return Leader(trial.number, trial.params, trial.values or (), trial.known_metrics)
 
 
 def failed_trial(trial: Trial) -> FailedTrial:

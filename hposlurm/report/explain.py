@@ -11,7 +11,6 @@ from hposlurm.decisions import Decision, DecisionMemory, decide_again, moments, 
 from hposlurm.pruning.scoring import scoring
 from hposlurm.records.ancestry import Leg, legs
 from hposlurm.records.assignment import Assignment, Settlement
-from hposlurm.records.history import metrics_with_peaks
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.retries import ended_by
 from hposlurm.records.values import counted_values
@@ -243,7 +242,7 @@ def _broken(study: Replay, trial: Trial) -> tuple[str, ...]:
     if trial.values is None:
         return ()
     is_over = trial.state is TrialState.COMPLETE
-    return study.spec.limits.complaints(trial.params, metrics_with_peaks(trial), is_over=is_over)
+    return study.spec.limits.complaints(trial.params, trial.known_metrics, is_over=is_over)
 
 
 def _stage(study: Replay, trial: Trial, stage: Stage) -> StageStory:

@@ -9,13 +9,12 @@ from typing import Any
 
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.ancestry import Leg, legs
-from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, metrics_with_peaks, ranked
+from hposlurm.records.history import History, ranked
 from hposlurm.records.reading import read_whole
 from hposlurm.records.values import counted_value
 from hposlurm.report import output
 from hposlurm.report.tables import StudyResults
-from hposlurm.trial import Params, Trial, TrialState
+from hposlurm.trial import Params, Trial, TrialState, latest_metrics
 
 
 def best_trials(results: StudyResults, top: int) -> list[Trial]:
@@ -77,7 +76,7 @@ def configuration(results: StudyResults, trial: Trial) -> Configuration:
         seed=_command_seed(results, trial),
         runtime=trial.runtime_s,
         gpu_hours=trial.gpu_hours,
-        broken=results.limits.complaints(trial.params, metrics_with_peaks(trial)),
+        broken=results.limits.complaints(trial.params, trial.known_metrics),
         steps=steps,
         checkpoint=_checkpoint_at(trial, steps[results.objectives[0].metric]),
         schedule=line if len(line) > 1 else (),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ElementState
 from hposlurm.records.bad_nodes import bad_of, tally_nodes
-from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, best, metrics_with_peaks, pareto_front
+from hposlurm.records.history import History, best, pareto_front
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import publishing_failures
 from hposlurm.report.budget import BudgetUse, budget_use
@@ -24,7 +23,7 @@ from hposlurm.report.remarks import remark_lines, tally_remarks
 from hposlurm.report.simulated import Figures, read_figures
 from hposlurm.report.view import StudyView, view_of
 from hposlurm.space.metric_constraints import Limits
-from hposlurm.trial import Attempt, JobState, Objective, Params, Trial, TrialState
+from hposlurm.trial import Attempt, JobState, Objective, Params, Trial, TrialState, latest_metrics
 
 if TYPE_CHECKING:
     from hposlurm.report.notices.notice import Notice
@@ -259,7 +258,7 @@ def best_trial(history: History, objectives: Sequence[Objective], limits: Limits
     if trial is None:
         return None
     named = dict(zip((o.metric for o in objectives), trial.values or (), strict=True))
-    broken = limits.complaints(trial.params, metrics_with_peaks(trial))
+    broken = limits.complaints(trial.params, trial.known_metrics)
     front = len(pareto_front(history.trials, objectives, limits)) if len(objectives) > 1 else 1
     return BestTrial(trial.number, named, trial.params, broken, front)
 

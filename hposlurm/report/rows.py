@@ -11,19 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from hposlurm.records.fold import latest_metrics
-from hposlurm.records.history import History, metrics_with_peaks
-from hposlurm.records.values import CountedValue, counted_value
-from hposlurm.report.printable import no_formula, printable, without_controls
+from hposlurm.records.history import History
+from hposlurm.report.printable import no_formula, without_controls
+from hposlurm.report.results import TrialResult, result_of
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
-from hposlurm.trial import Objective, ParamValue, Trial, TrialState, is_finite
+from hposlurm.trial import Objective, ParamValue, Trial, TrialState, is_finite, latest_metrics
 
 Row = dict[str, ParamValue]
 
 FIRST = ("trial", "state", "wave", "attempts", "step")
 LAST = ("runtime", "gpu_hours", "node", "reason")
 _PEAKS = ("peak_host_gb", "peak_gpu_gb")  # placed before the node
-_QUOTED = 100  # characters; enough to recognise a line of output in the reason that quotes it
 # A spreadsheet with more columns serves nobody, and each of them costs a cell in every row. study.db has all metrics.
 MOST_METRIC_COLUMNS = 200
 _RESERVED = frozenset({*FIRST, *LAST, "study", "attempt", "step", "time"})
@@ -56,20 +54,28 @@ class Columns:
 
 
 def columns(histories: Sequence[History]) -> Columns:
+    """Returns the columns for one table of `histories`."""
+    trials = [trial for history in histories for trial in history.trials]
+    objectives = [name for history in histories for name in history.objectives]
+    return columns_of(objectives, (t.params for t in trials), (latest_metrics(t.attempts) for t in trials))
+
+
+def columns_of(
+    objectives: Sequence[str], params: Iterable[Iterable[str]], reported: Iterable[Iterable[str]]
+) -> Columns:
     """Returns the columns for one table: parameters as first seen, objectives, other metrics as first seen.
 
-    Of very many metrics only the first ones have a column.
+    `params` and `reported` have the names of each trial's parameters and metrics. Of very many metrics only the first
+    ones have a column.
     """
     taken = set(_RESERVED)
-    params = _named((name for h in histories for t in h.trials for name in t.params), "param", taken)
-    objectives = [name for history in histories for name in history.objectives]
-    seen = (name for history in histories for trial in history.trials for name in latest_metrics(trial.attempts))
-    known = tuple(dict.fromkeys((*objectives, *seen)))
+    own_params = _named(chain.from_iterable(params), "param", taken)
+    known = tuple(dict.fromkeys(chain(objectives, chain.from_iterable(reported))))
     metrics = _named(known[: max(MOST_METRIC_COLUMNS, len(objectives))], "metric", taken)
-    own = {*params.values(), *(metrics[name] for name in objectives)}
+    own = {*own_params.values(), *(metrics[name] for name in objectives)}
     peaks, left_out = tuple(name for name in _PEAKS if name not in own), len(known) - len(metrics)
     ends = {name: _ends(metrics[name], taken) for name in objectives}
-    return Columns(params, metrics, peaks, left_out, ends)
+    return Columns(own_params, metrics, peaks, left_out, ends)
 
 
 def _ends(column: str, taken: set[str]) -> tuple[str, str, str]:
@@ -88,7 +94,9 @@ def _named(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]
     return found
 
 
-def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, objectives: Sequence[Objective] = ()) -> Row:
+def result_row(
+    trial: Trial | TrialResult, names: Columns, limits: Limits = NO_LIMITS, objectives: Sequence[Objective] = ()
+) -> Row:
     """Returns the row of a trial; None stands for a value that does not apply (an inactive parameter) or is unknown.
 
     `step` is the last reported one, `runtime` is in seconds, the peaks of memory are in GiB, `node` is the last one. A
@@ -96,50 +104,34 @@ def result_row(trial: Trial, names: Columns, limits: Limits = NO_LIMITS, objecti
     number is text. `reason` says why the trial failed or was interrupted, with the last line of its output, or which of
     the `limits` a completed trial breaks.
     """
-    last = latest_metrics(trial.attempts)
-    best = {o.metric: counted_value(trial.attempts, o.metric, o.best) for o in objectives}
-    latest = last | {o.metric: value for o in objectives if (value := _counting(o, best[o.metric], last)) is not None}
-    row: Row = {
-        "trial": trial.number,
-        "state": str(trial.state),
-        "wave": trial.wave,
-        "attempts": len(trial.attempts),
-        "step": trial.reports[-1].step if trial.reports else None,
+    found = result_of(trial, objectives) if isinstance(trial, Trial) else trial
+    known: dict[str, ParamValue] = {
+        "trial": found.number,
+        "state": str(found.state),
+        "wave": found.wave,
+        "attempts": found.attempts,
+        "step": found.step,
+        "runtime": found.runtime_s,
+        "gpu_hours": found.gpu_hours,
+        "node": found.node,
+        "reason": found.reason or _broken(found, limits),
     }
-    row.update({column: trial.params.get(name) for name, column in names.params.items()})
-    row.update({column: latest.get(name) for name, column in names.metrics.items() if column not in names.peaks})
-    for name, found in best.items():
-        cells = (None, None) if found is None else (found.value, found.step)
-        row.update(zip(names.ends.get(name, ()), (*cells, last.get(name)), strict=False))
-    row.update(runtime=trial.runtime_s, gpu_hours=float(trial.gpu_hours))
-    row.update({column: getattr(trial, column) for column in names.peaks})
-    row.update(node=_node(trial), reason=_reason(trial) or _broken(trial, limits))
-    return {name: row.get(name) for name in names.names}
+    known.update((column, found.params.get(name)) for name, column in names.params.items())
+    known.update((column, found.last.get(name)) for name, column in names.metrics.items())
+    for objective, best in zip(objectives, found.best, strict=True):
+        last = found.last.get(objective.metric)
+        if objective.rule is objective.best and best is not None and is_finite(last):
+            known[names.metrics[objective.metric]] = best.value
+        cells = (None, None) if best is None else (best.value, best.step)
+        known.update(zip(names.ends.get(objective.metric, ()), (*cells, last), strict=False))
+    known.update((column, getattr(found, column)) for column in names.peaks)
+    return {name: known.get(name) for name in names.names}
 
 
-def _counting(objective: Objective, best: CountedValue | None, last: Mapping[str, float | str]) -> float | None:
-    """Returns the best value if it is the one that counts; None where the last one counts, or is not a number."""
-    is_best = objective.rule is objective.best and best is not None and is_finite(last.get(objective.metric))
-    return best.value if is_best and best is not None else None
-
-
-def _node(trial: Trial) -> str | None:
-    return next((attempt.host for attempt in reversed(trial.attempts) if attempt.host), None)
-
-
-def _reason(trial: Trial) -> str | None:
-    last_line = next((plain for line in reversed(trial.tail) if (plain := printable(line))), "")
-    reason = printable(trial.reason)
-    if reason == last_line or f": {last_line[:_QUOTED]}" in reason:
-        last_line = ""  # the reason already quotes it, perhaps shortened
-    kind = "infeasible" if trial.infeasible else ""
-    return ": ".join(part for part in (kind, reason, last_line) if part) or None
-
-
-def _broken(trial: Trial, limits: Limits) -> str | None:
-    if trial.state is not TrialState.COMPLETE or not limits.expressions:
+def _broken(found: TrialResult, limits: Limits) -> str | None:
+    if found.state is not TrialState.COMPLETE or not limits.expressions:
         return None
-    broken = limits.complaints(trial.params, metrics_with_peaks(trial))
+    broken = limits.complaints(found.params, found.known_metrics)
     return f"infeasible: {'; '.join(broken)}" if broken else None
 
 

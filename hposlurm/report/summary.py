@@ -94,7 +94,7 @@ def summary_of(records: StudyRecords) -> Summary:
     layout, history, view = records.layout, records.history, view_of(records)
     final = final_trials(history)
     return Summary(
-        sources=_sources(layout, len(history.plans)),
+        sources=sources_of(layout, len(history.plans)),
         facts=view.facts,
         final=ranges_of(sorted(final)),
         digest=view.rest,
@@ -107,7 +107,8 @@ def summary_of(records: StudyRecords) -> Summary:
     )
 
 
-def _sources(layout: StudyLayout, plans: int) -> Sources:
+def sources_of(layout: StudyLayout, plans: int) -> Sources:
+    """Returns the state of the records that a summary of the first `plans` plans is about."""
     spec = layout.spec(layout.revisions()[-1])
     waves = [layout.wave(index).plan for index in range(plans)]
     sizes = tuple(path.stat().st_size for path in waves)
@@ -142,19 +143,20 @@ def read_view(layout: StudyLayout, spec: StudySpec | None = None) -> StudyView:
     Its notices are those of the last publication, if there is a summary. Give `spec` if it is known. Raises StudyError
     or SpecError if the records cannot be read.
     """
-    found = _by_summary(layout)
-    return view_of(read_records(layout, spec)) if found is None else found
+    found = by_summary(layout)
+    return view_of(read_records(layout, spec)) if found is None else found[1]
 
 
-def _by_summary(layout: StudyLayout) -> StudyView | None:
-    """Returns the view of a study by its summary; None if there is none that counts."""
+def by_summary(layout: StudyLayout) -> tuple[Summary, StudyView] | None:
+    """Returns the summary of a study and the view by it; None if there is none that counts."""
     try:
         data = from_json(read_whole(layout.summary))
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             return None
         plans = tuple(WavePlan.from_json(plan) for plan in data.pop("plans"))
         summary = replace(structure(Summary, data), plans=plans)
-        return _read_on(layout, summary) if _is_sound(summary) else None
+        view = _read_on(layout, summary) if _is_sound(summary) else None
+        return None if view is None else (summary, view)
     except (OSError, StudyError, ValueError, TypeError, LookupError, AttributeError):
         return None
 
@@ -162,7 +164,7 @@ def _by_summary(layout: StudyLayout) -> StudyView | None:
 def _read_on(layout: StudyLayout, summary: Summary) -> StudyView | None:
     """Returns the view by `summary` and everything newer; None if something newer concerns what it has summed up."""
     known, waves = len(summary.plans), layout.waves()
-    if waves != list(range(max(known, len(waves)))) or _sources(layout, known) != summary.sources:
+    if waves != list(range(max(known, len(waves)))) or sources_of(layout, known) != summary.sources:
         return None
     final = _Ranges(summary.final)
     old, new = _with_batches(layout, summary), tuple(read_plan(layout.wave(wave)) for wave in waves[known:])

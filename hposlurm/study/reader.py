@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hposlurm.report.progress import Progress
     from hposlurm.report.queue import QueueWatch
     from hposlurm.report.records import StudyRecords
-    from hposlurm.report.tables import Table
+    from hposlurm.report.tables import StudyResults, Table
     from hposlurm.report.view import StudyView
     from hposlurm.spec import StudySpec
 
@@ -83,6 +83,12 @@ class StudyReader:
 
         return read_records(self.layout, self.spec, after, curves=curves)
 
+    def results(self) -> StudyResults:
+        """Returns what a table of results needs, as it is now. Raises StudyError or SpecError if it cannot be read."""
+        from hposlurm.report.published import read_results
+
+        return read_results(self.layout, self._spec)
+
     def status(self, *, log: Log = silent) -> Progress:
         """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
         from hposlurm.report.summary import read_view
@@ -127,13 +133,13 @@ class StudyReader:
         """Returns the result table, best trial first."""
         from hposlurm.report.tables import collect
 
-        return collect([self.records(curves=False).results])
+        return collect([self.results()])
 
     def best(self, top: int = 1) -> list[Configuration]:
         """Returns the best `top` configurations. Raises StudyError if no trial has completed."""
         from hposlurm.report.export import best_trials, configuration
 
-        results = self.records().results
+        results = self.records(curves=False).results
         return [configuration(results, trial) for trial in best_trials(results, top)]
 
     def explain(self, trial: int | None = None) -> Explanation | StudyExplanation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hposlurm.trial.cause import Cause, EndCause
 from hposlurm.trial.objective import SCORE, CountedReport, Direction, Efficiency, Objective, Term, ValueRule
 from hposlurm.trial.state import DONE, JobState, Outcome, TrialState
-from hposlurm.trial.trial import Attempt, Report, Stage, Trial
+from hposlurm.trial.trial import Attempt, Ranked, Report, Stage, Trial, latest_metrics, with_peaks
 from hposlurm.trial.value import Params, ParamValue, float_text, has_diverged, is_finite, param_text
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Outcome",
     "ParamValue",
     "Params",
+    "Ranked",
     "Report",
     "Stage",
     "Term",
@@ -34,5 +35,7 @@ __all__ = [
     "float_text",
     "has_diverged",
     "is_finite",
+    "latest_metrics",
     "param_text",
+    "with_peaks",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hposlurm.trial.cause import EndCause
 from hposlurm.trial.state import JobState, Outcome, TrialState
@@ -149,6 +150,11 @@ class Trial:
     infeasible: bool = False
 
     @property
+    def known_metrics(self) -> dict[str, float | str]:
+        """The newest value of every metric that the trial reported, and its known peaks of memory."""
+        return with_peaks(latest_metrics(self.attempts), self.peak_gpu_gb, self.peak_host_gb)
+
+    @property
     def gpu_hours(self) -> float:
         return sum(a.gpu_hours for a in self.attempts)
 
@@ -169,3 +175,36 @@ class Trial:
     def peak_gpu_gb(self) -> float | None:
         """The most memory in GiB of an attempt's fullest GPU that the training reported; None if it reported none."""
         return max((a.peak_gpu_gb for a in self.attempts if a.peak_gpu_gb is not None), default=None)
+
+
+class Ranked(Protocol):
+    """The facts that rank a trial among others."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> TrialState: ...
+    @property
+    def params(self) -> Params: ...
+    @property
+    def values(self) -> tuple[float, ...] | None: ...
+    @property
+    def known_metrics(self) -> Mapping[str, float | str]: ...
+
+
+def latest_metrics(attempts: Iterable[Attempt]) -> dict[str, float | str]:
+    """Returns the last value of each metric over `attempts`, in the order in which the metrics first appeared."""
+    latest: dict[str, float | str] = {}
+    for attempt in attempts:
+        for report in attempt.reports:
+            latest.update(report.metrics)
+        latest.update(attempt.metrics)
+    return latest
+
+
+def with_peaks(
+    latest: Mapping[str, float | str], peak_gpu_gb: float | None, peak_host_gb: float | None
+) -> dict[str, float | str]:
+    """Returns the metrics of a trial together with its peaks of memory in GiB, which count as metrics."""
+    peaks = {"peak_gpu_gb": peak_gpu_gb, "peak_host_gb": peak_host_gb}
+    return {**latest, **{name: value for name, value in peaks.items() if value is not None}}

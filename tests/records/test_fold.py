@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hposlurm.records.assignment import Settlement
-from hposlurm.records.fold import fold, latest_metrics, unread
+from hposlurm.records.fold import fold, unread
 from hposlurm.records.trial_state import fold_trial, with_settled
-from hposlurm.trial import Attempt, Cause, JobState, Outcome, Trial, TrialState
+from hposlurm.trial import Attempt, Cause, JobState, Outcome, Trial, TrialState, latest_metrics
 from tests.studies import BEGIN, assignment, completed, end, failed, report, start
 
 

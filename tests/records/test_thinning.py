@@ -18,14 +18,14 @@ from hposlurm.decisions import needed_of, observe
 from hposlurm.publish import Cursor
 from hposlurm.records import fold as folding
 from hposlurm.records import journal, report_lines, thinning
-from hposlurm.records.fold import fold, latest_metrics, read_on, unread
+from hposlurm.records.fold import fold, read_on, unread
 from hposlurm.records.history import read_history, with_reports
 from hposlurm.records.retries import reached
 from hposlurm.records.thinning import Needed, counting_steps, spacing
 from hposlurm.records.values import Point, counted_curve, counted_values
 from hposlurm.search.rungs import value_at
 from hposlurm.spec.frozen import frozen_spec
-from hposlurm.trial import Attempt, Report, ValueRule, is_finite
+from hposlurm.trial import Attempt, Report, ValueRule, is_finite, latest_metrics
 from tests.studies import BEGIN, SPEC, add_wave, completed, make_study, publish, report, start, write_journal
 
 NEEDED = Needed(("eval_loss",), (3, 9, 27, 81))

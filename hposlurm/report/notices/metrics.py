@@ -6,10 +6,9 @@ import math
 import re
 from collections.abc import Iterator
 
-from hposlurm.records.fold import latest_metrics
 from hposlurm.report.notices.notice import Evidence, Notice
 from hposlurm.report.numbers import shown
-from hposlurm.trial import is_finite
+from hposlurm.trial import is_finite, latest_metrics
 
 _LEAST_TRIALS = 3
 _LOOKED_AT = 10  # trials for the size of the vocabulary, which all of them have

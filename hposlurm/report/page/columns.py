@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.records.fold import latest_metrics
 from hposlurm.records.history import History, ranked
 from hposlurm.report.page.shortening import Indexed, indexed, short, short_or_none
 from hposlurm.report.printable import printable
 from hposlurm.space import CategoricalParameter, Parameter
-from hposlurm.trial import Direction, Objective, Trial, TrialState, is_finite, param_text
+from hposlurm.trial import Direction, Objective, Trial, TrialState, is_finite, latest_metrics, param_text
 
 if TYPE_CHECKING:
     from hposlurm.space.metric_constraints import Limits
