@@ -16,7 +16,7 @@ class Decider:
     def __init__(self, rule: StopRule, trial: int) -> None:
         self._rule = rule
         self._trial = trial
-        self.curve = Curve(rule.objectives)
+        self.curve = Curve(rule.objectives, rule.kept_at)
         self.stopped: PruningDecision | None = None
         self._rung = 0  # index of the next one to decide at
         self._newest: int | None = None  # the newest step without a decision

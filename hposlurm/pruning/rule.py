@@ -43,3 +43,8 @@ class StopRule:
     p_value: float = 0.1
     #: patient: the number of reports. With any other rule, a trial that improved in these reports is not stopped.
     patience: int | None = None
+
+    @property
+    def kept_at(self) -> tuple[int, ...]:
+        """The steps at which the values of a trial decide; () if each of its reports may."""
+        return self.levels if self.patience is None else ()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hposlurm.pruning.curve import Curve, Values, counted_at, point_at
+from hposlurm.pruning.curve import Curve, Points, Values, counted_at, point_at
 from hposlurm.pruning.rule import StopRule
 from hposlurm.pruning.scoring import scoring
 from hposlurm.pruning.wilcoxon import probability_of_greater
@@ -23,7 +23,7 @@ class Query:
     #: The rung to decide at; None for a rule without rungs.
     level: int | None
     #: The trial's points up to and including `step`.
-    points: Sequence[tuple[int, Values]]
+    points: Points
     #: The error in the report of `step`, such as "loss is nan"; "" if there is none.
     broken: str
     #: The curves of the trials to compare with.
@@ -54,7 +54,7 @@ class Query:
         return self.scores([point[1] for point in found if point is not None])
 
     @property
-    def _curves(self) -> Sequence[Sequence[tuple[int, Values]]]:
+    def _curves(self) -> Sequence[Points]:
         return (self.points, *(curve.points for curve in self.others))
 
     @property

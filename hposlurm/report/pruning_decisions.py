@@ -13,7 +13,7 @@ from hposlurm.records import journal
 if TYPE_CHECKING:
     from hposlurm.records.layout import StudyLayout
     from hposlurm.records.plan import WavePlan
-    from hposlurm.trial import Objective, Trial
+    from hposlurm.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PruningStory:
 def decisions(layout: StudyLayout, plans: Sequence[WavePlan], trial: Trial) -> tuple[PruningStory, ...]:
     """Returns all decisions about a trial, in the order in which they were made."""
     found = []
-    curves: dict[tuple[int, tuple[Objective, ...]], Curve] = {}
+    curves: dict[tuple[int, StopRule], Curve] = {}
     for attempt in trial.attempts:
         rule = plans[attempt.wave].stop if 0 <= attempt.wave < len(plans) else None
         for record in _records(layout, trial.number, attempt.number) if rule is not None else ():
@@ -37,12 +37,11 @@ def decisions(layout: StudyLayout, plans: Sequence[WavePlan], trial: Trial) -> t
             with contextlib.suppress(ValueError):
                 decision = PruningDecision.from_record(record)
                 for number in (trial.number, *decision.others):
-                    key = number, rule.objectives
-                    if key not in curves:
-                        curves[key] = _curve(layout, number, rule.objectives)
-                others = {number: curves[number, rule.objectives] for number in decision.others}
+                    if (number, rule) not in curves:
+                        curves[number, rule] = _curve(layout, number, rule)
+                others = {number: curves[number, rule] for number in decision.others}
                 is_known = all(curve.points or curve.broken for curve in others.values())
-                own = curves[trial.number, rule.objectives]
+                own = curves[trial.number, rule]
                 found.append(PruningStory(decision, _agrees(rule, decision, own, others) if is_known else None))
     return tuple(found)
 
@@ -52,8 +51,8 @@ def _agrees(rule: StopRule, decision: PruningDecision, own: Curve, others: Mappi
     return replace(recomputed(rule, decision, own, others), reason=decision.reason) == decision
 
 
-def _curve(layout: StudyLayout, number: int, objectives: tuple[Objective, ...]) -> Curve:
-    curve = Curve(objectives)
+def _curve(layout: StudyLayout, number: int, rule: StopRule) -> Curve:
+    curve = Curve(rule.objectives, rule.kept_at)
     for attempt in layout.trial(number).attempts():
         for record in _records(layout, number, attempt):
             curve.take(record)

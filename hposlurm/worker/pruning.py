@@ -50,7 +50,7 @@ class OtherTrials:
 
     def _read(self, trial: TrialLayout) -> None:
         offsets = self._offsets.setdefault(trial.number, {})
-        curve = self.curves.setdefault(trial.number, Curve(self._rule.objectives))
+        curve = self.curves.setdefault(trial.number, Curve(self._rule.objectives, self._rule.kept_at))
         for attempt in sorted({*offsets, *trial.attempts()}):
             offset = offsets.setdefault(attempt, 0)
             try:
