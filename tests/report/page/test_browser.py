@@ -196,6 +196,67 @@ def test_a_click_on_the_inactive_tick_keeps_the_trials_in_which_a_parameter_is_i
     assert "momentum is inactive" in page.locator(".chips").inner_text()
 
 
+DRAWN = """(id) => {
+    const own = report.CHARTS.find((each) => each.id === id);
+    const pen = CanvasRenderingContext2D.prototype;
+    const { fillText, fill } = pen;
+    const found = { texts: [], fills: [] };
+    pen.fillText = function (text, ...rest) { found.texts.push(text); return fillText.call(this, text, ...rest); };
+    pen.fill = function (...rest) { found.fills.push(this.fillStyle); return fill.call(this, ...rest); };
+    own.isSeen = true;
+    own.redraw();
+    Object.assign(pen, { fillText, fill });
+    return found;
+}"""
+
+
+def test_a_logarithmic_axis_is_one_and_says_so_and_inactive_has_a_tick(show):
+    page = show("conditional")
+    walk_through(page)
+    texts = page.evaluate(DRAWN, "parallel")["texts"]
+    assert texts.count("inactive") == texts.count("lr (log)") > 0  # of momentum only
+    ends, middle = page.evaluate(
+        """() => { const own = report.CHARTS.find((each) => each.id === 'parallel');
+            const { scale } = own.axes.find((each) => each.axis.key === 'lr');
+            return [[scale(1e-6), scale(1)], scale(1e-3)]; }"""
+    )
+    assert middle == pytest.approx(sum(ends) / 2)
+
+
+def test_a_brush_is_drawn_in_all_figures(show):
+    page = show("conditional")
+    walk_through(page)
+    own = "report.CHARTS.find((own) => own.id === 'parallel')"
+    assert page.evaluate(f"[...{own}.lines.keys()].length") == 6
+    page.evaluate("setBrush('optimizer', '1:1')")
+    until(page, f"[...{own}.lines.keys()].sort().join() === '1,3,5'")
+    assert "3 trials of 6 selected" in page.evaluate(f"{own}.stage.getAttribute('aria-label')")
+
+
+def test_the_timeline_draws_idle_gpus_and_each_attempt(show):
+    page = show("asha")
+    walk_through(page)
+    idle = page.evaluate(
+        "() => { const pen = document.createElement('canvas').getContext('2d');"
+        " pen.fillStyle = colour('idle'); return pen.fillStyle; }"
+    )
+    assert idle in page.evaluate(DRAWN, "load-0")["fills"]
+    counts = "[report.CHARTS.find((own) => own.id === 'lanes-0').marks.length, PAGE.studies[0].timeline.rows.length]"
+    drawn, attempts = page.evaluate(counts)
+    assert drawn == attempts >= 40
+
+
+def test_each_rung_has_its_correlation_in_the_figure_and_in_the_table(show):
+    page = show("asha")
+    walk_through(page)
+    rungs = page.evaluate("PAGE.studies[0].rungs.rungs.map((rung) => rung.correlation)")
+    known = [f"{value:.2f}" for value in rungs if value is not None]
+    assert known
+    texts = page.evaluate(DRAWN, "rungs-0")["texts"]
+    assert [text for text in texts if text.startswith("r = ")] == [f"r = {value}" for value in known]
+    assert page.locator("#section-rungs table").first.locator(".share").all_inner_texts() == known
+
+
 def test_a_range_can_be_typed(show):
     page = show("conditional")
     page.locator("details.typed summary").click()
