@@ -146,3 +146,50 @@ def test_a_trial_that_is_requeued_in_its_final_evaluation_is_complete(shell, wri
     assert row["runtime"] == pytest.approx(sum(spans), abs=0.1)
     runs = ask("sacct", "-n", "-P", "-X", "-D", "-j", start["job_id"], "-o", "ElapsedRaw").split()
     assert len(runs) == 2 and row["gpu_hours"] == pytest.approx(2 * sum(map(int, runs)) / 3600)
+
+
+SAVES_AT_A_SIGNAL = """
+import json, pathlib, signal, sys, time
+
+state, asked = pathlib.Path(sys.argv[1], "state.json"), []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+epoch = json.loads(state.read_text()) if state.exists() else 0
+while epoch < 40:
+    time.sleep(0.25)
+    epoch += 1
+    print(f"epoch {epoch} loss {1 / epoch}", flush=True)
+    if asked:
+        time.sleep(5)  # as long as a large checkpoint takes; without trial.stop_grace it has KillWait - 3 s
+        state.write_text(json.dumps(epoch))
+        sys.exit(0)
+"""
+
+
+def test_a_preempted_script_that_saves_at_a_signal_has_the_time_that_it_chose(shell, write_study, wait_until):
+    """It knows nothing of requests. Slurm sends SIGTERM to the shell of the command as well, at the same time."""
+    Path(shell.cwd / "t.py").write_text(SAVES_AT_A_SIGNAL)
+    study = write_study(
+        "signal",
+        "",
+        budget={"n_trials": 1},
+        resources={"gpus_per_node": 4, "gpu_type": "v100", "mem_gb": 0.5, "time": "00:05:00"},
+        trial={
+            "command": "cd . && python t.py {{ trial_dir }} && echo {{ x }}",
+            "metric_pattern": r"epoch (?P<step>\d+) loss (?P<eval_loss>\S+)",
+            "stop_signal": "TERM",
+            "stop_grace": "9s",
+        },
+        slurm={"partition": "grace"},
+    )
+    shell.ok("launch", str(study))
+    wait_until(lambda: [r for one in attempts(shell, "signal") for r in one if r["kind"] == "report"], 90)
+    urgent = preempt(attempts(shell, "signal")[0][0]["host"], 5)
+    try:
+        wait_until(lambda: shell.has_finished("signal"), 300)
+    finally:
+        subprocess.run(["scancel", urgent], check=True)
+    first, second = attempts(shell, "signal")
+    end = first[-1]
+    assert (end["outcome"], end["reason"]) == ("interrupted", "SIGTERM (cancelled or preempted)")
+    steps = [[record["step"] for record in one if record["kind"] == "report"] for one in (first, second)]
+    assert steps[0] + steps[1] == list(range(1, 41))  # the second one went on from the script's own file
