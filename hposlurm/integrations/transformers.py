@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from hposlurm import client
 from hposlurm.integrations.optimizer import Setting, set_learning_rate, set_weight_decay, value_from
-from hposlurm.integrations.transformers_start import resume_by_itself, send_to_trial
+from hposlurm.integrations.transformers_start import Companion, restore_patience, resume_by_itself, send_to_trial
 from hposlurm.records.checkpoint_files import problem_of
 from hposlurm.records.files import create_once, make_durable
 from hposlurm.records.layout import COMPLETE
@@ -31,14 +31,15 @@ from hposlurm.records.trees import remove_tree
 _log = logging.getLogger(__name__)
 
 
-class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
+class HposlurmCallback(Companion):
     """Communicates with the worker on rank 0, and lets all ranks agree before any of them stops.
 
     Ends the training at the last step of the assignment, after a checkpoint and an evaluation. The learning-rate
     schedule stays that of the training arguments. A run that saves by epoch saves before the evaluation, because the
-    evaluation may take long. A run that continues where an evaluation is missing evaluates first.
+    evaluation may take long; with metric_for_best_model it saves after it, because the checkpoint says which one is the
+    best. A run that continues where an evaluation is missing evaluates first. EarlyStoppingCallback keeps its patience.
 
-    keep: how many complete checkpoints to keep, the newest ones; None keeps all.
+    keep: how many complete checkpoints to keep, the newest ones and the Trainer's best one; None keeps all.
     unit: the unit of reports, in which the study counts its resource: "epoch" (completed epochs) or "step".
     learning_rate, weight_decay: values that replace those of a checkpoint, one value or {0: …, 3: …} by the step from
         which each applies; None keeps the checkpoint's.
@@ -83,11 +84,14 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
         if state.global_step > 0:
             _check_batch_size(args, state)
             self._set(state, kwargs)
+            restore_patience(self.others, state)
             args.eval_on_start = self._is_unevaluated(args, state)  # the Trainer reads it right after this
         return control
 
     def _is_unevaluated(self, args: TrainingArguments, state: TrainerState) -> bool:
         """True if a run that continues here must first make up for a missing evaluation, as far as it can know."""
+        if any(entry.get("step") == state.global_step and "eval_runtime" in entry for entry in state.log_history):
+            return False  # the checkpoint was saved after its evaluation, as the Trainer does by itself
         if args.eval_strategy == "no" or self._was_over:
             return self._was_over and args.eval_strategy != "no"
         if args.eval_strategy == "steps":
@@ -154,14 +158,15 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
             make_durable(checkpoint)
             create_once(checkpoint / COMPLETE, b"")
             client.report_checkpoint(self.position(state), checkpoint)
-            for older in self._surplus(args):
+            for older in self._surplus(args, state):
                 _remove(older)
         return control
 
-    def _surplus(self, args: TrainingArguments) -> list[Path]:
-        """Returns the complete checkpoints to remove: all but the newest `keep`."""
+    def _surplus(self, args: TrainingArguments, state: TrainerState) -> list[Path]:
+        """Returns the complete checkpoints to remove: all but the newest `keep` and the best one by the Trainer."""
         whole = sorted((c for c in _checkpoints(args) if (c / COMPLETE).exists()), key=_step)
-        return [] if self._keep is None else whole[: -self._keep]
+        best = Path(state.best_model_checkpoint or "").name, f"checkpoint-{state.best_global_step}"
+        return [] if self._keep is None else [each for each in whole[: -self._keep] if each.name not in best]
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -172,7 +177,7 @@ class HposlurmCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]  # 
             return control
         if self._changes_here(state):
             self._set(state, kwargs)
-        if args.save_strategy == "epoch" and _is_at_epoch_end(state):
+        if args.save_strategy == "epoch" and _is_at_epoch_end(state) and not args.metric_for_best_model:
             control.should_save = True
         if self._unit == "step" and self.is_over(state):
             control.should_training_stop = True

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from hposlurm import client
 
@@ -29,8 +30,26 @@ def send_to_trial(args: TrainingArguments, *, is_main: bool) -> None:
     args.output_dir = str(own)
 
 
-def resume_by_itself(callback: type[TrainerCallback]) -> None:
+class Companion(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any where transformers is absent
+    """A callback that knows the others of its Trainer."""
+
+    others: tuple[TrainerCallback, ...] = ()
+
+
+def restore_patience(callbacks: Iterable[TrainerCallback], state: TrainerState) -> None:
+    """Gives EarlyStoppingCallback the count that the checkpoint has; without it the patience would begin again."""
+    saved: Any = state.stateful_callbacks.get(EarlyStoppingCallback.__name__) if state.global_step else None
+    counts = [each.get("attributes", {}) for each in (saved if isinstance(saved, list) else [saved or {}])]
+    own = (each for each in callbacks if isinstance(each, EarlyStoppingCallback))
+    for callback, found in zip(own, counts, strict=False):
+        count = found.get("early_stopping_patience_counter", callback.early_stopping_patience_counter)
+        callback.early_stopping_patience_counter = count
+
+
+def resume_by_itself(callback: type[Companion]) -> None:
     """Makes the first `train()` of a Trainer with such a callback continue the trial's checkpoint.
+
+    The callback gets to know the Trainer's other callbacks.
 
     No callback is asked before the model is loaded, so `Trainer.train` is wrapped. Nothing outside a study.
     """
@@ -42,7 +61,8 @@ def resume_by_itself(callback: type[TrainerCallback]) -> None:
     @functools.wraps(original)
     def train(self: Any, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         nonlocal is_first
-        if any(isinstance(each, callback) for each in self.callback_handler.callbacks):
+        for own in [each for each in self.callback_handler.callbacks if isinstance(each, callback)]:
+            own.others = tuple(self.callback_handler.callbacks)
             send_to_trial(self.args, is_main=self.is_world_process_zero())  # where the callback was added late
             if is_first:  # another training in the same process, such as a second fold, is not the one that was saved
                 is_first, resume_from_checkpoint = False, start_of(resume_from_checkpoint)

@@ -66,6 +66,7 @@ class AttemptRun:
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n")
         self._notes: set[str] = set()
         self._killed_after_s: float | None = None
+        self._early = 0  # matches of the pattern while the command ran
         self._is_signalled = False  # a handler of the stop signal was asked
         self._saved = SavedCheckpoints(place.study.trial(place.assignment.trial).checkpoints, place.facts.gpus)
         self._next_saved = 0.0
@@ -160,6 +161,7 @@ class AttemptRun:
                 self._matcher.put(map(output.plain, self._lines.lines()))
             matches = self._matcher.take()
         self._take(self._reports.lines(), matches)
+        self._early += len(matches)
         self._size = self._log_size()
         self._recorder.flush()
 
@@ -175,6 +177,8 @@ class AttemptRun:
             batches = (map(output.plain, lines) for lines in self._lines.remaining())
             matches = self._matcher.finish(batches, _HASTY_MATCH_S if patience.asked else _MATCH_S)
         self._take([line for lines in self._reports.remaining() for line in lines], matches)
+        if note := metrics.buffering_note(self._early, len(matches), time.monotonic() - patience.started_at):
+            self._note(note)
 
     def _take(self, reports: list[bytes], matches: list[Groups]) -> None:
         unreadable = self._ledger.unreadable

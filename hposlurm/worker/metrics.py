@@ -15,6 +15,7 @@ from hposlurm.trial import Params
 
 _LONGEST_NAME, _LONGEST_STEP = 200, 40
 _LONGEST_PATH = 4096  # PATH_MAX
+_LONG_S = 30.0  # a shorter command may print all of its steps between two looks
 _NO_STEP = 2**63  # databases keep 64 bits of an integer
 
 
@@ -102,6 +103,20 @@ def _name(given: str) -> str:
 def _value(value: object) -> float | str:
     """Returns a value as the client would have written it; other languages may write anything."""
     return metric_value(json.dumps(value) if isinstance(value, dict | list) else value)
+
+
+def buffering_note(early: int, late: int, ran_s: float) -> str:
+    """Returns a remark on output that came only at the end of a command, after `ran_s` seconds; "" if it did not.
+
+    `early` and `late` are the matches while it ran and after its end. The C library writes blocks of 4 KiB into what is
+    not a terminal.
+    """
+    if early or late < 2 or ran_s < _LONG_S:
+        return ""
+    return (
+        f"all {late} matches of trial.metric_pattern came when the command had ended, so that no rule could stop it: "
+        "it buffers its output; start it with `stdbuf -oL`, or flush after each line"
+    )
 
 
 class Pattern:

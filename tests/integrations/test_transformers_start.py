@@ -24,10 +24,20 @@ class Trial:
         patch.setenv("HPOSLURM_METRICS_FILE", str(self.metrics))
         patch.setenv("HPOSLURM_CHECKPOINT_DIR", str(self.checkpoints))
 
-    def train(self, max_step: int, resume_from: Path | None = None, *, is_late: bool = False, **given: Any) -> Any:
+    def train(
+        self,
+        max_step: int,
+        resume_from: Path | None = None,
+        *,
+        is_late: bool = False,
+        keep: int | None = None,
+        patience: int | None = None,
+        greater_is_better: bool | None = None,
+        **given: Any,
+    ) -> Any:
         """Returns the Trainer after one attempt of three epochs with 2 steps each."""
         import torch
-        from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+        from transformers import EarlyStoppingCallback, GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
         from hposlurm.integrations.transformers import HposlurmCallback
 
@@ -48,13 +58,19 @@ class Trial:
                 report_to="none",
                 use_cpu=True,
                 disable_tqdm=True,
+                learning_rate=1e-2,
+                greater_is_better=greater_is_better,
+                metric_for_best_model=patience and "eval_loss",
+                load_best_model_at_end=bool(patience),
             ),
             train_dataset=data,
             eval_dataset=data,
-            callbacks=[] if is_late else [HposlurmCallback()],
+            callbacks=[] if is_late else [HposlurmCallback(keep=keep)],
         )
         if is_late:
             trainer.add_callback(HposlurmCallback())
+        if patience:
+            trainer.add_callback(EarlyStoppingCallback(patience))
         trainer.train(**given)
         return trainer
 
@@ -121,3 +137,27 @@ def test_outside_a_study_the_output_directory_is_the_script_s(trial: Trial, monk
         monkeypatch.delenv(name)
     trainer = trial.train(3)
     assert trainer.state.global_step == 6 and len(list(trial.results.iterdir())) == 3
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(trial: Trial) -> None:
+    """The largest loss counts as the best: that after the first epoch."""
+    trainer = trial.train(3, keep=1, patience=9, greater_is_better=True)
+    assert trial.steps() == [1, 2, 3]
+    names = sorted(path.name for path in trial.checkpoints.iterdir())
+    assert names == ["checkpoint-2", "checkpoint-6"]
+    assert Path(trainer.state.best_model_checkpoint).name == "checkpoint-2"  # which was loaded at the end
+
+
+def test_a_best_checkpoint_at_the_last_step_is_known(trial: Trial) -> None:
+    trainer = trial.train(3, keep=1, patience=9)
+    assert Path(trainer.state.best_model_checkpoint).name == "checkpoint-6"
+
+
+def test_the_patience_of_early_stopping_goes_on_after_an_interruption(trial: Trial) -> None:
+    """Two evaluations in a row without improvement end the training: of steps 2 and 3, in two attempts."""
+    trial.train(2, patience=2, greater_is_better=True)
+    newest = trial.checkpoints / "checkpoint-4"
+    trainer = trial.train(3, newest, patience=2, greater_is_better=True)
+    assert trial.steps() == [1, 2, 3]  # and none twice: the checkpoint was saved after its evaluation
+    stopper = next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "EarlyStoppingCallback")
+    assert stopper.early_stopping_patience_counter == 2

@@ -6,7 +6,7 @@ import pytest
 
 from hposlurm.records.scores import ScoreFormula
 from hposlurm.worker.match import groups
-from hposlurm.worker.metrics import Ledger, Pattern, from_file
+from hposlurm.worker.metrics import Ledger, Pattern, buffering_note, from_file
 
 
 def test_lines_become_records_and_the_last_value_counts() -> None:
@@ -142,3 +142,11 @@ def test_a_score_is_added_to_the_report_that_completes_it() -> None:
         {"loss": 4.0, "score": 7.0},
     ]
     assert ledger.last["score"] == (2, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "ran_s", "is_noted"), [(0, 9, 300, True), (1, 9, 300, False), (0, 1, 300, False), (0, 9, 5, False)]
+)
+def test_output_that_comes_only_at_the_end_is_noted(early: int, late: int, ran_s: float, is_noted: bool) -> None:
+    assert bool(buffering_note(early, late, ran_s)) is is_noted
+    assert not is_noted or "stdbuf -oL" in buffering_note(early, late, ran_s)
