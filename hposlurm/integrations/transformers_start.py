@@ -38,7 +38,8 @@ class Companion(TrainerCallback):  # type: ignore[misc,unused-ignore]  # Any whe
 
 def restore_patience(callbacks: Iterable[TrainerCallback], state: TrainerState) -> None:
     """Gives EarlyStoppingCallback the count that the checkpoint has; without it the patience would begin again."""
-    saved: Any = state.stateful_callbacks.get(EarlyStoppingCallback.__name__) if state.global_step else None
+    known: Any = state.stateful_callbacks if state.global_step else {}
+    saved = known.get(EarlyStoppingCallback.__name__)
     counts = [each.get("attributes", {}) for each in (saved if isinstance(saved, list) else [saved or {}])]
     own = (each for each in callbacks if isinstance(each, EarlyStoppingCallback))
     for callback, found in zip(own, counts, strict=False):

@@ -145,7 +145,8 @@ def test_a_score_is_added_to_the_report_that_completes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("early", "late", "ran_s", "is_noted"), [(0, 9, 300, True), (1, 9, 300, False), (0, 1, 300, False), (0, 9, 5, False)]
+    ("early", "late", "ran_s", "is_noted"),
+    [(0, 9, 300, True), (1, 9, 300, False), (0, 1, 300, False), (0, 9, 5, False)],
 )
 def test_output_that_comes_only_at_the_end_is_noted(early: int, late: int, ran_s: float, is_noted: bool) -> None:
     assert bool(buffering_note(early, late, ran_s)) is is_noted
