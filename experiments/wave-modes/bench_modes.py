@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from hposlurm.backend import queries
+from hposlurm.backend import cluster_facts, queries
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 
@@ -30,7 +30,7 @@ Spans = Sequence[tuple[float, float]]
 
 def gpus_of_partition() -> int:
     """How many GPUs the default partition has."""
-    nodes = queries.parse_sinfo(queries.ask("sinfo", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
+    nodes = cluster_facts.parse_sinfo(queries.ask("sinfo", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
     return sum(sum(node.gpus.values()) for node in nodes if node.is_default)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hposlurm.backend import queries
+from hposlurm.backend.cluster_facts import NodeFacts, parse_sinfo
 from hposlurm.errors import Problem
 
 if TYPE_CHECKING:
@@ -40,18 +41,18 @@ def fitting_nodes(spec: StudySpec) -> tuple[str, ...]:
     return tuple(sorted({n.node for n in nodes if not _too_much(spec, [n])}))
 
 
-def _node_facts() -> list[queries.NodeFacts]:
+def _node_facts() -> list[NodeFacts]:
     """Returns what every node has in each of its partitions; without -a sinfo leaves out hidden partitions."""
-    return queries.parse_sinfo(queries.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
+    return parse_sinfo(queries.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%N|%c|%m|%G|%l"))
 
 
-def _in_partition(spec: StudySpec, facts: Sequence[queries.NodeFacts]) -> list[queries.NodeFacts]:
+def _in_partition(spec: StudySpec, facts: Sequence[NodeFacts]) -> list[NodeFacts]:
     """Returns the nodes of the study's partitions; those of the default partition if it names none."""
     wanted = spec.slurm.partition
     return [f for f in facts if f.partition in wanted.split(",")] if wanted else [f for f in facts if f.is_default]
 
 
-def _too_much(spec: StudySpec, nodes: Sequence[queries.NodeFacts]) -> list[Problem]:
+def _too_much(spec: StudySpec, nodes: Sequence[NodeFacts]) -> list[Problem]:
     resources = spec.resources
     where = f"partition {nodes[0].partition!r}"
     kind = resources.gpu_type

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hposlurm.backend import capacity, queries, scripts
+from hposlurm.backend import capacity, cluster_facts, queries, scripts
 from hposlurm.backend.base import ElementState, Group, NodeJob, Script, Usage, WaveRequest
 from hposlurm.backend.identity import OwnJob, slurm_job
 from hposlurm.backend.reasons import NEVER_SATISFIED
@@ -60,7 +60,7 @@ class SlurmBackend:
     @cached_property
     def max_array_size(self) -> int:
         """The most elements that one array can have on this cluster."""
-        return queries.max_array_size(self._config)
+        return cluster_facts.max_array_size(self._config)
 
     def problems(self, spec: StudySpec) -> list[Problem]:
         """Returns the requests that no node can fulfil. Raises BackendError if sinfo gives no answer."""
@@ -308,7 +308,7 @@ class SlurmBackend:
             pause_s = min(_WAIT_MOST_S, 1.5 * pause_s)
 
     def _trial_script(self, request: WaveRequest, part: Part, before: str | None = None) -> str:
-        return scripts.trial_script(request, part, queries.kill_wait_s(self._config), before)
+        return scripts.trial_script(request, part, cluster_facts.kill_wait_s(self._config), before)
 
 
 def _as_one(request: WaveRequest) -> list[Group]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from hposlurm.backend.queries import SACCT_FORM, NodeFacts, ask, parse_sinfo
+from hposlurm.backend.cluster_facts import NodeFacts, parse_sinfo
+from hposlurm.backend.queries import SACCT_FORM, ask
 from hposlurm.errors import BackendError
 
 #: The commands that hposlurm calls. Without sacct it uses its own records.

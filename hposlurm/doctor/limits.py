@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from hposlurm.backend.queries import gpus_in_tres, kill_wait_s, max_array_size
+from hposlurm.backend.cluster_facts import kill_wait_s, max_array_size
+from hposlurm.backend.queries import gpus_in_tres
 from hposlurm.doctor.answers import Answers, associations, parse_partitions, qualities
 from hposlurm.doctor.finding import SEE_CONTROLLER, Finding, fail, ok, unknown, warn
 

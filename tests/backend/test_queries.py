@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hposlurm.backend import queries
+from hposlurm.backend import cluster_facts, queries
 from hposlurm.backend.base import ElementState, Usage
 from hposlurm.backend.slurm import SlurmBackend
 from hposlurm.errors import BackendError, NotNowError
@@ -89,11 +89,11 @@ def test_other_words(word, state):
     ],
 )
 def test_gpus_of_a_node(gres, gpus):
-    assert queries.gpus_in_gres(gres) == gpus
+    assert cluster_facts.gpus_in_gres(gres) == gpus
 
 
 def test_sinfo_marks_the_default_partition():
-    facts = queries.parse_sinfo("batch*|n1|8|64000|gpu:v100:4\nurgent|n1|8+|64000+|(null)\n")
+    facts = cluster_facts.parse_sinfo("batch*|n1|8|64000|gpu:v100:4\nurgent|n1|8+|64000+|(null)\n")
     assert [(f.partition, f.is_default, f.cpus, f.mem_mb, f.gpus) for f in facts] == [
         ("batch", True, 8, 64000, {"v100": 4}),
         ("urgent", False, 8, 64000, {}),
@@ -101,8 +101,8 @@ def test_sinfo_marks_the_default_partition():
 
 
 def test_max_array_size():
-    assert queries.max_array_size("MaxArraySize            = 50001\nMaxJobCount = 3\n") == 50001
-    assert queries.max_array_size("") == 1001
+    assert cluster_facts.max_array_size("MaxArraySize            = 50001\nMaxJobCount = 3\n") == 50001
+    assert cluster_facts.max_array_size("") == 1001
 
 
 @given(st.integers(1, 5000), st.integers(1, 1200))
@@ -259,7 +259,7 @@ def test_a_banner_before_the_rows_is_left_out() -> None:
 @pytest.mark.parametrize("line", ["batch*|n1|x|y|(null)|1:00", "batch*|n1|²|1|(null)|1:00", "|||||"])
 def test_a_row_of_sinfo_without_numbers_is_left_out(line: str) -> None:
     good = "batch*|n1|8|64000|gpu:v100:4|infinite"
-    assert [facts.cpus for facts in queries.parse_sinfo(f"{line}\n{good}\n")] == [8]
+    assert [facts.cpus for facts in cluster_facts.parse_sinfo(f"{line}\n{good}\n")] == [8]
 
 
 @pytest.mark.parametrize("word", ["--user=root", "-u", "812 ", "812_", "_1", "812_[0-9]", "٣", "", "812\n813"])
