@@ -9,12 +9,11 @@ from hposlurm.space.parameters import (
     FloatParameter,
     IntParameter,
     Parameter,
-    SearchSpace,
     SpaceError,
     Unset,
     same_value,
-    signature,
 )
+from hposlurm.space.search_space import SearchSpace, signature
 
 __all__ = [
     "UNSET",
