@@ -27,7 +27,7 @@ from hposlurm.records.ownership import check_own
 from hposlurm.records.trees import remove_tree
 from hposlurm.spec import StudySpec
 from hposlurm.spec.frozen import frozen_spec
-from hposlurm.spec.model import BudgetSpec
+from hposlurm.spec.sections import BudgetSpec
 from hposlurm.trial import DONE, Attempt, Outcome, is_finite, latest_metrics
 
 _LOOK_EVERY_S = 0.5

@@ -28,20 +28,20 @@ from hposlurm.spec.definitions import (
 )
 from hposlurm.spec.entries import Source, anchored
 from hposlurm.spec.merge import apply_setting, merge
-from hposlurm.spec.model import (
+from hposlurm.spec.model import StudySpec
+from hposlurm.spec.objectives import with_counted_reports
+from hposlurm.spec.probe import probe_problems
+from hposlurm.spec.problems import problems_of, suggestion
+from hposlurm.spec.search import SearchSpec
+from hposlurm.spec.sections import (
     BudgetSpec,
     DeepSpeedSpec,
     PlannerSpec,
     ResourcesSpec,
     SlurmSpec,
-    StudySpec,
     TrialSpec,
     WavesSpec,
 )
-from hposlurm.spec.objectives import with_counted_reports
-from hposlurm.spec.probe import probe_problems
-from hposlurm.spec.problems import problems_of, suggestion
-from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
 from hposlurm.spec.unused import unused
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hposlurm.errors import Problem
 from hposlurm.space import FloatParameter
-from hposlurm.spec import model
+from hposlurm.spec import sections
 from hposlurm.spec.algorithms import SAMPLERS, self_ending
 from hposlurm.spec.definitions import Definition
 from hposlurm.spec.draft import Draft, section
@@ -47,9 +47,9 @@ def _grid_problems(definitions: Mapping[str, Definition], where: Mapping[str, st
             yield Problem(where[name], f"a grid cannot use the continuous range of {name}", how)
 
 
-def _gpu_hour_problems(budget: Mapping[str, Any], asked: model.ResourcesSpec | None) -> Iterator[Problem]:
+def _gpu_hour_problems(budget: Mapping[str, Any], asked: sections.ResourcesSpec | None) -> Iterator[Problem]:
     try:
-        limit = model.BudgetSpec.model_validate({"gpu_hours": budget.get("gpu_hours")}).gpu_hours
+        limit = sections.BudgetSpec.model_validate({"gpu_hours": budget.get("gpu_hours")}).gpu_hours
     except ValidationError:
         return  # the model reports it
     if limit is None or asked is None:

@@ -13,7 +13,7 @@ from hposlurm.errors import MOST_PROBLEMS, Problem
 from hposlurm.space.expressions import Expression, ExpressionError
 from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.space.metric_constraints import MEASURED
-from hposlurm.spec import model
+from hposlurm.spec import model, sections
 from hposlurm.spec.command import UNSET, name_hint
 from hposlurm.spec.definitions import CategoricalDefinition, Definition, IntDefinition, within
 from hposlurm.spec.entries import clause_text, forbidding
@@ -82,7 +82,7 @@ class Draft:
     most_parts: int | None = MOST_PARTS
     search: SearchDraft = SearchDraft()
     #: The section `resources`; None if a part of it is invalid.
-    resources: model.ResourcesSpec | None = None
+    resources: sections.ResourcesSpec | None = None
 
     @property
     def known(self) -> set[str]:
@@ -143,21 +143,21 @@ def _named(names: dict[str, Any]) -> SearchSpec | None:
         return None
 
 
-def _resources(raw: Any) -> model.ResourcesSpec | None:
+def _resources(raw: Any) -> sections.ResourcesSpec | None:
     try:
-        return model.ResourcesSpec.model_validate(raw)
+        return sections.ResourcesSpec.model_validate(raw)
     except ValidationError:
         return None
 
 
-def _facts(data: Mapping[str, Any], resources: model.ResourcesSpec | None) -> dict[str, ParamValue]:
+def _facts(data: Mapping[str, Any], resources: sections.ResourcesSpec | None) -> dict[str, ParamValue]:
     if resources is not None:
         return resources.facts
     given = section(data, "resources")
     if not given:
-        return model.ResourcesSpec().facts
+        return sections.ResourcesSpec().facts
     # the names of the set facts are still known, and the checks of names need no more
-    return dict.fromkeys({*model.ResourcesSpec().facts, *(key for key in UNSET if key in given)}, 1)
+    return dict.fromkeys({*sections.ResourcesSpec().facts, *(key for key in UNSET if key in given)}, 1)
 
 
 def _metrics(data: Mapping[str, Any]) -> set[str]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hposlurm.errors import MOST_PROBLEMS, Problem
-from hposlurm.spec import definitions, entries, fields, model, objective_entry
+from hposlurm.spec import definitions, entries, fields, model, objective_entry, sections
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.foreign import definition_hint, key_hint, value_hint
 from hposlurm.spec.publishing import options_of
@@ -27,14 +27,14 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "conditionals.*": definitions.Conditional,
     "search": SearchSpec,
     "search.warm_start.*": entries.Source,
-    "budget": model.BudgetSpec,
-    "waves": model.WavesSpec,
-    "trial": model.TrialSpec,
-    "trial.deepspeed": model.DeepSpeedSpec,
-    "resources": model.ResourcesSpec,
-    "slurm": model.SlurmSpec,
+    "budget": sections.BudgetSpec,
+    "waves": sections.WavesSpec,
+    "trial": sections.TrialSpec,
+    "trial.deepspeed": sections.DeepSpeedSpec,
+    "resources": sections.ResourcesSpec,
+    "slurm": sections.SlurmSpec,
     "simulation": SimulationSpec,
-    "slurm.planner": model.PlannerSpec,
+    "slurm.planner": sections.PlannerSpec,
 }
 _DEFINITION_PATTERNS = ("parameters.*", "conditionals.*.then.*")
 
