@@ -110,21 +110,24 @@ def test_a_small_space_is_tried_out_to_the_end_and_nothing_twice() -> None:
     assert [answer.finished for answer in study.answers[:-1]] == [None] * (len(study.answers) - 1)
 
 
-def test_a_rung_promotes_a_third() -> None:
-    """The values do not depend on the configuration, so proposals cannot get better with time."""
-    study = Study(problem(BOX), noise).play(400, workers=8)
-    through = [o for o in study.observations if o.attrs.get("through")]
+@pytest.fixture(scope="module")
+def by_chance() -> Study:
+    """A study whose values do not depend on the configuration, so that proposals cannot get better with time."""
+    return Study(problem(BOX), noise).play(400, workers=8)
+
+
+def test_a_rung_promotes_a_third(by_chance: Study) -> None:
+    through = [o for o in by_chance.observations if o.attrs.get("through")]
     for low, high in pairwise(LEVELS):
-        below, above = study.reached(low), study.reached(high)
+        below, above = by_chance.reached(low), by_chance.reached(high)
         let = sum(bool(o.curve) and o.curve[-1][0] >= high for o in through)
         assert 0.2 * below <= above - let <= 0.45 * below
-    assert study.reached(1) > 150
+    assert by_chance.reached(1) > 150
 
 
-def test_trials_that_are_let_through_go_to_the_end_whatever_they_report() -> None:
-    study = Study(problem(BOX), noise).play(300, workers=8)
-    through = [o for o in study.observations if o.attrs.get("through")]
-    share = len(through) / len(study.observations)
+def test_trials_that_are_let_through_go_to_the_end_whatever_they_report(by_chance: Study) -> None:
+    through = [o for o in by_chance.observations if o.attrs.get("through")]
+    share = len(through) / len(by_chance.observations)
     assert 0.05 < share < 0.2
     assert all(o.is_open or o.state is TrialState.COMPLETE for o in through)
     worst = max(through, key=lambda o: o.curve[0][1] if o.curve else (0.0,))
