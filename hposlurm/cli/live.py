@@ -45,7 +45,7 @@ def watch_study(study: Study, every_s: float) -> None:
         views = study.watch(log=log)
         write_lines(views, lambda view: [summary(view)], lambda view: view.is_over, every_s, console)
         return
-    pages = (live_page(*look) for look in study.looks(log=notes.add))
+    pages = (live_page(*look, study.spec) for look in study.looks(log=notes.add))
 
     def draw(page: LivePage, width: int, height: int) -> list[Text]:
         return page_lines(page, width, height, time.time(), notes.last, ascii_only=console.options.ascii_only)

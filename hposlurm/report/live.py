@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.records.history import History
+from hposlurm.report.digest import Digest
 from hposlurm.report.printable import printable
 from hposlurm.report.progress import Progress, RunningTrial
+from hposlurm.report.view import StudyView
 from hposlurm.search.rungs import levels_of
 from hposlurm.trial import Attempt, Trial, TrialState, is_finite
 
@@ -58,10 +60,12 @@ class LivePage:
     rungs: tuple[Rung, ...] = ()
 
 
-def live_page(progress: Progress, records: StudyRecords) -> LivePage:
-    """Returns the page of a study whose progress is known; `records` are those from which it was computed."""
-    history, spec = records.history, records.spec
-    metric, mean_s = spec.objectives[0].metric, _mean_runtime_s(history)
+def live_page(progress: Progress, seen: StudyRecords | StudyView, spec: StudySpec) -> LivePage:
+    """Returns the page of a study whose progress is known; it was computed from `seen`.
+
+    Of a study with rungs these have to be all its records.
+    """
+    history, metric, mean_s = seen.history, spec.objectives[0].metric, _mean_runtime_s(seen)
     running = tuple(_live_trial(each, history.trial(each.trial), spec, mean_s) for each in progress.running)
     return LivePage(progress, printable(metric), running, _rungs(history, spec))
 
@@ -109,10 +113,12 @@ def _step_s(attempt: Attempt, trial: Trial) -> float | None:
     return max(0.0, last.time - attempt.started_at) / steps if steps > 0 else None
 
 
-def _mean_runtime_s(history: History) -> float | None:
+def _mean_runtime_s(seen: StudyRecords | StudyView) -> float | None:
     """Returns the mean runtime of the completed trials; None if none has completed."""
-    found = [t.runtime_s for t in history.trials if t.state is TrialState.COMPLETE and t.runtime_s is not None]
-    return sum(found) / len(found) if found else None
+    rest = seen.rest if isinstance(seen, StudyView) else Digest()
+    found = [t.runtime_s for t in seen.history.trials if t.state is TrialState.COMPLETE and t.runtime_s is not None]
+    timed = rest.timed + len(found)
+    return (rest.runtime_s + sum(found)) / timed if timed else None
 
 
 def _rungs(history: History, spec: StudySpec) -> tuple[Rung, ...]:

@@ -143,8 +143,25 @@ def read_view(layout: StudyLayout, spec: StudySpec | None = None) -> StudyView:
     Its notices are those of the last publication, if there is a summary. Give `spec` if it is known. Raises StudyError
     or SpecError if the records cannot be read.
     """
-    found = by_summary(layout)
-    return view_of(read_records(layout, spec)) if found is None else found[1]
+    seen = read_seen(layout, spec)
+    return seen if isinstance(seen, StudyView) else view_of(seen)
+
+
+def read_seen(
+    layout: StudyLayout,
+    spec: StudySpec | None = None,
+    after: StudyRecords | StudyView | None = None,
+    *,
+    whole: bool = False,
+) -> StudyRecords | StudyView:
+    """Returns a study as it is now: a view by its summary, or all its records if that cannot be, or if `whole`.
+
+    Where `after` are earlier records of the study, reading continues after them. Raises as `read_view` does.
+    """
+    found = None if whole else by_summary(layout)
+    if found is not None:
+        return found[1]
+    return read_records(layout, spec, after if isinstance(after, StudyRecords) else None)
 
 
 def by_summary(layout: StudyLayout) -> tuple[Summary, StudyView] | None:

@@ -91,27 +91,35 @@ class StudyReader:
 
     def status(self, *, log: Log = silent) -> Progress:
         """Returns where the study is, by its files and by the queue; by its files only where the queue is silent."""
-        from hposlurm.report.summary import read_view
+        from hposlurm.report.summary import read_seen
+        from hposlurm.report.view import StudyView
 
-        view = read_view(self.layout, self._spec)
-        queue = self._queue(view.facts.backend, log)
-        queue.ask(view.history)
+        seen = read_seen(self.layout, self._spec)
+        backend = seen.facts.backend if isinstance(seen, StudyView) else seen.spec.backend
+        queue = self._queue(backend, log)
+        queue.ask(seen.history)
         if queue.answer:  # the files are read after it: a job that ended meanwhile must not look lost
-            view = read_view(self.layout, self._spec)
-        return self._progress(view, queue)
+            seen = read_seen(self.layout, self._spec, seen)
+        return self._progress(seen, queue)
 
     def watch(self, *, log: Log = silent) -> Iterator[Progress]:
         """Yields the progress again and again without end; asks the queue less often."""
         return (progress for progress, _ in self.looks(log=log))
 
-    def looks(self, *, log: Log = silent) -> Iterator[tuple[Progress, StudyRecords]]:
-        """Yields the progress as `watch` does, each time with the records from which it was computed."""
-        queue, known = self._queue(self.spec.backend, log), None
+    def looks(self, *, log: Log = silent) -> Iterator[tuple[Progress, StudyRecords | StudyView]]:
+        """Yields the progress as `watch` does, each time with that from which it was computed.
+
+        These are all records where trials are compared at rungs: a page shows how many reached each.
+        """
+        from hposlurm.report.summary import read_seen
+        from hposlurm.search.rungs import levels_of
+
+        queue, seen, whole = self._queue(self.spec.backend, log), None, bool(levels_of(self.spec.search))
         while True:
-            known = self.records(after=known)
-            if queue.ask_due(known.history):  # the files are read after it: as in status
-                known = self.records(after=known)
-            yield self._progress(known, queue), known
+            seen = read_seen(self.layout, self.spec, seen, whole=whole)
+            if queue.ask_due(seen.history):  # the files are read after it: as in status
+                seen = read_seen(self.layout, self.spec, seen, whole=whole)
+            yield self._progress(seen, queue), seen
 
     def _queue(self, backend: str, log: Log) -> QueueWatch:
         from hposlurm.report.queue import QueueWatch

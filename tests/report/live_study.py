@@ -39,4 +39,4 @@ def live_study(runs: Path, running: int = 21) -> StudyLayout:
 
 def live_page_of(layout: StudyLayout, now: float = NOW) -> LivePage:
     records = read_records(layout)
-    return live_page(progress(records, now=now), records)
+    return live_page(progress(records, now=now), records, records.spec)

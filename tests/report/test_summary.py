@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hposlurm import Study
+from hposlurm.backend import ElementState
 from hposlurm.decisions import needed_of
 from hposlurm.publish import Published, publish_files
+from hposlurm.records import journal as journals
 from hposlurm.records.assignment import NO_TRIAL, Assignment, Settlement
 from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.plan import WavePlan, read_plan
 from hposlurm.records.refill_pool import Batch, record_batch
 from hposlurm.records.retry_orders import Retried, RetryOrder, record_order
+from hposlurm.report.live import live_page
 from hposlurm.report.overview import study_line
 from hposlurm.report.progress import Progress, progress
-from hposlurm.report.records import read_records
+from hposlurm.report.records import StudyRecords, read_records
 from hposlurm.report.summary import read_view
 from hposlurm.report.view import StudyView, view_of
 from hposlurm.spec.frozen import frozen_spec
 from hposlurm.trial import JobState, Outcome, TrialState
 from tests.conftest import examples
 from tests.refill.studies import Lab
+from tests.report.live_study import live_page_of, live_study
 from tests.studies import (
     BEGIN,
     SPEC,
@@ -351,3 +356,59 @@ def test_a_disk_without_room_leaves_the_other_files(tmp_path: Path, monkeypatch:
     spec = frozen_spec(layout)
     failures = publish_files(Published(layout, spec, read_history(layout)))
     assert len(failures) == 1 and "summary.json" in failures[0] and layout.database.exists()
+
+
+def test_without_a_summary_status_reads_each_record_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = study_of_completed(tmp_path, 3)
+    add_wave(layout, range(3, 5))
+    read: list[int] = []
+    real = journals.blocks
+
+    def counted(path: Path, offset: int = 0, *more: Any) -> Iterator[bytes]:
+        for block in real(path, offset, *more):
+            read.append(len(block))
+            yield block
+
+    monkeypatch.setattr(journals, "blocks", counted)
+    study = Study.open(layout.root)
+    monkeypatch.setattr(study, "_on", lambda _: Answering())
+    assert study.status().counts[TrialState.COMPLETE] == 3
+    assert sum(read) == sum(path.stat().st_size for path in layout.trials.glob("*/attempt-*"))
+
+
+class Answering:
+    """A queue that knows every job."""
+
+    def states(self, jobs: Sequence[str]) -> dict[str, ElementState]:
+        return {job: ElementState(JobState.RUNNING) for job in jobs}
+
+
+def test_a_watched_study_is_read_by_its_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = study_of_completed(tmp_path, 3)
+    add_wave(layout, (3,))
+    write_journal(layout, 3, [start(3, t=NOW - 9, wave=1), report(1, NOW, eval_loss=0.5)])
+    publish(layout)
+    records = read_records(layout)
+    study = Study.open(layout.root)
+    monkeypatch.setattr("hposlurm.report.summary.read_records", None)
+    seen, view = next(study.looks())
+    page = live_page(seen, view, study.spec)
+    whole_page = live_page(progress(records, now=NOW), records, study.spec)
+    assert [(one.curve, one.end_step) for one in page.running] == [((0.5,), None)]
+    assert page.rungs == () and len(whole_page.running) == 1
+    same = replace(page, progress=whole_page.progress, running=whole_page.running)
+    assert same == whole_page and [time_left(view), time_left(records)] == [time_left(view)] * 2
+
+
+def time_left(seen: StudyRecords | StudyView) -> float | None:
+    spec = frozen_spec(seen.layout)
+    (one,) = live_page(progress(seen, now=NOW), seen, spec).running
+    return None if one.left_s is None else round(one.left_s, 6)
+
+
+def test_rungs_of_a_watched_study_are_those_of_all_trials(tmp_path: Path) -> None:
+    layout = live_study(tmp_path)
+    publish(layout)
+    seen, records = next(Study.open(layout.root).looks())
+    page = live_page(seen, records, frozen_spec(layout))
+    assert page.rungs == live_page_of(layout).rungs and page.rungs[0].reached > 4
