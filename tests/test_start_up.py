@@ -43,20 +43,21 @@ RICH = {"rich.live", "rich.markdown", "rich.traceback", "rich.syntax"}
 OF_SUBMITIT = {"asyncio", "multiprocessing"}
 ROOMS = {f"hposlurm.{room}" for room in ("planner", "publish", "decisions", "search", "spec", "render", "worker")}
 
-# arguments → what must not be imported, and how many modules of ours may be
+# arguments → what must not be imported, and how many modules of ours may be: a tenth more than there are, so that a
+# file can be split (a small one costs 0.5 ms), but no room comes in unseen
 LOOKS = {
     "--help": (
         LIBRARIES | SPEC | RICH | ROOMS | {"submitit", "sqlite3", "hposlurm.trial", "hposlurm.report.tables"},
         35,
     ),
-    "--version": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit", "sqlite3", "hposlurm.trial"}, 35),
-    "status": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit"}, 110),
-    "list": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit"}, 110),
-    "logs demo 0": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit"}, 110),
-    "collect demo --format csv": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 170),
-    "best demo": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 170),
-    "explain demo 0": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 170),
-    "rebuild demo": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 180),
+    "--version": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit", "sqlite3", "hposlurm.trial"}, 40),
+    "status": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit"}, 125),
+    "list": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit"}, 125),
+    "logs demo 0": (LIBRARIES | SPEC | RICH | ROOMS | {"submitit"}, 125),
+    "collect demo --format csv": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 190),
+    "best demo": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 190),
+    "explain demo 0": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 190),
+    "rebuild demo": (LIBRARIES | RICH | {"submitit", "hposlurm.planner"}, 205),
 }
 
 
@@ -112,7 +113,7 @@ def study_file(directory: Path, algorithm: str, **sections: object) -> str:
 def test_checking_a_study_that_asks_no_model_imports_no_library_of_the_search(algorithm: str, tmp_path: Path) -> None:
     loaded = imported("hposlurm", "check", study_file(tmp_path, algorithm, backend="local"))
     assert loaded & (LIBRARIES | RICH | {"submitit", "hposlurm.worker.run"}) == set()
-    assert ours(loaded) <= 215
+    assert ours(loaded) <= 240
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
@@ -125,16 +126,16 @@ def test_launches_planner_jobs_and_workers_import_no_library_of_the_search(
     forbidden = LIBRARIES - OF_SUBMITIT | RICH
     launch = imported("hposlurm", "launch", file)
     assert launch & forbidden == set()
-    assert ours(launch) <= 230
+    assert ours(launch) <= 255
 
     worker = imported("hposlurm.worker", str(layout.root), "0", "0")
     forbidden_to_workers = LIBRARIES | RICH | SPEC | ROOMS - {"hposlurm.worker"} | {"submitit", "typer", "rich"}
     assert worker & forbidden_to_workers == set()
-    assert ours(worker) <= 85
+    assert ours(worker) <= 95
 
     fake_slurm.change(fake_slurm.arrays()[0]["id"], states=["COMPLETED", "PENDING"])
     assert fake_slurm.run_released(layout) == 3
     planner = imported("hposlurm", "advance", "--patient", str(layout.root))
     assert (layout.root / "results.csv").is_file()
     assert planner & forbidden == set()
-    assert ours(planner) <= 220
+    assert ours(planner) <= 245
