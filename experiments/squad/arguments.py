@@ -11,7 +11,7 @@ from typing import Any
 
 from hposlurm import client
 from hposlurm.integrations.schedule import read_recipe
-from hposlurm.render.deepspeed import ds_config
+from hposlurm.render.deepspeed import OFFLOADS, ds_config
 
 SCHEDULES = {
     "linear": "linear",
@@ -19,7 +19,20 @@ SCHEDULES = {
     "constant": "constant_with_warmup",
     "wsd": "warmup_stable_decay",
 }  # and transformers' names
-SEARCHED = ("lr", "bs", "wd", "warmup", "schedule", "decay", "optimizer", "momentum", "label_smoothing", "neftune")
+SEARCHED = (
+    "lr",
+    "bs",
+    "accumulation",
+    "clip",
+    "wd",
+    "warmup",
+    "schedule",
+    "decay",
+    "optimizer",
+    "momentum",
+    "label_smoothing",
+    "neftune",
+)
 SEARCHED += ("method", "lora_r", "lora_alpha", "lora_dropout", "lora_scaling", "lora_targets")
 
 
@@ -84,6 +97,8 @@ def parse_arguments() -> argparse.Namespace:
     # hyperparameters
     parser.add_argument("--lr", type=number(), default=1e-5, help="peak learning rate (%(default)s)")
     parser.add_argument("--bs", type=whole(1), default=1, help="samples per GPU and step (%(default)s)")
+    parser.add_argument("--accumulation", type=whole(1), default=1, help="batches per optimizer step (%(default)s)")
+    parser.add_argument("--clip", type=number(), default=1.0, help="largest norm of the gradient, 0: any (%(default)s)")
     parser.add_argument("--wd", type=number(), default=0.0, help="weight decay (%(default)s)")
     parser.add_argument(
         "--warmup",
@@ -136,6 +151,12 @@ def parse_arguments() -> argparse.Namespace:
     sharding = parser.add_mutually_exclusive_group()
     sharding.add_argument("--zero-stage", type=int, choices=(0, 1, 2, 3), help="0: without DeepSpeed (default: 2)")
     sharding.add_argument("--ds-config", type=Path, help="DeepSpeed JSON file instead of --zero-stage")
+    parser.add_argument(
+        "--offload",
+        default="none",
+        choices=OFFLOADS,
+        help="cpu: the optimizer's state, and at stage 3 the weights, stay in the host's memory (%(default)s)",
+    )
     parser.add_argument(
         "--eval-steps",
         type=whole(1),
@@ -230,10 +251,12 @@ def deepspeed_config(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     A file that names an optimizer or a scheduler is refused. DeepSpeed puts all weights into one group of its own
     optimizer, so that biases and LayerNorm decay too, and its schedules begin with two steps at learning rate 0.
     """
+    if args.offload != "none" and (args.ds_config or args.zero_stage == 0):
+        parser.error("--offload is for --zero-stage 1, 2 or 3")
     if args.zero_stage == 0:
         return None
     if args.ds_config is None:
-        return ds_config(args.zero_stage or 2)
+        return ds_config(args.zero_stage or 2, args.offload)
     try:
         config: dict[str, Any] = json.loads(args.ds_config.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:

@@ -89,7 +89,7 @@ def load_model(args: argparse.Namespace, train: Sequence[squad.Example]) -> tupl
 
 def positions(model: Any) -> int | None:
     """Returns how many tokens the model can read at once; None if its config sets no limit (BLOOM)."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return int(limit) if limit else None
 
 
@@ -176,6 +176,8 @@ def main() -> None:
         output_dir=str(args.output_dir) if args.output_dir else None,
         learning_rate=args.lr,
         per_device_train_batch_size=args.bs,
+        gradient_accumulation_steps=args.accumulation,
+        max_grad_norm=args.clip,
         weight_decay=args.wd,
         optim="adamw_torch" if args.optimizer == "adamw" else args.optimizer,
         optim_args=f"momentum={args.momentum or 0.0}" if args.optimizer == "sgd" else None,

@@ -222,7 +222,10 @@ def encode(example: Example, wording: Wording, max_length: int) -> Encoded:
     def fits(context: str) -> bool:
         return len(wording.prompt(example.question, context)) + len(answer) <= max_length
 
-    context = window(example.context, example.start, example.end, fits)
+    start, end = example.start, example.end
+    if not example.answers:  # anywhere: a window that began with the context would say that there is no answer
+        start = end = random.Random(example.id).randint(0, len(example.context))
+    context = window(example.context, start, end, fits)
     if context is None:
         raise DataError(f"--max-length {max_length} leaves no room for question {example.id} and its answer")
     return Encoded(wording.prompt(example.question, context), answer, example.answers, context != example.context)

@@ -67,6 +67,8 @@ def checksum(place: Path) -> str:
         (
             [],
             [
+                ["--accumulation", "2"],
+                ["--clip", "0.1"],
                 ["--schedule", "cosine"],
                 ["--schedule", "constant"],
                 ["--schedule", "wsd", "--decay", "0.6"],
@@ -206,6 +208,7 @@ def test_patience_ends_the_training_and_goes_on_counting_after_a_resume(train: C
         (["--decay", "0.1"], "--decay is for --schedule wsd"),
         (["--optimizer", "adafactor"], "--optimizer adafactor needs --zero-stage 0"),
         (["--merge"], "--merge is for --method lora or dora"),
+        (["--offload", "cpu", "--zero-stage", "0"], "--offload is for --zero-stage 1, 2 or 3"),
         ([*LORA, "--merge", "--output-dir", "x", "--zero-stage", "3"], "--merge needs whole weights"),
         (["--lora-r", "0"], "'0' is not a whole number of at least 1"),
         (["--label-smoothing", "1"], "'1' is not a number of at least 0 and below 1"),

@@ -76,10 +76,10 @@ def at(factors: Sequence[float]) -> list[set[tuple[float, float]]]:
 
 
 def sharding(kind: str, place: Path) -> list[str]:
-    """The arguments of "0" … "3" (--zero-stage), or of "2 cpu" (the JSON of a study whose trials offload)."""
-    stage, _, offload = kind.partition(" ")
-    if not offload:
-        return ["--zero-stage", stage]
+    """The arguments of "0" … "3", of "2 cpu", or of "json 3 cpu" (as in a study whose trials offload)."""
+    *is_json, stage, offload = [*kind.split(), "none"][: 2 + kind.startswith("json")]
+    if not is_json:
+        return ["--zero-stage", stage, "--offload", offload]
     path = place / "ds.json"
     path.write_text(json.dumps(ds_config(int(stage), offload)))
     return ["--ds-config", str(path)]
@@ -93,7 +93,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.mark.parametrize(
     ("kind", "ranks"),
-    [("0", 2), ("1", 1), ("2", 2), ("3", 2), ("2 cpu", 1), ("3 cpu", 1)],
+    [("0", 2), ("1", 1), ("2", 2), ("3", 2), ("2 cpu", 1), ("json 3 cpu", 1)],
     ids=lambda value: str(value),
 )
 def test_stage_offload_and_ranks_do_not_change_the_training(
@@ -108,6 +108,18 @@ def test_stage_offload_and_ranks_do_not_change_the_training(
     expected = plain.weights()
     found = trained.weights()
     assert found.keys() - expected.keys() <= {"lm_head.weight"}  # DeepSpeed saves tied weights twice
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-5, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_accumulated_batches_are_one_larger_batch(plain: Trained, tmp_path: Path) -> None:
+    """Of answers with different numbers of tokens: each token counts alike."""
+    import torch
+
+    trained = train(tmp_path, ["--zero-stage", "2", "--warmup", "2", "--bs", "2", "--accumulation", "4"])
+
+    assert trained.steps == plain.steps
+    expected, found = plain.weights(), trained.weights()
     for name, weight in expected.items():
         torch.testing.assert_close(found[name], weight, rtol=1e-5, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
 

@@ -272,6 +272,16 @@ def test_a_question_without_an_answer_is_trained_to_end_at_once(tmp_path: Path) 
     assert (found.answers, encoded.answer, encoded.references) == ((), [2], ())
 
 
+def test_the_window_of_a_question_without_an_answer_lies_anywhere() -> None:
+    context = " ".join(f"w{i}" for i in range(100))
+    asked = [squad.Example(f"q{i}", "Which?", context, (), 0) for i in range(20)]
+
+    prompts = [squad.encode(each, WORDING, max_length=20).prompt for each in asked]
+
+    assert len({tuple(prompt) for prompt in prompts}) > 10
+    assert prompts == [squad.encode(each, WORDING, max_length=20).prompt for each in asked]
+
+
 @given(prediction=st.sampled_from(["", "the", "Arle", "the Arle", "Arle river", "a b"]), data=st.data())
 def test_the_scores_of_v2_are_the_official_ones(prediction: str, data: st.DataObject) -> None:
     """Against what evaluate-v2.0.py computes, in its own words."""
