@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from hposlurm.records.history import History, ranked
 from hposlurm.report.page.shortening import Indexed, indexed, short, short_or_none
 from hposlurm.report.printable import printable
+from hposlurm.report.results import TrialResult, result_of
 from hposlurm.space import CategoricalParameter, Parameter
-from hposlurm.trial import Direction, Objective, Trial, TrialState, is_finite, latest_metrics, param_text
+from hposlurm.trial import Direction, Objective, Trial, TrialState, is_finite, param_text
 
 if TYPE_CHECKING:
     from hposlurm.space.metric_constraints import Limits
@@ -94,29 +95,29 @@ def trial_columns(
 ) -> TrialColumns:
     """Returns the columns of all trials; `begin` is the epoch second at which times start."""
     trials = history.trials
-    latest = [latest_metrics(trial.attempts) for trial in trials]
+    results = [result_of(trial, objectives) for trial in trials]
     places = {trial.number: place for place, trial in enumerate(ranked(trials, objectives, limits))}
     goals = {objective.metric for objective in objectives}
-    seen = [name for name in dict.fromkeys(name for each in latest for name in each) if name not in goals]
+    seen = [name for name in dict.fromkeys(name for each in results for name in each.last) if name not in goals]
     return TrialColumns(
         number=tuple(trial.number for trial in trials),
         state=indexed(str(trial.state) for trial in trials),
         rank=tuple(places.get(trial.number) for trial in trials),
         parameters=tuple(_parameter(parameter, trials) for parameter in parameters),
-        objectives=tuple(_objective(i, objective, trials) for i, objective in enumerate(objectives)),
+        objectives=tuple(_objective(i, objective, trials, results) for i, objective in enumerate(objectives)),
         metrics=tuple(
-            MetricColumn(printable(name), tuple(short_or_none(each.get(name)) for each in latest))
+            MetricColumn(printable(name), tuple(short_or_none(each.last.get(name)) for each in results))
             for name in seen[:_MOST_METRICS]
         ),
         left_out=max(0, len(seen) - _MOST_METRICS),
         wave=tuple(trial.wave for trial in trials),
         attempts=tuple(len(trial.attempts) for trial in trials),
-        step=tuple(trial.reports[-1].step if trial.reports else None for trial in trials),
+        step=tuple(result.step for result in results),
         started=tuple(_since(begin, first_start(trial)) for trial in trials),
         ended=tuple(_since(begin, last_end(trial)) for trial in trials),
         runtime_s=tuple(short_or_none(trial.runtime_s) for trial in trials),
         gpu_hours=tuple(short(float(trial.gpu_hours)) for trial in trials),
-        node=indexed(_node(trial) for trial in trials),
+        node=indexed(printable(result.node) if result.node else None for result in results),
         reason=indexed(printable(trial.reason)[:_LONGEST_REASON] or None for trial in trials),
         origin=indexed(printable(str(trial.attrs.get("origin", "unknown"))) for trial in trials),
     )
@@ -132,10 +133,6 @@ def last_end(trial: Trial) -> float | None:
     if not trial.state.is_finished:
         return None
     return max((a.ended_at for a in trial.attempts if a.ended_at is not None), default=None)
-
-
-def _node(trial: Trial) -> str | None:
-    return next((printable(attempt.host) for attempt in reversed(trial.attempts) if attempt.host), None)
 
 
 def _since(begin: float, time: float | None) -> float | None:
@@ -163,21 +160,17 @@ def _parameter(parameter: Parameter, trials: Sequence[Trial]) -> ParameterColumn
     return ParameterColumn(name, "number", low, high, parameter.log, is_conditional, (), numbers)
 
 
-def _objective(index: int, objective: Objective, trials: Sequence[Trial]) -> ObjectiveColumns:
-    name, is_minimized = objective.metric, objective.direction is Direction.MINIMIZE
-    counted: list[float | None] = []
-    best: list[float | None] = []
-    steps: list[int | None] = []
-    final: list[float | None] = []
-    choose = min if is_minimized else max
-    for trial in trials:
-        known = [(value, r.step) for r in trial.reports if is_finite(value := r.metrics.get(name))]
-        value = trial.values[index] if trial.values is not None else None
-        counted.append(short_or_none(value if trial.state is not TrialState.FAIL else None))
-        last = known[-1][0] if known else value
-        found, step = choose(known, key=lambda pair: pair[0]) if known else (value, None)
-        best.append(short_or_none(found))
-        steps.append(step)
-        final.append(short_or_none(last))
-    columns = tuple(counted), tuple(best), tuple(steps), tuple(final)
-    return ObjectiveColumns(printable(name), is_minimized, str(objective.report), *columns)
+def _objective(
+    index: int, objective: Objective, trials: Sequence[Trial], results: Sequence[TrialResult]
+) -> ObjectiveColumns:
+    counted = [trial.values[index] if trial.values and trial.state is not TrialState.FAIL else None for trial in trials]
+    found = [result.best[index] for result in results]
+    return ObjectiveColumns(
+        name=printable(objective.metric),
+        is_minimized=objective.direction is Direction.MINIMIZE,
+        report=str(objective.report),
+        counted=tuple(map(short_or_none, counted)),
+        best=tuple(short(each.value) if each else None for each in found),
+        best_step=tuple(each.step if each else None for each in found),
+        final=tuple(short_or_none(result.last.get(objective.metric)) for result in results),
+    )

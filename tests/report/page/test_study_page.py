@@ -69,6 +69,27 @@ def test_the_best_the_step_of_it_and_the_final_value_are_three_columns(tmp_path)
     assert goal.counted == (2,) and goal.report == "last"
 
 
+def test_best_and_final_values_are_those_of_the_table_where_an_attempt_began_again(tmp_path):
+    layout = studies.make_study(tmp_path)
+    studies.add_wave(layout, range(2))
+    for number, second in ((0, [(1, 2.0), (2, 1.0)]), (1, [(2, 2.0), (3, "nan")])):
+        for attempt, (losses, how) in enumerate(
+            [([(1, 3.0), (2, 0.5), (3, 0.1)], "interrupted"), (second, "complete")]
+        ):
+            reports = [studies.report(step, studies.BEGIN + step, eval_loss=loss) for step, loss in losses]
+            last = {"eval_loss": losses[-1][1]}
+            studies.write_journal(
+                layout, number, [studies.start(number, attempt), *reports, studies.end(how, metrics=last)], attempt
+            )
+    (goal,) = page(layout).trials.objectives
+    rows = {row["trial"]: row for row in Study.open(layout.root).collect().rows}
+    assert (rows[0]["eval_loss.best"], rows[0]["eval_loss.best_step"], rows[0]["eval_loss.last"]) == (1.0, 2, 1.0)
+    for number in range(2):
+        row, last = rows[number], rows[number]["eval_loss.last"]
+        assert (goal.best[number], goal.best_step[number]) == (row["eval_loss.best"], row["eval_loss.best_step"])
+        assert goal.final[number] == (None if last == "nan" else last)
+
+
 CONDITIONAL = """\
 name: {name}
 backend: local
