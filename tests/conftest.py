@@ -21,7 +21,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from hposlurm.spec import probe
+from hposlurm.spec import draws
 
 REPOSITORY = Path(__file__).parents[1]
 LANES = {
@@ -40,7 +40,7 @@ settings.load_profile("default")
 
 # Nearly every test reads a study file, and most of that time goes into trying it out for 300 configurations. tests/spec
 # tries them all, whose matter that is, and so does every `hposlurm` that is a process of its own.
-ALL_DRAWS, probe._DRAWS = probe._DRAWS, 50
+ALL_DRAWS, draws._COUNT = draws._COUNT, 50
 
 # A shell that starts a command in the background lets it ignore Ctrl-C, and so would everything that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -50,6 +50,7 @@ def check(
 ) -> None:
     """Validate a study file and show its first trials; write nothing."""
     from hposlurm.report.launch_text import disk_line, driver_line, limits_line, time_line
+    from hposlurm.report.memory_text import memory_lines
 
     found = _read(study, overlay, settings or [], search_space, backend)
     first = found.preview()
@@ -57,6 +58,8 @@ def check(
     _show_plan(found, first)
     say(limits_line(found.spec))
     if line := time_line(found.spec, first.cost):
+        say(line)
+    for line in memory_lines(found.spec):
         say(line)
     say(disk_line(found.spec, len(first.plan.assignments)))
     if not found.capacity.is_foreground:

@@ -103,7 +103,7 @@ def decide_again(
     memory = memory or DecisionMemory()
     observations = memory.observer.observe(before, spec.objectives)
     # one more than were assigned: if the search gave fewer than were wanted, its answer has the reason
-    answer = next_requests(problem_of(spec, warm.trials, memory.search), observations, new + 1)
+    answer = next_requests(problem_of(spec, warm.trials, memory.search, before), observations, new + 1)
     return Decision(answer, is_exact=not moment.in_flight)
 
 

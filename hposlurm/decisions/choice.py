@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.decisions.assigned import assigned_trials
+from hposlurm.decisions.measured_memory import measured_factor
 from hposlurm.decisions.modes import trials_per_wave
 from hposlurm.decisions.observe import DecisionMemory
 from hposlurm.decisions.walltime import in_order, may_differ, stage_limits, with_limits
@@ -91,7 +92,7 @@ def choose(
     )
     most = 0 if over else affordable(spec.budget, so_far, least_gpu_hours)
     again = [_again(layout, spec, trial) for trial in (waiting if most is None else waiting[:most])]
-    problem = problem_of(spec, (warm or read_warm_start(layout)).trials, memory.search)
+    problem = problem_of(spec, (warm or read_warm_start(layout)).trials, memory.search, history)
     rung = requests_per_wave(problem, observations) if spec.waves.size is None else None
     size = trials_per_wave(spec, wave_size) if rung is None else rung + len(again)
     wanted = (size if most is None else min(size, most)) - len(again)
@@ -113,10 +114,20 @@ def choose(
     return Choice((), answer.verdicts, answer.notes, _why_finished(spec, history, beyond.finished))
 
 
-def problem_of(spec: StudySpec, prior: tuple[Observation, ...], memory: SearchMemory | None = None) -> SearchProblem:
-    """Returns the problem that the search is asked to solve for this study; `prior` are trials of other studies."""
+def problem_of(
+    spec: StudySpec,
+    prior: tuple[Observation, ...],
+    memory: SearchMemory | None = None,
+    history: History | None = None,
+) -> SearchProblem:
+    """Returns the problem that the search is asked to solve for this study; `prior` are trials of other studies.
+
+    With `history` the estimated memory of configurations is corrected by the peaks that its trials measured.
+    """
     kept = memory or SearchMemory()
-    return SearchProblem(spec.space, spec.search, spec.objectives, spec.budget.n_trials, prior, spec.mutable, kept)
+    factor = 1.0 if history is None else measured_factor(spec, history.trials)
+    space, count = spec.space_with(factor), spec.budget.n_trials
+    return SearchProblem(space, spec.search, spec.objectives, count, prior, spec.mutable, kept)
 
 
 def _assignments(

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hposlurm.space.expressions import Expression, ExpressionError
+from hposlurm.space.constraint import Constraint
+from hposlurm.space.expressions import ExpressionError
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.space.parameters import UNSET, CategoricalParameter, Parameter, SpaceError, Unset
 from hposlurm.trial import Params, ParamValue
@@ -25,7 +26,7 @@ class SearchSpace:
     #: Each parameter comes after those that its condition mentions.
     parameters: tuple[Parameter, ...]
     #: Constraints on parameters and facts.
-    constraints: tuple[Expression, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     #: The values of names that conditions and constraints may use besides parameters, such as `gpus`.
     facts: Mapping[str, ParamValue] = field(default_factory=dict)
     #: Constraints on metrics.
@@ -41,9 +42,9 @@ class SearchSpace:
             self._require(known, constraint, "a constraint")
 
     @staticmethod
-    def _require(known: set[str], expression: Expression, what: str) -> None:
+    def _require(known: set[str], expression: Constraint, what: str) -> None:
         if missing := sorted(expression.names - known):
-            raise SpaceError(f"{what} ({expression}) mentions {missing[0]}, which is not defined before it")
+            raise SpaceError(f"{what} ({expression.text}) mentions {missing[0]}, which is not defined before it")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class SearchSpace:
         """
         return tuple(self._violation(constraint, params) for constraint in self.constraints)
 
-    def _violation(self, constraint: Expression, params: Params) -> float:
+    def _violation(self, constraint: Constraint, params: Params) -> float:
         values = {**self.facts, **params}
         if not constraint.names <= values.keys():
             return 0.0
@@ -100,7 +101,7 @@ class SearchSpace:
         except ExpressionError:
             return 1.0
 
-    def keeps(self, constraint: Expression, params: Params) -> bool:
+    def keeps(self, constraint: Constraint, params: Params) -> bool:
         """True if `constraint` (which mentions only names of this space) holds or names an inactive parameter."""
         return self._violation(constraint, params) <= 0
 
@@ -156,7 +157,7 @@ class SearchSpace:
 
         Uses a stack instead of recursion: there may be more parameters than levels of Python's own stack.
         """
-        due: list[list[Expression]] = [[] for _ in range(len(self.parameters) + 1)]
+        due: list[list[Constraint]] = [[] for _ in range(len(self.parameters) + 1)]
         for constraint in self.constraints:
             positions = [i + 1 for i, p in enumerate(self.parameters) if p.name in constraint.names]
             due[max(positions, default=0)].append(constraint)

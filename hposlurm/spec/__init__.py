@@ -27,6 +27,7 @@ from hposlurm.spec.definitions import (
     IntDefinition,
 )
 from hposlurm.spec.entries import Source, anchored
+from hposlurm.spec.gpu_memory import with_model_config
 from hposlurm.spec.merge import apply_setting, merge
 from hposlurm.spec.model import StudySpec
 from hposlurm.spec.objectives import with_counted_reports
@@ -82,9 +83,10 @@ def load(
 ) -> StudySpec:
     """Returns the study in the file at `path`, with all overrides applied. Raises SpecError with all problems.
 
-    `settings` are "a.b.c=value". Relative paths (`slurm.template`, `search.warm_start`) are relative to the file that
-    contains them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out again, and its template may be
-    missing by now. `launched` is for one that is changed: keys that it lacks mean what they meant when it was launched.
+    `settings` are "a.b.c=value". Relative paths (`slurm.template`, `search.warm_start`, `gpu_memory.model`) are
+    relative to the file that contains them. `frozen` is for a spec that hposlurm wrote itself: it is not tried out
+    again, and its template may be missing by now. `launched` is for one that is changed: keys that it lacks mean what
+    they meant when it was launched.
     """
     data, problems = document.read(path, regular=frozen)
     if data is None:
@@ -151,8 +153,10 @@ def _within(file: Path, problem: Problem) -> Problem:
 
 
 def _anchored(data: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Returns `data` with relative paths (`slurm.template`, `search.warm_start`) made absolute, from `directory`."""
-    slurm, search = data.get("slurm"), data.get("search")
+    """Returns `data` with relative paths (of templates, earlier results, the model) made absolute, from `directory`."""
+    slurm, search, memory = data.get("slurm"), data.get("search"), data.get("gpu_memory")
+    if isinstance(memory, dict) and isinstance(name := memory.get("model"), str) and (directory / name).exists():
+        data = {**data, "gpu_memory": {**memory, "model": str((directory / name).absolute())}}
     if isinstance(slurm, dict) and isinstance(slurm.get("template"), str) and slurm["template"]:
         data = {**data, "slurm": {**slurm, "template": str((directory / slurm["template"]).absolute())}}
     if isinstance(search, dict) and isinstance(search.get("warm_start"), list):
@@ -172,7 +176,10 @@ def parse(data: Mapping[str, Any], source: str, *, frozen: bool = False, launche
     cleaned = _with_older_defaults(cleaned) if frozen or launched else with_counted_reports(cleaned)
     if not frozen and (beyond := list(bound_problems(cleaned))):
         raise SpecError(source, resort(beyond))  # the other checks would take long
-    problems = cross_problems(cleaned, frozen=frozen)
+    problems: list[Problem] = []
+    if not frozen:
+        cleaned, problems = with_model_config(cleaned)
+    problems += cross_problems(cleaned, frozen=frozen)
     spec: StudySpec | None = None
     try:
         spec = StudySpec.model_validate(cleaned)
@@ -200,7 +207,7 @@ def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
     In definitions and in `slurm.extra` null is a value and is kept.
     """
     cleaned = {str(key): value for key, value in data.items() if value is not None}
-    for name in ("search", "budget", "waves", "trial", "resources", "slurm", "simulation"):
+    for name in ("search", "budget", "waves", "trial", "resources", "gpu_memory", "slurm", "simulation"):
         if isinstance(section := cleaned.get(name), dict):
             cleaned[name] = {str(key): value for key, value in section.items() if value is not None}
     for section_name, name in (("trial", "deepspeed"), ("slurm", "planner")):

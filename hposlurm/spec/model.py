@@ -10,6 +10,7 @@ from pydantic import Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
 from hposlurm.space import SearchSpace
+from hposlurm.space.constraint import Constraint
 from hposlurm.space.expressions import Expression
 from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.space.metric_constraints import MEASURED, Limits
@@ -18,6 +19,8 @@ from hposlurm.spec.definitions import Conditional, Definition, all_definitions, 
 from hposlurm.spec.ends import ends_by
 from hposlurm.spec.entries import Forbidden, MetricName, forbidding
 from hposlurm.spec.fields import Section, StudyName, Text
+from hposlurm.spec.gpu_memory import GpuMemorySection
+from hposlurm.spec.memory_limit import memory_limit
 from hposlurm.spec.objective_entry import ObjectiveEntry, dumped_objective
 from hposlurm.spec.order import dependency_order
 from hposlurm.spec.publishing import DEFAULT as DEFAULT_PUBLISHERS
@@ -63,6 +66,7 @@ class StudySpec(Section):
     waves: WavesSpec = WavesSpec()
     trial: TrialSpec
     resources: ResourcesSpec = ResourcesSpec()
+    gpu_memory: GpuMemorySection | None = None
     slurm: SlurmSpec = SlurmSpec()
     simulation: SimulationSpec | None = None
     publish: PublishSection = DEFAULT_PUBLISHERS
@@ -119,6 +123,10 @@ class StudySpec(Section):
     @property
     def space(self) -> SearchSpace:
         """Returns the search space; each parameter comes after those that its condition names."""
+        return self.space_with(1.0)
+
+    def space_with(self, memory_factor: float) -> SearchSpace:
+        """Returns the search space if trainings need `memory_factor` times the GPU memory that is estimated."""
         parameters = {name: d.parameter(name, None) for name, d in self.parameters.items()}
         names = self.written_names
         for conditional in self.conditionals:
@@ -130,7 +138,9 @@ class StudySpec(Section):
         allowed = [expression for expression in expressions if expression.names <= known]
         allowed += [parse_expression(forbidding(clause), names) for clause in self.forbidden]
         limits = self._limits(expressions, known)
-        return SearchSpace(tuple(parameters[name] for name in ordered), tuple(allowed), facts, limits)
+        memory = memory_limit(self, [name for name, p in parameters.items() if p.condition is not None], memory_factor)
+        constraints: tuple[Constraint, ...] = (*allowed,) if memory is None else (*allowed, memory)
+        return SearchSpace(tuple(parameters[name] for name in ordered), constraints, facts, limits)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

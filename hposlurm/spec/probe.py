@@ -8,40 +8,40 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hposlurm.errors import Problem, RequestError
 from hposlurm.records.layout import StudyLayout
-from hposlurm.space import CategoricalParameter, IntParameter, Parameter, SearchSpace
+from hposlurm.space import Parameter, SearchSpace
 from hposlurm.space.expressions import Expression, ExpressionError
 from hposlurm.space.expressions import parse as parse_expression
 from hposlurm.spec.command import COMMAND_FACTS, UNSET, inactive_problems
 from hposlurm.spec.definitions import Conditional
+from hposlurm.spec.draws import Drawn, draw
 from hposlurm.spec.enqueue import unreachable
 from hposlurm.spec.entries import clause_text, forbidding
 from hposlurm.spec.fields import quoted
+from hposlurm.spec.memory_probe import memory_problems
 from hposlurm.spec.model import StudySpec
 from hposlurm.trial import Params, ParamValue
 
-_DRAWS = 300
 _CHARACTERS = 1_000_000  # of commands to render, which takes about a second
 _LEAST_RENDERED = 10  # configurations, however long the command is
 _WORK = 300_000  # parts of expressions to compute in one search for a misspelt choice, about 0.3 s
 _COUNTED = 2000  # configurations; larger spaces are not searched for one that the constraints allow
 
-Drawn = Sequence[dict[str, ParamValue]]
-
 
 def probe_problems(spec: StudySpec) -> list[Problem]:
     """Returns the problems with configurations of the space: expressions without a value, constraints, the command."""
     space = spec.space
-    drawn = [_draw(space, random.Random(index)) for index in range(_DRAWS)]
+    drawn = draw(space)
     problems = _expression_problems(spec, space, drawn)
     if problems:
         return problems
-    problems = [*_constraint_problems(spec, space), *unreachable(space, spec.search.enqueue)]
+    problems = [*memory_problems(spec, space, drawn)]
+    problems += _constraint_problems(spec, space, may_count=not problems)
+    problems += unreachable(space, spec.search.enqueue)
     feasible = [params for params in drawn if space.is_feasible(params)]
     command = spec.trial.command
     rendered = feasible[: max(_LEAST_RENDERED, _CHARACTERS // len(command))]
@@ -60,17 +60,6 @@ def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
         except RequestError as error:
             return [Problem("trial.command", str(error).removeprefix("trial.command: "))]
     return []
-
-
-def _draw(space: SearchSpace, rng: random.Random) -> dict[str, ParamValue]:
-    return space.filled(lambda parameter: _value(parameter, rng))
-
-
-def _value(parameter: Parameter, rng: random.Random) -> ParamValue:
-    if isinstance(parameter, CategoricalParameter | IntParameter):
-        return rng.choice(parameter.values())
-    # also the ends of the range: they reveal a division by zero or a wrong bound
-    return parameter.snap(rng.choice((parameter.low, parameter.high, rng.uniform(parameter.low, parameter.high))))
 
 
 def _expression_problems(spec: StudySpec, space: SearchSpace, drawn: Drawn) -> list[Problem]:
@@ -144,7 +133,8 @@ def _never_a_value(expression: Expression, facts: Params, drawn: Drawn) -> str:
     return reason
 
 
-def _constraint_problems(spec: StudySpec, space: SearchSpace) -> list[Problem]:
+def _constraint_problems(spec: StudySpec, space: SearchSpace, *, may_count: bool) -> list[Problem]:
+    """Returns the constraints that the default values break, or that together leave nothing (if it `may_count`)."""
     problems: list[Problem] = []
     defaults = space.defaults()
     values, names = {**space.facts, **defaults}, spec.written_names
@@ -158,7 +148,7 @@ def _constraint_problems(spec: StudySpec, space: SearchSpace) -> list[Problem]:
         is_fixed = constraint.names <= space.facts.keys()
         what = "for every trial" if is_fixed else "for the default values, which form the first trial"
         problems.append(Problem(path, f"{text!r} is {'true' if is_forbidden else 'false'} {what}: {named}"))
-    if not problems and space.constraints and space.cardinality(_COUNTED) == 0:
+    if may_count and not problems and space.constraints and space.cardinality(_COUNTED) == 0:
         path = "constraints" if spec.constraints else "forbidden"
         problems.append(Problem(path, "no configuration satisfies all of them"))
     return problems

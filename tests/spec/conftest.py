@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hposlurm.spec import probe
+from hposlurm.spec import draws
 from tests.conftest import ALL_DRAWS
 
 
@@ -12,4 +12,4 @@ from tests.conftest import ALL_DRAWS
 def all_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Property tests of other things than that have few: they read a study file hundreds of times."""
     if not hasattr(request.function, "hypothesis"):
-        monkeypatch.setattr(probe, "_DRAWS", ALL_DRAWS)
+        monkeypatch.setattr(draws, "_COUNT", ALL_DRAWS)
