@@ -77,6 +77,8 @@ class MemoryModel:
     varying: Mapping[str, Expression]
     #: for a trial, in units of 2**30 bytes; None: unknown
     card_gb: float | None
+    #: the fields whose parameters were found by their names only: a value that means nothing changes nothing
+    guessed: frozenset[str] = frozenset()
     #: what measured peaks say: real memory by estimated memory
     factor: float = 1.0
 
@@ -93,7 +95,11 @@ class MemoryModel:
                 continue
             except ExpressionError as error:
                 raise MemoryModelError(key, str(error)) from None
-            found[key] = _read(key, value)
+            try:
+                found[key] = _read(key, value)
+            except MemoryModelError:
+                if key not in self.guessed:
+                    raise
         return replace(self.fixed, **found)
 
     def estimate(self, values: Mapping[str, ParamValue]) -> Estimate:
@@ -175,7 +181,8 @@ def memory_model(spec: StudySpec) -> MemoryModel | None:
         shape = shape_of(section.config)
     except ShapeError as error:
         raise MemoryModelError("config", str(error)) from None
-    return MemoryModel(shape, base, varying, _card(spec, section))
+    guessed = frozenset(key for key in varying if getattr(section, key) is None and key not in _REQUIRED)
+    return MemoryModel(shape, base, varying, _card(spec, section), guessed)
 
 
 def memory_limit(spec: StudySpec, conditional: Collection[str], factor: float = 1.0) -> MemoryLimit | None:

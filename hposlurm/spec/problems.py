@@ -15,6 +15,7 @@ from hposlurm.errors import MOST_PROBLEMS, Problem
 from hposlurm.spec import definitions, entries, fields, model, objective_entry, sections
 from hposlurm.spec.fields import quoted
 from hposlurm.spec.foreign import definition_hint, key_hint, value_hint
+from hposlurm.spec.gpu_memory import GpuMemorySection
 from hposlurm.spec.publishing import options_of
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
@@ -32,6 +33,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "trial": sections.TrialSpec,
     "trial.deepspeed": sections.DeepSpeedSpec,
     "resources": sections.ResourcesSpec,
+    "gpu_memory": GpuMemorySection,
     "slurm": sections.SlurmSpec,
     "simulation": SimulationSpec,
     "slurm.planner": sections.PlannerSpec,

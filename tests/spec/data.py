@@ -89,6 +89,23 @@ trial:
   seed: 3
   deepspeed: {zero_stage: 3, offload: cpu}
 resources: {nodes: 1, gpus_per_node: 1}
+gpu_memory:
+  model: models/tiny
+  config: {model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2, vocab_size: 100}
+  card: v100-32
+  batch_size: layers
+  max_length: 128
+  method: lora
+  lora_rank: 8
+  lora_targets: [all-linear]
+  precision: fp16
+  optimizer: adamw
+  zero_stage: 2
+  offload: none
+  gradient_checkpointing: true
+  dropout: false
+  accumulates: true
+  reserved_gb: 1.5
 simulation: {function: "curves.py:train", gpus: 8, seed: 1, queue: 30s, start: 5s, planner: 10s, crashes: 0.1,
   node_failures: 0.1, preemptions: 0.1}
 publish: [csv]

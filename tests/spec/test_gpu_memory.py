@@ -104,6 +104,16 @@ def test_what_means_nothing_is_named(memory, problem):
     assert any(problem in str(found) for found in problems_of(data)), problems_of(data)
 
 
+def test_a_parameter_that_only_has_a_usual_name_may_mean_something_else():
+    parameters = {**BASE["parameters"], "optimizer": {"choices": ["lion", "sgd"]}, "r": {"choices": [0.5, 16]}}
+    found = memory_model(study(parameters=parameters, trial={"command": "train {{ flags }}"}))
+    assert found is not None
+    read = [
+        found.setting({"bs": 1, "max_length": 128, "optimizer": o, "r": r}) for o, r in (("lion", 0.5), ("sgd", 16))
+    ]
+    assert [(s.optimizer, s.lora_rank) for s in read] == [("adamw", 8), ("sgd", 16)]
+
+
 def test_a_parameter_without_a_usual_name_must_be_named():
     data = {**BASE, "parameters": {"x": BASE["parameters"]["bs"]}, "trial": {"command": "train {{ x }}"}}
     assert any("gpu_memory.batch_size: is missing, and no parameter has a usual" in str(p) for p in problems_of(data))
