@@ -19,7 +19,7 @@ from hposlurm.records.gc_pause import gc_paused
 from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.spent import Spent, spent
-from hposlurm.render.trial import commands
+from hposlurm.render.trial import commands, metric_files
 from hposlurm.search import (
     Observation,
     SearchProblem,
@@ -147,7 +147,8 @@ def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, re
     parent = None if request.copy_of is None else history.trial(request.copy_of)
     # a copy keeps its parent's seed: a line of ancestors then equals one run with that seed
     seed = derive_seed(spec.search.seed, "trial", number) if parent is None else parent.seed
-    begin, resumed = commands(layout, spec.command_template, number, request.params, seed, request.to_step)
+    template = spec.command_template
+    begin, resumed = commands(layout, template, number, request.params, seed, request.to_step)
     return Assignment(
         trial=number,
         params=request.params,
@@ -155,6 +156,7 @@ def _new(layout: StudyLayout, spec: StudySpec, history: History, number: int, re
         seed=seed,
         command=begin,
         command_resumed=resumed,
+        metric_files=metric_files(layout, template, number, request.params, seed, request.to_step),
         attrs=request.attrs,
         from_step=request.from_step,
         to_step=request.to_step,
@@ -174,7 +176,8 @@ def _again(layout: StudyLayout, spec: StudySpec, trial: Trial) -> Assignment:
 
 
 def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) -> Assignment:
-    begin, resumed = commands(layout, spec.command_template, trial.number, trial.params, trial.seed, stage.to_step)
+    template, known = spec.command_template, (trial.number, trial.params, trial.seed, stage.to_step)
+    begin, resumed = commands(layout, template, *known)
     return Assignment(
         trial=trial.number,
         params=trial.params,
@@ -182,6 +185,7 @@ def _assign(layout: StudyLayout, spec: StudySpec, trial: Trial, stage: Stage) ->
         seed=trial.seed,
         command=begin,
         command_resumed=resumed,
+        metric_files=metric_files(layout, template, *known),
         attrs=trial.attrs,
         from_step=stage.from_step,
         to_step=stage.to_step,

@@ -124,6 +124,7 @@ def _of_spec(layout: StudyLayout, spec: StudySpec, wave: int, now: float) -> Wav
         stop_grace_s=trial.stop_grace_s,
         time_limit_s=spec.resources.time_min * 60.0,
         metric_pattern=trial.metric_pattern,
+        sources=tuple(each.source for each in trial.metrics),
         metrics=tuple(dict.fromkeys((*spec.metrics, *scored))),
         command_seed=spec.command_seed,
         memory_warning=trial.memory_warning_pct if trial.memory_guard == "on" else None,

@@ -22,6 +22,8 @@ class Assignment:
     #: The command line for an attempt that finds a checkpoint; the shell expands its `"$HPOSLURM_RESUME_FROM"`. None
     #: where the study's command does not mention `resume_from`.
     command_resumed: str | None = None
+    #: The files of the plan's `sources`, in their order; wildcards are allowed.
+    metric_files: tuple[str, ...] = ()
     attrs: Mapping[str, object] = field(default_factory=dict)
     from_step: int = 0
     #: None means the training code's own end.

@@ -13,6 +13,7 @@ from hposlurm.records.assignment import Assignment, Settlement
 from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
 from hposlurm.records.layout import StudyLayout, WaveLayout
+from hposlurm.records.metric_source import MetricSource
 from hposlurm.records.old_causes import with_causes
 from hposlurm.records.permissions import make_directory
 from hposlurm.records.reading import read_whole
@@ -63,6 +64,8 @@ class WavePlan:
     time_limit_s: float | None = None
     #: trial.metric_pattern: the pattern that finds metrics in the output.
     metric_pattern: str | None = None
+    #: trial.metrics: how files are read that training libraries write by themselves.
+    sources: tuple[MetricSource, ...] = ()
     #: The other metrics of the study file; a group of the pattern may stand for one of them.
     metrics: tuple[str, ...] = ()
     #: What `seed` is in commands and environments of the wave; None: each trial's own seed, as in older studies.

@@ -84,6 +84,15 @@ def command_line(
         )
 
 
+def text_with(template: str, params: Params, facts: Mapping[str, ParamValue], what: str) -> str:
+    """Returns the text of `what` with a trial's values in it, which are not quoted. Raises RequestError."""
+    values = {**facts, "params": dict(params), **{variable(name): value for name, value in params.items()}}
+    try:
+        return for_commands(param_text).from_string(template).render(values)
+    except Exception as error:  # a template may do anything that the sandbox lets it
+        raise RequestError(f"{what}: {template!r}: {error}") from error
+
+
 def _flag(name: str, flag: str | None, text: str) -> str:
     """Returns `--name value`, or a parameter's own flag with its value, which is one word if the flag ends with "=".
 

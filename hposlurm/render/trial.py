@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hposlurm.records.layout import StudyLayout
-from hposlurm.render.command import command_line, mentions
+from hposlurm.render.command import command_line, mentions, text_with
 from hposlurm.trial import Params, ParamValue
 
 
@@ -26,6 +26,19 @@ class CommandTemplate:
     flags: Mapping[str, str] = field(default_factory=dict)
     #: What `seed` is in all trials; None: each trial's own seed.
     seed: int | None = None
+    #: The texts of the files of `trial.metrics`.
+    metric_files: tuple[str, ...] = ()
+
+
+def metric_files(
+    layout: StudyLayout, template: CommandTemplate, number: int, params: Params, seed: int, to_step: int | None = None
+) -> tuple[str, ...]:
+    """Returns the trial's files of `trial.metrics`, with the same placeholders as in a command, unquoted.
+
+    Raises RequestError for one that cannot be rendered.
+    """
+    known = _facts(layout, template, number, seed, to_step)
+    return tuple(text_with(text, params, known, "trial.metrics") for text in template.metric_files)
 
 
 def commands(

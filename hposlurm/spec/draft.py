@@ -162,7 +162,10 @@ def _facts(data: Mapping[str, Any], resources: sections.ResourcesSpec | None) ->
 
 def _metrics(data: Mapping[str, Any]) -> set[str]:
     objectives = [entry.get("name") for _, entry in mappings(data.get("objectives"), "")]
-    names = [name for name in (*objectives, *entries(data.get("metrics"))) if isinstance(name, str)]
+    sources = section(data, "trial").get("metrics")
+    maps = [entry.get("map") for _, entry in mappings([sources] if isinstance(sources, dict) else sources, "")]
+    mapped = [name for found in maps if isinstance(found, dict) for name in found]
+    names = [name for name in (*objectives, *entries(data.get("metrics")), *mapped) if isinstance(name, str)]
     pattern = section(data, "trial").get("metric_pattern")
     try:
         return model.metric_names(names, pattern if isinstance(pattern, str) else None)

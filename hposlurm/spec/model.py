@@ -95,6 +95,7 @@ class StudySpec(Section):
             self.trial.deepspeed is not None,
             {name: definition.flag for name, definition in definitions if definition.flag is not None},
             self.command_seed,
+            tuple(each.file for each in self.trial.metrics),
         )
 
     @property
@@ -169,7 +170,7 @@ class StudySpec(Section):
     def _limits(self, constraints: Iterable[Expression], known: set[str]) -> Limits:
         limits = tuple(expression for expression in constraints if not expression.names <= known)
         named = (*self.objective_metrics, *self.metrics)
-        metrics = metric_names(named, self.trial.metric_pattern)
+        metrics = metric_names(named, self.trial.metric_pattern) | {n for s in self.trial.metrics for n in s.map}
         return Limits(limits, frozenset(metrics - known), self.resources.facts)
 
 

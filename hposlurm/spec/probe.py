@@ -50,15 +50,16 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
 
 
 def _command_problems(spec: StudySpec, drawn: Drawn) -> list[Problem]:
-    """Returns a problem for the first configuration for which the planner could not write the trial's command."""
-    from hposlurm.render.trial import commands
+    """Returns a problem for the first configuration whose command, or files of metrics, cannot be written."""
+    from hposlurm.render.trial import commands, metric_files
 
     layout, template = StudyLayout(Path("runs", spec.name).absolute()), spec.command_template
     for number, params in enumerate(drawn):
-        try:
-            commands(layout, template, number, params, number)
-        except RequestError as error:
-            return [Problem("trial.command", str(error).removeprefix("trial.command: "))]
+        for path, write in (("trial.command", commands), ("trial.metrics", metric_files)):
+            try:
+                write(layout, template, number, params, number)
+            except RequestError as error:
+                return [Problem(path, str(error).removeprefix(f"{path}: "))]
     return []
 
 

@@ -24,6 +24,7 @@ from hposlurm.spec.fields import (
     Text,
     Whole,
 )
+from hposlurm.spec.metric_sources import MetricSources
 from hposlurm.trial import ParamValue
 
 
@@ -92,6 +93,8 @@ class TrialSpec(Section):
     #: The space that all checkpoints of one trial use; only for the estimate of the disk.
     checkpoint_gb: PositiveNumber | None = None
     metric_pattern: Text | None = None
+    #: Files that training libraries write by themselves; one entry may stand without a list.
+    metrics: MetricSources = ()
     workdir: Text | None = None
     #: What commands find as their seed: a number, the same in all trials, or "trial": each trial's own. None becomes
     #: `search.seed` at the launch.

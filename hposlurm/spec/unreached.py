@@ -119,10 +119,29 @@ def _without_stages(spec: StudySpec) -> str:
     return f"; with 0 edits of the script take search: {{{instead}, max_resource: {spec.search.max_resource}}}"
 
 
+def _source_notes(spec: StudySpec) -> Iterator[str]:
+    """Yields a note for each objective that no entry of `trial.metrics` has, if all entries name their metrics."""
+    if not all(each.map for each in spec.trial.metrics):
+        return
+    reported = tuple(dict.fromkeys(name for objective in spec.objectives for name in objective.reported))
+    pattern = spec.trial.metric_pattern
+    groups = pattern_metrics(pattern, reported) if pattern else set()
+    named = {name for each in spec.trial.metrics for name in each.map} | groups
+    for metric in reported:
+        if metric not in (*named, *spec.parameter_names):
+            yield (
+                f"no entry of trial.metrics has {metric} in its map (they have {', '.join(sorted(named))}); "
+                "trials that do not report it in another way FAIL"
+            )
+
+
 def _objective_notes(spec: StudySpec, scripts: Scripts) -> Iterator[str]:
     """Yields a note for each objective that nothing is known to report."""
     pattern = spec.trial.metric_pattern
     if scripts.mention(*_REPORTS) or "HPOSLURM_METRICS_FILE" in spec.trial.command:
+        return
+    if spec.trial.metrics:
+        yield from _source_notes(spec)
         return
     if pattern is None:
         if scripts.names:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hposlurm.pruning import DECISION
 from hposlurm.records.cause_text import sentence
@@ -28,12 +29,14 @@ from hposlurm.worker.process import MARKER, Command, peak_host_gb, reap_orphans
 from hposlurm.worker.pruning import Pruner
 from hposlurm.worker.recorder import Recorder, say
 from hposlurm.worker.saved import SavedCheckpoints
+from hposlurm.worker.sources import sources_of
 from hposlurm.worker.verdict import Ending, judge
 from hposlurm.worker.watchdog import Watchdog
 
 _TIMED_OUT = "trial.timeout exceeded"
 _POLL_S = 0.2
 _LOCKS_S = 30.0  # between looks for locks of killed extension builds
+_SOURCES_S = 1.0  # between looks into the files of trial.metrics
 _SAVED_S = 5.0  # between looks for checkpoints that the command does not announce
 _DRAIN_S, _HASTY_DRAIN_S = 30.0, 2.0
 _MATCH_S, _HASTY_MATCH_S = 60.0, 2.0
@@ -66,6 +69,9 @@ class AttemptRun:
         self._lines = output.GrowingFile(self._log, offset=self._log_start, ends=b"\r\n")
         self._notes: set[str] = set()
         self._killed_after_s: float | None = None
+        plan, assignment = place.plan, place.assignment
+        self._sources = sources_of(plan.sources, assignment.metric_files, Path(plan.workdir))
+        self._next_sources = 0.0
         self._early = 0  # matches of the pattern while the command ran
         self._is_signalled = False  # a handler of the stop signal was asked
         self._saved = SavedCheckpoints(place.study.trial(place.assignment.trial).checkpoints, place.facts.gpus)
@@ -161,6 +167,9 @@ class AttemptRun:
                 self._matcher.put(map(output.plain, self._lines.lines()))
             matches = self._matcher.take()
         self._take(self._reports.lines(), matches)
+        if self._sources and time.monotonic() >= self._next_sources:
+            self._next_sources = time.monotonic() + _SOURCES_S
+            self._read_sources()
         self._early += len(matches)
         self._size = self._log_size()
         self._recorder.flush()
@@ -177,8 +186,18 @@ class AttemptRun:
             batches = (map(output.plain, lines) for lines in self._lines.remaining())
             matches = self._matcher.finish(batches, _HASTY_MATCH_S if patience.asked else _MATCH_S)
         self._take([line for lines in self._reports.remaining() for line in lines], matches)
+        self._read_sources(is_over=True)
         if note := metrics.buffering_note(self._early, len(matches), time.monotonic() - patience.started_at):
             self._note(note)
+
+    def _read_sources(self, *, is_over: bool = False) -> None:
+        """Journals what the files of trial.metrics have since the last look."""
+        for source in self._sources:
+            found = list(source.new(is_over=is_over))
+            self._keep(metrics.from_sources(found, self._ledger, self._place.assignment.to_step))
+            if source.uneven_step:
+                step = source.uneven_step
+                self._note(f"trial.metrics: entries with a step that is not whole, such as {step}, are left out")
 
     def _take(self, reports: list[bytes], matches: list[Groups]) -> None:
         unreadable = self._ledger.unreadable
@@ -186,13 +205,16 @@ class AttemptRun:
         if any(record["kind"] == "report" for record in records):
             self._silent_from = self._size  # it was reported after the last look, and so after all output until then
         records += self._pattern.read((groups for line in matches for groups in line), self._ledger)
+        self._keep(records)
+        if self._ledger.unreadable and not unreadable:
+            say(f"a line of the metrics file is not a report and is left out, one of: {reports[:5]!r:.500}")
+        self._note_problems()
+
+    def _keep(self, records: list[dict[str, Any]]) -> None:
         for record in records:
             self._recorder.add(**record)
         if self._pruner is not None:
             self._pruner.add(records)
-        if self._ledger.unreadable and not unreadable:
-            say(f"a line of the metrics file is not a report and is left out, one of: {reports[:5]!r:.500}")
-        self._note_problems()
 
     def _note_problems(self) -> None:
         if self._reports.is_replaced:

@@ -61,6 +61,22 @@ def from_file(lines: Iterable[bytes], ledger: Ledger) -> list[dict[str, Any]]:
     return records
 
 
+def from_sources(reports: Iterable[Mapping[str, Any]], ledger: Ledger, to_step: int | None) -> list[dict[str, Any]]:
+    """Returns journal records of what files of the training library say; folds them into `ledger`.
+
+    A report without a step is one of the last reported step, or of `to_step`, where the assignment ends.
+    """
+    records = []
+    for report in reports:
+        last = max((step for step, _ in ledger.last.values()), default=to_step if to_step is not None else 1)
+        step = _step(last if report["step"] is None else report["step"])
+        values = {name: _value(value) for given, value in report["metrics"].items() if (name := _name(given))}
+        if step is not None and values:
+            records.append({"kind": "report", "step": step, "metrics": values})
+            ledger.take(records[-1])
+    return records
+
+
 def _is_sign(data: Mapping[str, Any]) -> bool:
     return data.get("stopping") is True or data.get("listening") is True
 

@@ -37,6 +37,14 @@ def test_a_parameter_that_is_not_in_the_command_is_named(tmp_path: Path) -> None
     ]
 
 
+def test_an_objective_that_no_file_has_is_named(tmp_path: Path) -> None:
+    command, trial = "train {{ flags }}", {"metric_pattern": None, "metrics": {"file": "x.csv", "map": {"acc": "a"}}}
+    (note,) = noted(command, tmp_path, script="import torch", trial=trial)
+    assert note.startswith("no entry of trial.metrics has loss in its map (they have acc); ")
+    for more in ({"file": "x.csv"}, {"file": "x.csv", "map": {"loss": "a"}}):
+        assert noted(command, tmp_path, trial={"metric_pattern": None, "metrics": [more]}) == []
+
+
 def test_several_parameters_are_named_in_one_note(tmp_path: Path) -> None:
     (note,) = noted("echo loss 0.5", tmp_path)
     assert note.startswith("lr, wd are not in trial.command (write {{ lr }} or {{ flags }}); they arrive only as ")
