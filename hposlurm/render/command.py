@@ -18,17 +18,13 @@ from jinja2 import meta
 
 from hposlurm.errors import RequestError
 from hposlurm.render.environment import for_commands
-from hposlurm.render.shell import QuotingError, marked, quoted, with_values
+from hposlurm.render.shell import QuotingError, ShellCode, marked, quoted, with_values
 from hposlurm.space.names import variable
 from hposlurm.trial import Params, ParamValue, float_text, param_text
 
 _NO_FLAGS: Mapping[str, str] = MappingProxyType({})
 _MOST_TRIED = 50  # expressions of a command, to find the one that fails
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%-?\s*(?:if|elif|for|set)\b.*?%\}", re.DOTALL)
-
-
-class _Shell(str):
-    """Text that is shell code already and must not be quoted again."""
 
 
 class _Number(float):
@@ -41,7 +37,7 @@ class _Number(float):
 def _mark(value: object) -> object:
     if isinstance(value, jinja2.Undefined):
         return value
-    if isinstance(value, _Shell):
+    if isinstance(value, ShellCode):
         return marked(value, is_shell=True)
     return marked(param_text(value))
 
@@ -65,13 +61,13 @@ def command_line(
     words = [(name, flags.get(name), param_text(value)) for name, value in params.items()]
     values: dict[str, Any] = {
         **facts,
-        "overrides": _Shell(" ".join(quoted(_override(name, flag) + text) for name, flag, text in words)),
+        "overrides": ShellCode(" ".join(quoted(_override(name, flag) + text) for name, flag, text in words)),
         "params": dict(params),
         **{variable(name): _Number(v) if isinstance(v, float) else v for name, v in params.items()},
-        "flags": _Shell(" ".join(_flag(name, flag, text) for name, flag, text in words)),
+        "flags": ShellCode(" ".join(_flag(name, flag, text) for name, flag, text in words)),
     }
     if facts.get("resume_from"):
-        values["resume_from"] = _Shell('"$HPOSLURM_RESUME_FROM"')
+        values["resume_from"] = ShellCode('"$HPOSLURM_RESUME_FROM"')
     try:
         return with_values(_template(template).render(values)).strip()
     except QuotingError as error:

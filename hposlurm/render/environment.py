@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 
 from hposlurm.errors import RequestError
+from hposlurm.render.overrides import hydra, kv
 from hposlurm.render.sandbox import BoundedSandbox
 
 # A check renders a command some hundred times, in about 0.02 s each if it takes all of its steps; 200 placeholders with
@@ -29,9 +30,9 @@ _EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|\d+\.\d+e|(\d+)e')
 def for_commands(finalize: Callable[[object], object] | None = None) -> jinja2.Environment:
     """Returns the environment of `trial.command`; `finalize` is applied to the value of every placeholder.
 
-    `json` is a filter. Unlike Jinja2's own `tojson` it does not write < > & ' as escapes.
+    `json`, `kv` and `hydra` are filters. Unlike Jinja2's own `tojson`, `json` does not write < > & ' as escapes.
     """
-    return BoundedSandbox(_COMMAND_STEPS, finalize, filters={"json": json_text})
+    return BoundedSandbox(_COMMAND_STEPS, finalize, filters={"json": json_text, "kv": kv, "hydra": hydra})
 
 
 def json_text(value: object, **options: Any) -> str:

@@ -9,7 +9,7 @@ from hposlurm.render.shell import ShellCode, quoted
 from hposlurm.trial import param_text
 
 # What Hydra reads as a text without quotes, and does not take for a number, a truth value or nothing
-_PLAIN = re.compile(r"[A-Za-z_/][\w./@%+-]*")
+_PLAIN = re.compile(r"[A-Za-z_/][\w./@%+-]*", re.ASCII)
 _OTHER_TYPES = re.compile(r"true|false|null|nan|inf", re.IGNORECASE)
 _BEFORE_QUOTE = re.compile(r"(\\*)('|$)")
 

@@ -74,6 +74,10 @@ class QuotingError(ValueError):
     """Raised with the reason why a value cannot stand in the place of its placeholder."""
 
 
+class ShellCode(str):
+    """Text that is shell code already and must not be quoted again."""
+
+
 def quoted(text: str) -> str:
     """Returns `text` as one word of the shell, in quotes only if a whole word needs them."""
     return text if _PLAIN.fullmatch(text) and text not in _KEYWORDS else _in_quotes(text)

@@ -35,7 +35,7 @@ HYDRA = {
     "007": "x='007'",
     "True": "x='True'",
     "null": "x='null'",
-    "größe": "x=größe",
+    "größe": "x='größe'",
     "$(pwd)": "x='$(pwd)'",
 }
 
