@@ -143,3 +143,14 @@ def test_the_rate_of_every_step_is_that_of_the_arguments(
     steps = train(tmp_path, ["--save", "none", "--zero-stage", stage, "--warmup", warmup]).steps
 
     assert [sorted(step) for step in steps] == [[pytest.approx(g) for g in sorted(step)] for step in at(factors)]
+
+
+def test_a_resumed_run_with_zero_3_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    arguments = [*SMALL, "epoch", "--lr", str(LR), "--wd", "0.5", "--bs", "8", "--epochs", "2", "--zero-stage", "3"]
+    whole = finetune(tmp_path / "whole", *arguments, ranks=2)
+
+    first = str(whole.checkpoints / "checkpoint-3")
+    resumed = finetune(tmp_path / "resumed", *arguments, "--resume-from", first, ranks=2)
+
+    assert resumed.weights == whole.weights
+    assert resumed.metrics["eval_loss"] == whole.metrics["eval_loss"]
