@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hposlurm import __version__
-from hposlurm.cli import compare, control, dashboard, doctor, export, launch, report, results, watch
+from hposlurm.cli import compare, control, dashboard, doctor, export, launch, report, reproduce, results, watch
 from hposlurm.cli.common import complain
 from hposlurm.cli.screens import prepare_help
 from hposlurm.errors import HposlurmError
@@ -43,6 +43,7 @@ launch.register(app)
 watch.register(app)
 results.register(app)
 compare.register(app)
+reproduce.register(app)
 report.register(app)
 dashboard.register(app)
 export.register(app)

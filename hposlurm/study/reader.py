@@ -6,6 +6,7 @@ Nothing is imported here before it is needed: a look must not wait for the libra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.errors import RequestError
@@ -156,6 +157,15 @@ class StudyReader:
 
         replay = Replay(self.records())
         return explain_study(replay) if trial is None else explain_trial(replay, trial)
+
+    def reproduce(self, trial: int, directory: Path) -> str:
+        """Returns the script that repeats a trial outside of the study, in `directory`.
+
+        Raises RequestError for a trial that does not exist, and StudyError for one that was never planned.
+        """
+        from hposlurm.report.reproduce import script
+
+        return script(self.records(curves=False), trial, directory)
 
     def report(self) -> StudyPage:
         """Returns what the report page shows of the study: frozen data, the trials in columns."""
