@@ -222,12 +222,13 @@ def follow(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     try:
         recipe = read_recipe(args.recipe)
         args.seed = recipe.seed
-        for name in recipe.values:
+        for given in recipe.values:
+            name = given.replace("-", "_")  # a study's parameter may be called as the option is
             if name not in SEARCHED:
-                raise ValueError(f"it has {name!r}; allowed are {', '.join(SEARCHED)}")
+                raise ValueError(f"it has {given!r}; allowed are {', '.join(SEARCHED)}")
             if name in args.changes:
-                args.changes[name] = recipe.values[name]
-            setattr(args, name, recipe.first(name) if name in args.changes else recipe.constant(name))
+                args.changes[name] = recipe.values[given]
+            setattr(args, name, recipe.first(given) if name in args.changes else recipe.constant(given))
     except (ValueError, OSError) as error:
         parser.error(f"--recipe {args.recipe}: {error}")
 

@@ -226,6 +226,20 @@ def test_values_that_do_not_go_together_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_recipe_sets_what_was_searched_by_the_options_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import finetune as script
+
+    best = tmp_path / "best.yaml"
+    params = {"lr": 2e-3, "method": "lora", "lora-r": 4, "label-smoothing": 0.1, "schedule": "cosine"}
+    best.write_text(json.dumps({"params": params, "seed": 7, "schedule": []}))
+    monkeypatch.setattr("sys.argv", ["finetune.py", *DATA, "--recipe", str(best)])
+
+    args = script.parse_arguments()
+
+    found = {name: getattr(args, name.replace("-", "_")) for name in params}
+    assert (found, args.seed, args.changes["lr"]) == (params, 7, {0: 2e-3})
+
+
 def test_layers_that_the_model_does_not_have_are_named(train: Callable[..., Path]) -> None:
     import squad
 
