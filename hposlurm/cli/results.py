@@ -105,7 +105,7 @@ def best(
     force: Annotated[bool, typer.Option("--force", help="Let --export replace any file.")] = False,
 ) -> None:
     """Show the best configuration, or the best K."""
-    from hposlurm.records.history import pareto_front
+    from hposlurm.records.ranking import pareto_front
     from hposlurm.report.export import best_trials
     from hposlurm.report.export import configuration as configuration_of
     from hposlurm.report.export import export as write

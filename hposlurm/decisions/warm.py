@@ -14,8 +14,8 @@ from hposlurm.decisions.foreign import read_csv, read_study
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.decode import structure
 from hposlurm.records.files import create_once, from_json, to_json
-from hposlurm.records.history import ranked
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ranking import ranked
 from hposlurm.records.reading import read_whole
 from hposlurm.search import Observation
 from hposlurm.space import CategoricalParameter, SearchSpace

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hposlurm.planner.removable import Left, Removal, removable, remove
-from hposlurm.records.history import History, ranked
+from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ranking import ranked
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Objective, TrialState
 

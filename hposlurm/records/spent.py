@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hposlurm.records.assignment import NO_TRIAL
-from hposlurm.records.history import History, keeps, losses
+from hposlurm.records.history import History
 from hposlurm.records.plan import WavePlan, closing_plans
+from hposlurm.records.ranking import keeps, losses
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits
 from hposlurm.trial import Attempt, Objective, Trial, TrialState
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hposlurm.errors import RequestError
-from hposlurm.records.history import best, losses
+from hposlurm.records.ranking import best, losses
 from hposlurm.records.values import counted_value
 from hposlurm.report.labels import differing, label
 from hposlurm.report.records import StudyRecords

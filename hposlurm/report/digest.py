@@ -12,7 +12,8 @@ from operator import attrgetter
 
 from hposlurm.records.bad_nodes import NodeTally, tally_nodes
 from hposlurm.records.fold import unread
-from hposlurm.records.history import History, pareto_front, ranked
+from hposlurm.records.history import History
+from hposlurm.records.ranking import pareto_front, ranked
 from hposlurm.records.spent import NO_PAST, Past, past_of
 from hposlurm.report.logs import TAIL_LINES
 from hposlurm.report.printable import printable

@@ -9,7 +9,8 @@ from typing import Any
 
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.ancestry import Leg, legs
-from hposlurm.records.history import History, ranked
+from hposlurm.records.history import History
+from hposlurm.records.ranking import ranked
 from hposlurm.records.reading import read_whole
 from hposlurm.records.values import counted_value
 from hposlurm.report import output

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hposlurm.errors import HposlurmError
-from hposlurm.records.history import best
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ranking import best
 from hposlurm.report.phase import find_phase
 from hposlurm.report.queue import QueueAnswer, ask_queues, interrupted_note
 from hposlurm.report.summary import read_view

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from hposlurm.backend import ElementState
 from hposlurm.records.bad_nodes import bad_of, tally_nodes
-from hposlurm.records.history import History, best, pareto_front
+from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
 from hposlurm.records.publications import publishing_failures
+from hposlurm.records.ranking import best, pareto_front
 from hposlurm.report.budget import BudgetUse, budget_use
 from hposlurm.report.chain import GONE, QueueView, StuckJob, queue_view, stuck_jobs, too_much
 from hposlurm.report.digest import FailedTrial, by_trial, failed_trial, printable_tail

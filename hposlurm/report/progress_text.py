@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hposlurm.records.history import History, best
+from hposlurm.records.history import History
+from hposlurm.records.ranking import best
 from hposlurm.records.thinning import MOST_METRICS
 from hposlurm.report.budget import budget_text
 from hposlurm.report.digest import FailedTrial

@@ -8,7 +8,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from hposlurm.records.history import History, keeps, ranked
+from hposlurm.records.history import History
+from hposlurm.records.ranking import keeps, ranked
 from hposlurm.report.results import TrialResult, result_of
 from hposlurm.report.rows import Row, columns_of, result_row
 from hposlurm.space.metric_constraints import NO_LIMITS, Limits

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.records.history import History, best
+from hposlurm.records.history import History
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ranking import best
 from hposlurm.trial import Direction, Trial
 
 if TYPE_CHECKING:

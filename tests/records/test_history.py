@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from hposlurm.errors import RequestError, StudyError
 from hposlurm.records.assignment import Settlement
-from hposlurm.records.history import History, best, pareto_front, ranked, read_history, with_settlements
+from hposlurm.records.history import History, read_history, with_settlements
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ranking import best, pareto_front, ranked
 from hposlurm.space.expressions import parse
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Direction, JobState, Objective, Outcome, Trial, TrialState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hposlurm.records.history import ranked
+from hposlurm.records.ranking import ranked
 from hposlurm.space.expressions import parse
 from hposlurm.space.metric_constraints import Limits
 from hposlurm.trial import Attempt, Direction, Objective, Outcome, Trial, TrialState

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from hposlurm.records.history import losses
+from hposlurm.records.ranking import losses
 from hposlurm.report.numbers import counted, spans
 from hposlurm.report.records import StudyRecords
 from hposlurm.trial import Trial, TrialState

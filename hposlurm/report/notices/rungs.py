@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hposlurm.decisions import observe
-from hposlurm.records.history import losses
+from hposlurm.records.ranking import losses
 from hposlurm.report.notices.notice import Evidence, Notice
 from hposlurm.report.numbers import shown
 from hposlurm.search.observation import Observation

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.records.history import History, keeps
+from hposlurm.records.history import History
+from hposlurm.records.ranking import keeps
 from hposlurm.report.page.columns import last_end
 from hposlurm.report.page.shortening import short
 from hposlurm.report.printable import printable

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hposlurm.records.history import History, ranked
+from hposlurm.records.history import History
+from hposlurm.records.ranking import ranked
 from hposlurm.report.page.shortening import Indexed, indexed, short, short_or_none
 from hposlurm.report.printable import printable
 from hposlurm.report.results import TrialResult, result_of

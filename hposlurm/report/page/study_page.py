@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hposlurm.records.gc_pause import gc_paused
-from hposlurm.records.history import History, pareto_front, ranked
+from hposlurm.records.history import History
+from hposlurm.records.ranking import pareto_front, ranked
 from hposlurm.report.logs import output_tail
 from hposlurm.report.notices import Notice, notices
 from hposlurm.report.page.best_so_far import BestSoFar, best_so_far

@@ -18,8 +18,9 @@ from optuna.visualization._optimization_history import _get_optimization_history
 
 from hposlurm.publish import Published
 from hposlurm.publish.optuna_trials import OptunaTrials
-from hposlurm.records.history import History, best, pareto_front, read_history
+from hposlurm.records.history import History, read_history
 from hposlurm.records.layout import StudyLayout
+from hposlurm.records.ranking import best, pareto_front
 from hposlurm.report.page.best_so_far import best_so_far
 from hposlurm.report.page.shortening import short
 from hposlurm.spec import StudySpec, load
