@@ -165,10 +165,13 @@ def _metric_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]
 
 def _trial_problems(data: Mapping[str, Any], draft: Draft) -> Iterator[Problem]:
     trial = section(data, "trial")
-    command, pattern = trial.get("command"), trial.get("metric_pattern")
-    if isinstance(command, str) and command.strip():
+    pattern = trial.get("metric_pattern")
+    for key in ("command", "evaluate"):
+        command = trial.get(key)
+        if not isinstance(command, str) or not command.strip():
+            continue
         names = {*COMMAND_FACTS, *draft.facts, *(["ds_config"] if trial.get("deepspeed") is not None else [])}
-        yield from command_problems(command, names | {*map(variable, draft.where)}, draft.written)
+        yield from command_problems(command, names | {*map(variable, draft.where)}, draft.written, f"trial.{key}")
     if isinstance(pattern, str) and pattern:
         yield from _pattern_problems(pattern)
     deepspeed = section(trial, "deepspeed")

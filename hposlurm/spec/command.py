@@ -48,8 +48,10 @@ UNSET: Mapping[str, str] = {
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 
 
-def command_problems(command: str, names: set[str], written: Mapping[str, str] = NO_NAMES) -> list[Problem]:
-    """Returns the problems of `trial.command` as a template in which `names` are defined: syntax, unknown names.
+def command_problems(
+    command: str, names: set[str], written: Mapping[str, str] = NO_NAMES, path: str = "trial.command"
+) -> list[Problem]:
+    """Returns the problems of a command as a template in which `names` are defined: syntax, unknown names.
 
     `written` has the real name of what a placeholder writes in another way: optimizer__lr for optimizer.lr.
     """
@@ -59,7 +61,6 @@ def command_problems(command: str, names: set[str], written: Mapping[str, str] =
     from hposlurm.render.environment import for_commands
     from hposlurm.render.sandbox import MOST_CHARACTERS
 
-    path = "trial.command"
     if len(command) > MOST_CHARACTERS:
         return [Problem(path, f"has {len(command)} characters; at most {MOST_CHARACTERS} are allowed")]
     environment = for_commands()
@@ -74,7 +75,7 @@ def command_problems(command: str, names: set[str], written: Mapping[str, str] =
     asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
     # `{% if ds_config is defined %}` lets one command serve studies with and without DeepSpeed
     unknown = sorted(used - names - environment.globals.keys() - (asked & UNSET.keys()))
-    swallowed = list(_swallowed(environment, command))
+    swallowed = list(_swallowed(environment, command, path))
     hints = ((name, _written_hint(name, written) or name_hint(name, names)) for name in unknown)
     return [*swallowed, *(Problem(path, f"{name!r} is not defined", hint) for name, hint in hints)]
 
@@ -89,13 +90,13 @@ def _syntax_hint(command: str, line: int) -> str:
     return "Jinja2: {{ name }} or {% if … %}…{% endif %}"
 
 
-def _swallowed(environment: jinja2.Environment, command: str) -> Iterator[Problem]:
+def _swallowed(environment: jinja2.Environment, command: str, path: str) -> Iterator[Problem]:
     """Yields a problem for `${#name}`: Jinja2 takes it, and all up to the next #}, for a comment."""
     before = ""
     for line, kind, text in environment.lex(command):
         if kind == "comment_begin" and before.endswith("$"):
             hint = "write {% raw %}…{% endraw %} around it"
-            yield Problem("trial.command", f"line {line}: Jinja2 reads ${text} as the begin of a comment", hint)
+            yield Problem(path, f"line {line}: Jinja2 reads ${text} as the begin of a comment", hint)
         before = text
 
 

@@ -89,7 +89,7 @@ class StudySpec(Section):
 
         definitions = all_definitions(self.parameters, self.conditionals)
         return CommandTemplate(
-            self.trial.command,
+            self.trial.script,
             self.resources.facts,
             self.search.max_resource,
             self.trial.deepspeed is not None,

@@ -43,7 +43,7 @@ def probe_problems(spec: StudySpec) -> list[Problem]:
     problems += _constraint_problems(spec, space, may_count=not problems)
     problems += unreachable(space, spec.search.enqueue)
     feasible = [params for params in drawn if space.is_feasible(params)]
-    command = spec.trial.command
+    command = spec.trial.script
     rendered = feasible[: max(_LEAST_RENDERED, _CHARACTERS // len(command))]
     inactive = inactive_problems(command, space, {*COMMAND_FACTS, *UNSET}, rendered)
     return problems + (inactive or _command_problems(spec, rendered))

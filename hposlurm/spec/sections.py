@@ -28,6 +28,11 @@ from hposlurm.spec.metric_sources import MetricSources
 from hposlurm.trial import ParamValue
 
 
+def with_evaluation(command: str, evaluate: str) -> str:
+    """Returns the command, and after it the evaluation unless the command was asked to stop, as one template."""
+    return "\n".join((command.rstrip(), 'if [ ! -e "$HPOSLURM_REQUEST_FILE" ]; then', evaluate.strip(), "fi"))
+
+
 class BudgetSpec(Section):
     """The limits of a study; the first one that is reached ends it.
 
@@ -76,6 +81,8 @@ class TrialSpec(Section):
     """The command of a trial and the rules for running it."""
 
     command: Command
+    #: A second command, which measures what the first one has trained; it is left out where that was asked to stop.
+    evaluate: Command | None = None
     #: In the file: "30m", "1:30:00" or a number of seconds.
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     retries: Annotated[Whole, Field(ge=0)] = 0
@@ -100,6 +107,11 @@ class TrialSpec(Section):
     #: `search.seed` at the launch.
     seed: CommandSeed | None = None
     deepspeed: DeepSpeedSpec | None = None
+
+    @property
+    def script(self) -> str:
+        """Returns all that an attempt runs, as a template."""
+        return self.command if self.evaluate is None else with_evaluation(self.command, self.evaluate)
 
 
 class ResourcesSpec(Section):

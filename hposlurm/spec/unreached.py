@@ -37,7 +37,7 @@ _REPORTS = ("hposlurm", "HPOSLURM_METRICS_FILE")
 
 def unreached(spec: StudySpec) -> tuple[str, ...]:
     """Returns one sentence for each thing that the command does not pass on, and what to write instead."""
-    scripts = look_into(spec.trial.command, Path(spec.trial.workdir or "."))
+    scripts = look_into(spec.trial.script, Path(spec.trial.workdir or "."))
     macros = dict(_macros(spec))
     return (
         *(f"{text} in trial.command is not replaced; did you mean {instead}?" for text, instead in macros.items()),
@@ -54,7 +54,7 @@ def placeholder(name: str) -> str:
 
 def _macros(spec: StudySpec) -> Iterator[tuple[str, str]]:
     """Yields text that other tools replace in a command, with the placeholder that it should be."""
-    command = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", " ", spec.trial.command, flags=re.DOTALL)
+    command = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", " ", spec.trial.script, flags=re.DOTALL)
     shell = "\n".join((*spec.slurm.setup, command))
     for name in (*_MACROS, *spec.parameter_names):
         word = re.escape(name)
@@ -68,7 +68,7 @@ def _macros(spec: StudySpec) -> Iterator[tuple[str, str]]:
 
 
 def _parameter_notes(spec: StudySpec, scripts: Scripts, macros: dict[str, str]) -> Iterator[str]:
-    command = spec.trial.command
+    command = spec.trial.script
     used = names_in(command)
     instead = {*macros.values()}
     if used & _WHOLE or instead & {*_MACROS.values()} - {"python", _MACROS["program"]}:
@@ -101,7 +101,7 @@ def _stage_notes(spec: StudySpec, scripts: Scripts) -> Iterator[str]:
     """Yields a note if the search pauses trials at rungs and nothing that the command runs is known to stop there."""
     search = spec.search
     pauses = search.in_generations or (search.has_rungs and not search.pruner_traits.in_one_go)
-    knows = "max_step" in names_in(spec.trial.command) or "HPOSLURM_MAX_STEP" in spec.trial.command
+    knows = "max_step" in names_in(spec.trial.script) or "HPOSLURM_MAX_STEP" in spec.trial.script
     if not pauses or knows or scripts.mention(*_STAGE_ENDS):
         return
     neither = f", and {scripts.names[0]} does not ask for it" if scripts.names else ""
@@ -138,7 +138,7 @@ def _source_notes(spec: StudySpec) -> Iterator[str]:
 def _objective_notes(spec: StudySpec, scripts: Scripts) -> Iterator[str]:
     """Yields a note for each objective that nothing is known to report."""
     pattern = spec.trial.metric_pattern
-    if scripts.mention(*_REPORTS) or "HPOSLURM_METRICS_FILE" in spec.trial.command:
+    if scripts.mention(*_REPORTS) or "HPOSLURM_METRICS_FILE" in spec.trial.script:
         return
     if spec.trial.metrics:
         yield from _source_notes(spec)

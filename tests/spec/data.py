@@ -82,6 +82,7 @@ trial:
   memory_warning_pct: 0.9
   memory_grace_steps: 3
   stop_signal: USR1
+  evaluate: "lm_eval --model {{ checkpoint_dir }} {{ lr }}"
   metrics:
     - {file: "{{ trial_dir }}/lr-{{ lr }}/*.jsonl", step: current_steps, offset: 1, map: {eval_loss: data.loss}}
     - {file: out/metrics, format: csv}
