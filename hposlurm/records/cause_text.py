@@ -71,7 +71,7 @@ def _no_metrics(cause: EndCause) -> str:
         line = "line" if cause.lines == 1 else "lines"
         found = f"trial.metric_pattern matched none of {cause.lines} {line} of output"
         return f"reported no metrics at all{seen}; {found}; try it: hposlurm check STUDY.yaml --log FILE"
-    return f"reported no metrics at all{seen}; use hposlurm.client.report, trial.metrics or trial.metric_pattern"
+    return f"reported no metrics at all{seen}; use hposlurm.client.report or trial.metric_pattern"
 
 
 def _missing(cause: EndCause) -> str:
