@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+import submitit.core.utils as submitit_utils
+from submitit.core.utils import FailedJobError
 
+from hposlurm.backend import queries
 from hposlurm.records.layout import StudyLayout
 from hposlurm.worker.binding import find_assignment
+from tests.fake_slurm import commands
 from tests.planner.fake import write_attempt
 
 BIN = Path(__file__).parent / "bin"
+
+
+def _is_ours(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether the command is the imitation's, and not one that a test has put before it."""
+    return shutil.which(command[0], path=environment.get("PATH")) == str(BIN / command[0])
+
+
+def answer(command: Sequence[str], *, env: dict[str, str], **how: Any) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run`, but what the imitation answers is found in this process: a start costs far more."""
+    if not _is_ours(command, env):
+        return subprocess.run(command, env=env, **how)
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with mock.patch.dict(os.environ, env, clear=True), redirect_stdout(out), redirect_stderr(err):
+        try:
+            commands.main(command)
+        except SystemExit as left:
+            status = int(left.code or 0)
+    return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
+
+
+class Submission(submitit_utils.CommandFunction):
+    """What submitit runs for a submission, with the answer of `answer`."""
+
+    def __call__(self, *_: Any, **__: Any) -> str:
+        sbatch = self.command[self.command.index("sbatch") :]  # before it stands what binds it to this process
+        if not _is_ours(sbatch, os.environ):
+            return super().__call__()
+        done = answer(sbatch, env=dict(os.environ))
+        if done.returncode:
+            raise FailedJobError(done.stderr.strip())
+        return done.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -65,8 +106,7 @@ class FakeSlurm:
         return ran
 
 
-@pytest.fixture
-def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+def _set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     home = tmp_path / "slurm"
     home.mkdir()
     monkeypatch.setenv("FAKE_SLURM", str(home))
@@ -74,3 +114,16 @@ def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     for name in [n for n in os.environ if n.startswith("SLURM_")]:
         monkeypatch.delenv(name)
     return FakeSlurm(home)
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return _set_up(tmp_path, monkeypatch)
+
+
+@pytest.fixture(name="fake_slurm")
+def fake_slurm_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """Asked in the process of the test and in its forks: for tests of what is done with the answers."""
+    monkeypatch.setattr(queries, "subprocess", SimpleNamespace(run=answer, TimeoutExpired=subprocess.TimeoutExpired))
+    monkeypatch.setattr(submitit_utils, "CommandFunction", Submission)
+    return _set_up(tmp_path, monkeypatch)

@@ -17,7 +17,6 @@ import os
 import re
 import sys
 
-HOME = os.environ["FAKE_SLURM"]
 DONE = ("COMPLETED", "CANCELLED", "FAILED")
 
 
@@ -27,7 +26,7 @@ def fail(message):
 
 
 def at(name):
-    return f"{HOME}/{name}"
+    return f"{os.environ['FAKE_SLURM']}/{name}"
 
 
 def is_there(name):
@@ -45,7 +44,9 @@ def write(name, text):
 
 
 def jobs():
-    names = sorted(name for name in os.listdir(HOME) if name.startswith("job-") and name.endswith(".json"))
+    names = sorted(
+        name for name in os.listdir(os.environ["FAKE_SLURM"]) if name.startswith("job-") and name.endswith(".json")
+    )
     return [json.loads(read(at(name))) for name in names]
 
 
@@ -176,7 +177,7 @@ def srun(arguments):
     os.execvp(command[0], command)
 
 
-def main():
+def main(argv=sys.argv):
     with open(at("lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        globals()[os.path.basename(sys.argv[0])](sys.argv[1:])
+        globals()[os.path.basename(argv[0])](argv[1:])

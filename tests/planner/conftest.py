@@ -8,10 +8,10 @@ import pytest
 
 import hposlurm.planner.ends
 from hposlurm.records.layout import StudyLayout
-from tests.fake_slurm import fake_slurm
+from tests.fake_slurm import fake_slurm_within
 from tests.planner.fake import new_layout
 
-__all__ = ["fake_slurm"]
+__all__ = ["fake_slurm_within"]
 
 
 @pytest.fixture
