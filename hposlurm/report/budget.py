@@ -14,6 +14,8 @@ from hposlurm.trial import Objective
 if TYPE_CHECKING:
     from hposlurm.spec import BudgetSpec
 
+_MORE_TRIALS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
@@ -60,6 +62,13 @@ def budget_use(
         "target": (so_far.best, budget.target, 0.0),
     }
     return {name: BudgetUse(used, limit, kept) for name, (used, limit, kept) in found.items() if limit is not None}
+
+
+def raised(history: History, budget: BudgetSpec | BudgetLimits) -> str | None:
+    """Returns the setting that allows a quarter more trials, at least ten; None if the study may have more anyway."""
+    if budget.n_trials is None or len(history.trials) < budget.n_trials:
+        return None
+    return f"budget.n_trials={budget.n_trials + max(_MORE_TRIALS, -(-budget.n_trials // 4))}"
 
 
 def budget_text(budget: Mapping[str, BudgetUse]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hposlurm.records.ranking import losses
+from hposlurm.report.budget import raised
 from hposlurm.report.numbers import counted, spans
 from hposlurm.report.records import StudyRecords
 from hposlurm.trial import Trial, TrialState
@@ -30,6 +31,8 @@ class Notice:
     advice: str
     #: the trials that show it, by number
     trials: tuple[int, ...] = ()
+    #: the command with which the advice ends, to be copied; "" without one
+    command: str = ""
 
     @property
     def line(self) -> str:
@@ -72,8 +75,11 @@ class Evidence:
 
     def change(self, setting: str) -> str:
         """Returns the command that goes on with a changed spec, or the setting for the next study."""
-        name = self.records.layout.root.name
-        return f"hposlurm resume {name} --set {setting}" if self.widens else f"--set {setting} at the next launch"
+        if not self.widens:
+            return f"--set {setting} at the next launch"
+        more = raised(self.records.history, self.spec.budget)
+        settings = [setting, *([more] if more else [])]
+        return f"hposlurm resume {self.records.layout.root.name} {' '.join(f'--set {each}' for each in settings)}"
 
 
 def evidence_of(records: StudyRecords) -> Evidence:

@@ -104,11 +104,13 @@ def _too_long(found: Evidence) -> Iterator[Notice]:
     if len(full) < _LEAST_FULL or limit_min < _SHORTEST_LIMIT_MIN or longest_s * _FAR_TOO_LONG > limit_min * 60:
         return
     enough_min = max(10, 5 * math.ceil(2 * longest_s / 300))
+    command = found.change(f"resources.time={enough_min}m")
     yield Notice(
         "limit_too_long",
         f"the longest of {len(full)} trainings took {duration(longest_s)}, and each job asks for "
         f"{duration(limit_min * 60)}",
-        f"a shorter limit starts earlier: {found.change(f'resources.time={enough_min}m')}",
+        f"a shorter limit starts earlier: {command}",
+        command=command,
     )
 
 
@@ -119,10 +121,12 @@ def _too_short(found: Evidence) -> Iterator[Notice]:
     if len(cut) < max(_LEAST_ATTEMPTS, _MOST_TIMEOUTS * len(ended)):
         return
     limit_min = found.spec.resources.time_min
+    command = found.change(f"resources.time={2 * limit_min}m")
     yield Notice(
         "limit_too_short",
         f"{counted(len(cut), 'attempt')} of {len(ended)} reached the time limit of the job "
         f"({duration(limit_min * 60)})",
-        f"give each job more: {found.change(f'resources.time={2 * limit_min}m')}",
+        f"give each job more: {command}",
         tuple(dict.fromkeys(trial.number for trial, _ in cut)),
+        command,
     )

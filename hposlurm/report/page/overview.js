@@ -83,7 +83,13 @@ function comparison() {
 }
 
 section('notices', 'Noticed', () => perStudy((study) => (study.notices.length ? el('ul', { class: 'noticed' },
-  study.notices.map((each) => el('li', {}, el('strong', {}, `${each.text}. `), `${each.advice}. `, noticedTrials(study, each.trials)))) : null)));
+  study.notices.map((each) => el('li', {}, el('strong', {}, `${each.text}. `), adviceText(each), ' ', noticedTrials(study, each.trials)))) : null)));
+
+// The advice of a notice or an edge; its command can be copied, so no full stop follows it
+function adviceText(each) {
+  if (!each.command) return [`${each.advice}.`];
+  return [each.advice.slice(0, each.advice.length - each.command.length), el('code', {}, each.command)];
+}
 
 const MOST_NOTICED = 12;
 function noticedTrials(study, numbers) {

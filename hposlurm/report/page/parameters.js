@@ -8,7 +8,7 @@ section('parameters', 'Parameters: what matters, and where the good values are',
   const measured = study.importance;
   const rows = study.trials.parameters.map((column) => [
     column.name, ...measured.map((each) => shareBar(each, column.name)), searched(column), leaderRange(column, good),
-    valueText(column, ranked[0][1]), widen(column, ranked[0][1], good),
+    valueText(column, ranked[0][1]), edgeText(study.edges.find((edge) => edge.parameter === column.name)),
   ]);
   const order = measured.length ? study.trials.parameters.map((column, k) => [measured[0].shares[column.name] ?? -1, k]).sort((a, b) => b[0] - a[0]) : rows.map((_, k) => [0, k]);
   return [
@@ -70,18 +70,10 @@ function leaderRange(column, good) {
   return `${shown(Math.min(...values))} to ${shown(Math.max(...values))}`;
 }
 
-// A place of the best value within a twentieth of an end of the range, where half of the good trials lie too
-function widen(column, row, good) {
-  const value = column.rows[row];
-  if (column.kind === 'choice' || value === null || !(column.low < column.high)) return '';
-  const f = column.is_log && column.low > 0 ? Math.log : (x) => x;
-  const place = (x) => (f(x) - f(column.low)) / (f(column.high) - f(column.low));
-  const values = good.map((each) => column.rows[each]).filter((each) => each !== null);
-  for (const [end, key, near] of [['lower', 'min', (x) => place(x) <= 0.05], ['upper', 'max', (x) => place(x) >= 0.95]]) {
-    if (near(value)) {
-      const many = values.filter(near).length * 2 >= values.length;
-      return el('span', { class: 'warning' }, `${end} end${many ? ', as most good trials: widen ' : ': '}`, el('code', {}, `--set parameters.${column.name}.${key}=…`));
-    }
-  }
-  return 'no';
+// What the notices say of the place of the best value too
+function edgeText(edge) {
+  if (!edge) return '–';
+  if (edge.kind === 'at bound') return el('span', { class: 'warning' }, `${edge.side} end: `, adviceText(edge));
+  if (edge.kind === 'untried') return `not known: no trial ended between ${shown(edge.untried[0])} and ${shown(edge.untried[1])}`;
+  return { inside: 'no', 'no trend': `${edge.side} end, without a clear trend`, 'too few': 'too few trials', inactive: 'inactive in the best trial' }[edge.kind] || '–';
 }

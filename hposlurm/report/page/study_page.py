@@ -11,6 +11,8 @@ from hposlurm.records.history import History
 from hposlurm.records.ranking import pareto_front, ranked
 from hposlurm.report.logs import output_tail
 from hposlurm.report.notices import Notice, notices
+from hposlurm.report.notices.edges import Edge, edges
+from hposlurm.report.notices.notice import evidence_of
 from hposlurm.report.page.best_so_far import BestSoFar, best_so_far
 from hposlurm.report.page.columns import TrialColumns, first_start, trial_columns
 from hposlurm.report.page.curves import Curves, curves
@@ -39,6 +41,8 @@ class StudyPage:
     #: one for each objective
     curves: tuple[Curves, ...]
     importance: tuple[Importance, ...]
+    #: where the best value of each parameter lies
+    edges: tuple[Edge, ...]
     #: the rows of the Pareto front; () for a study with one objective
     front: tuple[int, ...]
     timeline: Timeline | None
@@ -64,6 +68,7 @@ def study_page(records: StudyRecords, now: float) -> StudyPage:
         best_so_far=best_so_far(history, objectives, limits, begin, end),
         curves=tuple(curves(history, objective) for objective in objectives),
         importance=_importance(records),
+        edges=tuple(printable_parts(edge) for edge in edges(evidence_of(records))),
         front=tuple(rows[trial.number] for trial in front),
         timeline=timeline(history, begin, end),
         rungs=multi_fidelity(spec, history),

@@ -12,10 +12,12 @@ import pytest
 from hposlurm.records.history import read_history
 from hposlurm.records.layout import StudyLayout
 from hposlurm.report.notices import Notice, notices
+from hposlurm.report.notices.edges import edge_of
+from hposlurm.report.notices.notice import evidence_of
 from hposlurm.report.records import StudyRecords, read_records
 from hposlurm.simulation import Cluster, simulate
 from hposlurm.space import signature
-from hposlurm.spec import StudySpec
+from hposlurm.spec import StudySpec, parse
 from hposlurm.trial import Cause, EndCause, JobState
 from tests.report.notices.honest import GRID, PARAMETERS, kinds, noticed, study, surface
 from tests.studies import add_wave, assignment, completed, end, make_study, report, start, write_journal
@@ -94,14 +96,15 @@ def test_a_best_value_at_a_bound_names_the_command_that_widens_it(algorithm: str
     notice = one("at_bound", noticed(spec, steep, tmp_path / "wide"))
     assert notice.text.startswith("the best value of lr (0.009")
     assert "at the upper bound" in notice.text
-    assert notice.advice == "hposlurm resume wide --set parameters.lr.max=0.01" or notice.advice.endswith("max=0.02")
+    assert notice.advice == "hposlurm resume wide --set parameters.lr.max=0.015 --set budget.n_trials=75"
+    assert notice.command == notice.advice
     assert len(notice.trials) == 3
 
 
 def test_the_bound_of_a_logarithmic_range_is_moved_by_a_factor(tmp_path: Path) -> None:
     narrow = {**PARAMETERS, "lr": {"type": "float", "min": 1e-3, "max": 1e-2, "log": True}}
     notice = one("at_bound", noticed(study(60, narrow), steep, tmp_path / "wide"))
-    assert notice.advice == "hposlurm resume wide --set parameters.lr.max=0.02"
+    assert notice.advice == "hposlurm resume wide --set parameters.lr.max=0.02 --set budget.n_trials=75"
 
 
 def test_choices_that_are_numbers_have_bounds_too() -> None:
@@ -125,6 +128,33 @@ def test_only_leaders_that_lie_together_at_the_bound_are_noticed(
     params = [{"bs": 1, "lr": 10 ** (6 * place - 6)} for place in places]
     layout = losses_study(tmp_path, [2 - place + 1e-3 * (n % 2) for n, place in enumerate(places)], params)
     assert kinds_of(read_records(layout)) == ["at_bound"] * is_noticed
+
+
+LRS = [10 ** (6 * k / 12 - 6) for k in range(12)]
+
+
+def test_a_best_value_with_worse_trials_between_it_and_the_bound_is_not_at_the_bound(tmp_path: Path) -> None:
+    params = [{"bs": 1, "lr": lr} for lr in (*LRS, 0.7, 0.9)]
+    losses = [2 - k / 14 for k in range(12)] + [1.0, 1.1]
+    records = read_records(losses_study(tmp_path, losses, params))
+    assert kinds_of(records) == []
+    assert edge_of(evidence_of(records), records.spec.space.parameters[1]).kind == "inside"
+
+
+def test_a_widened_range_without_a_trial_in_its_new_part_is_not_judged_as_tried(tmp_path: Path) -> None:
+    records = read_records(losses_study(tmp_path, [2 - k / 14 for k in range(12)], [{"bs": 1, "lr": x} for x in LRS]))
+    data = records.spec.model_dump(mode="json", by_alias=True)
+    data["parameters"] = {"lr": {**data["parameters"]["lr"], "max": 1e4}}
+    wide = parse({**data, "trial": {"command": "true {{ flags }}"}}, "test")
+    edge = edge_of(evidence_of(replace(records, spec=wide)), wide.space.parameters[0])
+    assert (edge.kind, edge.side) == ("untried", "upper")
+    assert edge.untried == (pytest.approx(LRS[-1]), 1e4)
+
+
+def test_a_long_logarithmic_range_is_widened_by_a_moderate_factor(tmp_path: Path) -> None:
+    params = [{"bs": 1, "lr": 10 ** (6 * k / 12 - 6)} for k in range(13)]
+    notice = one("at_bound", notices(read_records(losses_study(tmp_path, [2 - k / 14 for k in range(13)], params))))
+    assert "parameters.lr.max=3" in notice.advice
 
 
 # ---- metrics
@@ -286,12 +316,13 @@ def test_time_limits_that_are_far_too_long_or_too_short(tmp_path: Path) -> None:
     long = with_job_states(replace(found, spec=changed(found.spec, resources=limit)), JobState.COMPLETED)
     notice = one("limit_too_long", notices(long))
     assert notice.text == "the longest of 5 trainings took 1h00m, and each job asks for 12h00m"
-    assert notice.advice.endswith("hposlurm resume demo --set resources.time=120m")
+    assert notice.advice.endswith("hposlurm resume demo --set resources.time=120m --set budget.n_trials=15")
     limit = limit.model_copy(update={"time_min": 4 * 60})
     assert kinds_of(replace(long, spec=changed(found.spec, resources=limit))) == []
     assert kinds_of(with_job_states(found, JobState.COMPLETED)) == []
     short = one("limit_too_short", notices(with_job_states(found, JobState.TIMEOUT)))
-    assert short.advice == "give each job more: hposlurm resume demo --set resources.time=120m"
+    assert short.advice == "give each job more: hposlurm resume demo --set resources.time=120m --set budget.n_trials=15"
+    assert short.advice.endswith(short.command)
 
 
 @pytest.mark.parametrize(("count", "timeouts", "is_noticed"), [(20, 4, False), (20, 5, True), (8, 2, False)])
