@@ -40,7 +40,7 @@ def select(table: Table, wanted: Selection) -> Table:
         states = _states(wanted.states)
         rows = [row for row in rows if row["state"] in states]
     if wanted.where:
-        condition, names = _condition(wanted.where, table.columns)
+        condition, names = _condition(wanted.where, table)
         rows = [row for row in rows if _holds(condition, row, names)]
     if wanted.sort:
         rows = _sorted(rows, wanted.sort, table.columns)
@@ -59,21 +59,38 @@ def _states(names: Collection[str]) -> set[str]:
 def _known(name: str, columns: Collection[str], option: str) -> str:
     if name in columns:
         return name
+    raise RequestError(f"{option}: there is no column {name!r} ({_near(name, columns)}columns: {', '.join(columns)})")
+
+
+def _near(name: str, columns: Collection[str]) -> str:
     from hposlurm.spec.problems import nearest
 
     near = nearest(name, columns)
-    hint = f"did you mean {near}? " if near else ""
-    raise RequestError(f"{option}: there is no column {name!r} ({hint}columns: {', '.join(columns)})")
+    return f"did you mean {near}? " if near else ""
 
 
-def _condition(text: str, columns: Sequence[str]) -> tuple[Expression, Mapping[str, str]]:
+def _condition(text: str, table: Table) -> tuple[Expression, Mapping[str, str]]:
     """Returns the parsed expression, and the column that each of its names stands for (optimizer__lr: optimizer.lr)."""
+    columns = table.columns
     written = {variable(column): column for column in columns} | {column: column for column in columns}
     try:
         expression = parse(text)
     except ExpressionError as error:
         raise RequestError(f"--where {text!r}: {error}") from None
-    return expression, {name: written.get(name) or _known(name, columns, "--where") for name in expression.names}
+    unknown = sorted(expression.names - written.keys(), key=text.find)
+    if unknown:
+        told = ", ".join(f"{name!r}{_instead(name, table)}" for name in unknown)
+        what = "there is no column" if len(unknown) == 1 else "there are no columns"
+        raise RequestError(f"--where: {what} {told}; columns: {', '.join(columns)}")
+    return expression, {name: written[name] for name in expression.names}
+
+
+def _instead(name: str, table: Table) -> str:
+    """Returns, in brackets, what an unknown name may stand for: a text without quotes, or another column."""
+    if column := next((c for c in table.columns if any(row.get(c) == name for row in table.rows)), None):
+        return f' (a value of {column}: text needs quotes, "{name}")'
+    near = _near(name, table.columns).strip()
+    return f" ({near})" if near else ""
 
 
 def _holds(condition: Expression, row: Row, names: Mapping[str, str]) -> bool:

@@ -8,6 +8,7 @@ expression can use much memory or time.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,6 +50,17 @@ _REFUSED: Mapping[type[ast.AST], str] = {
     ast.Tuple: "a comma outside `in`",
     ast.Starred: "a star",
 }
+# What other languages write, and what is written here
+_FOREIGN: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?<![=!<>:])=(?![=<>])"), "write == to compare"),
+    (re.compile(r"==="), "write == to compare"),
+    (re.compile(r"=[<>]"), "write <= or >="),
+    (re.compile(r"<>"), "write != for different"),
+    (re.compile(r"&&"), "write and"),
+    (re.compile(r"\|\|"), "write or"),
+    (re.compile(r"!(?!=)"), "write not"),
+)
+_STRINGS = re.compile(r"'[^']*'|\"[^\"]*\"")
 _ALLOWED = "allowed: comparisons, and, or, not, + - * / // % **, in with a list, numbers, strings and names"
 
 
@@ -96,12 +108,18 @@ def parse(text: str, names: Mapping[str, str] = NO_NAMES) -> Expression:
             tree = ast.parse(text.replace("\n", " ").strip(), mode="eval").body
     except SyntaxError as error:
         at = f" at character {error.offset}" if error.offset else ""
-        raise ExpressionError(f"not an expression: {error.msg}{at}") from None
+        raise ExpressionError(f"not an expression: {error.msg}{at}{_instead(text)}") from None
     except (ValueError, MemoryError, RecursionError):
         raise ExpressionError("not an expression: it is nested too deeply or has invalid characters") from None
     mentioned, size = _check(tree)
     real = frozenset(names.get(name, name) for name in mentioned)
     return Expression(text, real, _Prepared(names).visit(tree), size)
+
+
+def _instead(text: str) -> str:
+    """Returns what to write instead of an operator of another language in `text`; "" if there is none."""
+    code = _STRINGS.sub("", text)
+    return next((f"; {instead}" for pattern, instead in _FOREIGN if pattern.search(code)), "")
 
 
 class _Prepared(ast.NodeTransformer):

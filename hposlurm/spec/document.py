@@ -84,7 +84,7 @@ def parse_text(text: str) -> tuple[Any, list[Problem]]:
         _check_size(node)
         value = builder.build(node, "")
     except yaml.MarkedYAMLError as error:
-        return None, [Problem("", in_words(error))]
+        return None, [Problem("", in_words(error, text))]
     except yaml.YAMLError as error:
         return None, [Problem("", f"not YAML: {' '.join(str(error).split())}")]
     except RecursionError:

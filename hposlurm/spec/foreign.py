@@ -109,11 +109,17 @@ def value_hint(value: str) -> str:
     return _VALUES.get(_plain(value), "")
 
 
+def distribution_hint(kind: str) -> str:
+    """Returns how a parameter of another tool's distribution is defined here; "" if it is not known."""
+    found = _DISTRIBUTIONS.get(_plain(kind), "")
+    return f"here it is {found}" if found else ""
+
+
 def definition_hint(definition: Mapping[Any, Any]) -> str:
     """Returns how a parameter that another tool defined without `type` or `choices` is defined here; "" if unknown."""
-    kinds = [definition.get(key) for key in ("distribution", "_type")]
-    if known := next((_DISTRIBUTIONS[_plain(str(kind))] for kind in kinds if _plain(str(kind)) in _DISTRIBUTIONS), ""):
-        return f"here it is {known}"
+    kinds = [str(definition.get(key)) for key in ("distribution", "_type")]
+    if known := next(filter(None, map(distribution_hint, kinds)), ""):
+        return known
     found = [
         f"{key} is called {_DEFINITION[_plain(str(key))]}" for key in definition if _plain(str(key)) in _DEFINITION
     ]

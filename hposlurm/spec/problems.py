@@ -14,11 +14,12 @@ from pydantic_core import ErrorDetails
 from hposlurm.errors import MOST_PROBLEMS, Problem
 from hposlurm.spec import definitions, entries, fields, model, objective_entry, sections
 from hposlurm.spec.fields import quoted
-from hposlurm.spec.foreign import definition_hint, key_hint, value_hint
+from hposlurm.spec.foreign import definition_hint, distribution_hint, key_hint, value_hint
 from hposlurm.spec.gpu_memory import GpuMemorySection
 from hposlurm.spec.publishing import options_of
 from hposlurm.spec.search import SearchSpec
 from hposlurm.spec.simulation import SimulationSpec
+from hposlurm.spec.yaml_errors import OPENED
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "": model.StudySpec,
@@ -85,15 +86,26 @@ def _problem(details: ErrorDetails) -> Problem:
             return _unknown_value(path, value, str(context["expected"]))
         case "union_tag_invalid":
             tag = str(context["tag"])
-            return Problem(f"{path}.type", f"{quoted(tag)} is not a type", suggestion(tag, definitions.DEFINITIONS))
+            hint = distribution_hint(tag) or suggestion(tag, definitions.DEFINITIONS)
+            return Problem(f"{path}.type", f"{quoted(tag)} is not a type", hint)
         case "union_tag_not_found" if isinstance(value, dict):
             hint = definition_hint(value) or "allowed: categorical, float, int; not needed with choices"
             return Problem(f"{path}.type", "is missing", hint)
         case "union_tag_not_found":
-            return Problem(path, f"must be a mapping such as {{type: float, min: 0.0, max: 1.0}}, not {quoted(value)}")
+            what = f"must be a mapping such as {{type: float, min: 0.0, max: 1.0}}, not {quoted(value)}"
+            return Problem(path, what, _as_choices(value))
         case name if name in _MESSAGES:
             return Problem(path, f"{_MESSAGES[name](context)}, not {quoted(value)}")
     return Problem(path, f"{details['msg']}, not {quoted(value)}")
+
+
+def _as_choices(value: Any) -> str:
+    """Returns how the value or list of values that stands for a parameter's definition is written; "" if unknown."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(each, str | int | float) for each in values):
+        return ""
+    written = ", ".join(each if isinstance(each, str) and each.isidentifier() else quoted(each) for each in values[:10])
+    return f"write {{choices: [{written}{', …' if len(values) > 10 else ''}]}}"
 
 
 _MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -148,6 +160,8 @@ def _unknown_key(location: _Location, path: str, kind: str) -> Problem:
         section = definitions.DEFINITIONS[kind]
     allowed = _keys(section) if section else []
     message = f"unknown key {quoted(key)}"
+    if opened := OPENED.match(key):  # YAML takes `search {algorithm: tpe}` for the key "search {algorithm"
+        return Problem(path, message, f"a colon is missing after {opened[1]}")
     if foreign := key_hint(parent, key):
         return Problem(path, message, foreign)
     if elsewhere := _elsewhere(key):

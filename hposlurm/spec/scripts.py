@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +20,8 @@ _SUFFIXES = frozenset({".bash", ".jl", ".js", ".lua", ".pl", ".py", ".r", ".sh"}
 _SHELL_SUFFIXES = frozenset({".bash", ".sh", ""})
 _TEMPLATE_PARTS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _BETWEEN_WORDS = re.compile(r"[\s;&|()<>'\"`=]+")
+_STARTER = re.compile(r"python[\d.]*|torchrun|accelerate|deepspeed|bash|sh|srun|julia|Rscript|node|perl|lua")
+_ELSEWHERE = frozenset({"cd", "pushd", "apptainer", "singularity", "docker", "podman", "shifter", "enroot", "-c"})
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+\.?([\w.]+)", re.MULTILINE)
 _CLIENT_ALIAS = re.compile(r"\bhposlurm(?:\.client|[ \t]+import[ \t]+client)[ \t]+as[ \t]+(\w+)")
 _IMPORTS_PARAMS = re.compile(r"\bfrom[ \t]+hposlurm\.client[ \t]+import\b[^\n]*\bparams\b")
@@ -65,6 +69,27 @@ def look_into(command: str, directory: Path) -> Scripts:
             names.append(name)
         pending += _used_by(path, text, directory)
     return Scripts(tuple(dict.fromkeys(names)), "\n".join(texts.values()))
+
+
+def missing_scripts(command: str, directory: Path) -> Iterator[tuple[str, Path]]:
+    """Yields the name and path of each script that `command`, run in `directory`, starts and that does not exist.
+
+    Says nothing about a command that changes the directory, or that sees other files (in a container).
+    """
+    words = [word for word in _BETWEEN_WORDS.split(_TEMPLATE_PARTS.sub("$", command)) if word]
+    if _ELSEWHERE.intersection(Path(word).name for word in words):
+        return
+    starts = bool(words) and Path(words[0]).suffix.lower() in _SUFFIXES  # words after a script are its own arguments
+    for word in words:
+        if _STARTER.fullmatch(Path(word).name):
+            starts = True
+        elif starts and word == "-m":
+            starts = False
+        elif starts and Path(word).suffix.lower() in _SUFFIXES and not set("$~*?[").intersection(word):
+            starts = False
+            with suppress(OSError, ValueError):
+                if not os.path.lexists(directory / word):
+                    yield word, directory / word
 
 
 def _growing(pending: list[tuple[str, Path]]) -> Iterator[tuple[int, tuple[str, Path]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from hposlurm.render.command import names_in
 from hposlurm.space.names import variable
 from hposlurm.spec.algorithms import without_stages
 from hposlurm.spec.model import pattern_metrics
-from hposlurm.spec.scripts import Scripts, look_into, reads_parameter
+from hposlurm.spec.problems import nearest
+from hposlurm.spec.scripts import Scripts, look_into, missing_scripts, reads_parameter
 
 if TYPE_CHECKING:
     from hposlurm.spec.model import StudySpec
@@ -29,6 +31,7 @@ _MACROS = {
     "program": "the name of the script",
     "interpreter": "python",
 }
+_MOST_BESIDE = 500  # names in a directory that are looked at for one like a script's
 _WHOLE = frozenset({"flags", "overrides", "params"})
 #: Each of these in a script shows that it knows where a stage ends.
 _STAGE_ENDS = ("max_step", "HPOSLURM_MAX_STEP", "should_stop", "HposlurmCallback")
@@ -41,6 +44,7 @@ def unreached(spec: StudySpec) -> tuple[str, ...]:
     macros = dict(_macros(spec))
     return (
         *(f"{text} in trial.command is not replaced; did you mean {instead}?" for text, instead in macros.items()),
+        *_missing_notes(spec),
         *_parameter_notes(spec, scripts, macros),
         *_stage_notes(spec, scripts),
         *_objective_notes(spec, scripts),
@@ -65,6 +69,19 @@ def _macros(spec: StudySpec) -> Iterator[tuple[str, str]]:
             forms += [rf"(?<![\w{{$%]){{{word}\}}(?!\}})", rf"%\({word}\)[sdfgr]", rf"\${word}(?!\w)"]
         if found := re.search("|".join(forms), command):
             yield found[0], _MACROS.get(name, placeholder(name))
+
+
+def _missing_notes(spec: StudySpec) -> Iterator[str]:
+    """Yields a note for each script that the command starts and that does not exist."""
+    directory = Path(spec.trial.workdir or ".").absolute()
+    setup = " ".join(spec.slurm.setup)
+    if re.search(r"\bcd\b", setup):
+        return
+    for name, path in missing_scripts(spec.trial.script, directory):
+        beside = [each.name for each in islice(path.parent.iterdir(), _MOST_BESIDE)] if path.parent.is_dir() else []
+        near = nearest(path.name, beside)
+        hint = f"; did you mean {Path(name).with_name(near)}?" if near else ""
+        yield f"{name} in trial.command does not exist in {directory}{hint}"
 
 
 def _parameter_notes(spec: StudySpec, scripts: Scripts, macros: dict[str, str]) -> Iterator[str]:

@@ -32,15 +32,31 @@ _MEANINGS = (
         "a text that begins with | or > must be in quotes",
     ),
 )
+#: A key before a mapping or list in brackets that has no colon.
+OPENED = re.compile(r"\s*([A-Za-z_][\w.]*)\s*[{\[]")
+_NO_SPACE = re.compile(r"\s*([A-Za-z_]\w*):[^\s:/]")
+_ABOUT_COLONS = re.compile(r"mapping values are not allowed|could not find expected ':'")
 
 
-def in_words(error: yaml.MarkedYAMLError) -> str:
-    """Returns what is wrong and where; PyYAML's own words for an error without others."""
+def in_words(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Returns what is wrong with `text` and where; PyYAML's own words for an error without others."""
     said = f"{error.problem or error}" + (f" ({error.context})" if error.context else "")
     mark = error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     begin = error.context_mark.line + 1 if error.context_mark else 1
+    if mark and _ABOUT_COLONS.search(said) and (missing := _missing(text.splitlines()[: mark.line + 1])):
+        return f"{where}not YAML: {missing}"
     for pattern, meaning in _MEANINGS:
         if found := re.search(pattern, said):
             return f"{where}not YAML: {meaning.format(*found.groups(), begin=begin)}"
     return f"{where}not YAML: {said}"
+
+
+def _missing(lines: list[str]) -> str:
+    """Returns what is missing in the last of `lines`, or in the one before, which is read as one text with it."""
+    for number, line in list(enumerate(lines, 1))[:-3:-1]:
+        if found := OPENED.match(line):
+            return f"a colon is missing after {found[1]} in line {number}"
+        if found := _NO_SPACE.match(line):
+            return f"a space is missing after {found[1]}: in line {number}"
+    return ""

@@ -73,7 +73,7 @@ def test_columns_in_the_wanted_order() -> None:
     ("wanted", "message"),
     [
         ({"states": ("DONE",)}, "--state DONE: is not one of WAITING"),
-        ({"where": "los < 1"}, "--where: there is no column 'los' (did you mean loss? columns: trial, state"),
+        ({"where": "los < 1"}, "--where: there is no column 'los' (did you mean loss?); columns: trial, state"),
         ({"where": "loss <"}, "--where 'loss <': not an expression"),
         ({"where": "__import__('os')"}, "a function call is not allowed"),
         ({"sort": "lr"}, "--sort: there is no column 'lr'"),
@@ -100,3 +100,14 @@ def test_best_and_last_values_that_are_the_one_that_counts_are_left_out() -> Non
     assert "loss.last" in table.columns
     same = Table(COLUMNS, (ROWS[2], {**ROWS[2], "trial": 3}), TABLE.params, ("loss",), ("f1",), 0, TABLE.ends)
     assert without_repetition(same)[0].columns == ("trial", "state", "loss", "step")
+
+
+def test_each_unknown_name_of_a_condition_is_told_with_what_it_may_stand_for() -> None:
+    rows = ({"trial": 0, "optimizer": "adamw", "loss": 0.5},)
+    table = Table(columns=("trial", "optimizer", "loss"), rows=rows, objectives=("loss",))
+    with pytest.raises(RequestError) as caught:
+        select(table, Selection(where="los < 1 and optimiser == adamw and zzz"))
+    assert str(caught.value) == (
+        "--where: there are no columns 'los' (did you mean loss?), 'optimiser' (did you mean optimizer?), "
+        "'adamw' (a value of optimizer: text needs quotes, \"adamw\"), 'zzz'; columns: trial, optimizer, loss"
+    )

@@ -240,3 +240,27 @@ def test_random_text_raises_nothing_but_expression_errors(text: str) -> None:
 @given(st.integers(-(2**MAX_BITS) + 1, 2**MAX_BITS - 1))
 def test_every_allowed_integer_is_a_finite_float(number: int) -> None:
     assert math.isfinite(parse(f"{number} <= x").violation({"x": 1}))
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ('optimizer = "sgd"', "write == to compare"),
+        ('bs == 1 and optimizer = "a == b"', "write == to compare"),
+        ("bs => 4", "write <= or >="),
+        ("bs <> 4", "write != for different"),
+        ("bs > 4 && lr < 1", "write and"),
+        ("bs > 4 || lr < 1", "write or"),
+        ("!flag", "write not"),
+    ],
+)
+def test_an_operator_of_another_language_gets_the_one_that_is_used_here(text: str, instead: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        parse(text)
+    assert str(caught.value).endswith(f"; {instead}")
+
+
+def test_what_is_in_quotes_gives_no_advice() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        parse('optimizer == "a=b" and')
+    assert "write" not in str(caught.value)

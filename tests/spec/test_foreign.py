@@ -104,3 +104,26 @@ def test_the_advice_on_quotes_and_marks_works() -> None:
     assert line == """bash -c 'echo "$@"' _ --lr 'a b'"""
     (problem,) = problems_of(changed(trial__command='bash -c "train --lr {{ lr }}"', trial__deepspeed=...))
     assert """bash -c '… "$@"' _ {{ flags }}""" in problem and "$HPOSLURM_PARAM_<name>" in problem
+
+
+@pytest.mark.parametrize(
+    ("definition", "problem"),
+    [
+        (["adamw", "sgd"], ", not a list (write {choices: [adamw, sgd]})"),
+        ([1e-4, "a b", True], ", not a list (write {choices: [0.0001, 'a b', true]})"),
+        (0.1, ", not 0.1 (write {choices: [0.1]})"),
+        (
+            {"type": "loguniform", "low": 1e-6},
+            "'loguniform' is not a type (here it is type: float (or int), log: true)",
+        ),
+        ({"type": "choice"}, "'choice' is not a type (here it is choices: […])"),
+        ({"type": "integer"}, "'integer' is not a type (did you mean int?)"),
+    ],
+)
+def test_a_definition_in_other_words_gets_its_own(definition: object, problem: str) -> None:
+    assert any(found.endswith(problem) for found in problems_of(changed(parameters__lr=definition)))
+
+
+def test_a_key_without_its_colon_is_named() -> None:
+    data, _ = parse_text("name: x\nsearch {algorithm: tpe}\n")
+    assert "search {algorithm: unknown key 'search {algorithm' (a colon is missing after search)" in problems_of(data)

@@ -116,7 +116,8 @@ def test_a_parameter_that_decides_about_others_may_stay_out_of_the_command(tmp_p
     ],
 )
 def test_the_macros_of_other_tools_are_named(command: str, text: str, instead: str, tmp_path: Path) -> None:
-    assert noted(command, tmp_path) == [f"{text} in trial.command is not replaced; did you mean {instead}?"]
+    told = noted(command, tmp_path, script="import hposlurm")
+    assert told == [f"{text} in trial.command is not replaced; did you mean {instead}?"]
 
 
 @pytest.mark.parametrize(
@@ -196,3 +197,30 @@ def test_at_most_twenty_files_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(scripts, "read_begin", lambda path, _: read.append(path) or b"import a")
     noted(" ".join(f"s{i}.py" for i in range(500)) + " {{ flags }}", tmp_path)
     assert len(read) == 20
+
+
+def test_a_script_that_does_not_exist_is_named_with_the_nearest(tmp_path: Path) -> None:
+    told = f"trian.py in trial.command does not exist in {tmp_path}; did you mean train.py?"
+    assert noted("python trian.py {{ flags }}", tmp_path, script="import hposlurm") == [told]
+    assert noted("torchrun --standalone trian.py {{ flags }} --to out.py", tmp_path) == [told]
+    (tmp_path / "src").mkdir()
+    (note,) = noted("python src/other.py {{ flags }}", tmp_path)
+    assert note == f"src/other.py in trial.command does not exist in {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python train.py {{ flags }} --config made.py",
+        "cd src && python trian.py {{ flags }}",
+        "python {{ study_dir }}/trian.py {{ flags }}",
+        "python $HOME/trian.py {{ flags }}",
+        "python ~/trian.py {{ flags }}",
+        "python -m trian {{ flags }} other.py",
+        "apptainer exec image.sif python /app/trian.py {{ flags }}",
+        "python -c 'open(\"made.py\")' {{ flags }}",
+        "train {{ flags }} --log made.py",
+    ],
+)
+def test_a_file_that_may_be_there_when_it_runs_gets_no_note(command: str, tmp_path: Path) -> None:
+    assert noted(command, tmp_path, script="import hposlurm") == []

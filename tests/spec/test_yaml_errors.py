@@ -31,3 +31,16 @@ def test_an_error_of_yaml_says_what_to_change(text: str, told: str) -> None:
     assert value is None
     assert told in problem.message
     assert "<" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: x\nsearch {algorithm: tpe, seed: 1}\n", "a colon is missing after search in line 2"),
+        ("name: x\nparameters [a, b]\nsearch: {a: 1}\n", "a colon is missing after parameters in line 2"),
+        ("name:x\nsearch: {a: 1}\n", "a space is missing after name: in line 1"),
+    ],
+)
+def test_a_colon_or_space_that_is_missing_is_named(text: str, told: str) -> None:
+    _, (problem,) = parse_text(text)
+    assert problem.message.endswith(f"not YAML: {told}")
