@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from random import Random
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -27,6 +28,10 @@ _ENOUGH_PER_PARAMETER = 10
 # fANOVA walks its 64 trees in Python: 2 s with 150 trials, 60 s with 1,000 (Optuna 5.0)
 MOST_IN_FOREST = 150
 _SEED = 0
+# A parameter without effect is above the largest of nine by chance once in ten times
+_SHUFFLES = 9
+# With more, chance alone hardly makes a share; and each shuffle takes the time of the whole evaluation
+_MOST_SHUFFLED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class Importance:
     enough: int
     #: parameters that the method cannot judge, because they are not always active
     left_out: tuple[str, ...]
+    #: of each share, the largest that the parameter reached with its values shuffled: up to it there is no sign of an
+    #: effect; {} where it was not measured
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_doubtful(self) -> bool:
@@ -79,7 +87,8 @@ def _all(
     study, excerpt = _study(space, objectives, completed), _study(space, objectives, some)
     if len(objectives) > 1:
         shares = _shares(study, PedAnovaImportanceEvaluator(), names, None)
-        yield Importance("", "PED-ANOVA", shares, len(completed), _ENOUGH_FOR_PED, ())
+        floors = _floors(space, objectives, completed, names, None)
+        yield Importance("", "PED-ANOVA", shares, len(completed), _ENOUGH_FOR_PED, sometimes, floors)
     for index, objective in enumerate(objectives):
         if has_fanova() and always:
             shares = _shares(excerpt, FanovaImportanceEvaluator(seed=_SEED), always, _value(index))
@@ -87,7 +96,36 @@ def _all(
             yield Importance(objective.metric, "fANOVA", shares, len(some), enough, sometimes)
         target = None if len(objectives) == 1 else _value(index, -1 if _is_maximized(objective) else 1)
         shares = _shares(study, PedAnovaImportanceEvaluator(), names, target)
-        yield Importance(objective.metric, "PED-ANOVA", shares, len(completed), _ENOUGH_FOR_PED, ())
+        floors = _floors(space, objectives, completed, names, target)
+        yield Importance(objective.metric, "PED-ANOVA", shares, len(completed), _ENOUGH_FOR_PED, sometimes, floors)
+
+
+def _floors(
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    completed: Sequence[tuple[Params, tuple[float, ...]]],
+    names: list[str],
+    target: Callable[[FrozenTrial], float] | None,
+) -> dict[str, float]:
+    """Returns the largest PED-ANOVA share that each parameter has with its own values shuffled."""
+    if len(completed) > _MOST_SHUFFLED:
+        return {}
+    found = {}
+    for name in names:
+        draw = Random(_SEED)
+        shuffles = [_study(space, objectives, _shuffled(completed, name, draw)) for _ in range(_SHUFFLES)]
+        found[name] = max(_shares(study, PedAnovaImportanceEvaluator(), names, target)[name] for study in shuffles)
+    return found
+
+
+def _shuffled(
+    completed: Sequence[tuple[Params, tuple[float, ...]]], name: str, draw: Random
+) -> list[tuple[Params, tuple[float, ...]]]:
+    """Returns the trials with the values of one parameter in another order among those that have it."""
+    values = [params[name] for params, _ in completed if name in params]
+    draw.shuffle(values)
+    rest = iter(values)
+    return [({**params, name: next(rest)} if name in params else params, own) for params, own in completed]
 
 
 def _is_maximized(objective: Objective) -> bool:

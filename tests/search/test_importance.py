@@ -67,7 +67,7 @@ def test_one_objective_has_what_optuna_says():
     assert fanova.shares == pytest.approx(own(FanovaImportanceEvaluator(seed=0), study, ALWAYS))
     assert ped.shares == pytest.approx(own(PedAnovaImportanceEvaluator(), study, [*ALWAYS, "momentum"]))
     assert list(ped.shares.values()) == sorted(ped.shares.values(), reverse=True)
-    assert fanova.left_out == ("momentum",) and ped.left_out == ()
+    assert fanova.left_out == ped.left_out == ("momentum",)
     assert not fanova.is_doubtful and not ped.is_doubtful
 
 
@@ -114,3 +114,9 @@ def test_the_forest_sees_a_limited_number_of_trials_of_all_times(monkeypatch):
 def test_a_study_without_scikit_learn_has_ped_anova_only(monkeypatch):
     monkeypatch.setattr("hposlurm.search.importance.has_fanova", lambda: False)
     assert [each.method for each in of_study(optuna_study([LOSS], 12), [LOSS])] == ["PED-ANOVA"]
+
+
+def test_a_parameter_without_effect_is_not_above_its_shuffled_values():
+    (*_, ped) = of_study(optuna_study([LOSS], 60), [LOSS])
+    assert ped.shares["layers"] <= ped.floors["layers"]
+    assert ped.shares["lr"] > ped.floors["lr"]

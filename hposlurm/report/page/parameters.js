@@ -28,10 +28,12 @@ function methodTitle(each) {
 
 function shareBar(each, name) {
   const share = each.shares[name];
-  if (share === undefined) return el('span', { class: 'muted' }, each.left_out.includes(name) ? 'not always active' : '–');
+  if (each.left_out.includes(name)) return el('span', { class: 'muted' }, 'not judged: not always active');
+  if (share === undefined) return el('span', { class: 'muted' }, '–');
   const bar = el('span', { class: 'bar', 'aria-hidden': 'true' });
   bar.style.width = `${Math.max(1, Math.round(share * 70))}px`;
-  return el('span', { class: `share${each.trials < each.enough ? ' doubtful' : ''}` }, bar, percent(share));
+  return el('span', { class: `share${each.trials < each.enough ? ' doubtful' : ''}` }, bar, percent(share),
+    share <= each.floors[name] ? el('span', { class: 'muted' }, ' no sign of an effect') : null);
 }
 
 function importanceNotes(measured) {
@@ -45,6 +47,7 @@ function importanceNotes(measured) {
   const methods = [...new Set(measured.map((each) => each.method))];
   const meanings = { fANOVA: 'fANOVA: the share of the variance over the whole space that a parameter explains', 'PED-ANOVA': 'PED-ANOVA: how much a parameter decides who is in the best tenth' };
   notes.push(el('p', { class: 'note' }, `${methods.map((method) => meanings[method]).join('. ')}. From ${[...new Set(measured.map((each) => each.trials))].join(' and ')} completed trials, computed by Optuna.`
+    + (measured.some((each) => Object.keys(each.floors).length) ? ' No sign of an effect: the share is no larger than with the values of the parameter shuffled.' : '')
     + (methods.includes('fANOVA') ? '' : ' fANOVA needs scikit-learn: pip install "hposlurm[report]".')));
   return notes;
 }

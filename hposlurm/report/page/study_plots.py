@@ -26,18 +26,21 @@ def importance(study: StudyPage) -> Figure | None:
     """Draws the shares of the parameters as bars, a group for each method and objective."""
     if not study.importance:
         return None
-    names = list(study.importance[0].shares)
-    names += [name for each in study.importance for name in each.shares if name not in names]
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(name for each in study.importance for name in each.shares if name not in each.left_out))
+    if not names:
+        return None
     figure, axes = blank(height=max(0.6, 0.16 * len(names) * len(study.importance) / 2 + 0.3))
     width = 0.8 / len(study.importance)
     for k, each in enumerate(study.importance):
-        places = [names.index(name) + k * width for name in each.shares]
+        shares = {name: share for name, share in each.shares.items() if name not in each.left_out}
+        places = [names.index(name) + k * width for name in shares]
         label = (
             f"{each.method}, {each.objective or 'Pareto front'}" if len(study.trials.objectives) > 1 else each.method
         )
         label += f" ({each.trials} trials{', too few' if each.is_doubtful else ''})"
-        axes.barh(places, list(each.shares.values()), height=width, label=label, color=COLOURS[k % len(COLOURS)])
+        bars = axes.barh(places, list(shares.values()), height=width, label=label, color=COLOURS[k % len(COLOURS)])
+        signs = ["no sign of an effect" if share <= each.floors.get(name, -1) else "" for name, share in shares.items()]
+        axes.bar_label(bars, signs, fontsize=5, padding=2)
     axes.set_yticks([k + 0.4 - width / 2 for k in range(len(names))], names)
     axes.invert_yaxis()
     axes.set_xlabel("share")
