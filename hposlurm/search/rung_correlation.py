@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # With fewer pairs a rank correlation means nothing: of four pairs in random order one in 24 has a correlation of 1.
 LEAST_PAIRS = 5
 
+# Selection by the early value narrows its range (Pearson 1903: restriction of range)
+_SELECTED = (
+    "such a selection lowers it: over all trials it is usually higher, so a low one is no reason to give up rungs"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RungCorrelation:
@@ -66,7 +71,7 @@ class RungCorrelations:
         if not known:
             most = max((rung.pairs for rung in self.rungs), default=0)
             return f"too few trials were trained to the end to say what rungs are worth ({most} of {LEAST_PAIRS})"
-        among = "" if self.is_fair else f", among those that {self.judged}"
+        among = "" if self.is_fair else f", among those that {self.judged}; {_SELECTED}"
         found = f"rank correlation with the end: {', '.join(known)}{among}"
         return "; ".join([found, *(note.rpartition("; ")[2] for note in self.notes)])
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from hposlurm.search import Observation, SearchProblem
-from hposlurm.search.rung_correlation import rank_correlation, rung_correlations
+from hposlurm.search.rung_correlation import RungCorrelation, RungCorrelations, rank_correlation, rung_correlations
 from hposlurm.space import FloatParameter, SearchSpace
 from hposlurm.spec.search import SearchSpec
 from hposlurm.trial import Objective, TrialState
@@ -39,3 +39,9 @@ def test_the_rank_correlation_is_spearmans(seed):
 
 def test_the_rank_correlation_of_a_constant_is_0():
     assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) == 0.0
+
+
+def test_a_correlation_among_promoted_trials_is_said_to_be_lower_than_over_all() -> None:
+    rungs = (RungCorrelation(step=1, reached=30, sent_on=9, correlation=0.2, pairs=9),)
+    assert "over all trials it is usually higher" in RungCorrelations(rungs, is_fair=False, lowest=1).text
+    assert "over all trials" not in RungCorrelations(rungs, is_fair=True, lowest=1).text

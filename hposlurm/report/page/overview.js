@@ -119,6 +119,11 @@ function leaders() {
   });
 }
 
+function ordinal(n) {
+  const ending = Math.floor(n / 10) % 10 === 1 ? 'th' : ['th', 'st', 'nd', 'rd'][n % 10] || 'th';
+  return `${n}${ending}`;
+}
+
 function sureness(study, goal, order) {
   const found = [];
   const value = (place) => goal.counted[order[place][1]];
@@ -133,7 +138,9 @@ function sureness(study, goal, order) {
     const best = progress.best[progress.best.length - 1];
     const k = progress.best.indexOf(best);
     const since = progress.now[2] - progress.trials[k];
-    found.push(`The best ${goal.name} was found as trial ${progress.trials[k]} of the ${progress.now[2]} that have ended`
+    const row = study.trials.rank.indexOf(Math.min(...study.trials.rank.filter((rank) => rank !== null)));
+    const which = goal.counted[row] === best ? ` (trial ${study.trials.number[row]})` : '';
+    found.push(`The best ${goal.name} came from the ${ordinal(progress.trials[k])} of ${progress.now[2]} to end${which}`
       + (study.head.gpu_hours ? `, after ${shown(progress.gpu_hours[k])} of ${shown(progress.now[1])} GPU hours` : '')
       + (since ? `; ${counted(since, 'trial')} since then did not beat it.` : '; the search was still improving when the records end.'));
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -396,3 +397,10 @@ def test_texts_and_marks_have_enough_contrast(show, scheme):
     pairs = [*((name, "panel", 4.5) for name in TEXTS), *((name, "panel", 3) for name in MARKS)]
     pairs += [("warning", "warning-bg", 4.5), ("text", "bg", 4.5), ("muted", "bg", 4.5), ("on-bar", "bar", 4.5)]
     assert show("asha", scheme=scheme).evaluate(CONTRAST, pairs) == []
+
+
+def test_the_best_value_is_named_by_its_place_and_by_the_number_of_its_trial(show):
+    text = show("asha").locator("#section-overview").inner_text()
+    best = re.search(r"came from the (\d+)(st|nd|rd|th) of \d+ to end \(trial (\d+)\)", text)
+    assert best is not None
+    assert f"trial {best[3]}" in show("asha").locator("#section-overview .card .figure").inner_text()
