@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hposlurm.errors import RequestError
+from hposlurm.records.history import History
 from hposlurm.records.ranking import best, losses
 from hposlurm.records.values import counted_value
+from hposlurm.report.breaks import break_s
 from hposlurm.report.labels import differing, label
 from hposlurm.report.records import StudyRecords
 from hposlurm.report.tables import Table
+from hposlurm.report.waits import mean_wait_s
 from hposlurm.trial import Attempt, Outcome, ParamValue, Trial, TrialState, latest_metrics
 
 MOST_TRIALS = 6
@@ -27,7 +30,7 @@ class StudyCost:
     #: the first objective's value of the best trial
     best: float | None
     best_trial: int | None
-    #: from the first plan until the best value was reported, in seconds
+    #: from the first plan until the best value was reported, in seconds, without the breaks before a resume
     time_to_best: float | None
     #: GPU minutes of all trials until then
     gpu_minutes_to_best: float | None
@@ -40,7 +43,7 @@ class StudyCost:
     cost_ratio: float | None
     #: the sum of all trials' run times, in seconds
     trial_time: float
-    #: from the first plan to the last end, in seconds
+    #: from the first plan to the last end, in seconds, without the breaks before a resume
     wall_time: float
     trials: int
     #: the share of trials that the search stopped or paused before their end
@@ -51,7 +54,7 @@ class StudyCost:
     stopped_gpu_hours: float
     #: GPU hours that interrupted attempts had not saved
     lost_gpu_hours: float
-    #: the mean time from the plan of a wave to the start of a trial, in seconds
+    #: the mean time that an attempt waited in the cluster's queue, in seconds
     queue_wait: float | None
 
 
@@ -100,21 +103,25 @@ def _cost(study: StudyRecords, target: float | None, cost: float, *, has_gpus: b
         objective=spec.objectives[0].metric,
         best=(found.values or (None,))[0] if found is not None else None,
         best_trial=None if found is None else found.number,
-        time_to_best=None if at is None else max(0.0, at - begin),
+        time_to_best=None if at is None else _time_s(history, begin, at),
         gpu_minutes_to_best=None if at is None else _gpu_minutes_until(attempts, at),
         gpu_minutes_to_baseline=None if caught_up is None else _gpu_minutes_until(attempts, caught_up),
         gpus=history.plans[-1].gpus if history.plans else 0,
         gpu_hours=history.gpu_hours,
         cost_ratio=own / cost if cost else None,
         trial_time=_trial_time_s(study),
-        wall_time=max(0.0, max(ends, default=begin) - begin),
+        wall_time=_time_s(history, begin, max(ends, default=begin)),
         trials=len(history.trials),
         stopped=len(stopped) / len(history.trials) if history.trials else 0.0,
         failed_gpu_hours=sum(a.gpu_hours for a in attempts if a.outcome in (Outcome.FAIL, Outcome.INFEASIBLE)),
         stopped_gpu_hours=sum(trial.gpu_hours for trial in stopped),
         lost_gpu_hours=sum(_lost_gpu_hours(attempt) for attempt in attempts),
-        queue_wait=_queue_wait_s(study),
+        queue_wait=mean_wait_s(study),
     )
+
+
+def _time_s(history: History, begin: float, end: float) -> float:
+    return max(0.0, end - begin - break_s(history, begin, end))
 
 
 def _reported_at(study: StudyRecords, trial: Trial) -> float | None:
@@ -153,18 +160,6 @@ def _lost_gpu_hours(attempt: Attempt) -> float:
     times = [report.time for report in attempt.reports if saved is not None and report.step <= saved]
     since = max(times, default=attempt.started_at)
     return attempt.gpus * max(0.0, attempt.ended_at - since) / 3600
-
-
-def _queue_wait_s(study: StudyRecords) -> float | None:
-    """Returns the mean time from the plan of a wave to the start of its trials' first attempts there."""
-    plans = study.history.plans
-    waits = [
-        max(0.0, attempt.started_at - plans[attempt.wave].created_at)
-        for trial in study.history.trials
-        for attempt in trial.attempts
-        if attempt.started_at and attempt.restart == 0 and attempt.wave < len(plans)
-    ]
-    return sum(waits) / len(waits) if waits else None
 
 
 def cost_table(costs: Sequence[StudyCost]) -> Table:

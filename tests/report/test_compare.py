@@ -9,8 +9,12 @@ import pytest
 
 from hposlurm.errors import RequestError
 from hposlurm.report.compare import StudyCost, compare_studies, compare_trials, cost_table
+from hposlurm.report.page.timeline import timeline
 from hposlurm.report.records import StudyRecords, read_records
 from tests.studies import BEGIN, SPEC, add_wave, assignment, end, failed, make_study, report, start, write_journal
+
+# In a local study nothing waits in a queue
+IN_CLUSTER = SPEC.replace("backend: local", "backend: auto")
 
 
 def attempt(trial: int, begin: float, losses: list[float], wave: int = 0, **how: Any) -> list[dict[str, Any]]:
@@ -33,7 +37,7 @@ def study(runs: Path, name: str, losses: dict[int, list[float]], spec: str = SPE
 
 
 def test_what_it_cost_to_find_the_best_value(tmp_path: Path) -> None:
-    slow = study(tmp_path, "slow", {0: [3.0, 2.0], 1: [2.0, 1.0]})
+    slow = study(tmp_path, "slow", {0: [3.0, 2.0], 1: [2.0, 1.0]}, IN_CLUSTER)
     fast = study(tmp_path, "fast", {0: [1.5, 0.5]})
     a, b = compare_studies([slow, fast])
     # trial 0 ran for 1,800 s, trial 1 had run for 1,200 s when it reported 1.0; two GPUs each
@@ -97,3 +101,35 @@ def test_as_many_trials_as_fit_on_a_screen(tmp_path: Path, count: int) -> None:
     found = study(tmp_path, "demo", {0: [2.0]})
     with pytest.raises(RequestError, match=f"2 to 6 trials side by side, not {count}"):
         compare_trials([(found, found.history.trials[0])] * count)
+
+
+@pytest.mark.parametrize(
+    ("more", "wait_s"),
+    [
+        ("", (300 + 3900) / 2),
+        # the second had its place when the first ended, 1,800 s after its start
+        ("waves: {{max_concurrent: 1}}\n", (300 + 1800) / 2),
+        ("backend: local\n", 0.0),
+    ],
+)
+def test_the_wait_in_the_queue_is_that_of_the_page(more: str, wait_s: float, tmp_path: Path) -> None:
+    spec = SPEC if "backend" in more else IN_CLUSTER + more
+    records = study(tmp_path, "demo", {0: [3.0, 2.0], 1: [2.0, 1.0]}, spec)
+    (cost,) = compare_studies([records])
+    shown = timeline(records, BEGIN, BEGIN + 9000)
+    assert shown is not None
+    assert cost.queue_wait == shown.waited_s / len(shown.rows) == wait_s
+
+
+def test_a_break_between_the_end_and_a_resume_is_not_the_studys_time(tmp_path: Path) -> None:
+    layout = make_study(tmp_path, "demo", 2)
+    add_wave(layout, [0], created_at=BEGIN)
+    add_wave(layout, [], created_at=BEGIN + 2000, finished="all trials are done")
+    add_wave(layout, [1], created_at=BEGIN + 80000)
+    write_journal(layout, 0, attempt(0, BEGIN, [2.0]))
+    write_journal(layout, 1, attempt(1, BEGIN + 80000, [1.0], wave=2))
+    records = read_records(layout)
+    (cost,) = compare_studies([records])
+    assert (cost.wall_time, cost.time_to_best) == (2000 + 1200, 2000 + 600)
+    shown = timeline(records, BEGIN, BEGIN + 81200)
+    assert shown is not None and shown.idle_share == pytest.approx(1 - 2400 / 3200, abs=1e-3)

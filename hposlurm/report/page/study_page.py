@@ -70,7 +70,7 @@ def study_page(records: StudyRecords, now: float) -> StudyPage:
         importance=_importance(records),
         edges=tuple(printable_parts(edge) for edge in edges(evidence_of(records))),
         front=tuple(rows[trial.number] for trial in front),
-        timeline=timeline(history, begin, end),
+        timeline=timeline(records, begin, end),
         rungs=multi_fidelity(spec, history),
         lineage=lineage(history, sorted(spec.mutable), ranked(history.trials, objectives, limits)),
         failures=failures(history, lambda attempt: output_tail(layout, attempt.log)),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hposlurm.records.history import History
+from hposlurm.report.breaks import break_s
 from hposlurm.report.page.shortening import Indexed, indexed
 from hposlurm.report.printable import printable
-from hposlurm.trial import Attempt, Trial
+from hposlurm.report.records import StudyRecords
+from hposlurm.report.waits import started_attempts
+from hposlurm.trial import Attempt
 
 _RUNNING = "running"
 
@@ -27,7 +29,7 @@ class Timeline:
     #: the number of the attempt; a trial that was requeued or continued has several
     attempt: tuple[int, ...]
     lane: tuple[int, ...]
-    #: when it could have started: its wave was submitted, and the trial's earlier attempt had ended
+    #: since when it had waited in the queue; its own start if it did not
     queued: tuple[float, ...]
     started: tuple[float, ...]
     ended: tuple[float, ...]
@@ -39,13 +41,14 @@ class Timeline:
     waited_s: float
     #: the most GPUs (or attempts) at work at a time
     most: int
-    #: the share of their time, from the first start to the last end, in which these GPUs were idle
+    #: the share of their time, from the first start to the last end without breaks, in which these GPUs were idle
     idle_share: float
 
 
-def timeline(history: History, begin: float, now: float) -> Timeline | None:
+def timeline(study: StudyRecords, begin: float, now: float) -> Timeline | None:
     """Returns the timeline; None before the first start. Running attempts reach up to `now` (epoch seconds)."""
-    found = sorted(_started(history), key=lambda each: (each[2].started_at, each[0]))
+    waits = started_attempts(study)
+    found = [(each.row, each.trial, each.attempt) for each in waits]
     if not found:
         return None
     lanes, places = _lanes([(printable(each.host) or "?", each.started_at, _end(each, now)) for _, _, each in found])
@@ -53,8 +56,9 @@ def timeline(history: History, begin: float, now: float) -> Timeline | None:
     weight = max((each.gpus for _, _, each in found), default=0)
     most = _most_at_once([(each.started_at, _end(each, now), each.gpus or 1) for _, _, each in found], weight)
     work = sum((_end(each, now) - each.started_at) * ((each.gpus or 1) if weight else 1) for _, _, each in found)
-    span = max(last - found[0][2].started_at, 1e-9)
-    queued = [_queued(history, trial, each) for _, trial, each in found]
+    first = found[0][2].started_at
+    span = max(last - first - break_s(study.history, first, last), 1e-9)
+    queued = [each.queued_at for each in waits]
     return Timeline(
         lanes=lanes,
         gpus=weight,
@@ -73,25 +77,11 @@ def timeline(history: History, begin: float, now: float) -> Timeline | None:
     )
 
 
-def _started(history: History) -> Iterator[tuple[int, Trial, Attempt]]:
-    for row, trial in enumerate(history.trials):
-        for attempt in trial.attempts:
-            if attempt.started_at:
-                yield row, trial, attempt
-
-
 def _end(attempt: Attempt, now: float) -> float:
     ended = attempt.ended_at
     if ended is None:
         ended = now if attempt.outcome is None else attempt.started_at + (attempt.elapsed_s or 0.0)
     return max(attempt.started_at, ended)
-
-
-def _queued(history: History, trial: Trial, attempt: Attempt) -> float:
-    """Returns since when an attempt could have run; its own start where clocks of nodes say otherwise."""
-    planned = history.plans[attempt.wave].created_at if 0 <= attempt.wave < len(history.plans) else attempt.started_at
-    before = [a.ended_at for a in trial.attempts if a.number < attempt.number and a.ended_at is not None]
-    return min(max([planned, *before]), attempt.started_at)
 
 
 def _lanes(spans: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, ...], tuple[int, ...]]:

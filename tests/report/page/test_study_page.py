@@ -196,7 +196,7 @@ def test_failures_are_grouped_by_what_happened_the_costliest_first(tmp_path):
 
 
 def test_the_timeline_has_lanes_waits_and_idle_gpus(tmp_path):
-    layout = studies.make_study(tmp_path)
+    layout = studies.make_study(tmp_path, spec=studies.SPEC.replace("backend: local", "backend: auto"))
     studies.add_wave(layout, range(3))
     hosts = ["n2", "n2", "n10"]
     spans = [(0, 100), (50, 150), (50, 100)]
@@ -212,7 +212,7 @@ def test_the_timeline_has_lanes_waits_and_idle_gpus(tmp_path):
 
 
 def test_a_requeued_attempt_waits_from_the_end_of_the_one_before(tmp_path):
-    layout = studies.make_study(tmp_path)
+    layout = studies.make_study(tmp_path, spec=studies.SPEC.replace("backend: local", "backend: auto"))
     studies.add_wave(layout, [0])
     for attempt, (started, ended) in enumerate([(10, 100), (130, 200)]):
         begin = {**studies.start(0, attempt), "t": studies.BEGIN + started}
