@@ -59,7 +59,9 @@ function refreshTable(own) {
   own.columns = shownColumns();
   own.order = sortedTrials();
   own.first = -1;
-  own.count.textContent = `${own.order.length} of ${counted(TRIALS.count, 'trial')}`;
+  const unknown = unknownColumns();
+  own.count.textContent = `${own.order.length} of ${counted(TRIALS.count, 'trial')}`
+    + (unknown.length ? `; there is no column ${unknown.join(', ')}` : '');
   const widths = own.columns.map(columnWidth);
   const { key, isDown } = sortKey();
   own.body = el('tbody', {});

@@ -133,8 +133,8 @@ function lanesChart(study, s) {
   return chart({
     id: `lanes-${s}`, title: 'Attempts by node: a bar is an attempt, the thin line before it is its wait', draw,
     height: () => 24 + count * row + 40,
-    controls: [keys([['complete', 'completed'], ['pruned', 'stopped'], ['interrupted', 'interrupted'], ['fail', 'failed'], ['running', 'running']]
-      .filter(([key]) => own.outcome.values.includes(key)))],
+    controls: [keys([['complete', 'completed'], ['pruned', 'stopped'], ['interrupted', 'interrupted'], ['fail', 'failed'], ['fail', 'infeasible'], ['dropped', 'dropped'], ['running', 'running']]
+      .filter(([key, text]) => own.outcome.values.includes(text === 'infeasible' ? text : key)))],
     highlight: (ctx, trial, self) => {
       ctx.strokeStyle = colour('accent');
       ctx.lineWidth = 2.5;

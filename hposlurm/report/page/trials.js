@@ -149,8 +149,10 @@ function compare(value, sign, wanted) {
 }
 
 // A word of the search: `lr>1e-5` compares a column, anything else is looked for in the row's texts
+const COMPARISON = /^(.+?)(<=|>=|!=|==|=|<|>)(.+)$/;
+
 function wordFilter(word) {
-  const match = /^(.+?)(<=|>=|!=|==|=|<|>)(.+)$/.exec(word);
+  const match = COMPARISON.exec(word);
   const column = match && TRIALS.byKey.get(match[1]);
   if (column) {
     const wanted = column.kind === 'number' ? Number(match[3]) : match[3].toLowerCase();
@@ -159,6 +161,16 @@ function wordFilter(word) {
   const low = word.toLowerCase();
   const texts = TRIALS.columns.filter((each) => each.kind !== 'number' || each.key === 'trial' || each.group === 'param');
   return (i) => texts.some((each) => cellText(each, i).toLowerCase().includes(low));
+}
+
+// Names that the search compares and that no column has: a text with an operator in it that is found nowhere either
+function unknownColumns() {
+  return choice('q', '').split(/\s+/).filter((word) => {
+    const match = COMPARISON.exec(word);
+    if (!match || TRIALS.byKey.has(match[1])) return false;
+    const found = wordFilter(word);
+    return !TRIALS.state.some((_, i) => found(i));
+  }).map((word) => COMPARISON.exec(word)[1]);
 }
 
 function brushFilter({ key, low, high }) {

@@ -46,7 +46,12 @@ def urls(tmp_path_factory):
     studies.write_journal(evil, 0, studies.completed(0, 1.5, steps=3, **{image: 2.0}))
     studies.write_journal(evil, 1, studies.failed(1, reason=image, tail=[image, "</script><script>alert(1)</script>"]))
     empty = studies.make_study(folder, "empty")
+    infeasible = studies.make_study(folder, "infeasible", n_trials=2)
+    studies.add_wave(infeasible, range(2))
+    studies.write_journal(infeasible, 0, studies.completed(0, 1.5))
+    studies.write_journal(infeasible, 1, [studies.start(1), studies.end("infeasible", studies.BEGIN + 60)])
     return {
+        "infeasible": written(folder / "infeasible.html", infeasible),
         "empty": written(folder / "empty.html", empty),
         "wide": written(folder / "wide.html", wide_study(folder)),
         "asha": written(folder / "asha.html", asha),
@@ -404,3 +409,17 @@ def test_the_best_value_is_named_by_its_place_and_by_the_number_of_its_trial(sho
     best = re.search(r"came from the (\d+)(st|nd|rd|th) of \d+ to end \(trial (\d+)\)", text)
     assert best is not None
     assert f"trial {best[3]}" in show("asha").locator("#section-overview .card .figure").inner_text()
+
+
+def test_the_search_names_a_column_that_there_is_not(show):
+    page = show("asha")
+    walk_through(page)
+    page.locator("#search").fill("lernrate>1e-5")
+    until(page, "document.body.innerText.includes('there is no column lernrate')")
+
+
+def test_the_legend_of_the_attempts_has_each_outcome_that_is_drawn(show):
+    page = show("infeasible")
+    walk_through(page)
+    legend = page.locator(".keys", has_text="completed").last.inner_text()
+    assert "infeasible" in legend and "running" not in legend
