@@ -42,7 +42,7 @@ def compare(
     elif any(number is not None for _, number in pairs):
         raise RequestError("compare either studies or trials (STUDY:NUMBER), not both")
     else:
-        table = _studies(list(dict.fromkeys(names)), baseline)
+        table = _studies(list(dict.fromkeys(names)), baseline, style or Format.TABLE)
     print_table(table, style or Format.TABLE)
 
 
@@ -53,17 +53,18 @@ def _trial_of(name: str) -> tuple[str, int | None]:
     return (study, int(number)) if is_number else (name, None)
 
 
-def _studies(names: "Sequence[str]", baseline: str | None) -> "Table":
-    from hposlurm.report.compare import compare_studies, cost_table
+def _studies(names: "Sequence[str]", baseline: str | None, style: Format) -> "Table":
+    from hposlurm.report.compare import compare_studies, cost_sheet, cost_table
 
     if baseline is not None and baseline not in names:
         names = [baseline, *names]
     if len(names) < 2:
         raise RequestError("compare needs two studies at least, or trials as STUDY:NUMBER")
     found = [hposlurm.Study.open(name).records(curves=False) for name in names]
-    costs = compare_studies(found, names.index(baseline) if baseline is not None else 0)
-    log(f"note: ratios are those to {costs[names.index(baseline) if baseline is not None else 0].study}")
-    return cost_table(costs)
+    reference = names.index(baseline) if baseline is not None else 0
+    costs = compare_studies(found, reference)
+    log(f"note: ratios are those to {costs[reference].study}")
+    return cost_sheet(costs, reference) if style is Format.TABLE else cost_table(costs)
 
 
 def _trials(pairs: "Sequence[tuple[str, int]]") -> "Table":

@@ -12,6 +12,7 @@ from hposlurm.records.ranking import best, losses
 from hposlurm.records.values import counted_value
 from hposlurm.report.breaks import break_s
 from hposlurm.report.labels import differing, label
+from hposlurm.report.numbers import duration
 from hposlurm.report.records import StudyRecords
 from hposlurm.report.tables import Table
 from hposlurm.report.waits import mean_wait_s
@@ -166,6 +167,41 @@ def cost_table(costs: Sequence[StudyCost]) -> Table:
     """Returns the comparison as a table with a row per study."""
     rows: list[dict[str, Any]] = [asdict(cost) for cost in costs]
     return Table(columns=tuple(rows[0]) if rows else (), rows=tuple(rows), objectives=("best",))
+
+
+_TIMES = frozenset({"time_to_best", "trial_time", "wall_time", "queue_wait"})
+
+
+def cost_sheet(costs: Sequence[StudyCost], baseline: int = 0) -> Table:
+    """Returns the comparison for people: a row per measure with its unit, a column per study.
+
+    Measures that are 0 or unknown in all studies, such as GPU hours without GPUs, are left out.
+    """
+    heads = _numbered([cost.study for cost in costs])
+    rows: list[dict[str, ParamValue]] = []
+    for name in list(asdict(costs[0]))[1:]:
+        values = [getattr(cost, name) for cost in costs]
+        if any(values):
+            title = f"cost_ratio (to {heads[baseline]})" if name == "cost_ratio" else name
+            rows.append({"": title, **dict(zip(heads, (_told(name, value) for value in values), strict=True))})
+    return Table(columns=("", *heads), rows=tuple(rows))
+
+
+def _told(name: str, value: ParamValue) -> ParamValue:
+    """Returns a value with its unit; None stays."""
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if name in _TIMES:
+        return duration(float(value))
+    return f"{value:.0%}" if name == "stopped" else value
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Returns the names; equal ones are numbered."""
+    found: list[str] = []
+    for name in names:
+        found.append(name if name not in found else f"{name} ({names[: len(found)].count(name) + 1})")
+    return found
 
 
 # ---- trials

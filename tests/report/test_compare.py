@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hposlurm.errors import RequestError
-from hposlurm.report.compare import StudyCost, compare_studies, compare_trials, cost_table
+from hposlurm.report.compare import StudyCost, compare_studies, compare_trials, cost_sheet, cost_table
 from hposlurm.report.page.timeline import timeline
 from hposlurm.report.records import StudyRecords, read_records
 from tests.studies import BEGIN, SPEC, add_wave, assignment, end, failed, make_study, report, start, write_journal
@@ -133,3 +133,13 @@ def test_a_break_between_the_end_and_a_resume_is_not_the_studys_time(tmp_path: P
     assert (cost.wall_time, cost.time_to_best) == (2000 + 1200, 2000 + 600)
     shown = timeline(records, BEGIN, BEGIN + 81200)
     assert shown is not None and shown.idle_share == pytest.approx(1 - 2400 / 3200, abs=1e-3)
+
+
+def test_the_sheet_for_people_has_units_and_nothing_that_is_zero_everywhere(tmp_path: Path) -> None:
+    slow = study(tmp_path, "slow", {0: [3.0, 2.0], 1: [2.0, 1.0]})
+    fast = study(tmp_path, "fast", {0: [1.5, 0.5]})
+    sheet = cost_sheet(compare_studies([slow, fast], 1), 1)
+    assert sheet.columns == ("", "slow", "fast")
+    told = {row[""]: row["slow"] for row in sheet.rows}
+    assert told["cost_ratio (to fast)"] == 2.0 and told["wall_time"] == "1h35m"
+    assert not {"stopped", "failed_gpu_hours", "queue_wait", "study"} & told.keys()
