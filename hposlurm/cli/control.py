@@ -66,6 +66,17 @@ def resume(
     if retry_failed:
         _reopen(found)
     go_on(found, found.resume(), wait=wait)
+    _note_what_raises_the_budget(found)
+
+
+def _note_what_raises_the_budget(study: "Study") -> None:
+    """Prints the command that allows more trials, if all trials of the budget are done."""
+    from hposlurm.records.history import read_history
+    from hposlurm.report.budget import raised
+
+    history = read_history(study.layout)
+    if history.finished and (setting := raised(history, study.spec.budget)):
+        log(f"note: all trials of the budget are spent; more: hposlurm resume {study.name} --set {setting}")
 
 
 def _take(study: "Study", source: Path, settings: list[str], *, yes: bool) -> None:

@@ -9,6 +9,7 @@ order: a search space file (its sections replace those of the study file), overl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,16 @@ def load(
     try:
         spec = parse(data, str(path), frozen=frozen, launched=launched)
     except SpecError as error:
-        raise SpecError(str(path), [*problems, *error.problems]) from None
+        raise SpecError(str(path), [*problems, *_blamed(error.problems, settings)]) from None
     if problems:
         raise SpecError(str(path), problems)
     return spec
+
+
+def _blamed(problems: Sequence[Problem], settings: Sequence[str]) -> list[Problem]:
+    """Returns the problems; those of a value that a setting gave name `--set`, since the file does not have it."""
+    given = {setting.partition("=")[0].strip() for setting in settings}
+    return [replace(each, path=f"--set {each.path}") if each.path in given else each for each in problems]
 
 
 def _with_older_defaults(data: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hposlurm.records.history import read_history
-from hposlurm.report.budget import BudgetUse, budget_text, budget_use
+from hposlurm.report.budget import BudgetUse, budget_text, budget_use, raised
 from hposlurm.spec import BudgetSpec
 from hposlurm.trial import Objective
 from tests.studies import BEGIN, add_wave, completed, make_study, start, study_of_completed, write_journal
@@ -39,3 +39,12 @@ def test_a_study_that_is_over_is_shown_as_it_ended(tmp_path: Path) -> None:
 def test_only_budgets_that_are_set_are_there(tmp_path: Path) -> None:
     found = budget_use(BudgetSpec(n_trials=12), read_history(study_of_completed(tmp_path, 2)), LOSS, BEGIN)
     assert (found, budget_text(found)) == ({"n_trials": BudgetUse(2, 12)}, "")
+
+
+def test_a_spent_number_of_trials_names_the_setting_that_raises_it(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(3))
+    history = read_history(layout)
+    assert raised(history, BudgetSpec(n_trials=3)) == "budget.n_trials=13"
+    assert raised(history, BudgetSpec(n_trials=4)) is None
+    assert raised(history, BudgetSpec(gpu_hours=4)) is None

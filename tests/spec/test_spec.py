@@ -208,3 +208,12 @@ def test_importing_the_spec_loads_neither_samplers_nor_templates_nor_yaml() -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_wrong_value_of_a_setting_is_blamed_on_the_setting(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("parameters: {lr: {choices: [1, 2]}}\ntrial: {command: 'true'}\n")
+    with pytest.raises(SpecError) as caught:
+        load(path, settings=["budget.n_trials=-3"])
+    assert any(problem.path == "--set budget.n_trials" for problem in caught.value.problems)
+    assert any(not problem.path.startswith("--set") for problem in caught.value.problems)
