@@ -168,7 +168,7 @@ def test_problems_of_reading_and_of_values_come_together(tmp_path: Path) -> None
     assert [str(problem) for problem in caught.value.problems] == [
         "name: is given twice, on line 2 and on line 30; keep one of them",
         "--set: 'nothing' is not of the form key=value, such as search.seed=7",
-        "search.sede: unknown key 'sede' (did you mean seed?)",
+        "--set search.sede: unknown key 'sede' (did you mean seed?)",
     ]
 
 
