@@ -51,6 +51,8 @@ def find_phase(
         others = any(open_trials(history, plan.wave) for plan in history.in_flight)
         if queue and not others and (why := why_blocked(layout, last, queue, last_end)):
             return "stalled", why
+        if last.elements is not None and not last.over and len(last.assignments) < last.elements:
+            return "running", f"wave {last.wave}; its next trials are being planned"
         return "running", f"wave {last.wave} has ended; its planner is next"
     return "running", f"wave {last.wave}"
 

@@ -460,3 +460,12 @@ def test_damaged_journal_lines_are_counted_and_the_rest_is_shown(tmp_path: Path)
     assert view.best is not None and view.best.values == {"eval_loss": 1.5}
     assert "2 lines of the journals are unreadable and left out (trial 0, 1)" in printed(view, width=120)
     assert look(study_of_completed(tmp_path, 2, "whole")).unreadable == {}
+
+
+def test_a_refill_wave_that_gets_more_trials_has_not_ended(tmp_path: Path) -> None:
+    layout = make_study(tmp_path)
+    add_wave(layout, range(2), elements=9, ahead=2)
+    for number in range(2):
+        write_journal(layout, number, completed(number, 1.0))
+    view = look(layout)
+    assert (view.phase, view.detail) == ("running", "wave 0; its next trials are being planned")

@@ -68,7 +68,7 @@ def _facts(layout: StudyLayout, history: History) -> list[tuple[str, str]]:
         ("nodes", _listed(nodes)),
         ("seed of the search", str(first.seed) if first else ""),
         ("revisions of the study file", str(len(layout.revisions()))),
-        ("waves", str(len(history.plans))),
+        ("waves", str(sum(bool(plan.assignments) for plan in history.plans))),
         ("attempts", str(len(attempts))),
         ("report by", f"hposlurm {__version__}, Python {platform.python_version()}, {platform.node()}"),
     ]
