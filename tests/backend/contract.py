@@ -211,7 +211,13 @@ class QueueContract(SubmissionContract):
         assert states(backend, arrays) == [JobState.PENDING] * 3
         assert backend.states([planner])[planner].state is JobState.PENDING
         assert backend.cancel(ids, ["second", "first"]) == ()
-        wait_until(lambda: states(backend, arrays) == [JobState.CANCELLED] * 3, 60)
+
+        def are_gone() -> bool:
+            found = backend.states(elements(arrays))  # Slurm 22.05 may forget the element: see the test above
+            first, *others = [found[job_id].state if job_id in found else None for job_id in elements(arrays)]
+            return first is JobState.CANCELLED and {*others} <= {JobState.CANCELLED, None}
+
+        wait_until(are_gone, 60)
         assert backend.cancel(ids, ["second"]) == ()  # it has ended
 
     def test_a_planner_that_waits_behind_the_wave_is_used_again(self, backend, request_of, wait_until):

@@ -26,6 +26,8 @@ REPORT = (
 )
 # Each trial tries to submit a job, and keeps what slurmctld answers.
 SUBMIT = 'SLURM_CONF=$(cat conf) sbatch -p "$(cat partition)" --wrap true > "$HPOSLURM_TRIAL_DIR/sbatch" 2>&1'
+# However slow the machine is, the first wave has not ended before the test goes on.
+UNTIL_GO = "until [ -e go ]; do sleep 0.2; done"
 TRIAL = f"{SUBMIT} || true; {REPORT}"
 WAVES_OF_TWO = {
     "search": {"algorithm": "random", "seed": 5},
@@ -94,7 +96,7 @@ def test_the_foreground_driver_runs_where_jobs_may_not_submit(shell, write_study
 
 
 def test_ctrl_c_of_the_foreground_driver_leaves_the_jobs_and_resume_goes_on(shell, write_study, wait_until, closed):
-    study = write_study("left", f"sleep 4; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "foreground", **closed.slurm})
+    study = write_study("left", f"{UNTIL_GO}; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "foreground", **closed.slurm})
     with (shell.cwd / "said").open("w+") as said:
         process = subprocess.Popen([*HPOSLURM, "launch", str(study)], cwd=shell.cwd, stdout=said, stderr=said)
         wait_until(lambda: shell.starts("left"), 90)
@@ -103,6 +105,7 @@ def test_ctrl_c_of_the_foreground_driver_leaves_the_jobs_and_resume_goes_on(shel
         said.seek(0)
         assert "no wave follows them until `hposlurm resume left`" in said.read()
     assert shell.queued("left")
+    (shell.cwd / "go").touch()
     wait_until(lambda: len(shell.rows("left")) == 2 and all(r["state"] == "COMPLETE" for r in shell.rows("left")), 90)
     view = shell.status("left")
     assert (view["phase"], view["next"]) == ("stalled", "hposlurm resume left")
@@ -146,10 +149,11 @@ def test_what_becomes_of_planners_that_were_killed_or_cannot_submit(shell, write
     late = write_study("late", REPORT, **WAVES_OF_TWO, slurm={"setup": [setup], "planner": {"time": 1}})
     shell.ok("launch", str(late))
     patient = planner_of(shell, "late")
-    study = write_study("hole", f"sleep 5; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
+    study = write_study("hole", f"{UNTIL_GO}; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
     shell.ok("launch", str(study))
     wait_until(lambda: shell.starts("hole"), 90)
     ask("scancel", planner_of(shell, "hole"))
+    (shell.cwd / "go").touch()
 
     wait_until(lambda: "Restarts=1 " in ask("scontrol", "show", "job", patient), 120)
     assert len(jobs(shell, "late")) == 1 and len(shell.plans("late")) == 2
@@ -194,12 +198,13 @@ def test_a_chain_that_runs_out_is_reported_and_resume_lays_more(shell, write_stu
 
 
 def test_cancel_ends_a_whole_chain_and_resume_goes_on(shell, write_study, wait_until, closed):
-    study = write_study("ended", f"sleep 4; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
+    study = write_study("ended", f"{UNTIL_GO}; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
     shell.ok("launch", str(study))
     wait_until(lambda: shell.starts("ended"), 90)
     shell.ok("cancel", "ended")
     wait_until(lambda: not shell.queued("ended"), 60)
     assert shell.status("ended")["phase"] == "stopped" and len(shell.plans("ended")) == 1
+    (shell.cwd / "go").touch()
     shell.ok("resume", "ended")
     wait_until(lambda: shell.has_finished("ended"), 240)
     assert [row["state"] for row in shell.rows("ended")] == ["COMPLETE"] * 4

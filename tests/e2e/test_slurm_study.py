@@ -145,13 +145,16 @@ def test_two_thousand_trials_are_two_chunks(shell, write_study, wait_until):
 
 
 def test_cancel_and_resume(shell, write_study, wait_until):
-    study = write_study("stopped", f"sleep 1; {REPORT}", waves={"size": 2, "mode": "barrier"}, budget={"n_trials": 6})
+    until_go = "until [ -e go ]; do sleep 0.2; done"
+    waves = {"size": 2, "mode": "barrier"}
+    study = write_study("stopped", f"{until_go}; {REPORT}", waves=waves, budget={"n_trials": 6})
     shell.ok("launch", str(study))
     wait_until(lambda: shell.starts("stopped"), 60)
     shell.ok("cancel", "stopped")
     assert shell.status("stopped")["phase"] == "stopped"
     wait_until(lambda: not shell.queued("stopped"), 120)
     assert len(shell.plans("stopped")) == 1
+    (shell.cwd / "go").touch()
     shell.ok("resume", "stopped")
     wait_until(lambda: shell.has_finished("stopped"), 180)
     assert [row["state"] for row in shell.rows("stopped")] == ["COMPLETE"] * 6
