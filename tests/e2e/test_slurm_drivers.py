@@ -62,10 +62,12 @@ def has_each_trial_once(shell: Shell, study: str) -> None:
 
 
 def runs_a_chain(shell: Shell, study: Path, wait_until: Callable[..., Any]) -> None:
+    """Runs a study whose trials wait for the file `go`."""
     said = shell.ok("launch", str(study))
     name = study.stem
     assert "5 pairs of array and planner in the queue" in said
     assert len(jobs(shell, name)) == 5 and shell.plans(name)[1:] == []
+    (shell.cwd / "go").touch()
     wait_until(lambda: shell.has_finished(name), 240)
     assert [len(plan["assignments"]) for plan in shell.plans(name)] == [2, 2, 0]
     has_each_trial_once(shell, name)
@@ -74,14 +76,14 @@ def runs_a_chain(shell: Shell, study: Path, wait_until: Callable[..., Any]) -> N
 
 
 def test_a_chain_runs_where_jobs_may_not_submit(shell, write_study, wait_until, closed):
-    study = write_study("chain", TRIAL, **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
+    study = write_study("chain", f"{UNTIL_GO}; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
     runs_a_chain(shell, study, wait_until)
 
 
 def test_a_chain_runs_without_accounting(shell, write_study, wait_until, tmp_path, cluster_without_accounting):
     with Closed.partition(cluster_without_accounting.conf, tmp_path / "closed") as closed:
         closed.describe(tmp_path)
-        study = write_study("bare", TRIAL, **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
+        study = write_study("bare", f"{UNTIL_GO}; {TRIAL}", **WAVES_OF_TWO, slurm={"driver": "chain", **closed.slurm})
         runs_a_chain(shell, study, wait_until)
         study = write_study("front", TRIAL, **WAVES_OF_TWO, slurm={"driver": "foreground", **closed.slurm})
         assert "4 of 4 trials are done" in shell.ok("launch", str(study))
