@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -161,7 +162,10 @@ def read_snapshot(
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Opens the published database at `path` for reading. Raises one of DAMAGES if it is not one of this version."""
-    size = path.stat().st_size
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is not a regular file")  # SQLite would wait for the other end of a pipe
+    size = found.st_size
     with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1&mode=ro", uri=True)) as connection:
         _bound(connection, size)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
