@@ -22,7 +22,7 @@ class TestFakeSlurm(QueueContract, BackendContract):
 
     @pytest.fixture
     def backend(self):
-        return SlurmBackend()
+        return SlurmBackend(patience_s=600.0)  # beside the other lanes a start of Python may take a minute
 
     @pytest.fixture
     def ended(self, wait_until):

@@ -59,6 +59,7 @@ ENDS: list[list[tuple[Record, JobState]]] = [
     [((Outcome.FAIL, EndCause(Cause.MEMORY_GUARD, exit_code=-9, detail="spike")), JobState.FAILED)],
     [((Outcome.FAIL, EndCause(Cause.COMMAND_NOT_STARTED, detail="E2BIG")), JobState.FAILED)],
     [((Outcome.FAIL, EndCause(Cause.NOT_BEGUN, detail="no checkpoint")), JobState.FAILED)],
+    [((Outcome.FAIL, EndCause(Cause.WRONG_ARGUMENT, exit_code=2, detail="no such option: --lr")), JobState.FAILED)],
     [((Outcome.INFEASIBLE, EndCause(Cause.OUT_OF_GPU_MEMORY, detail="no room")), JobState.FAILED)],
 ]
 

@@ -377,7 +377,8 @@ def rising(params: dict[str, Any], from_step: int, to_step: int | None) -> Itera
 def test_a_notice_as_a_line_and_as_data() -> None:
     notice = Notice("noise", "it varies", "repeat it", (4,))
     assert notice.line == "it varies (trial 4): repeat it"
-    assert notice.to_json() == {"kind": "noise", "text": "it varies", "advice": "repeat it", "trials": (4,)}
+    data = {"kind": "noise", "text": "it varies", "advice": "repeat it", "trials": (4,), "command": ""}
+    assert notice.to_json() == data
     assert Notice("noise", "it varies", "repeat it", (1, 2, 3, 5)).line == "it varies (4 trials: 1-3, 5): repeat it"
 
 
