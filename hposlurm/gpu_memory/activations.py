@@ -1,9 +1,9 @@
 """How many bytes autograd saves per token in one layer of each family.
 
-The counts were measured with PyTorch 2.13 and transformers 5.23 (experiments/gpu-memory/measure_activations.py counts
-the storages that saved_tensors_hooks sees), by changing one size of the model at a time; they are sums of whole
-tensors, so they are exact for these versions. Attention that a fused kernel computes keeps no matrix of scores; BLOOM
-(ALiBi) and Gemma 2 (capped scores) compute it in parts and keep it.
+The counts were measured with PyTorch 2.13 and transformers 5.23 on the CPU: the storages that
+torch.autograd.graph.saved_tensors_hooks sees in models with three layers, less those with two, by changing one size of
+the model at a time. They are sums of whole tensors, so they are exact for these versions. Attention that a fused kernel
+computes keeps no matrix of scores; BLOOM (ALiBi) and Gemma 2 (capped scores) compute it in parts and keep it.
 """
 
 from __future__ import annotations

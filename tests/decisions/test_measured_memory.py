@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from hposlurm.decisions.choice import problem_of
 from hposlurm.decisions.measured_memory import measured_factor
+from hposlurm.records.history import History
 from hposlurm.spec.memory_limit import memory_model
 from hposlurm.trial import Attempt, Cause, EndCause, Outcome, Trial, TrialState
 from tests.spec.test_gpu_memory import study
@@ -34,6 +36,8 @@ def test_the_median_of_the_measured_peaks_counts():
     assert measured_factor(SPEC, [MEASURED] * 3) == 1.2
     assert measured_factor(SPEC, [strange, *[MEASURED] * 3]) == 1.2
     assert measured_factor(SPEC, [strange] * 3) == 2.0
+    low = with_peak(0.6 * ESTIMATED)
+    assert measured_factor(SPEC, [low, *[MEASURED] * 3]) == 1.2
 
 
 def test_running_trials_and_trials_without_a_peak_say_nothing():
@@ -55,3 +59,10 @@ def test_a_list_of_all_points_stays_the_same():
 def test_the_factor_narrows_the_space():
     spec = study(resources={"gpus_per_node": 1, "gpu_memory_gb": 1.3 * ESTIMATED})
     assert spec.space_with(1.2).is_feasible(PARAMS) and not spec.space_with(1.4).is_feasible(PARAMS)
+
+
+def test_the_search_is_asked_in_the_narrower_space():
+    spec = study(resources={"gpus_per_node": 1, "gpu_memory_gb": 1.1 * ESTIMATED})
+    measured = History(trials=(MEASURED,) * 3)
+    assert problem_of(spec, ()).space.is_feasible(PARAMS)
+    assert not problem_of(spec, (), history=measured).space.is_feasible(PARAMS)
